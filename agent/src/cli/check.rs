@@ -1,0 +1,134 @@
+//! `holdfast check`: prints the configuration in force, or every fault of it.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::options::Options;
+use crate::config::{Config, Errors};
+use crate::io::config_file::warnings;
+
+/// Prints the configuration in force, with every default; or every fault, with its line and column
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// Print JSON: {"config":…,"warnings":[…]}, or {"errors":[…]}
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the configuration on stdout and warnings on stderr; on faults prints them on stderr and fails.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    report(args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())
+}
+
+fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    match args.options.load() {
+        Ok(config) => {
+            let warnings = warnings(&config);
+            for warning in &warnings {
+                writeln!(err, "warning: {warning}")?;
+            }
+            let text = if args.json { found_json(&config, &warnings)? } else { config.shown() };
+            writeln!(out, "{}", text.trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            writeln!(err, "{error:#}")?;
+            if args.json {
+                writeln!(out, "{}", faults_json(&error))?;
+            }
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn found_json(config: &Config, warnings: &[String]) -> anyhow::Result<String> {
+    let table: toml::Table = config.shown().parse().context("cannot read the rendered configuration")?;
+    Ok(json!({ "config": table, "warnings": warnings }).to_string())
+}
+
+fn faults_json(error: &anyhow::Error) -> Value {
+    let faults = match error.downcast_ref::<Errors>() {
+        Some(Errors(faults)) => faults
+            .iter()
+            .map(|fault| json!({ "place": fault.place, "key": fault.key, "error": fault.what }))
+            .collect(),
+        None => vec![json!({ "place": "", "key": "", "error": format!("{error:#}") })],
+    };
+    json!({ "errors": faults })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Code, stdout and stderr of a check of this text, in which the folder of the file is `~`.
+    fn check(text: &str, json: bool) -> (ExitCode, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        std::fs::write(&file, text).unwrap();
+        let args = Args { options: Options { config: Some(file), ..Options::default() }, json };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = report(&args, &mut out, &mut err).unwrap();
+        let text =
+            |bytes| String::from_utf8(bytes).unwrap().replace(&folder.path().display().to_string(), "~");
+        (code, text(out), text(err))
+    }
+
+    #[test]
+    fn a_sound_configuration_is_printed_and_passes_with_its_warnings() {
+        let text = "[[client]]\nurl = \"wss://gw:s3cret@h/\"\ntls = { ca = \"none.pem\" }\n";
+        let (code, out, err) = check(text, false);
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(
+            out.starts_with("[agent]\nid = ") && out.contains("\nurl = \"wss://gw:***@h/\"  # set\n"),
+            "{out}"
+        );
+        let missing = "cannot find ~/none.pem: No such file or directory (os error 2)";
+        assert_eq!(err, format!("warning: client ws_client_1: tls.ca: {missing}\n"));
+    }
+
+    #[test]
+    fn a_wrong_configuration_fails_with_every_fault_on_a_line() {
+        let (code, out, err) = check("[agent]\nid = 1\nzzzzzz = 2\n", false);
+        assert_eq!((code, out.as_str()), (ExitCode::FAILURE, ""));
+        assert_eq!(
+            err,
+            "~/a.toml:2:6: agent.id: must be a string\n~/a.toml:3:1: agent.zzzzzz: unknown key\n"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_missing_fails() {
+        let config = Some("/nonexistent/holdfast.toml".into());
+        let args = Args { options: Options { config, ..Options::default() }, json: false };
+        let mut err = Vec::new();
+        assert_eq!(report(&args, &mut Vec::new(), &mut err).unwrap(), ExitCode::FAILURE);
+        let expected = "cannot read /nonexistent/holdfast.toml: No such file or directory (os error 2)\n";
+        assert_eq!(String::from_utf8(err).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_holds_the_configuration_without_its_secrets() {
+        let (_, out, _) = check("[[client]]\nurl = \"wss://gw:s3cret@h/\"\nwindow = 7\n", true);
+        let found: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(found["config"]["client"][0]["window"], 7);
+        assert_eq!(found["config"]["client"][0]["url"], "wss://gw:***@h/");
+        assert_eq!(found["warnings"], json!([]));
+    }
+
+    #[test]
+    fn json_holds_every_fault_with_its_place() {
+        let (code, out, _) = check("[agent]\nid = 1\nzzzzzz = 2\n", true);
+        let expected = json!({ "errors": [
+            { "place": "~/a.toml:2:6", "key": "agent.id", "error": "must be a string" },
+            { "place": "~/a.toml:3:1", "key": "agent.zzzzzz", "error": "unknown key" },
+        ]});
+        assert_eq!(code, ExitCode::FAILURE);
+        assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), expected);
+    }
+}

@@ -1,0 +1,47 @@
+//! The options that choose and change the configuration, the same for every subcommand that reads it.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, Overrides};
+use crate::io::config_file;
+
+/// Which configuration, and what differs from it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Options {
+    /// Configuration file, /etc/holdfast/holdfast.toml by default if it is there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Table of variables to use: [environment.NAME]
+    #[arg(long, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// Folder of the store and the state
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Url of the first client: ws://… or wss://…
+    #[arg(long, value_name = "URL")]
+    pub uplink: Option<String>,
+    /// Url of the status broker: mqtt://… or mqtts://…
+    #[arg(long, value_name = "URL")]
+    pub mqtt: Option<String>,
+}
+
+impl Options {
+    /// Reads the configuration in force. The error holds every fault, one a line.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        let overrides = Overrides {
+            uplink: self.uplink.clone(),
+            mqtt: self.mqtt.clone(),
+            data_dir: self.data_dir.clone(),
+            environment: self.environment.clone(),
+        };
+        Config::load(self.config.as_deref(), &overrides)
+    }
+
+    /// Where the running agent is reached: `socket`, or what follows from the configuration.
+    pub fn control_socket(&self, socket: Option<&Path>) -> anyhow::Result<PathBuf> {
+        match socket {
+            Some(socket) => Ok(socket.to_owned()),
+            None => Ok(config_file::control_socket(&self.load()?)),
+        }
+    }
+}

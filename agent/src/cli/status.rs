@@ -1,0 +1,280 @@
+//! `holdfast status`: how the running agent is.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hyper::Method;
+use serde_json::Value;
+
+use super::options::Options;
+use crate::io::control;
+
+/// Shows links, buffer and devices of the running agent
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Exit code: 0 when the agent answers, 1 when none is running.\n\n\
+    Examples:\n  holdfast status\n  holdfast status --json | jq .buffer.messages")]
+pub struct Args {
+    /// Print the status as the agent gives it, in JSON
+    #[arg(long)]
+    json: bool,
+    /// Control socket of the agent; it follows from the configuration by default
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Asks the agent and prints its answer. The error says that none is running, or what it said instead.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let socket = args.options.control_socket(args.socket.as_deref())?;
+    let asked = control::request(&socket, Method::GET, "/api/status", None, Vec::new());
+    let (code, body) = smol::block_on(asked).map_err(anyhow::Error::msg)?;
+    let text = String::from_utf8_lossy(&body);
+    if code != 200 {
+        bail!("cannot show the status: the agent answered {code}: {}", text.trim());
+    }
+    let status: Value = serde_json::from_str(&text).context("cannot read the agent's answer")?;
+    if args.json {
+        print(&format!("{status:#}\n"));
+    } else {
+        let colour =
+            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+        print(&render(&status, colour));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever closes the pipe early has seen enough.
+fn print(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+}
+
+/// The status as a page for a terminal. What the agent does not tell is left out.
+fn render(status: &Value, colour: bool) -> String {
+    let paint = Paint(colour);
+    let mut page = head(status, &paint);
+    page.push_str(&table(&links(status), 1, &paint));
+    page.push_str(&buffer(&status["buffer"], &paint));
+    page.push_str(&table(&devices(status), 1, &paint));
+    for repair in status["repairs"].as_array().into_iter().flatten() {
+        let _ = writeln!(page, "repair: {}", text(repair));
+    }
+    page
+}
+
+fn head(status: &Value, paint: &Paint) -> String {
+    let mut line = format!(
+        "{} {}  {}",
+        text(&status["agent"]),
+        text(&status["version"]),
+        paint.state(&text(&status["state"]))
+    );
+    if let Some(uptime_s) = status["uptime_s"].as_f64() {
+        let _ = write!(line, "  up {}", span(uptime_s));
+    }
+    for (name, value) in [("clock", &status["clock"]), ("since", &status["since"])] {
+        if !value.is_null() {
+            let _ = write!(line, "  {name} {}", text(value));
+        }
+    }
+    if let Some(days) = status["certificate_days_left"].as_i64() {
+        let _ = write!(line, "  certificate ends in {days} days");
+    }
+    line + "\n"
+}
+
+fn links(status: &Value) -> Vec<Vec<String>> {
+    let links = status["links"].as_object().into_iter().flatten();
+    let mqtt = status.get("mqtt").map(|mqtt| ("mqtt".to_owned(), mqtt));
+    let lines = links.map(|(id, link)| (id.clone(), link)).chain(mqtt).map(|(id, link)| {
+        vec![
+            clean(&id),
+            text(&link["state"]),
+            text(&link["since"]),
+            link["rtt_ms"].as_f64().map_or("-".to_owned(), |rtt_ms| format!("{rtt_ms:.0} ms")),
+            text(&link["reconnects"]),
+            text(&link["unconfirmed"]),
+            text(&link["last_confirmed"]),
+            link["retry_in_s"]
+                .as_f64()
+                .map_or("-".to_owned(), |retry_in_s| format!("in {}", span(retry_in_s))),
+            text(&link["last_error"]),
+        ]
+    });
+    let head = "LINK,STATE,SINCE,RTT,RECONNECTS,UNCONFIRMED,LAST CONFIRMED,NEXT TRY,LAST ERROR";
+    with_head(head, lines.collect())
+}
+
+fn devices(status: &Value) -> Vec<Vec<String>> {
+    let devices = status["devices"].as_object().into_iter().flatten();
+    let lines = devices.map(|(id, device)| {
+        vec![clean(id), text(&device["status"]), text(&device["since"]), text(&device["reason"])]
+    });
+    with_head("DEVICE,STATUS,SINCE,REASON", lines.collect())
+}
+
+fn with_head(head: &str, lines: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    if lines.is_empty() {
+        return lines;
+    }
+    let head = head.split(',').map(str::to_owned).collect();
+    std::iter::once(head).chain(lines).collect()
+}
+
+fn buffer(buffer: &Value, paint: &Paint) -> String {
+    if buffer.is_null() {
+        return String::new();
+    }
+    let mut page = format!("\nBUFFER  {}", paint.state(&text(&buffer["state"])));
+    let _ = write!(page, "  {} messages", text(&buffer["messages"]));
+    if let Some(bytes) = buffer["bytes"].as_u64() {
+        let _ = write!(page, "  {}", size(bytes));
+    }
+    if let Some(age_s) = buffer["oldest_age_s"].as_f64().filter(|age_s| *age_s > 0.0) {
+        let _ = write!(page, "  oldest {}", span(age_s));
+    }
+    for name in ["dropped", "refused", "dead", "damaged", "syncs"] {
+        if let Some(count) = buffer[name].as_u64() {
+            let _ = write!(page, "  {name} {count}");
+        }
+    }
+    let most = buffer["disk_bytes_max"].as_u64().or(buffer["max_bytes"].as_u64());
+    if let (Some(disk_bytes), Some(most)) = (buffer["disk_bytes"].as_u64(), most) {
+        let _ = write!(page, "\n        disk {} of {}", size(disk_bytes), size(most));
+    }
+    if let Some(written) = buffer["disk_bytes_written"].as_u64() {
+        let _ = write!(page, "  written {}", size(written));
+    }
+    if let Some(error) = buffer["error"].as_str() {
+        let _ = write!(page, "\n        {}", clean(error));
+    }
+    page + "\n"
+}
+
+/// Columns of equal width; the one numbered `state` is painted. Columns in which nothing stands are left out.
+fn table(lines: &[Vec<String>], state: usize, paint: &Paint) -> String {
+    let Some((head, body)) = lines.split_first() else { return String::new() };
+    let used = |column: &usize| body.iter().any(|line| line[*column] != "-");
+    let columns: Vec<usize> = (0..head.len()).filter(used).collect();
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let mut page = "\n".to_owned();
+    for (number, line) in lines.iter().enumerate() {
+        let mut row = String::new();
+        for &column in &columns {
+            let cell = &line[column];
+            let shown = if column == state && number > 0 { paint.state(cell) } else { cell.clone() };
+            let gap = width(column) - cell.chars().count() + 2;
+            row.push_str(&shown);
+            row.extend(std::iter::repeat_n(' ', gap));
+        }
+        page.push_str(row.trim_end());
+        page.push('\n');
+    }
+    page
+}
+
+/// Whether states are coloured.
+struct Paint(bool);
+
+impl Paint {
+    fn state(&self, state: &str) -> String {
+        let colour = match state {
+            _ if !self.0 => return state.to_owned(),
+            "up" | "online" | "empty" => 32,
+            "holding" | "inactive" => 33,
+            _ => 31,
+        };
+        format!("\x1b[{colour}m{state}\x1b[0m")
+    }
+}
+
+/// A value for people: `-` where there is none.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => clean(text),
+        other => other.to_string(),
+    }
+}
+
+/// Without what a terminal would obey.
+fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
+fn span(seconds: f64) -> String {
+    let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
+    humantime::format_duration(Duration::from_secs(whole)).to_string()
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn status() -> Value {
+        json!({
+            "state": "online", "agent": "gw-17", "version": "0.1.0", "uptime_s": 3723, "clock": "synced",
+            "links": {
+                "cloud": { "state": "up", "since": "2026-01-01T00:00:00.000Z", "rtt_ms": 31.4, "reconnects": 2,
+                    "unconfirmed": 0, "last_error": null, "retry_in_s": null },
+                "lab": { "state": "down", "since": "2026-01-01T00:00:01.000Z", "rtt_ms": null, "reconnects": 0,
+                    "unconfirmed": 12, "last_error": "cannot dial\u{1b}[2J", "retry_in_s": 61.5 },
+            },
+            "buffer": { "state": "holding", "messages": 12, "bytes": 1234, "oldest_age_s": 60, "dropped": 0,
+                "disk_bytes": 1_500_000, "max_bytes": 256_000_000 },
+            "devices": { "pump": { "status": "online", "since": "2026-01-01T00:00:00.000Z", "reason": null } },
+            "repairs": ["the store was born again"],
+        })
+    }
+
+    #[test]
+    fn a_status_is_a_page_of_tables_without_the_columns_that_are_empty() {
+        let expected = "\
+gw-17 0.1.0  online  up 1h 2m 3s  clock synced
+
+LINK   STATE  SINCE                     RTT    RECONNECTS  UNCONFIRMED  NEXT TRY  LAST ERROR
+cloud  up     2026-01-01T00:00:00.000Z  31 ms  2           0            -         -
+lab    down   2026-01-01T00:00:01.000Z  -      0           12           in 1m 1s  cannot dial?[2J
+
+BUFFER  holding  12 messages  1.2 kB  oldest 1m  dropped 0
+        disk 1.5 MB of 256.0 MB
+
+DEVICE  STATUS  SINCE
+pump    online  2026-01-01T00:00:00.000Z
+repair: the store was born again
+";
+        assert_eq!(render(&status(), false), expected);
+    }
+
+    #[test]
+    fn an_agent_that_tells_nothing_is_shown_all_the_same() {
+        assert_eq!(render(&json!({}), false), "- -  -\n");
+    }
+
+    #[test]
+    fn colours_do_not_move_the_columns() {
+        let painted = render(&status(), true);
+        assert!(painted.contains("\x1b[31mdown\x1b[0m   2026"), "{painted}");
+        let bare = painted
+            .replace("\x1b[31m", "")
+            .replace("\x1b[32m", "")
+            .replace("\x1b[33m", "")
+            .replace("\x1b[0m", "");
+        assert_eq!(bare, render(&status(), false));
+    }
+}

@@ -1,0 +1,91 @@
+//! `[agent]` and `[presence]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::render::{self, Lines};
+use super::table::Table;
+use super::{Surroundings, tree::Node, value};
+
+/// `[agent]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Name of this gateway; the host name by default. A topic level: no `/`, `+`, `#`, no braces, control characters.
+    pub id: String,
+    /// Where the store and the state live.
+    pub data_dir: PathBuf,
+}
+
+/// `[presence]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// A device without a connection is offline when it was not heard for so long (default 5 min).
+    pub offline_after: Duration,
+    /// How many devices are remembered at most (default 10000).
+    pub max_devices: usize,
+}
+
+impl Agent {
+    /// The agent of which nothing is said.
+    pub fn of(surroundings: &Surroundings) -> Agent {
+        Agent { id: id_of_host(surroundings.host_name), data_dir: surroundings.data_dir.to_owned() }
+    }
+
+    pub(super) fn read(table: &mut Table, surroundings: &Surroundings) -> Agent {
+        let default = Agent::of(surroundings);
+        table.known("environment");
+        Agent {
+            id: table.value("id", default.id, id),
+            data_dir: table.value("data_dir", default.data_dir, value::path),
+        }
+    }
+
+    pub(super) fn lines(&self) -> Lines {
+        vec![("id", Some(render::string(&self.id))), ("data_dir", Some(render::path(&self.data_dir)))]
+    }
+}
+
+impl Default for Presence {
+    fn default() -> Presence {
+        Presence { offline_after: Duration::from_secs(300), max_devices: 10_000 }
+    }
+}
+
+impl Presence {
+    pub(super) fn read(table: &mut Table) -> Presence {
+        let default = Presence::default();
+        Presence {
+            offline_after: table.value(
+                "offline_after",
+                default.offline_after,
+                value::duration(100..=30 * value::DAY),
+            ),
+            max_devices: table.value("max_devices", default.max_devices, value::number(1..=1_000_000)),
+        }
+    }
+
+    pub(super) fn lines(&self) -> Lines {
+        vec![
+            ("offline_after", Some(render::string(&render::duration(self.offline_after)))),
+            ("max_devices", Some(self.max_devices.to_string())),
+        ]
+    }
+}
+
+fn id(node: &Node, _: &super::table::Reading) -> Result<String, String> {
+    let id = value::text(node)?;
+    if id.is_empty() || id.len() > 128 || id.contains(is_foreign) {
+        return Err("must have 1 to 128 bytes and no `/`, `+`, `#`, brace or control character".to_owned());
+    }
+    Ok(id.to_owned())
+}
+
+fn id_of_host(host_name: &str) -> String {
+    let id: String =
+        host_name.chars().map(|letter| if is_foreign(letter) { '-' } else { letter }).take(32).collect();
+    if id.is_empty() { "holdfast".to_owned() } else { id }
+}
+
+fn is_foreign(letter: char) -> bool {
+    letter.is_control() || "/+#{}".contains(letter)
+}

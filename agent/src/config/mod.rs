@@ -1,0 +1,191 @@
+//! The configuration in force: one TOML text in, one checked [`Config`] out. One file per table.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+pub mod agent;
+pub mod buffer;
+pub mod client;
+mod fault;
+pub mod mqtt;
+mod render;
+pub mod route;
+pub mod secret;
+pub mod server;
+mod table;
+mod tree;
+mod url;
+mod value;
+mod variable;
+
+pub use fault::{Errors, Fault};
+pub use secret::Secret;
+pub use url::shown as shown_url;
+
+use fault::{Faults, Place};
+use table::{Reading, Table};
+use tree::Kind;
+
+/// The whole configuration, every default filled in, every check passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `[agent]`
+    pub agent: agent::Agent,
+    /// `[[client]]`, in the order of the file; never empty: without any there is an inactive `ws_client_1` that holds.
+    pub clients: Vec<client::Client>,
+    /// `[[server]]`, in the order of the file; without any there is one on 127.0.0.1:9998.
+    pub servers: Vec<server::Server>,
+    /// `[buffer]`
+    pub buffer: buffer::Buffer,
+    /// `[mqtt]`, if there is one.
+    pub mqtt: Option<mqtt::Mqtt>,
+    /// `[presence]`
+    pub presence: agent::Presence,
+}
+
+/// What the command line says in place of the text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--uplink`: url of the first client, which becomes active.
+    pub uplink: Option<String>,
+    /// `--mqtt`: url of the broker.
+    pub mqtt: Option<String>,
+    /// `--data-dir`: `agent.data_dir`.
+    pub data_dir: Option<PathBuf>,
+    /// `--environment`: `agent.environment`.
+    pub environment: Option<String>,
+}
+
+/// What the text is read in.
+pub struct Surroundings<'a> {
+    /// Name of the host, from which the default of `agent.id` is made.
+    pub host_name: &'a str,
+    /// Default of `agent.data_dir`.
+    pub data_dir: &'a Path,
+    /// The environment of the process.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Config {
+    /// Reads and checks a text. `file` names it in errors, and relative paths in it are relative to the folder of `file`.
+    /// The error holds every fault that was found; when the text is not TOML, only the faults of its syntax.
+    pub fn parse(
+        text: &str,
+        file: &Path,
+        overrides: &Overrides,
+        surroundings: &Surroundings,
+    ) -> Result<Config, Errors> {
+        let syntax = Faults::default();
+        let mut entries = tree::parse(text, &syntax);
+        syntax.check(text, file)?;
+        let faults = Faults::default();
+        variable::expand(&mut entries, overrides.environment.as_deref(), surroundings.env, &faults);
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let reading = Reading { faults: &faults, folder };
+        let config = Table::read(reading, String::new(), Place::Text(0), entries, |table| {
+            overlay(table, overrides);
+            Config::read(table, surroundings)
+        });
+        faults.check(text, file)?;
+        Ok(config)
+    }
+
+    /// Everything in force as TOML, with `# set` behind each value that is not the default. Plain secrets are shown as `***`;
+    /// without any, the text is read back as the same configuration.
+    pub fn render(&self, surroundings: &Surroundings) -> String {
+        let mut out = String::new();
+        let fresh = agent::Agent::of(surroundings);
+        render::table(&mut out, "[agent]", &self.agent.lines(), &fresh.lines());
+        for (index, client) in self.clients.iter().enumerate() {
+            let fresh = client::Client::of_index(index);
+            render::table(&mut out, "[[client]]", &client.lines(), &fresh.lines());
+        }
+        for (index, server) in self.servers.iter().enumerate() {
+            let fresh = server::Server::of_index(index);
+            render::table(&mut out, "[[server]]", &server.lines(), &fresh.lines());
+            for route in &server.routes {
+                let fresh = server::Route::of_path("");
+                render::table(&mut out, "[[server.route]]", &route.lines(), &fresh.lines());
+            }
+        }
+        render::table(&mut out, "[buffer]", &self.buffer.lines(), &buffer::Buffer::default().lines());
+        if let Some(mqtt) = &self.mqtt {
+            let fresh = mqtt::Mqtt::of_url("", &self.agent.id);
+            render::table(&mut out, "[mqtt]", &mqtt.lines(), &fresh.lines());
+        }
+        render::table(&mut out, "[presence]", &self.presence.lines(), &agent::Presence::default().lines());
+        out
+    }
+
+    fn read(table: &mut Table, surroundings: &Surroundings) -> Config {
+        table.planned(&["rule"]);
+        table.known("variables");
+        table.known("environment");
+        let agent = table.within("agent", |table| agent::Agent::read(table, surroundings));
+        let has_mqtt = table.holds("mqtt");
+        Config {
+            clients: clients(table),
+            servers: servers(table),
+            buffer: table.within("buffer", buffer::Buffer::read),
+            mqtt: has_mqtt
+                .then(|| table.within("mqtt", |table| mqtt::Mqtt::read(table, &agent.id)))
+                .flatten(),
+            presence: table.within("presence", agent::Presence::read),
+            agent,
+        }
+    }
+}
+
+fn overlay(table: &mut Table, overrides: &Overrides) {
+    if let Some(uplink) = &overrides.uplink {
+        let url = Kind::String(uplink.clone());
+        table.overlay_first("client", "--uplink", [("url", url), ("active", Kind::Boolean(true))]);
+    }
+    if let Some(url) = &overrides.mqtt {
+        table.overlay_within("mqtt", "--mqtt", [("url", Kind::String(url.clone()))]);
+    }
+    if let Some(folder) = &overrides.data_dir {
+        let folder = Kind::String(folder.to_string_lossy().into_owned());
+        table.overlay_within("agent", "--data-dir", [("data_dir", folder)]);
+    }
+}
+
+fn clients(table: &mut Table) -> Vec<client::Client> {
+    let mut seen = BTreeSet::new();
+    let mut clients = table.each("client", |index, table| {
+        let client = client::Client::read(index, table);
+        check_id(&mut seen, &client.id, table);
+        client
+    });
+    if clients.is_empty() {
+        clients.push(client::Client { active: false, ..client::Client::of_index(0) });
+    }
+    clients
+}
+
+fn servers(table: &mut Table) -> Vec<server::Server> {
+    let (mut seen, mut bound) = (BTreeSet::new(), BTreeSet::new());
+    let mut servers = table.each("server", |index, table| {
+        let server = server::Server::read(index, table);
+        check_id(&mut seen, &server.id, table);
+        for address in server.bind.iter().filter(|address| !address.ends_with(":0")) {
+            if !bound.insert(address.clone()) {
+                table.fail("bind", format!("another server binds {address}"));
+            }
+        }
+        server
+    });
+    if servers.is_empty() {
+        servers.push(server::Server::of_index(0));
+    }
+    servers
+}
+
+fn check_id(seen: &mut BTreeSet<String>, id: &str, table: &Table) {
+    if !seen.insert(id.to_ascii_lowercase()) {
+        table.fail("id", format!("`{id}` is taken; case does not count"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! `[mqtt]`: the broker that is told how the agent and its devices are.
+
+use std::time::Duration;
+
+use super::Secret;
+use super::client::{ClientTls, Reconnect};
+use super::render::{self, Lines};
+use super::table::{Reading, Table};
+use super::tree::Node;
+use super::url::{self, Url};
+use super::value;
+
+/// `[mqtt]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mqtt {
+    /// `mqtt://` or `mqtts://`, host and port (1883 and 8883 by default). Without a user: that of the
+    /// configuration's url becomes `username` and `password`.
+    pub url: String,
+    /// Client identifier; `holdfast-{agent}` by default.
+    pub client_id: String,
+    /// User, if the broker asks for one.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Secret>,
+    /// TLS settings for `mqtts://`; keys `ca`, `cert`, `key`, `server_name` stand directly in `[mqtt]`.
+    pub tls: ClientTls,
+    /// Start of every topic, `{agent}` already expanded (default `holdfast/{agent}`).
+    pub prefix: String,
+    /// Longest time between two status messages (default 30 s).
+    pub status_interval: Duration,
+    /// MQTT keep-alive (default 20 s).
+    pub keep_alive: Duration,
+    /// Back-off; keys as in `client.reconnect`.
+    pub reconnect: Reconnect,
+}
+
+impl Mqtt {
+    /// The settings for a broker of which nothing but the url is said.
+    pub fn of_url(url: &str, agent: &str) -> Mqtt {
+        Mqtt {
+            url: url.to_owned(),
+            client_id: format!("holdfast-{agent}"),
+            username: None,
+            password: None,
+            tls: ClientTls::default(),
+            prefix: format!("holdfast/{agent}"),
+            status_interval: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(20),
+            reconnect: Reconnect::default(),
+        }
+    }
+
+    pub(super) fn read(table: &mut Table, agent: &str) -> Option<Mqtt> {
+        let default = Mqtt::of_url("", agent);
+        let url = table.required("url", broker_url);
+        let mut mqtt = Mqtt {
+            client_id: table.value("client_id", default.client_id, |node, _| named(node, agent)),
+            username: table.optional("username", value::line),
+            password: table.optional("password", value::secret),
+            tls: ClientTls::read(table),
+            prefix: table.value("prefix", default.prefix, |node, _| prefix(node, agent)),
+            status_interval: table.value(
+                "status_interval",
+                default.status_interval,
+                value::duration(100..=value::DAY),
+            ),
+            keep_alive: table.value("keep_alive", default.keep_alive, value::duration(1000..=64_800_000)),
+            reconnect: table.within("reconnect", Reconnect::read),
+            url: url?,
+        };
+        mqtt.check(table);
+        mqtt.take_user(table);
+        Some(mqtt)
+    }
+
+    pub(super) fn lines(&self) -> Lines {
+        let mut lines = vec![
+            ("url", Some(render::string(&url::shown(&self.url)))),
+            ("client_id", Some(render::string(&self.client_id))),
+            ("username", self.username.as_deref().map(render::string)),
+            ("password", self.password.as_ref().map(render::secret)),
+        ];
+        lines.extend(self.tls.pairs());
+        lines.extend([
+            ("prefix", Some(render::string(&self.prefix))),
+            ("status_interval", Some(render::string(&render::duration(self.status_interval)))),
+            ("keep_alive", Some(render::string(&render::duration(self.keep_alive)))),
+            ("reconnect", Some(self.reconnect.rendered())),
+        ]);
+        lines
+    }
+
+    fn check(&self, table: &Table) {
+        if self.url.starts_with("mqtt:") {
+            for key in ["ca", "cert", "key", "server_name"] {
+                if table.has(key) {
+                    table.fail(key, "needs an mqtts:// url");
+                }
+            }
+        }
+        // MQTT 3.1.1 §3.1.2.9: no password without a user.
+        if table.has("password") && !table.has("username") {
+            table.fail("password", "needs `username` too");
+        }
+    }
+
+    fn take_user(&mut self, table: &Table) {
+        let Some((bare, name, password)) = split_user(&self.url) else { return };
+        self.url = bare;
+        if table.has("username") {
+            table.fail("username", "must not be given twice; the url has a user");
+        }
+        match (decoded(&name), password.map(|password| decoded(&password))) {
+            (Ok(name), None) => self.username = Some(name),
+            (Ok(name), Some(Ok(password))) => {
+                self.username = Some(name);
+                self.password = Some(Secret::Plain(password));
+            }
+            (Err(what), _) | (_, Some(Err(what))) => table.fail("url", what),
+        }
+    }
+}
+
+/// The url without its user, the user and the password.
+fn split_user(text: &str) -> Option<(String, String, Option<String>)> {
+    let url = Url::parse(text, ["mqtt", "mqtts"]).ok()?;
+    let (name, password) = url.user?;
+    let bare = format!("{}://{}{}", url.scheme, url.authority, url.tail);
+    Some((bare, name.to_owned(), password.map(str::to_owned)))
+}
+
+fn decoded(text: &str) -> Result<String, String> {
+    let text = percent_encoding::percent_decode_str(text).decode_utf8();
+    text.map(|text| text.into_owned()).map_err(|_| "its user or password is not UTF-8".to_owned())
+}
+
+fn broker_url(node: &Node, _: &Reading) -> Result<String, String> {
+    let text = value::text(node)?;
+    let url = Url::parse(text, ["mqtt", "mqtts"])?;
+    match url.tail {
+        "" | "/" => Ok(text.to_owned()),
+        _ => Err("must end after the host and port".to_owned()),
+    }
+}
+
+fn named(node: &Node, agent: &str) -> Result<String, String> {
+    let text = value::text(node)?.replace("{agent}", agent);
+    if text.is_empty() || text.contains(|letter: char| letter.is_control() || "{}".contains(letter)) {
+        return Err("must not be empty, hold a control character or a name other than {agent}".to_owned());
+    }
+    Ok(text)
+}
+
+fn prefix(node: &Node, agent: &str) -> Result<String, String> {
+    let text = named(node, agent)?;
+    if text.contains(['+', '#']) {
+        return Err("must not hold a wildcard (`+`, `#`)".to_owned());
+    }
+    if text.starts_with('/') || text.ends_with('/') {
+        return Err("must not start or end with `/`".to_owned());
+    }
+    Ok(text)
+}

@@ -1,0 +1,265 @@
+//! `[[server]]` and `[[server.route]]`: a WebSocket and HTTP listener for sensors.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::render::{self, Lines};
+use super::route::{Template, names_in};
+use super::table::{Reading, Table};
+use super::tree::{Kind, Node};
+use super::{url, value};
+use crate::message::Format;
+
+const HTTP: [(&str, HttpPage); 2] = [("status", HttpPage::Status), ("empty", HttpPage::Empty)];
+/// `string` is another word for `text`.
+const FORMAT: [(&str, Format); 4] =
+    [("text", Format::Text), ("json", Format::Json), ("binary", Format::Binary), ("string", Format::Text)];
+
+/// `[[server]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Same form as a client's; `ws_server_N` by default.
+    pub id: String,
+    /// `ADDRESS:PORT` each; port 0 takes a free one.
+    pub bind: Vec<String>,
+    /// TLS, if any.
+    pub tls: Option<ServerTls>,
+    /// What `GET /` answers.
+    pub http: HttpPage,
+    /// Browser origins that may connect; `*` lets all in, none by default.
+    pub origins: Vec<String>,
+    /// Bounds.
+    pub limits: Limits,
+    /// `[[server.route]]`, tried in order.
+    pub routes: Vec<Route>,
+}
+
+/// TLS of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// PEM file with the certificate chain.
+    pub cert: PathBuf,
+    /// PEM file with its key.
+    pub key: PathBuf,
+    /// PEM file with the roots that a client certificate must come from; without it none is asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What `GET /` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpPage {
+    /// The status as JSON.
+    #[default]
+    Status,
+    /// 204 without content.
+    Empty,
+}
+
+/// Bounds of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections (default 256).
+    pub connections: usize,
+    /// Bytes of one message (default 65536).
+    pub message_bytes: usize,
+    /// TLS handshake and request head must end within this (default 10 s).
+    pub handshake_timeout: Duration,
+    /// A connection from which nothing came for so long is pinged, and closed when it stays silent as long again (default 2 min).
+    pub idle_timeout: Duration,
+}
+
+/// `[[server.route]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Path template: `/lines/{line}/sensors/{device}`; a last `{name...}` takes the rest of the path.
+    pub path: String,
+    /// What payloads must be; by default text frames are text or JSON as they come and binary frames binary.
+    pub format: Option<Format>,
+    /// Topic template; the path without its leading slash by default.
+    pub topic: Option<String>,
+    /// Device template; `{device}` by default if the path names one.
+    pub device: Option<String>,
+}
+
+impl Server {
+    /// The server with this index (from 0) when nothing is said about it.
+    pub fn of_index(index: usize) -> Server {
+        Server {
+            id: format!("ws_server_{}", index + 1),
+            bind: vec!["127.0.0.1:9998".to_owned()],
+            tls: None,
+            http: HttpPage::default(),
+            origins: Vec::new(),
+            limits: Limits::default(),
+            routes: Vec::new(),
+        }
+    }
+
+    pub(super) fn read(index: usize, table: &mut Table) -> Server {
+        let default = Server::of_index(index);
+        table.planned(&["auth", "users", "allow", "deny"]);
+        Server {
+            id: table.value("id", default.id, value::id),
+            bind: table.value("bind", default.bind, bind),
+            tls: if table.holds("tls") { table.within("tls", ServerTls::read) } else { None },
+            http: table.value("http", default.http, http),
+            origins: table.value("origins", default.origins, origins),
+            limits: table.within("limits", Limits::read),
+            routes: table.each("route", |_, table| Route::read(table)).into_iter().flatten().collect(),
+        }
+    }
+
+    pub(super) fn lines(&self) -> Lines {
+        vec![
+            ("id", Some(render::string(&self.id))),
+            ("bind", Some(render::strings(&self.bind))),
+            ("tls", self.tls.as_ref().map(ServerTls::rendered)),
+            ("http", Some(render::word(HTTP, self.http))),
+            ("origins", Some(render::strings(&self.origins))),
+            ("limits", Some(self.limits.rendered())),
+        ]
+    }
+}
+
+impl ServerTls {
+    fn read(table: &mut Table) -> Option<ServerTls> {
+        let cert = table.required("cert", value::path);
+        let key = table.required("key", value::path);
+        let client_ca = table.optional("client_ca", value::path);
+        Some(ServerTls { cert: cert?, key: key?, client_ca })
+    }
+
+    fn rendered(&self) -> String {
+        render::inline(&[
+            ("cert", Some(render::path(&self.cert))),
+            ("key", Some(render::path(&self.key))),
+            ("client_ca", self.client_ca.as_deref().map(render::path)),
+        ])
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 256,
+            message_bytes: 65_536,
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Limits {
+    fn read(table: &mut Table) -> Limits {
+        let default = Limits::default();
+        table.planned(&["rate_per_client", "rate_per_user", "rate_per_ip"]);
+        let message_bytes = table.optional("message_bytes", value::bytes(1..=16 << 20));
+        Limits {
+            connections: table.value("connections", default.connections, value::number(1..=100_000)),
+            message_bytes: message_bytes
+                .and_then(|bytes| usize::try_from(bytes).ok())
+                .unwrap_or(default.message_bytes),
+            handshake_timeout: table.value("handshake_timeout", default.handshake_timeout, value::timeout()),
+            idle_timeout: table.value("idle_timeout", default.idle_timeout, value::timeout()),
+        }
+    }
+
+    fn rendered(&self) -> String {
+        render::inline(&[
+            ("connections", Some(self.connections.to_string())),
+            ("message_bytes", Some(self.message_bytes.to_string())),
+            ("handshake_timeout", Some(render::string(&render::duration(self.handshake_timeout)))),
+            ("idle_timeout", Some(render::string(&render::duration(self.idle_timeout)))),
+        ])
+    }
+}
+
+impl Route {
+    /// The route of this path when nothing else is said about it.
+    pub fn of_path(path: &str) -> Route {
+        Route { path: path.to_owned(), format: None, topic: None, device: None }
+    }
+
+    fn read(table: &mut Table) -> Option<Route> {
+        table.planned(&["mode", "schema", "query", "header"]);
+        let path = table.required("path", path);
+        let names = path.as_ref().map(|(_, names)| names.as_slice());
+        let format = table.optional("format", value::word(FORMAT));
+        let topic = table.optional("topic", |node, _| topic(node, names));
+        let device = table.optional("device", |node, _| template(node, names));
+        Some(Route { path: path?.0, format, topic, device })
+    }
+
+    pub(super) fn lines(&self) -> Lines {
+        vec![
+            ("path", Some(render::string(&self.path))),
+            ("format", self.format.map(|format| render::word(FORMAT, format))),
+            ("topic", self.topic.as_deref().map(render::string)),
+            ("device", self.device.as_deref().map(render::string)),
+        ]
+    }
+}
+
+fn http(node: &Node, reading: &Reading) -> Result<HttpPage, String> {
+    match node.kind {
+        Kind::Table(_) => Err("pages and files are not supported by this version".to_owned()),
+        _ => value::word(HTTP)(node, reading),
+    }
+}
+
+fn bind(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
+    let addresses = value::strings(node, reading)?;
+    if addresses.is_empty() {
+        return Err("must name at least one address".to_owned());
+    }
+    for (index, address) in addresses.iter().enumerate() {
+        if url::check_authority(address, 0) != Ok(true) {
+            return Err(format!("`{address}` must be ADDRESS:PORT, such as 127.0.0.1:9998 or [::1]:9998"));
+        }
+        if addresses[..index].contains(address) && !address.ends_with(":0") {
+            return Err(format!("`{address}` is named twice"));
+        }
+    }
+    Ok(addresses)
+}
+
+fn origins(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
+    let origins = value::strings(node, reading)?;
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        Some(origin) => Err(format!("`{origin}` must be an origin, such as https://panel.example, or *")),
+        None => Ok(origins),
+    }
+}
+
+fn is_origin(origin: &str) -> bool {
+    let bare = |url: url::Url| url.tail.is_empty() && url.user.is_none();
+    origin == "*" || url::Url::parse(origin, ["http", "https"]).is_ok_and(bare)
+}
+
+fn path(node: &Node, _: &Reading) -> Result<(String, Vec<String>), String> {
+    let text = value::text(node)?;
+    let names = Template::parse(text)?.names().map(str::to_owned).collect();
+    Ok((text.to_owned(), names))
+}
+
+fn topic(node: &Node, names: Option<&[String]>) -> Result<String, String> {
+    let topic = template(node, names)?;
+    if topic.starts_with('/') || topic.ends_with('/') || topic.contains("//") || topic.contains(['+', '#']) {
+        return Err("must have no empty level and no wildcard (`+`, `#`)".to_owned());
+    }
+    Ok(topic)
+}
+
+/// A text with names of the path in it; any names when the path is not known.
+fn template(node: &Node, names: Option<&[String]>) -> Result<String, String> {
+    let text = value::text(node)?;
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err("must not be empty or hold a control character".to_owned());
+    }
+    for name in names_in(text)? {
+        if names.is_some_and(|names| names.iter().all(|known| known != name)) {
+            return Err(format!("the path has no name `{name}`"));
+        }
+    }
+    Ok(text.to_owned())
+}

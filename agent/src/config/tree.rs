@@ -1,0 +1,163 @@
+//! TOML text as a tree whose values know their place, with every `${NAME}` in it expanded.
+
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use super::fault::{Faults, Place};
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub place: Place,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Kind {
+    String(String),
+    Integer(i64),
+    Boolean(bool),
+    Array(Vec<Node>),
+    Table(Vec<Entry>),
+    /// A type that no key takes.
+    Other,
+}
+
+/// A key of a table.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub key: String,
+    pub place: Place,
+    pub node: Node,
+}
+
+/// Reads the text. The faults of its syntax are added to `faults`, and what could be read is returned.
+pub(super) fn parse(text: &str, faults: &Faults) -> Vec<Entry> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let offset = error.span().map_or(0, |span| span.start);
+        faults.add(Place::Text(offset), "", error.message());
+    }
+    entries(table.into_inner())
+}
+
+/// Where `${NAME}` finds its value.
+pub(super) type Names<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// Expands every string below these entries; unknown names are added to `faults`.
+pub(super) fn expand(entries: &mut [Entry], path: &str, names: &Names, faults: &Faults) {
+    for entry in entries {
+        let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+        expand_node(&mut entry.node, &path, names, faults);
+    }
+}
+
+fn expand_node(node: &mut Node, path: &str, names: &Names, faults: &Faults) {
+    match &mut node.kind {
+        Kind::String(text) => match expanded(text, names) {
+            Ok(value) => *text = value,
+            Err(what) => faults.add(node.place, path, what),
+        },
+        Kind::Array(nodes) => {
+            let many = nodes.len() > 1;
+            for (index, node) in nodes.iter_mut().enumerate() {
+                expand_node(node, &indexed(path, index, many), names, faults);
+            }
+        }
+        Kind::Table(entries) => expand(entries, path, names, faults),
+        Kind::Integer(_) | Kind::Boolean(_) | Kind::Other => {}
+    }
+}
+
+/// The path of an element of a list: without an index if it is the only one.
+pub(super) fn indexed(path: &str, index: usize, many: bool) -> String {
+    if many { format!("{path}[{index}]") } else { path.to_owned() }
+}
+
+/// Expands `${NAME}` once, and `$${` to `${`.
+pub(super) fn expanded(text: &str, names: &Names) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, tail) = (&rest[..at], &rest[at + 2..]);
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str("${");
+            rest = tail;
+            continue;
+        }
+        let (name, after) = tail.split_once('}').ok_or("a `${` has no `}`; write `$${` for a plain `${`")?;
+        out.push_str(before);
+        out.push_str(&names(name).ok_or_else(|| {
+            format!("`${{{name}}}` is in neither [environment.…], [variables] nor the process environment")
+        })?);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// Writes text so that [`expanded`] gives it back.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
+fn entries(table: DeTable<'_>) -> Vec<Entry> {
+    let entry = |(key, value): (toml::Spanned<toml::de::DeString<'_>>, toml::Spanned<DeValue<'_>>)| Entry {
+        place: Place::Text(key.span().start),
+        key: key.into_inner().into_owned(),
+        node: node(value),
+    };
+    table.into_iter().map(entry).collect()
+}
+
+fn node(value: toml::Spanned<DeValue<'_>>) -> Node {
+    let place = Place::Text(value.span().start);
+    let kind = match value.into_inner() {
+        DeValue::String(text) => Kind::String(text.into_owned()),
+        DeValue::Integer(digits) => integer(&digits),
+        DeValue::Boolean(value) => Kind::Boolean(value),
+        DeValue::Array(values) => Kind::Array(values.into_iter().map(node).collect()),
+        DeValue::Table(table) => Kind::Table(entries(table)),
+        DeValue::Float(_) | DeValue::Datetime(_) => Kind::Other,
+    };
+    Node { place, kind }
+}
+
+fn integer(digits: &DeInteger<'_>) -> Kind {
+    i64::from_str_radix(digits.as_str(), digits.radix()).map_or(Kind::Other, Kind::Integer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_expanded_once_and_two_dollars_escape() {
+        let names = |name: &str| match name {
+            "A" => Some("1".to_owned()),
+            "B" => Some("${A}".to_owned()),
+            _ => None,
+        };
+        let cases = [
+            ("${A}${A}-x", Ok("11-x")),
+            ("${B}", Ok("${A}")),
+            ("$${A}", Ok("${A}")),
+            ("$$${A}", Ok("$${A}")),
+            ("$A $ {A}", Ok("$A $ {A}")),
+            ("${A", Err("a `${` has no `}`; write `$${` for a plain `${`")),
+            ("${C}", Err("`${C}` is in neither [environment.…], [variables] nor the process environment")),
+            ("${}", Err("`${}` is in neither [environment.…], [variables] nor the process environment")),
+        ];
+        for (text, expected) in cases {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(expanded(text, &names), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn escaped_text_expands_to_itself() {
+        for text in ["${A}", "$${A}", "$$${", "a$", "${", "{}$"] {
+            assert_eq!(expanded(&escaped(text), &|_| None).as_deref(), Ok(text));
+        }
+    }
+}

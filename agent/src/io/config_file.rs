@@ -1,0 +1,253 @@
+//! The configuration file and what surrounds it: reads, and decides nothing about the content.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::config::client::{Auth, ClientTls};
+use crate::config::{Config, Overrides, Secret, Surroundings};
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "/etc/holdfast/holdfast.toml";
+const ROOT_DATA_DIR: &str = "/var/lib/holdfast";
+const ROOT_RUNTIME_DIR: &str = "/run/holdfast";
+
+impl Config {
+    /// Reads the configuration in force. Without a path that is the default file, or all defaults if there is none; a
+    /// file that is named must be there. The error of a wrong configuration is a [`crate::config::Errors`].
+    pub fn load(path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
+        let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match std::fs::read_to_string(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => String::new(),
+            read => read.with_context(|| format!("cannot read {}", file.display()))?,
+        };
+        let overrides =
+            Overrides { data_dir: overrides.data_dir.as_deref().map(absolute), ..overrides.clone() };
+        Ok(in_surroundings(|surroundings| Config::parse(&text, &absolute(file), &overrides, surroundings))?)
+    }
+
+    /// [`Config::render`] in the surroundings of this process.
+    pub fn shown(&self) -> String {
+        in_surroundings(|surroundings| self.render(surroundings))
+    }
+}
+
+/// Where the control socket of the agent with this configuration is: in the runtime directory that systemd gave this
+/// process, in the one of the system's agent, or in the data directory.
+pub fn control_socket(config: &Config) -> PathBuf {
+    let given = std::env::var("RUNTIME_DIRECTORY").ok();
+    socket_in(given.as_deref(), Path::new(ROOT_RUNTIME_DIR), &config.agent.data_dir)
+}
+
+/// What is wrong with the files that the configuration names: those that are missing, and secrets that others can read.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for named in named_files(config) {
+        warnings.extend(named.warning());
+    }
+    warnings
+}
+
+/// A file that the configuration names.
+struct NamedFile<'a> {
+    key: String,
+    path: &'a Path,
+    secret: bool,
+}
+
+impl NamedFile<'_> {
+    fn warning(&self) -> Option<String> {
+        let (key, path) = (&self.key, self.path.display());
+        match std::fs::metadata(self.path) {
+            Err(error) => Some(format!("{key}: cannot find {path}: {error}")),
+            Ok(facts) if !facts.is_file() => Some(format!("{key}: {path} is not a file")),
+            Ok(facts) if self.secret && facts.permissions().mode() & 0o004 != 0 => {
+                Some(format!("{key}: {path} is a secret that everybody on this machine can read"))
+            }
+            Ok(_) => None,
+        }
+    }
+}
+
+fn named_files(config: &Config) -> Vec<NamedFile<'_>> {
+    let mut files = Vec::new();
+    for client in &config.clients {
+        let of = |key: &str| format!("client {}: {key}", client.id);
+        files.extend(tls_files(&client.tls, &of("tls.")));
+        for (name, value) in &client.params {
+            files.extend(secret_file(of(&format!("params.{name}")), value));
+        }
+        for (name, value) in &client.headers {
+            files.extend(secret_file(of(&format!("headers.{name}")), value));
+        }
+        match &client.auth {
+            Auth::None => {}
+            Auth::Basic { password, .. } => files.extend(secret_file(of("auth.basic.password"), password)),
+            Auth::Bearer(token) => files.extend(secret_file(of("auth.bearer"), token)),
+        }
+    }
+    for server in &config.servers {
+        let Some(tls) = &server.tls else { continue };
+        let of = |key: &str| format!("server {}: tls.{key}", server.id);
+        files.push(NamedFile { key: of("cert"), path: &tls.cert, secret: false });
+        files.push(NamedFile { key: of("key"), path: &tls.key, secret: true });
+        files.extend(plain_file(of("client_ca"), tls.client_ca.as_deref()));
+    }
+    if let Some(mqtt) = &config.mqtt {
+        files.extend(tls_files(&mqtt.tls, "mqtt: "));
+        files.extend(
+            mqtt.password.as_ref().and_then(|password| secret_file("mqtt: password".into(), password)),
+        );
+    }
+    files
+}
+
+fn tls_files<'a>(tls: &'a ClientTls, prefix: &str) -> impl Iterator<Item = NamedFile<'a>> {
+    let key = tls.key.as_deref().map(|path| NamedFile { key: format!("{prefix}key"), path, secret: true });
+    let ca = plain_file(format!("{prefix}ca"), tls.ca.as_deref());
+    ca.into_iter().chain(plain_file(format!("{prefix}cert"), tls.cert.as_deref())).chain(key)
+}
+
+fn plain_file(key: String, path: Option<&Path>) -> Option<NamedFile<'_>> {
+    Some(NamedFile { key, path: path?, secret: false })
+}
+
+fn secret_file(key: String, secret: &Secret) -> Option<NamedFile<'_>> {
+    match secret {
+        Secret::File(path) => Some(NamedFile { key, path, secret: true }),
+        Secret::Plain(_) | Secret::Credential(_) | Secret::Env(_) => None,
+    }
+}
+
+/// The path from the root; an empty one, which has none, stays for the checks to refuse.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn in_surroundings<T>(then: impl FnOnce(&Surroundings) -> T) -> T {
+    let names = rustix::system::uname();
+    let env = |name: &str| std::env::var(name).ok();
+    let root = rustix::process::geteuid().is_root();
+    let data_dir = default_data_dir(root, &env);
+    then(&Surroundings { host_name: &names.nodename().to_string_lossy(), data_dir: &data_dir, env: &env })
+}
+
+fn default_data_dir(root: bool, env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+    if root {
+        return PathBuf::from(ROOT_DATA_DIR);
+    }
+    // The XDG Base Directory Specification has relative paths ignored.
+    let folder = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    state.map_or_else(|| PathBuf::from(ROOT_DATA_DIR), |state| state.join("holdfast"))
+}
+
+fn socket_in(given: Option<&str>, root_runtime_dir: &Path, data_dir: &Path) -> PathBuf {
+    let of_system = || {
+        (data_dir == Path::new(ROOT_DATA_DIR) && root_runtime_dir.is_dir())
+            .then(|| root_runtime_dir.to_owned())
+    };
+    // systemd.exec(5): several directories are separated by colons.
+    let first = given.and_then(|given| given.split(':').next()).filter(|first| !first.is_empty());
+    first.map(PathBuf::from).or_else(of_system).unwrap_or_else(|| data_dir.to_owned()).join("control.sock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_named_file_that_is_missing_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("none.toml");
+        let error = Config::load(Some(&file), &Overrides::default()).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot read {}", file.display()));
+    }
+
+    #[test]
+    fn a_named_file_is_read_and_its_folder_is_where_relative_paths_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        fs::write(&file, "[agent]\ndata_dir = \"state\"\n").unwrap();
+        let config = Config::load(Some(&file), &Overrides::default()).unwrap();
+        assert_eq!(config.agent.data_dir, folder.path().join("state"));
+    }
+
+    #[test]
+    fn a_data_directory_of_the_command_line_starts_where_the_command_was_given() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let overrides = Overrides { data_dir: Some("state".into()), ..Overrides::default() };
+        let config = Config::load(Some(file.path()), &overrides).unwrap();
+        assert_eq!(config.agent.data_dir, std::env::current_dir().unwrap().join("state"));
+    }
+
+    #[test]
+    fn every_fault_of_a_file_is_in_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        fs::write(&file, "[agent]\nid = 1\nx = 2\n").unwrap();
+        let error = Config::load(Some(&file), &Overrides::default()).unwrap_err().to_string();
+        let file = file.display();
+        assert_eq!(
+            error,
+            format!("{file}:2:6: agent.id: must be a string\n{file}:3:1: agent.x: unknown key")
+        );
+    }
+
+    #[test]
+    fn the_data_directory_of_a_user_is_in_the_users_state() {
+        let env = |pairs: &'static [(&str, &str)]| {
+            move |name: &str| {
+                pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            }
+        };
+        let both = env(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]);
+        assert_eq!(default_data_dir(true, &both), Path::new("/var/lib/holdfast"));
+        assert_eq!(default_data_dir(false, &both), Path::new("/s/holdfast"));
+        let relative = env(&[("XDG_STATE_HOME", "s"), ("HOME", "/h")]);
+        assert_eq!(default_data_dir(false, &relative), Path::new("/h/.local/state/holdfast"));
+        assert_eq!(default_data_dir(false, &env(&[])), Path::new("/var/lib/holdfast"));
+    }
+
+    #[test]
+    fn the_control_socket_is_where_the_running_agent_puts_it() {
+        let there = tempfile::tempdir().unwrap();
+        let missing = there.path().join("missing");
+        let root = Path::new(ROOT_DATA_DIR);
+        let own = Path::new("/home/x/holdfast");
+        let other = Path::new("/run/other/control.sock");
+        assert_eq!(socket_in(Some("/run/other"), there.path(), root), other);
+        assert_eq!(socket_in(Some("/run/other:/run/more"), there.path(), root), other);
+        assert_eq!(socket_in(None, there.path(), root), there.path().join("control.sock"));
+        assert_eq!(socket_in(None, &missing, root), root.join("control.sock"));
+        assert_eq!(socket_in(None, there.path(), own), own.join("control.sock"));
+    }
+
+    #[test]
+    fn missing_files_and_open_secrets_are_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, mode) in [("open", 0o644), ("closed", 0o640), ("ca", 0o644)] {
+            fs::write(folder.path().join(name), "x").unwrap();
+            fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let file = folder.path().join("a.toml");
+        let text = "[[client]]\nid = \"c\"\nurl = \"wss://h\"\nauth = { bearer = { file = \"open\" } }\n\
+                    headers = { a = { file = \"closed\" } }\nparams = { b = { file = \"none\" } }\ntls = { ca = \"ca\" }\n\
+                    [mqtt]\nurl = \"mqtts://h\"\nca = \".\"\n";
+        fs::write(&file, text).unwrap();
+        let config = Config::load(Some(&file), &Overrides::default()).unwrap();
+        let found: Vec<String> = warnings(&config)
+            .iter()
+            .map(|warning| warning.replace(&format!("{}/", folder.path().display()), ""))
+            .collect();
+        let expected = [
+            "client c: params.b: cannot find none: No such file or directory (os error 2)",
+            "client c: auth.bearer: open is a secret that everybody on this machine can read",
+            "mqtt: ca: . is not a file",
+        ];
+        assert_eq!(found, expected);
+    }
+}

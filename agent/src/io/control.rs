@@ -1,0 +1,81 @@
+//! The client side of the control socket: one request to the running agent.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, header};
+use smol::Timer;
+use smol::future::or;
+use smol::net::unix::UnixStream;
+use smol_hyper::rt::FuturesIo;
+
+use super::net::words;
+
+/// The agent must have answered within this.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest answer that is taken.
+const ANSWER_BYTES: usize = 16 << 20;
+
+/// Asks the agent whose control socket is at this path. Returns the status and the body of its answer; the error says
+/// that no agent runs there, or what broke.
+pub async fn request(
+    socket: &Path,
+    method: Method,
+    path_and_query: &str,
+    content_type: Option<&str>,
+    body: Vec<u8>,
+) -> Result<(u16, Vec<u8>), String> {
+    let cannot = |cause: String| format!("cannot reach the agent at {}: {cause}", socket.display());
+    let mut request = Request::builder().method(method).uri(path_and_query).header(header::HOST, "localhost");
+    if let Some(content_type) = content_type {
+        request = request.header(header::CONTENT_TYPE, content_type);
+    }
+    let request = request.body(Full::from(body)).map_err(|error| cannot(error.to_string()))?;
+    let ask = async {
+        let stream = UnixStream::connect(socket).await.map_err(|error| absence(&error))?;
+        ask(stream, request).await
+    };
+    let late = async {
+        Timer::after(TIMEOUT).await;
+        Err(format!("no answer within {} s", TIMEOUT.as_secs()))
+    };
+    or(ask, late).await.map_err(cannot)
+}
+
+fn absence(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            format!("no agent is running there ({})", words(error))
+        }
+        _ => words(error),
+    }
+}
+
+async fn ask(stream: UnixStream, request: Request<Full<Bytes>>) -> Result<(u16, Vec<u8>), String> {
+    let (mut sender, connection) =
+        http1::handshake(FuturesIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let exchange = async {
+        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = answer.status().as_u16();
+        let mut body = answer.into_body();
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| error.to_string())?;
+            bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
+            if bytes.len() > ANSWER_BYTES {
+                return Err(format!("the answer has more than {ANSWER_BYTES} bytes"));
+            }
+        }
+        Ok((status, bytes))
+    };
+    let drive = async {
+        // An error of the connection reaches the exchange too, with better words.
+        let _ = connection.await;
+        smol::future::pending().await
+    };
+    or(exchange, drive).await
+}

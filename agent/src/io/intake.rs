@@ -1,0 +1,82 @@
+//! The way from the sources to the loop: what a source task holds in its hand.
+
+use smol::channel::{Receiver, Sender, bounded};
+
+use crate::logic::intake::{Answer, Draft, Refused};
+
+/// How many batches may wait for the loop; a source that finds it full waits.
+const QUEUE: usize = 256;
+
+/// What a source says to the loop.
+#[derive(Debug)]
+pub enum Input {
+    /// A batch, and where its answer goes.
+    Offer {
+        /// At least one.
+        drafts: Vec<Draft>,
+        /// Takes exactly one answer.
+        reply: Sender<Answer>,
+    },
+    /// A connection that speaks for this device has opened.
+    Connected(String),
+    /// A connection that spoke for this device has closed.
+    Disconnected(String),
+    /// Asks for the status as JSON.
+    Status(Sender<serde_json::Value>),
+}
+
+/// The sources' end; cloned freely.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    inputs: Sender<Input>,
+    stopping: Receiver<std::convert::Infallible>,
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub struct Outtake {
+    /// What the sources said.
+    pub inputs: Receiver<Input>,
+    /// Dropped when the sources must close.
+    pub alive: Option<Sender<std::convert::Infallible>>,
+}
+
+/// Makes both ends.
+pub fn channel() -> (Intake, Outtake) {
+    let (inputs, received) = bounded(QUEUE);
+    let (alive, stopping) = bounded(1);
+    (Intake { inputs, stopping }, Outtake { inputs: received, alive: Some(alive) })
+}
+
+impl Intake {
+    /// Hands over a batch and waits until all of it is stored, or refused.
+    pub async fn offer(&self, drafts: Vec<Draft>) -> Answer {
+        let (reply, answer) = bounded(1);
+        if self.inputs.send(Input::Offer { drafts, reply }).await.is_err() {
+            return Answer::Refused(Refused::Stopping);
+        }
+        answer.recv().await.unwrap_or(Answer::Refused(Refused::Stopping))
+    }
+
+    /// Tells that a connection for this device has opened. Every call needs one of [`Intake::disconnected`].
+    pub async fn connected(&self, device: &str) {
+        let _ = self.inputs.send(Input::Connected(device.to_owned())).await;
+    }
+
+    /// Tells that a connection for this device has closed.
+    pub async fn disconnected(&self, device: &str) {
+        let _ = self.inputs.send(Input::Disconnected(device.to_owned())).await;
+    }
+
+    /// The status as JSON, none when the agent is stopping.
+    pub async fn status(&self) -> Option<serde_json::Value> {
+        let (reply, answer) = bounded(1);
+        self.inputs.send(Input::Status(reply)).await.ok()?;
+        answer.recv().await.ok()
+    }
+
+    /// Waits until the sources must close their connections.
+    pub async fn stopping(&self) {
+        let _ = self.stopping.recv().await;
+    }
+}

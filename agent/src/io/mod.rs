@@ -1,0 +1,15 @@
+//! The world: sockets, sled, MQTT, HTTP, signals. Turns bytes into events and orders into bytes, and decides nothing.
+
+pub mod clock;
+pub mod config_file;
+pub mod control;
+pub mod intake;
+pub mod mqtt;
+pub mod net;
+pub mod receiver;
+pub mod secret;
+pub mod server;
+pub mod shell;
+pub mod store;
+pub mod tls;
+pub mod uplink;

@@ -1,0 +1,144 @@
+//! The life of one connection to the MQTT broker: dial, TLS, CONNECT, then orders become publications and PUBACKs become
+//! reports, until it is over. The same contract as an uplink's; dropping the future closes the socket.
+//!
+//! Each connection is a clean session: what was not acknowledged is held in front of us and sent again.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::http::Uri;
+use rumqttc::QoS;
+use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, LastWill, Login, Packet};
+use smol::Timer;
+use smol::channel::{Receiver, Sender};
+use smol::future::or;
+
+use super::net::{self, Stage, Stream, Target};
+use super::secret;
+use crate::config::mqtt::Mqtt;
+use crate::logic::port::{LinkOrder, LinkReport, Peer, Publication, Refusal, RefusalKind};
+
+mod flight;
+mod packet_stream;
+mod session;
+
+use packet_stream::PacketStream;
+
+const PLAIN: (&str, u16) = ("mqtt", 1883);
+const SECURE: (&str, u16) = ("mqtts", 8883);
+/// DNS, TCP, TLS and CONNACK together must end within this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// The broker's patience in units of ours: pings are sent by whoever gives the orders, and may come late.
+const KEEP_ALIVE_FACTOR: u32 = 3;
+
+/// What a connection needs to know.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    /// Its table of the configuration.
+    pub mqtt: Mqtt,
+    /// What the broker publishes, retained and with QoS 1, when the connection is lost.
+    pub will: Publication,
+}
+
+/// Makes one connection and lives as long as it does.
+///
+/// The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are gone it says goodbye.
+pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sender<LinkReport>) {
+    let last = match dial(&broker).await {
+        Err(refusal) => LinkReport::DialFailed(refusal),
+        Ok((stream, peer)) => {
+            // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
+            let _ = reports.send(LinkReport::Up(peer)).await;
+            let error = session::run(stream, &orders, &reports).await;
+            LinkReport::Closed { code: None, error }
+        }
+    };
+    let _ = reports.send(last).await;
+}
+
+async fn dial(broker: &Broker) -> Result<(PacketStream<Stream>, Peer), Refusal> {
+    let target = target(&broker.mqtt).map_err(|cause| retry(format!("cannot dial the broker: {cause}")))?;
+    let stage = Stage::new();
+    let deadline = async {
+        Timer::after(CONNECT_TIMEOUT).await;
+        let after_s = CONNECT_TIMEOUT.as_secs_f32();
+        Err(retry(format!("timed out after {after_s} s {}", stage.name())))
+    };
+    let dialed = or(connect(broker, &target, &stage), deadline).await;
+    let (scheme, default_port) = if target.secure { SECURE } else { PLAIN };
+    dialed.map_err(|refusal| {
+        let authority = target.authority(default_port);
+        Refusal { error: format!("cannot dial {scheme}://{authority}: {}", refusal.error), ..refusal }
+    })
+}
+
+async fn connect(
+    broker: &Broker,
+    target: &Target,
+    stage: &Stage,
+) -> Result<(PacketStream<Stream>, Peer), Refusal> {
+    let request = request(broker).map_err(retry)?;
+    let user_timeout = broker.mqtt.keep_alive.saturating_mul(2);
+    let (stream, peer) = net::open(target, &broker.mqtt.tls, user_timeout, stage).await.map_err(retry)?;
+    stage.enter("while waiting for the answer to CONNECT");
+    let mut stream = PacketStream::new(stream);
+    stream.queue(&Packet::Connect(request)).map_err(retry)?;
+    stream.flush().await.map_err(retry)?;
+    match first_answer(&mut stream).await.map_err(retry)? {
+        Packet::ConnAck(answer) => judge(answer.code).map(|()| (stream, peer)),
+        _ => Err(retry("the answer to CONNECT is not a CONNACK")),
+    }
+}
+
+async fn first_answer(stream: &mut PacketStream<Stream>) -> Result<Packet, String> {
+    loop {
+        if let Some(packet) = stream.packet()? {
+            return Ok(packet);
+        }
+        stream.read().await.map_err(|error| format!("{error} before it answered"))?;
+    }
+}
+
+/// MQTT 3.1.1 §3.2.2.3.
+fn judge(code: ConnectReturnCode) -> Result<(), Refusal> {
+    let unauthorized = |error: &str| Refusal { kind: RefusalKind::Unauthorized, error: error.to_owned() };
+    match code {
+        ConnectReturnCode::Success => Ok(()),
+        ConnectReturnCode::RefusedProtocolVersion => Err(retry("the broker does not speak MQTT 3.1.1")),
+        ConnectReturnCode::BadClientId => Err(retry("the broker refuses the client id")),
+        ConnectReturnCode::ServiceUnavailable => Err(retry("the broker is unavailable")),
+        ConnectReturnCode::BadUserNamePassword => {
+            Err(unauthorized("the broker refuses user name or password"))
+        }
+        ConnectReturnCode::NotAuthorized => {
+            Err(unauthorized("the broker says that this client is not authorized"))
+        }
+    }
+}
+
+fn target(mqtt: &Mqtt) -> Result<Target, String> {
+    let uri: Uri = mqtt.url.parse().map_err(|_| "its url is not sound")?;
+    Target::of(&uri, PLAIN, SECURE)
+}
+
+fn request(broker: &Broker) -> Result<Connect, String> {
+    let Broker { mqtt, will } = broker;
+    let mut request = Connect::new(mqtt.client_id.as_str());
+    request.clean_session = true;
+    request.keep_alive =
+        u16::try_from(mqtt.keep_alive.saturating_mul(KEEP_ALIVE_FACTOR).as_secs()).unwrap_or(u16::MAX);
+    request.last_will =
+        Some(LastWill::new(will.topic.as_str(), will.payload.clone(), QoS::AtLeastOnce, true));
+    if let Some(username) = &mqtt.username {
+        let password = mqtt.password.as_ref().map(secret::read).transpose()?;
+        request.login = Some(Login::new(username.as_str(), password.unwrap_or_default()));
+    }
+    Ok(request)
+}
+
+fn retry(error: impl Into<String>) -> Refusal {
+    Refusal { kind: RefusalKind::Retry, error: error.into() }
+}
+
+#[cfg(test)]
+mod tests;

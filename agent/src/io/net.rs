@@ -1,0 +1,336 @@
+//! Outgoing connections: a name becomes addresses, the addresses become one socket whose silence has an end.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::http::Uri;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use rustix::net::sockopt;
+use smol::Timer;
+use smol::future::{or, pending};
+use smol::io::{AsyncRead, AsyncWrite};
+use smol::net::TcpStream;
+
+use super::tls;
+use crate::config::client::ClientTls;
+use crate::logic::port::Peer;
+
+/// Head start of one address before the next one is tried as well (RFC 8305 §5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// A connection in both directions, with TLS or without.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// Any connection.
+pub type Stream = Box<dyn Duplex>;
+
+/// Where an outgoing connection goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Whether TLS is spoken.
+    pub secure: bool,
+    /// Name or address, an IPv6 address without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// How far a dial has come, for the words of a deadline that passes.
+#[derive(Debug)]
+pub struct Stage(Cell<&'static str>);
+
+impl Target {
+    /// Reads scheme, host and port. `plain` and `secure` are a scheme and its default port each.
+    pub fn of(uri: &Uri, plain: (&str, u16), secure: (&str, u16)) -> Result<Target, String> {
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let (is_secure, default_port) = match scheme {
+            _ if scheme == plain.0 => (false, plain.1),
+            _ if scheme == secure.0 => (true, secure.1),
+            _ => {
+                return Err(format!(
+                    "cannot use the url: it starts with neither {}:// nor {}://",
+                    plain.0, secure.0
+                ));
+            }
+        };
+        let host = uri.host().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            return Err("cannot use the url: it names no host".to_owned());
+        }
+        Ok(Target { secure: is_secure, host: host.to_owned(), port: uri.port_u16().unwrap_or(default_port) })
+    }
+
+    /// Host and port as they stand in a url, the port left out when it is `default_port`.
+    pub fn authority(&self, default_port: u16) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == default_port { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl Stage {
+    /// Nothing has been done.
+    pub fn new() -> Stage {
+        Stage(Cell::new("at its start"))
+    }
+
+    /// Says what is being done, as `in the TLS handshake`.
+    pub fn enter(&self, name: &'static str) {
+        self.0.set(name);
+    }
+
+    /// What is being done.
+    pub fn name(&self) -> &'static str {
+        self.0.get()
+    }
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Stage::new()
+    }
+}
+
+/// Connects, with TLS where the target says so, and tells what the peer shows of itself. The caller sets the deadline.
+pub async fn open(
+    target: &Target,
+    tls: &ClientTls,
+    user_timeout: Duration,
+    stage: &Stage,
+) -> Result<(Stream, Peer), String> {
+    let tcp =
+        dial(&target.host, target.port, user_timeout, stage).await.map_err(|error| error.to_string())?;
+    let address = tcp.peer_addr().map_err(|error| words(&error))?.to_string();
+    if !target.secure {
+        return Ok((Box::new(tcp), Peer { address, certificate_days_left: None }));
+    }
+    stage.enter("in the TLS handshake");
+    let (stream, certificate_days_left) = tls::connect(tcp, tls, &target.host).await?;
+    Ok((Box::new(stream), Peer { address, certificate_days_left }))
+}
+
+/// Connects to the first address of `host` that answers: families in turn, each with a short head start (RFC 8305).
+///
+/// What was sent and is not acknowledged for `user_timeout` ends the connection, and so does a peer that is gone while
+/// nothing is sent; zero leaves both to the kernel. The caller sets the deadline of the whole.
+pub async fn dial(host: &str, port: u16, user_timeout: Duration, stage: &Stage) -> io::Result<TcpStream> {
+    stage.enter("while resolving its name");
+    let addresses = resolve(host, port).await?;
+    stage.enter("while connecting");
+    let stream = first_to_answer(interleaved(addresses)).await?;
+    stream.set_nodelay(true)?;
+    limit_silence(&stream, user_timeout)?;
+    Ok(stream)
+}
+
+/// An I/O error in plain words: `connection refused`.
+pub fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) if !letters.as_str().starts_with(char::is_uppercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = smol::net::resolve((host, port)).await;
+    let found = found.map_err(|error| {
+        let text = words(&error);
+        let cause = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+        io::Error::new(error.kind(), format!("cannot resolve {host}: {}", cause.to_lowercase()))
+    })?;
+    if found.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("cannot resolve {host}: it has no address"),
+        ));
+    }
+    Ok(found)
+}
+
+/// The order of the resolver, but with the families in turn (RFC 8305 §4).
+fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut second = second.into_iter();
+    let mut ordered = VecDeque::new();
+    for address in first {
+        ordered.push_back(address);
+        ordered.extend(second.next());
+    }
+    ordered.extend(second);
+    ordered
+}
+
+enum Turn {
+    Ended(io::Result<TcpStream>),
+    NoneLeft,
+    NextAddress,
+}
+
+async fn first_to_answer(mut waiting: VecDeque<SocketAddr>) -> io::Result<TcpStream> {
+    let mut tries = FuturesUnordered::new();
+    let mut failures: Vec<io::Error> = Vec::new();
+    loop {
+        if let Some(address) = waiting.pop_front() {
+            tries.push(connect(address));
+        }
+        let more_wait = !waiting.is_empty();
+        let ended = async { tries.next().await.map_or(Turn::NoneLeft, Turn::Ended) };
+        let head_start = async {
+            if !more_wait {
+                pending::<()>().await;
+            }
+            Timer::after(HEAD_START).await;
+            Turn::NextAddress
+        };
+        match or(ended, head_start).await {
+            Turn::Ended(Ok(stream)) => return Ok(stream),
+            Turn::Ended(Err(error)) => failures.push(error),
+            Turn::NextAddress => {}
+            Turn::NoneLeft => return Err(joined(&failures)),
+        }
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect(address).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot connect to {address}: {}", words(&error)))
+    })
+}
+
+fn joined(failures: &[io::Error]) -> io::Error {
+    let kind = failures.first().map_or(io::ErrorKind::NotFound, io::Error::kind);
+    let texts: Vec<String> = failures.iter().map(io::Error::to_string).collect();
+    io::Error::new(kind, texts.join("; "))
+}
+
+/// Bounds how long unacknowledged bytes (RFC 5482) and an idle connection outlive the peer.
+fn limit_silence(stream: &TcpStream, user_timeout: Duration) -> io::Result<()> {
+    const PROBES: u32 = 3;
+    // tcp(7) takes whole seconds up to this.
+    const LEAST: Duration = Duration::from_secs(1);
+    const MOST: Duration = Duration::from_secs(32_767);
+    if user_timeout.is_zero() {
+        return Ok(());
+    }
+    let user_timeout = user_timeout.clamp(LEAST, MOST);
+    let user_timeout_ms = u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(stream, user_timeout_ms)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, user_timeout)?;
+    sockopt::set_tcp_keepintvl(stream, (user_timeout / PROBES).max(LEAST))?;
+    sockopt::set_tcp_keepcnt(stream, PROBES)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use smol::net::TcpListener;
+
+    use super::*;
+
+    const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    async fn refused_address() -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        listener.local_addr().unwrap()
+    }
+
+    #[test]
+    fn the_families_take_turns_and_the_first_one_of_the_resolver_stays_first() {
+        let found = ["[2001:db8::1]:1", "[2001:db8::2]:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"];
+        let ordered = interleaved(found.into_iter().map(address).collect());
+        let expected = ["[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "192.0.2.2:1", "192.0.2.3:1"];
+        assert_eq!(ordered, expected.into_iter().map(address).collect::<VecDeque<_>>());
+    }
+
+    #[test]
+    fn an_address_that_refuses_gives_way_to_the_next() {
+        smol::block_on(async {
+            let refused = refused_address().await;
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let open = listener.local_addr().unwrap();
+            let stream = first_to_answer(VecDeque::from([refused, open])).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), open);
+        });
+    }
+
+    #[test]
+    fn the_error_of_a_dial_names_every_address_and_its_cause() {
+        smol::block_on(async {
+            let (a, b) = (refused_address().await, refused_address().await);
+            let error = first_to_answer(VecDeque::from([a, b])).await.unwrap_err();
+            let expected = format!(
+                "cannot connect to {a}: connection refused; cannot connect to {b}: connection refused"
+            );
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        });
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_named() {
+        let error =
+            smol::block_on(dial("no-such-host.invalid", 80, USER_TIMEOUT, &Stage::new())).unwrap_err();
+        assert!(error.to_string().starts_with("cannot resolve no-such-host.invalid: "), "{error}");
+    }
+
+    #[test]
+    fn a_dialed_socket_does_not_wait_with_small_writes_and_gives_up_on_a_silent_peer() {
+        smol::block_on(async {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let stream = dial("127.0.0.1", port, USER_TIMEOUT, &Stage::new()).await.unwrap();
+            assert!(stream.nodelay().unwrap());
+            assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 30_000);
+            assert!(sockopt::socket_keepalive(&stream).unwrap());
+            assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), USER_TIMEOUT);
+        });
+    }
+
+    #[test]
+    fn patience_without_end_is_no_reason_to_fail() {
+        smol::block_on(async {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            for user_timeout in [Duration::ZERO, Duration::MAX] {
+                dial("127.0.0.1", port, user_timeout, &Stage::new()).await.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_target_takes_the_default_port_of_its_scheme_and_loses_brackets_and_userinfo() {
+        let target = |url: &str| Target::of(&url.parse().unwrap(), ("ws", 80), ("wss", 443)).unwrap();
+        assert_eq!(
+            target("ws://hub.example/x"),
+            Target { secure: false, host: "hub.example".into(), port: 80 }
+        );
+        assert_eq!(target("wss://a:b@[::1]:8443"), Target { secure: true, host: "::1".into(), port: 8443 });
+        assert_eq!(target("wss://a:b@[::1]:8443").authority(443), "[::1]:8443");
+        assert_eq!(target("wss://hub.example").authority(443), "hub.example");
+        assert!(Target::of(&"http://hub.example".parse().unwrap(), ("ws", 80), ("wss", 443)).is_err());
+    }
+
+    #[test]
+    fn an_error_loses_its_number_and_its_capital() {
+        assert_eq!(words(&io::Error::from_raw_os_error(111)), "connection refused");
+        assert_eq!(words(&io::Error::other("TLS is odd")), "TLS is odd");
+    }
+}

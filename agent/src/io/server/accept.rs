@@ -1,0 +1,139 @@
+//! Who may come in: accepts callers, counts them, and turns away those over the limit.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use smol::Timer;
+use smol::future::{or, yield_now};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::net::TcpStream;
+use smol::net::unix::UnixStream;
+
+use super::{Site, connection};
+use crate::io::net::{Stream, words};
+
+/// How many callers are turned away with an answer at a time; more are closed without one.
+pub const TURNED_AWAY: usize = 16;
+/// Pause after a failed accept: out of file descriptors is no reason to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a caller that is turned away is listened to.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Most bytes that are read of a caller that is turned away.
+const TURN_AWAY_BYTES: u64 = 64 * 1024;
+/// A peer that takes nothing of what is written to it for so long is gone, or as good as gone (tcp(7)).
+const USER_TIMEOUT_MS: u32 = 30_000;
+const TOO_MANY: &str = r#"{"error":"too many connections are open"}"#;
+
+/// Someone who has connected.
+pub enum Caller {
+    /// Over TCP.
+    Tcp(TcpStream, SocketAddr),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+/// Counted places, free again when the token is dropped.
+#[derive(Debug)]
+pub struct Places {
+    taken: Rc<()>,
+    most: usize,
+}
+
+impl Places {
+    /// So many places.
+    pub fn new(most: usize) -> Places {
+        Places { taken: Rc::new(()), most }
+    }
+
+    fn take(&self) -> Option<Rc<()>> {
+        (Rc::strong_count(&self.taken) <= self.most).then(|| self.taken.clone())
+    }
+}
+
+/// Lets callers in for ever. Errors of the accept itself are waited out.
+pub async fn admit(site: &Rc<Site>, next: impl AsyncFn() -> io::Result<Caller>) {
+    let mut told = false;
+    loop {
+        match next().await {
+            Ok(caller) => receive(site, caller),
+            Err(error) if is_of_the_caller(&error) => {}
+            Err(error) => {
+                let level = if told { log::Level::Debug } else { log::Level::Warn };
+                log::log!(level, "cannot accept a connection source={}: {}", site.source, words(&error));
+                told = true;
+                Timer::after(ACCEPT_PAUSE).await;
+            }
+        }
+        yield_now().await;
+    }
+}
+
+impl Caller {
+    /// Whether it calls from this machine.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Caller::Tcp(_, peer) => peer.ip().to_canonical().is_loopback(),
+            Caller::Unix(_) => true,
+        }
+    }
+
+    /// The bare connection.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        match self {
+            Caller::Tcp(stream, _) => {
+                stream.set_nodelay(true)?;
+                sockopt::set_tcp_user_timeout(&stream, USER_TIMEOUT_MS)?;
+                Ok(Box::new(stream))
+            }
+            Caller::Unix(stream) => Ok(Box::new(stream)),
+        }
+    }
+}
+
+/// The caller has gone before it was accepted (accept(2)).
+fn is_of_the_caller(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
+}
+
+fn receive(site: &Rc<Site>, caller: Caller) {
+    if let Some(place) = site.connections.take() {
+        let connection = connection::run(site.clone(), caller);
+        let task = async move {
+            connection.await;
+            drop(place);
+        };
+        site.executor.spawn(task).detach();
+        return;
+    }
+    log::debug!("too many connections source={} limit={}", site.source, site.limits.connections);
+    // Behind TLS an answer would cost a handshake.
+    if site.acceptor.is_none()
+        && let Some(place) = site.turned_away.take()
+    {
+        let task = async move {
+            or(turn_away(caller), late()).await;
+            drop(place);
+        };
+        site.executor.spawn(task).detach();
+    }
+}
+
+async fn late() {
+    Timer::after(TURN_AWAY_TIMEOUT).await;
+}
+
+/// Answers, then reads what the caller has sent, so that it sees the answer instead of a reset.
+async fn turn_away(caller: Caller) {
+    let Ok(mut stream) = caller.into_stream() else { return };
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{TOO_MANY}",
+        TOO_MANY.len()
+    );
+    if stream.write_all(answer.as_bytes()).await.is_ok() && stream.close().await.is_ok() {
+        let _ = smol::io::copy(stream.take(TURN_AWAY_BYTES), smol::io::sink()).await;
+    }
+}

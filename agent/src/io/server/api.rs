@@ -1,0 +1,36 @@
+//! `/api/…`: what `holdfast status` and `holdfast send` talk to. For loopback peers and the control socket only.
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+
+use super::http::{Page, Problem, is_ndjson, status_page, take};
+use super::{Site, path};
+use crate::message::Format;
+
+/// Answers a request whose path begins with `/api`.
+///
+/// `GET /api/status` is the status. `POST /api/send?topic=T[&device=D]` takes one message; `application/x-ndjson` makes
+/// every line a JSON message, `lines=1` makes every line a message of any kind.
+pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Result<Page, Problem> {
+    if !local {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "/api is open to this machine only"));
+    }
+    match (request.uri().path(), request.method()) {
+        ("/api/status", &Method::GET | &Method::HEAD) => status_page(site).await,
+        ("/api/status", _) => Err(Problem::not_allowed("GET, HEAD")),
+        ("/api/send", &Method::POST | &Method::PUT) => send(site, request).await,
+        ("/api/send", _) => Err(Problem::not_allowed("POST, PUT")),
+        (path, _) => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
+    }
+}
+
+async fn send(site: &Site, request: Request<Incoming>) -> Result<Page, Problem> {
+    let query = request.uri().query();
+    let target = path::named_by_query(query).map_err(Problem::bad)?;
+    let lines = if path::is_set(query, "lines") {
+        Some(None)
+    } else {
+        is_ndjson(request.headers()).then_some(Some(Format::Json))
+    };
+    take(site, request, target, lines).await
+}

@@ -1,0 +1,149 @@
+//! The frames of a WebSocket that are there together.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::error::{Error, ProtocolError};
+use async_tungstenite::tungstenite::{Bytes, Message};
+use futures_util::StreamExt;
+
+use super::path::Target;
+use super::{Site, payload};
+use crate::config::server::Limits;
+use crate::io::net::Stream;
+use crate::logic::intake::Draft;
+use crate::message::Format;
+
+/// Most messages of a batch.
+const MESSAGES: usize = 64;
+/// Weight at which a batch is full.
+const WEIGHT: usize = 256 * 1024;
+/// What a message weighs beside its payload, so that empty ones weigh too.
+const FRAME_WEIGHT: usize = 256;
+/// Frames of all kinds after which other tasks have their turn.
+const FRAMES: usize = 256;
+
+/// Messages in the order in which they came. They share the memory that they were read into, so a batch can be offered
+/// again.
+#[derive(Debug, Default)]
+pub struct Batch {
+    frames: Vec<(Bytes, Format)>,
+    weight: usize,
+}
+
+/// How a session ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// We close, with this code (RFC 6455 §7.4.1) and reason.
+    Close(u16, String),
+    /// The peer has closed, or the connection broke.
+    Gone,
+}
+
+impl Batch {
+    /// Number of messages.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Approximate cost in memory.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// The messages as they are offered.
+    pub fn drafts(&self, site: &Site, target: &Target) -> Vec<Draft> {
+        self.frames.iter().map(|(payload, format)| site.draft(target, *format, payload.to_vec())).collect()
+    }
+
+    fn is_full(&self) -> bool {
+        self.frames.len() >= MESSAGES || self.weight >= WEIGHT
+    }
+
+    fn push(&mut self, payload: Bytes, format: Format) {
+        self.weight += payload.len() + FRAME_WEIGHT;
+        self.frames.push((payload, format));
+    }
+}
+
+/// Waits for something to come and takes what is there, up to a bound, but nothing while `busy` is above zero. With an end
+/// nothing more can be read.
+pub async fn read(
+    socket: &mut WebSocketStream<Stream>,
+    required: Option<Format>,
+    limits: &Limits,
+    busy: &Cell<u32>,
+) -> (Batch, Option<End>) {
+    let mut batch = Batch::default();
+    let end = poll_fn(|context| match busy.get() {
+        0 => poll_read(socket, required, limits, &mut batch, context),
+        _ => Poll::Pending,
+    })
+    .await;
+    (batch, end)
+}
+
+/// Ready as soon as anything came, be it only a pong. The batch is empty whenever it is pending.
+fn poll_read(
+    socket: &mut WebSocketStream<Stream>,
+    required: Option<Format>,
+    limits: &Limits,
+    batch: &mut Batch,
+    context: &mut Context<'_>,
+) -> Poll<Option<End>> {
+    for count in 0..FRAMES {
+        if batch.is_full() {
+            break;
+        }
+        let frame = match socket.poll_next_unpin(context) {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(end_of(&error, limits))),
+            Poll::Ready(None) => return Poll::Ready(Some(End::Gone)),
+            Poll::Pending if count == 0 => return Poll::Pending,
+            Poll::Pending => break,
+        };
+        if let Some(end) = take(frame, required, batch) {
+            return Poll::Ready(Some(end));
+        }
+    }
+    Poll::Ready(None)
+}
+
+fn take(frame: Message, required: Option<Format>, batch: &mut Batch) -> Option<End> {
+    let (payload, found) = match frame {
+        Message::Text(text) => {
+            let found = required.is_none().then(|| payload::sniff_text(&text));
+            (Bytes::from(text), found)
+        }
+        Message::Binary(payload) => (payload, required.is_none().then_some(Format::Binary)),
+        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return None,
+        Message::Close(_) => return Some(End::Gone),
+    };
+    let format = found.or(required).unwrap_or(Format::Binary);
+    if found.is_none()
+        && let Err(error) = payload::check(format, &payload)
+    {
+        return Some(End::Close(1007, format!("the message is {error}")));
+    }
+    batch.push(payload, format);
+    None
+}
+
+fn end_of(error: &Error, limits: &Limits) -> End {
+    match error {
+        Error::Capacity(_) => {
+            End::Close(1009, format!("a message may have {} bytes at most", limits.message_bytes))
+        }
+        Error::Utf8(_) => End::Close(1007, "a text frame is not valid UTF-8".to_owned()),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        Error::Protocol(error) => End::Close(1002, error.to_string()),
+        _ => End::Gone,
+    }
+}

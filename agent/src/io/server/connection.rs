@@ -1,0 +1,89 @@
+//! One connection: TLS if there is any, then HTTP, then perhaps a WebSocket.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use smol::Timer;
+use smol::future::or;
+use smol_hyper::rt::{FuturesIo, SmolTimer};
+
+use super::accept::Caller;
+use super::http::{Slot, answer};
+use super::{Site, session};
+use crate::io::net::{Stream, words};
+
+/// How long requests in flight may take once the agent stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Size of hyper's buffer, and with it of a request's head.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// Serves a caller until it goes, is silent for too long, or the agent stops.
+pub async fn run(site: Rc<Site>, caller: Caller) {
+    let local = caller.is_local();
+    let stream = match open(&site, caller).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            log::debug!("cannot open a connection source={}: {}", site.source, words(&error));
+            return;
+        }
+    };
+    let slot = Slot::default();
+    // Boxed, so that a session does not carry the memory of the HTTP part along.
+    Box::pin(converse(&site, stream, local, &slot)).await;
+    if let Some(pending) = slot.take() {
+        session::run(site, pending).await;
+    }
+}
+
+async fn open(site: &Site, caller: Caller) -> io::Result<Stream> {
+    let stream = caller.into_stream()?;
+    let Some(acceptor) = &site.acceptor else { return Ok(stream) };
+    let handshake = async { Ok(Box::new(acceptor.accept(stream).await?) as Stream) };
+    let late = async {
+        Timer::after(site.limits.handshake_timeout).await;
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))
+    };
+    or(handshake, late).await
+}
+
+async fn converse(site: &Rc<Site>, stream: Stream, local: bool, slot: &Slot) {
+    let service = service_fn(|request| {
+        let (site, slot) = (site.clone(), slot.clone());
+        async move { Ok::<_, Infallible>(answer(&site, local, request, &slot).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(SmolTimer::new())
+        .header_read_timeout(site.limits.handshake_timeout)
+        .half_close(true)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(FuturesIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = async {
+        report(site, connection.as_mut().await);
+        true
+    };
+    let stopped = async {
+        site.intake.stopping().await;
+        false
+    };
+    if or(ended, stopped).await {
+        return;
+    }
+    connection.as_mut().graceful_shutdown();
+    or(async { report(site, connection.await) }, async {
+        Timer::after(STOP_TIMEOUT).await;
+    })
+    .await;
+}
+
+fn report(site: &Site, result: hyper::Result<()>) {
+    if let Err(error) = result {
+        log::debug!("a connection broke source={}: {error}", site.source);
+    }
+}

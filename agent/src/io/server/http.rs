@@ -1,0 +1,339 @@
+//! HTTP: one request in, one answer out. Every error is JSON with the member `error`.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use smol::Timer;
+use smol::future::or;
+
+use super::path::Target;
+use super::{Site, api, payload, session};
+use crate::config::server::HttpPage;
+use crate::logic::intake::{Answer, Draft, Refused};
+use crate::message::Format;
+
+/// A body must have arrived within this, or within the server's `idle_timeout` if that is shorter.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A batch must be stored within this, else the sender is told to try again.
+const STORE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the rest of a refused body is read, so that the sender sees the answer instead of a reset.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most bytes of one body of lines.
+const LINES_BYTES: usize = 8 << 20;
+/// How many times the limit of one message a body of lines may hold.
+const LINES_FACTOR: usize = 16;
+/// Most lines of one body.
+const LINES: usize = 10_000;
+
+/// What every answer is.
+pub type Page = Response<Full<Bytes>>;
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    error: String,
+    header: Option<(header::HeaderName, HeaderValue)>,
+}
+
+/// Where an upgraded connection leaves what it becomes.
+pub type Slot = Rc<Cell<Option<session::Pending>>>;
+
+/// Answers one request. A WebSocket handshake that is accepted also fills the slot.
+pub async fn answer(site: &Site, local: bool, request: Request<Incoming>, slot: &Slot) -> Page {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    if let Some(origin) = &origin
+        && !site.lets_in(origin.as_bytes())
+    {
+        let origin = String::from_utf8_lossy(origin.as_bytes());
+        let error = format!("the origin {origin} is not in `origins` of this server");
+        return Problem::new(StatusCode::FORBIDDEN, error).into();
+    }
+    let mut page = dispatch(site, local, request, slot).await.unwrap_or_else(Page::from);
+    if let Some(origin) = origin {
+        page.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        page.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    page
+}
+
+async fn dispatch(
+    site: &Site,
+    local: bool,
+    request: Request<Incoming>,
+    slot: &Slot,
+) -> Result<Page, Problem> {
+    let path = request.uri().path();
+    if path == "/api" || path.starts_with("/api/") {
+        return api::answer(site, local, request).await;
+    }
+    if site.api_only {
+        return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}")));
+    }
+    let root = path == "/";
+    match *request.method() {
+        Method::POST | Method::PUT => {
+            let target = site.router.target(path, request.uri().query()).map_err(Problem::bad)?;
+            let lines = is_ndjson(request.headers()).then_some(Some(Format::Json));
+            take(site, request, target, lines).await
+        }
+        Method::GET if session::is_upgrade(request.headers()) => session::upgrade(site, request, slot),
+        Method::GET | Method::HEAD if root => front_page(site).await,
+        Method::OPTIONS => Ok(preflight()),
+        _ if root => Err(Problem::not_allowed("GET, HEAD, POST, PUT, OPTIONS")),
+        _ => Err(Problem::not_allowed("POST, PUT, OPTIONS")),
+    }
+}
+
+/// Takes the messages of a request. `lines`: every line is a message, in this format if one is given.
+pub async fn take(
+    site: &Site,
+    request: Request<Incoming>,
+    mut target: Target,
+    lines: Option<Option<Format>>,
+) -> Result<Page, Problem> {
+    let declared = declared_format(request.headers());
+    let limit = site.limits.message_bytes;
+    match lines {
+        None => {
+            target.format = target.format.or(declared);
+            let mut body = read_body(site, request, limit).await?;
+            let format = format_of(target.format, &body.bytes).map_err(Problem::bad)?;
+            let draft = site.draft(&target, format, std::mem::take(&mut body.bytes));
+            Ok(stored(offer(site, vec![draft]).await?.0.to_string()))
+        }
+        Some(format) => {
+            target.format = target.format.or(format);
+            let bound = limit.saturating_mul(LINES_FACTOR).min(LINES_BYTES).max(limit);
+            let body = read_body(site, request, bound).await?;
+            let drafts = split(site, &target, &body.bytes)?;
+            let (first, last) = offer(site, drafts).await?;
+            Ok(stored(format!("[{first},{last}]")))
+        }
+    }
+}
+
+/// The status as a page.
+pub async fn status_page(site: &Site) -> Result<Page, Problem> {
+    let stopping = || Problem::of_refusal(&Refused::Stopping);
+    let late = async {
+        Timer::after(STORE_TIMEOUT).await;
+        None
+    };
+    let status = or(site.intake.status(), late).await.ok_or_else(stopping)?;
+    Ok(json(StatusCode::OK, status.to_string()))
+}
+
+/// Whether the content is said to be a JSON text a line.
+pub fn is_ndjson(headers: &HeaderMap) -> bool {
+    matches!(
+        content_type(headers).as_str(),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl"
+    )
+}
+
+impl Problem {
+    /// A refusal with this status and this text.
+    pub fn new(status: StatusCode, error: impl Into<String>) -> Problem {
+        Problem { status, error: error.into(), header: None }
+    }
+
+    /// 400.
+    pub fn bad(error: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// 405, with the methods that are allowed.
+    pub fn not_allowed(methods: &'static str) -> Problem {
+        let error = format!("this method is not allowed here, only {methods}");
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, error)
+            .with(header::ALLOW, HeaderValue::from_static(methods))
+    }
+
+    /// The same with a header.
+    pub fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Problem {
+        self.header = Some((name, value));
+        self
+    }
+
+    fn of_refusal(refused: &Refused) -> Problem {
+        let (status, retry_after_s) = match refused {
+            Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "1"),
+            Refused::Full | Refused::Failing(_) => (StatusCode::SERVICE_UNAVAILABLE, "10"),
+            Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "5"),
+        };
+        Problem::new(status, refused.to_string())
+            .with(header::RETRY_AFTER, HeaderValue::from_static(retry_after_s))
+    }
+}
+
+impl From<Problem> for Page {
+    fn from(problem: Problem) -> Page {
+        let mut page = json(problem.status, serde_json::json!({ "error": problem.error }).to_string());
+        if let Some((name, value)) = problem.header {
+            page.headers_mut().insert(name, value);
+        }
+        page
+    }
+}
+
+async fn front_page(site: &Site) -> Result<Page, Problem> {
+    match site.page {
+        HttpPage::Status => status_page(site).await,
+        HttpPage::Empty => Ok(empty()),
+    }
+}
+
+fn preflight() -> Page {
+    let mut page = empty();
+    let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, OPTIONS");
+    page.headers_mut().insert(header::ALLOW, allow.clone());
+    page.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
+    page.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    page
+}
+
+fn stored(ids: String) -> Page {
+    json(StatusCode::OK, format!("{{\"stored\":{ids}}}"))
+}
+
+fn json(status: StatusCode, text: String) -> Page {
+    let mut page = Response::new(Full::from(text));
+    *page.status_mut() = status;
+    page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    page
+}
+
+fn empty() -> Page {
+    let mut page = Response::new(Full::default());
+    *page.status_mut() = StatusCode::NO_CONTENT;
+    page
+}
+
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// What the content type says; none where it says nothing, as with `curl -d`.
+fn declared_format(headers: &HeaderMap) -> Option<Format> {
+    match content_type(headers).as_str() {
+        "" | "application/x-www-form-urlencoded" => None,
+        "application/json" => Some(Format::Json),
+        kind if kind.ends_with("+json") => Some(Format::Json),
+        kind if kind.starts_with("text/") => Some(Format::Text),
+        _ => Some(Format::Binary),
+    }
+}
+
+fn format_of(required: Option<Format>, bytes: &[u8]) -> Result<Format, String> {
+    match required {
+        Some(format) => payload::check(format, bytes).map(|()| format),
+        None => Ok(payload::sniff(bytes)),
+    }
+}
+
+fn split(site: &Site, target: &Target, body: &[u8]) -> Result<Vec<Draft>, Problem> {
+    let mut drafts = Vec::new();
+    for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if line.len() > site.limits.message_bytes {
+            return Err(too_large(&format!("line {number}"), site.limits.message_bytes));
+        }
+        if drafts.len() == LINES {
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {LINES} lines")));
+        }
+        let format = format_of(target.format, line)
+            .map_err(|error| Problem::bad(format!("line {number} of the body is {error}")))?;
+        drafts.push(site.draft(target, format, line.to_vec()));
+    }
+    if drafts.is_empty() {
+        return Err(Problem::bad("no message: every line is empty"));
+    }
+    Ok(drafts)
+}
+
+async fn offer(site: &Site, drafts: Vec<Draft>) -> Result<(u64, u64), Problem> {
+    let late = async {
+        Timer::after(STORE_TIMEOUT).await;
+        let cause = format!("nothing was stored within {} s", STORE_TIMEOUT.as_secs());
+        Answer::Refused(Refused::Failing(cause))
+    };
+    match or(site.intake.offer(drafts), late).await {
+        Answer::Stored { first, last } => Ok((first, last)),
+        Answer::Refused(refused) => Err(Problem::of_refusal(&refused)),
+    }
+}
+
+/// A body, and its place in the server's budget until it is stored.
+struct Held<'site> {
+    bytes: Vec<u8>,
+    taken: usize,
+    budget: &'site Cell<usize>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.budget.set(self.budget.get() + self.taken);
+    }
+}
+
+async fn read_body(site: &Site, request: Request<Incoming>, limit: usize) -> Result<Held<'_>, Problem> {
+    let waits_for_consent = request.headers().contains_key(header::EXPECT);
+    let mut body = request.into_body();
+    let timeout = BODY_TIMEOUT.min(site.limits.idle_timeout);
+    let late = async {
+        Timer::after(timeout).await;
+        let error = format!("the body did not arrive within {} s", timeout.as_secs_f32());
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, error))
+    };
+    let result = or(gather(site, &mut body, limit), late).await;
+    let too_large = matches!(&result, Err(problem) if problem.status == StatusCode::PAYLOAD_TOO_LARGE);
+    if too_large && !waits_for_consent {
+        drain(body).await;
+    }
+    result
+}
+
+async fn gather<'site>(site: &'site Site, body: &mut Incoming, limit: usize) -> Result<Held<'site>, Problem> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
+        return Err(too_large("the body", limit));
+    }
+    let mut held = Held { bytes: Vec::new(), taken: 0, budget: &site.budget };
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Problem::bad(format!("cannot read the body: {error}")))?;
+        let Ok(chunk) = frame.into_data() else { continue };
+        if held.bytes.len() + chunk.len() > limit {
+            return Err(too_large("the body", limit));
+        }
+        let Some(left) = held.budget.get().checked_sub(chunk.len()) else {
+            return Err(Problem::of_refusal(&Refused::Busy));
+        };
+        held.budget.set(left);
+        held.taken += chunk.len();
+        held.bytes.extend_from_slice(&chunk);
+    }
+    Ok(held)
+}
+
+fn too_large(what: &str, limit: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("{what} is larger than {limit} bytes"))
+}
+
+async fn drain(mut body: Incoming) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    or(rest, async {
+        Timer::after(DRAIN_TIMEOUT).await;
+    })
+    .await;
+}

@@ -1,0 +1,289 @@
+//! What a path with its query says: topic, device, format and attributes. Pure.
+
+use crate::config::route::{Template, expand};
+use crate::config::server::Route;
+use crate::message::Format;
+
+/// Longest topic in bytes.
+const TOPIC_BYTES: usize = 512;
+/// Longest device id in bytes.
+const DEVICE_BYTES: usize = 128;
+/// Most attributes of a message; each of them is kept with every message.
+const ATTRIBUTES: usize = 32;
+/// Most bytes of all attributes together.
+const ATTRIBUTES_BYTES: usize = 2048;
+
+/// Where the messages of a request or a connection go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Topic, valid.
+    pub topic: String,
+    /// Device, valid.
+    pub device: Option<String>,
+    /// What the payloads must be, if the route says so.
+    pub format: Option<Format>,
+    /// Path parameters, then query parameters.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// The routes of a server, ready to be asked.
+#[derive(Debug, Default)]
+pub struct Router {
+    entries: Vec<Entry>,
+}
+
+impl Router {
+    /// Reads the routes. The error names the path that is wrong.
+    pub fn new(routes: &[Route]) -> Result<Router, String> {
+        let entries = routes.iter().map(Entry::new).collect::<Result<_, _>>()?;
+        Ok(Router { entries })
+    }
+
+    /// The target of this path: of the first route that matches, else of the path itself.
+    ///
+    /// Without a match the topic is the path and the device comes from `?device=`. When there are no routes at all,
+    /// the first segment of the path is the device unless `?device=` names one (the rule of zero configuration). The
+    /// error is meant for the sender.
+    pub fn target(&self, path: &str, query: Option<&str>) -> Result<Target, String> {
+        let query = Query::parse(query);
+        let matched = self.entries.iter().find_map(|entry| Some((entry, entry.template.matches(path)?)));
+        match matched {
+            Some((entry, values)) => entry.target(path, query, values),
+            None => self.unrouted(path, query),
+        }
+    }
+
+    fn unrouted(&self, path: &str, query: Query) -> Result<Target, String> {
+        let Some(topic) = topic_of(path)? else {
+            return query.target();
+        };
+        let first = topic.split('/').next().filter(|_| self.entries.is_empty()).map(str::to_owned);
+        let device = query.device.clone().or(first);
+        check(Target { topic, device, format: None, attributes: query.attributes(false) })
+    }
+}
+
+/// The target that the query alone names: `?topic=T&device=D`.
+pub fn named_by_query(query: Option<&str>) -> Result<Target, String> {
+    Query::parse(query).target()
+}
+
+/// Whether the query has this parameter with `1` or `true`.
+pub fn is_set(query: Option<&str>, name: &str) -> bool {
+    let query = query.unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .any(|(key, value)| key == name && (value == "1" || value == "true"))
+}
+
+#[derive(Debug)]
+struct Entry {
+    template: Template,
+    format: Option<Format>,
+    topic: Option<String>,
+    device: Option<String>,
+}
+
+impl Entry {
+    fn new(route: &Route) -> Result<Entry, String> {
+        let template = Template::parse(&route.path)
+            .map_err(|error| format!("cannot use the route {}: it {error}", route.path))?;
+        let named = template.names().any(|name| name == "device").then(|| "{device}".to_owned());
+        let device = route.device.clone().or(named);
+        Ok(Entry { template, format: route.format, topic: route.topic.clone(), device })
+    }
+
+    fn target(&self, path: &str, query: Query, mut values: Vec<(String, String)>) -> Result<Target, String> {
+        let topic = match &self.topic {
+            Some(template) => Some(expand(template, &values)),
+            None => topic_of(path)?,
+        };
+        let Some(topic) = topic.or_else(|| query.topic.clone()) else {
+            return Err(NO_TOPIC.to_owned());
+        };
+        let device = self.device.as_ref().map(|template| expand(template, &values));
+        let device = device.or_else(|| query.device.clone());
+        values.extend(query.attributes(path == "/"));
+        check(Target { topic, device, format: self.format, attributes: values })
+    }
+}
+
+const NO_TOPIC: &str = "no topic: post to a path such as /kitchen/temperature";
+
+#[derive(Default)]
+struct Query {
+    topic: Option<String>,
+    device: Option<String>,
+    others: Vec<(String, String)>,
+}
+
+impl Query {
+    fn parse(text: Option<&str>) -> Query {
+        let mut query = Query::default();
+        for (name, value) in form_urlencoded::parse(text.unwrap_or_default().as_bytes()) {
+            match &*name {
+                "topic" => query.topic = Some(value.into_owned()),
+                "device" => query.device = Some(value.into_owned()),
+                "confirm" => {}
+                _ => query.others.push((name.into_owned(), value.into_owned())),
+            }
+        }
+        query
+    }
+
+    fn target(mut self) -> Result<Target, String> {
+        let topic = self.topic.take().ok_or(NO_TOPIC)?;
+        let device = self.device.take();
+        let attributes = self.others.into_iter().filter(|(name, _)| name != "lines").collect();
+        check(Target { topic, device, format: None, attributes })
+    }
+
+    /// All but `confirm` and `device`, and `topic` if it has become the topic.
+    fn attributes(self, topic_taken: bool) -> Vec<(String, String)> {
+        let topic = self.topic.filter(|_| !topic_taken).map(|topic| ("topic".to_owned(), topic));
+        topic.into_iter().chain(self.others).collect()
+    }
+}
+
+/// The path without the slashes at its ends, decoded; none if nothing is left.
+fn topic_of(path: &str) -> Result<Option<String>, String> {
+    let raw = path.trim_matches('/');
+    let decoded = percent_encoding::percent_decode_str(raw)
+        .decode_utf8()
+        .map_err(|_| "the path is not valid UTF-8".to_owned())?;
+    Ok(Some(decoded.into_owned()).filter(|topic| !topic.is_empty()))
+}
+
+fn check(target: Target) -> Result<Target, String> {
+    check_topic(&target.topic)?;
+    target.device.as_deref().map_or(Ok(()), check_device)?;
+    let bytes: usize = target.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if target.attributes.len() > ATTRIBUTES || bytes > ATTRIBUTES_BYTES {
+        return Err(format!("more than {ATTRIBUTES} parameters or {ATTRIBUTES_BYTES} bytes of them"));
+    }
+    Ok(target)
+}
+
+fn check_topic(topic: &str) -> Result<(), String> {
+    if topic.trim_matches('/').is_empty() {
+        return Err(NO_TOPIC.to_owned());
+    }
+    if topic.len() > TOPIC_BYTES {
+        return Err(format!("the topic is longer than {TOPIC_BYTES} bytes"));
+    }
+    if topic.starts_with('/') {
+        return Err("the topic starts with a slash".to_owned());
+    }
+    match topic.chars().find(|letter| matches!(letter, '+' | '#') || letter.is_control()) {
+        Some(letter) => Err(format!("the topic has the character {letter:?}, which no topic may have")),
+        None => Ok(()),
+    }
+}
+
+fn check_device(device: &str) -> Result<(), String> {
+    if device.is_empty() {
+        return Err("the device id is empty".to_owned());
+    }
+    if device.len() > DEVICE_BYTES {
+        return Err(format!("the device id is longer than {DEVICE_BYTES} bytes"));
+    }
+    match device.chars().find(|letter| matches!(letter, '/' | '+' | '#') || letter.is_control()) {
+        Some(letter) => {
+            Err(format!("the device id has the character {letter:?}, which no device id may have"))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(path: &str, topic: Option<&str>, device: Option<&str>) -> Route {
+        let (topic, device) = (topic.map(str::to_owned), device.map(str::to_owned));
+        Route { path: path.to_owned(), format: Some(Format::Json), topic, device }
+    }
+
+    fn target(routes: &[Route], path: &str, query: &str) -> Result<(String, Option<String>, String), String> {
+        let target = Router::new(routes).unwrap().target(path, Some(query))?;
+        let attributes: Vec<_> =
+            target.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Ok((target.topic, target.device, attributes.join(" ")))
+    }
+
+    fn is(
+        topic: &str,
+        device: Option<&str>,
+        attributes: &str,
+    ) -> Result<(String, Option<String>, String), String> {
+        Ok((topic.to_owned(), device.map(str::to_owned), attributes.to_owned()))
+    }
+
+    #[test]
+    fn without_routes_the_first_segment_is_the_device_unless_the_query_names_one() {
+        assert_eq!(target(&[], "/kitchen/temperature", ""), is("kitchen/temperature", Some("kitchen"), ""));
+        assert_eq!(target(&[], "/kitchen", "device=pump"), is("kitchen", Some("pump"), ""));
+        assert_eq!(target(&[], "/a%20b/%C3%A9/", ""), is("a b/é", Some("a b"), ""));
+        assert_eq!(target(&[], "/", "topic=x/y&device=d&unit=C"), is("x/y", Some("d"), "unit=C"));
+        assert_eq!(target(&[], "/", "topic=x/y"), is("x/y", None, ""));
+    }
+
+    #[test]
+    fn a_path_that_no_route_matches_has_no_device_but_the_one_of_the_query() {
+        let routes = [route("/lines/{line}", None, None)];
+        assert_eq!(target(&routes, "/kitchen/t", ""), is("kitchen/t", None, ""));
+        assert_eq!(target(&routes, "/kitchen/t", "device=d"), is("kitchen/t", Some("d"), ""));
+    }
+
+    #[test]
+    fn the_first_route_that_matches_gives_topic_device_and_attributes() {
+        let routes = [
+            route("/lines/{line}/{device}", Some("l/{line}/{device}/x"), None),
+            route("/lines/{line}/{other}", None, Some("dev-{other}")),
+            route("/old/{name...}", None, None),
+        ];
+        let cases = [
+            (
+                "/lines/3/pump",
+                "unit=C&confirm=1&topic=t",
+                is("l/3/pump/x", Some("pump"), "line=3 device=pump topic=t unit=C"),
+            ),
+            ("/lines/3/%70ump", "device=ignored", is("l/3/pump/x", Some("pump"), "line=3 device=pump")),
+            ("/old/a/b", "device=d", is("old/a/b", Some("d"), "name=a/b")),
+        ];
+        for (path, query, expected) in cases {
+            assert_eq!(target(&routes, path, query), expected, "{path}?{query}");
+        }
+        assert_eq!(
+            target(&routes[1..], "/lines/3/pump", ""),
+            is("lines/3/pump", Some("dev-pump"), "line=3 other=pump")
+        );
+    }
+
+    #[test]
+    fn a_topic_that_mqtt_could_not_carry_is_refused() {
+        for path in ["/a/+/b", "/a/%23", "/a%00b", "/a%0Ab", "/%FF"] {
+            assert!(target(&[], path, "").is_err(), "{path}");
+        }
+        assert!(target(&[], &format!("/{}", "a/".repeat(300)), "").is_err());
+        assert_eq!(target(&[], "/", ""), Err(NO_TOPIC.to_owned()));
+        assert_eq!(target(&[], "///", ""), Err(NO_TOPIC.to_owned()));
+        assert!(target(&[], "/", "topic=").is_err());
+        assert!(target(&[], "/", "topic=/a").is_err());
+    }
+
+    #[test]
+    fn a_device_id_that_could_break_a_topic_is_refused() {
+        for device in ["", "a/b", "a%2Bb", "%23", "a%0Ab"] {
+            assert!(target(&[], "/t", &format!("device={device}")).is_err(), "{device}");
+        }
+        assert!(target(&[], "/t", &format!("device={}", "d".repeat(129))).is_err());
+        assert!(target(&[], "/t", &format!("device={}", "d".repeat(128))).is_ok());
+    }
+
+    #[test]
+    fn more_attributes_than_fit_are_refused() {
+        let many: String = (0..33).map(|number| format!("a{number}=1&")).collect();
+        assert!(target(&[], "/t", &many).is_err());
+        assert!(target(&[], "/t", &format!("a={}", "x".repeat(2048))).is_err());
+    }
+}

@@ -1,0 +1,330 @@
+//! A WebSocket: every frame is a message, and the frames that are there together become one offer.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::ops::RangeInclusive;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use async_tungstenite::tungstenite::{Bytes, Message};
+use futures_util::stream::FuturesOrdered;
+use futures_util::{SinkExt, StreamExt};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode};
+use smol::channel::{Sender, bounded};
+use smol::future::{or, pending, yield_now};
+use smol::io::AsyncWriteExt;
+use smol::{LocalExecutor, Timer};
+use smol_hyper::rt::FuturesIo;
+
+use super::Site;
+use super::batch::{Batch, End, read};
+use super::http::{Page, Problem, Slot};
+use super::path::{self, Target};
+use crate::io::intake::Intake;
+use crate::io::net::Stream;
+use crate::logic::intake::{Answer, Refused};
+
+/// Weight of the batches that may wait for their answers; nothing more is read meanwhile.
+const IN_FLIGHT_BYTES: usize = 1 << 20;
+/// Pause before a batch that found the loop busy is offered again.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// How often it is: for half a minute.
+const BUSY_TRIES: u32 = 600;
+/// A peer must take what is written within this.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the peer may take for its part of the closing.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Silence is looked at so many times in `idle_timeout`.
+const TICKS: u32 = 4;
+const BUSY: Answer = Answer::Refused(Refused::Busy);
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+const WRITE_BUFFER_BYTES: usize = 4 * 1024;
+const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Longest reason of a close frame (RFC 6455 §5.5: 125 bytes with the code).
+const REASON_BYTES: usize = 123;
+
+/// A connection that becomes a WebSocket once its 101 is written.
+pub struct Pending {
+    upgrade: OnUpgrade,
+    target: Target,
+    confirm: bool,
+}
+
+/// Whether a request asks for a WebSocket.
+pub fn is_upgrade(headers: &HeaderMap) -> bool {
+    has_token(headers, header::UPGRADE, "websocket")
+}
+
+/// Accepts a handshake (RFC 6455 §4.2.2), or says what is wrong with it.
+pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<Page, Problem> {
+    let headers = request.headers();
+    if !has_token(headers, header::CONNECTION, "upgrade") {
+        return Err(Problem::bad("the header `Connection` does not say `Upgrade`"));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is spoken here")
+            .with(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
+    let key = key.ok_or_else(|| Problem::bad("the header `Sec-WebSocket-Key` is missing or malformed"))?;
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is a header value");
+    let query = request.uri().query();
+    let target = site.router.target(request.uri().path(), query).map_err(Problem::bad)?;
+    let confirm = path::is_set(query, "confirm");
+    slot.set(Some(Pending { upgrade: hyper::upgrade::on(request), target, confirm }));
+
+    let mut page: Page = Response::default();
+    *page.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    page.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    page.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    page.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(page)
+}
+
+/// Takes messages from a WebSocket until one side ends it.
+pub async fn run(site: Rc<Site>, pending: Pending) {
+    let Ok(upgraded) = pending.upgrade.await else { return };
+    let Ok(parts) = upgraded.downcast::<FuturesIo<Stream>>() else { return };
+    let limit = site.limits.message_bytes;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
+    let (stream, part) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    let socket = WebSocketStream::from_partially_read(stream, part, Role::Server, Some(config)).await;
+    let presence = match &pending.target.device {
+        Some(device) => Some(announce(&site.intake, &site.executor, device.clone()).await),
+        None => None,
+    };
+    let mut session = Session {
+        site,
+        target: pending.target,
+        confirm: pending.confirm,
+        socket,
+        busy: Rc::default(),
+        silent: 0,
+    };
+    let end = session.converse().await;
+    drop(presence);
+    log::debug!("session ended source={} topic={}: {end:?}", session.site.source, session.target.topic);
+    session.close(end).await;
+}
+
+struct Session {
+    site: Rc<Site>,
+    target: Target,
+    confirm: bool,
+    socket: WebSocketStream<Stream>,
+    /// Batches that found the loop busy and are not yet offered again. What came later must not pass them.
+    busy: Rc<Cell<u32>>,
+    /// Ticks since something came.
+    silent: u32,
+}
+
+/// What a session wakes up for.
+enum Event {
+    Stopping,
+    Answered(Batch, Answer),
+    Read(Batch, Option<End>),
+    Tick,
+}
+
+impl Session {
+    /// Returns once nothing more comes and everything that came is answered for, or at once when the agent stops.
+    async fn converse(&mut self) -> End {
+        let intake = self.site.intake.clone();
+        let mut stopping = pin!(intake.stopping());
+        let mut ticks = Timer::interval(self.site.limits.idle_timeout / TICKS);
+        let mut offers = FuturesOrdered::new();
+        let mut in_flight = 0;
+        let mut ended = None;
+        loop {
+            if let Some(end) = ended.take_if(|_| offers.is_empty()) {
+                return end;
+            }
+            let reading = ended.is_none() && in_flight < IN_FLIGHT_BYTES;
+            match self.next_event(stopping.as_mut(), &mut offers, &mut ticks, reading).await {
+                Event::Stopping => return stopped(),
+                Event::Answered(batch, answer) => {
+                    in_flight -= batch.weight();
+                    let stop = async {
+                        stopping.as_mut().await;
+                        Err(stopped())
+                    };
+                    if let Err(end) = or(self.conclude(&batch, answer, ended.is_some()), stop).await {
+                        return end;
+                    }
+                }
+                Event::Read(batch, end) => {
+                    self.silent = 0;
+                    ended = end;
+                    in_flight += batch.weight();
+                    if !batch.is_empty() {
+                        offers.push_back(self.offer(batch));
+                    }
+                    yield_now().await;
+                }
+                Event::Tick => ended = ended.or(self.look_at_silence(reading).await.err()),
+            }
+        }
+    }
+
+    async fn next_event(
+        &mut self,
+        stopping: impl Future<Output = ()>,
+        offers: &mut FuturesOrdered<impl Future<Output = (Batch, Answer)>>,
+        ticks: &mut Timer,
+        reading: bool,
+    ) -> Event {
+        let stop = async {
+            stopping.await;
+            Event::Stopping
+        };
+        let answer = async {
+            match offers.next().await {
+                Some((batch, answer)) => Event::Answered(batch, answer),
+                None => pending().await,
+            }
+        };
+        let frames = async {
+            if !reading {
+                return pending().await;
+            }
+            let (batch, end) =
+                read(&mut self.socket, self.target.format, &self.site.limits, &self.busy).await;
+            Event::Read(batch, end)
+        };
+        let tick = async {
+            ticks.next().await;
+            Event::Tick
+        };
+        or(or(stop, answer), or(frames, tick)).await
+    }
+
+    fn offer(&self, batch: Batch) -> impl Future<Output = (Batch, Answer)> + use<> {
+        let intake = self.site.intake.clone();
+        let drafts = batch.drafts(&self.site, &self.target);
+        let busy = self.busy.clone();
+        async move {
+            let answer = intake.offer(drafts).await;
+            if answer == BUSY {
+                busy.set(busy.get() + 1);
+            }
+            (batch, answer)
+        }
+    }
+
+    /// Ends the way of one batch: stored and confirmed, offered again while the loop is busy, or refused.
+    async fn conclude(&mut self, batch: &Batch, answer: Answer, ended: bool) -> Result<(), End> {
+        let answer = if answer == BUSY { self.offer_again(batch).await } else { answer };
+        match answer {
+            Answer::Stored { first, last } if self.confirm && !ended => self.confirm(first..=last).await,
+            Answer::Stored { .. } => Ok(()),
+            Answer::Refused(Refused::Stopping) => Err(stopped()),
+            Answer::Refused(refused) if self.confirm && !ended => {
+                let error = serde_json::json!({ "error": refused.to_string(), "refused": batch.len() });
+                self.write([Message::text(error.to_string())]).await
+            }
+            Answer::Refused(refused) => Err(End::Close(1013, refused.to_string())),
+        }
+    }
+
+    async fn offer_again(&self, batch: &Batch) -> Answer {
+        for _ in 0..BUSY_TRIES {
+            Timer::after(BUSY_PAUSE).await;
+            let answer = self.site.intake.offer(batch.drafts(&self.site, &self.target)).await;
+            if answer != BUSY {
+                self.busy.set(self.busy.get() - 1);
+                return answer;
+            }
+        }
+        self.busy.set(self.busy.get() - 1);
+        BUSY
+    }
+
+    async fn confirm(&mut self, ids: RangeInclusive<u64>) -> Result<(), End> {
+        self.write(ids.map(|id| Message::text(format!("{{\"stored\":{id}}}")))).await
+    }
+
+    async fn look_at_silence(&mut self, reading: bool) -> Result<(), End> {
+        if !reading || self.busy.get() > 0 {
+            return Ok(());
+        }
+        self.silent += 1;
+        match self.silent {
+            TICKS => self.write([Message::Ping(Bytes::new())]).await,
+            silent if silent >= 2 * TICKS => {
+                let silence = 2 * self.site.limits.idle_timeout;
+                Err(End::Close(1001, format!("nothing came for {} s", silence.as_secs_f32())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn write(&mut self, messages: impl IntoIterator<Item = Message>) -> Result<(), End> {
+        let write = async {
+            for message in messages {
+                self.socket.feed(message).await.map_err(|_| End::Gone)?;
+            }
+            self.socket.flush().await.map_err(|_| End::Gone)
+        };
+        let late = async {
+            Timer::after(WRITE_TIMEOUT).await;
+            Err(End::Gone)
+        };
+        or(write, late).await
+    }
+
+    /// Says goodbye and reads until the peer has hung up, so that it sees the reason instead of a reset.
+    async fn close(mut self, end: End) {
+        let goodbye = async {
+            match end {
+                End::Close(code, reason) => {
+                    let reason = reason[..reason.floor_char_boundary(REASON_BYTES)].into();
+                    let _ = self.socket.close(Some(CloseFrame { code: code.into(), reason })).await;
+                }
+                // Reading on writes the answer to the peer's close frame.
+                End::Gone => while let Some(Ok(_)) = self.socket.next().await {},
+            }
+            let stream = self.socket.get_mut();
+            let _ = stream.close().await;
+            let _ = smol::io::copy(stream, smol::io::sink()).await;
+        };
+        let late = async {
+            Timer::after(LINGER_TIMEOUT).await;
+        };
+        or(goodbye, late).await;
+    }
+}
+
+fn stopped() -> End {
+    End::Close(1001, Refused::Stopping.to_string())
+}
+
+/// Tells that a device is connected, until what it returns is dropped. A task of its own tells the end, so that it is told
+/// even if the session is cancelled.
+async fn announce(intake: &Intake, executor: &LocalExecutor<'static>, device: String) -> Sender<Infallible> {
+    intake.connected(&device).await;
+    let (session, ended) = bounded(1);
+    let intake = intake.clone();
+    let task = async move {
+        let _ = ended.recv().await;
+        intake.disconnected(&device).await;
+    };
+    executor.spawn(task).detach();
+    session
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
+}

@@ -1,0 +1,303 @@
+//! Requests, limits and the control socket.
+
+use super::*;
+
+#[test]
+fn a_post_is_answered_with_the_id_that_the_loop_gave() {
+    with(config(), async |bench| {
+        assert_eq!(
+            bench.post("/kitchen/temperature?unit=C", "23.5").await,
+            (200, r#"{"stored":1}"#.to_owned())
+        );
+        let draft = bench.draft().await;
+        assert_eq!((draft.topic.as_str(), draft.device.as_deref()), ("kitchen/temperature", Some("kitchen")));
+        assert_eq!(
+            (&*draft.source, draft.format, draft.payload.as_slice()),
+            ("server:sensors", Format::Json, &b"23.5"[..])
+        );
+        assert_eq!(draft.attributes, [("unit".to_owned(), "C".to_owned())]);
+        assert_eq!(bench.ask("PUT", "/a", "content-type: text/plain\r\n", "1").await.1, r#"{"stored":2}"#);
+        assert_eq!(bench.draft().await.format, Format::Text);
+        assert_eq!(bench.post("/a", "").await.0, 200);
+        assert_eq!(bench.draft().await.payload, b"");
+    });
+}
+
+#[test]
+fn a_refusal_has_its_status_and_says_when_to_come_back() {
+    with(config(), async |bench| {
+        let cases = [
+            (Refused::Busy, 429, "too many messages wait for the disk"),
+            (Refused::Full, 503, "the buffer is full"),
+            (Refused::Failing("no space".to_owned()), 503, "cannot write the store: no space"),
+            (Refused::Stopping, 503, "the agent is stopping"),
+        ];
+        for (refused, status, error) in cases {
+            bench.refuse(&[refused]);
+            let answer = bench.raw(&request("POST", "/a", "", "1")).await;
+            assert_eq!(split(&answer), (status, serde_json::json!({ "error": error }).to_string()));
+            assert!(answer.contains("retry-after: "), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_said() {
+    let mut server = config();
+    let (path, format) = ("/json/{name}".to_owned(), Some(Format::Json));
+    server.routes = vec![Route { path, format, topic: None, device: None }];
+    with(server, async |bench| {
+        let json = "content-type: application/json\r\n";
+        let evil = "origin: https://evil.example\r\n";
+        let large = "x".repeat(1001);
+        let cases = [
+            ("POST", "/json/a", "", "{\n x", 400, "not valid JSON: key must be a string at line 2 column 2"),
+            ("POST", "/a", json, "[1", 400, "not valid JSON: EOF while parsing a list at line 1 column 2"),
+            ("POST", "/", "", "1", 400, "no topic: post to a path such as /kitchen/temperature"),
+            ("POST", "/a/%23", "", "1", 400, "the topic has the character '#', which no topic may have"),
+            ("POST", "/a", "", &large, 413, "the body is larger than 1000 bytes"),
+            (
+                "POST",
+                "/a",
+                evil,
+                "1",
+                403,
+                "the origin https://evil.example is not in `origins` of this server",
+            ),
+            ("GET", "/a", "", "", 405, "this method is not allowed here, only POST, PUT, OPTIONS"),
+            (
+                "DELETE",
+                "/",
+                "",
+                "",
+                405,
+                "this method is not allowed here, only GET, HEAD, POST, PUT, OPTIONS",
+            ),
+            ("GET", "/api/nothing", "", "", 404, "there is nothing at /api/nothing"),
+            ("GET", "/api/send", "", "", 405, "this method is not allowed here, only POST, PUT"),
+            ("POST", "/api/send", "", "1", 400, "no topic: post to a path such as /kitchen/temperature"),
+        ];
+        for (method, path, headers, body, status, error) in cases {
+            let expected = (status, serde_json::json!({ "error": error }).to_string());
+            assert_eq!(bench.ask(method, path, headers, body).await, expected, "{method} {path}");
+        }
+        assert!(bench.seen.is_empty());
+    });
+}
+
+#[test]
+fn a_body_without_a_length_is_cut_at_the_limit() {
+    with(config(), async |bench| {
+        let chunk = format!("1f4\r\n{}\r\n", "x".repeat(500));
+        let head = "POST /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert_eq!(split(&bench.raw(&format!("{head}{}0\r\n\r\n", chunk.repeat(2))).await).0, 200);
+        assert_eq!(split(&bench.raw(&format!("{head}{}0\r\n\r\n", chunk.repeat(3))).await).0, 413);
+    });
+}
+
+#[test]
+fn a_body_that_does_not_arrive_is_given_up() {
+    let mut server = config();
+    server.limits.idle_timeout = Duration::from_millis(200);
+    with(server, async |bench| {
+        let answer = bench.raw("POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n123").await;
+        assert_eq!(split(&answer), (408, r#"{"error":"the body did not arrive within 0.2 s"}"#.to_owned()));
+        assert!(bench.seen.is_empty());
+    });
+}
+
+#[test]
+fn a_sender_of_far_too_much_still_sees_the_answer() {
+    with(config(), async |bench| {
+        assert_eq!(bench.post("/a", &"x".repeat(8 << 20)).await.0, 413);
+    });
+}
+
+#[test]
+fn bodies_that_wait_share_a_bounded_memory_and_give_it_back() {
+    let mut server = config();
+    server.limits.message_bytes = 7 << 20;
+    with(server, async |bench| {
+        let body = "x".repeat(7 << 20);
+        for _ in 0..3 {
+            assert_eq!(bench.post("/a", &body).await.0, 200);
+        }
+        let mut unfinished = Vec::new();
+        for _ in 0..2 {
+            let mut stream = bench.connect().await;
+            let request = request("POST", "/a", "", &body);
+            stream.write_all(&request.as_bytes()[..request.len() - 1]).await.unwrap();
+            unfinished.push(stream);
+        }
+        while bench.post("/a", &body[..3 << 20]).await.0 != 429 {}
+        drop(unfinished);
+        while bench.post("/a", &body[..3 << 20]).await.0 != 200 {}
+    });
+}
+
+#[test]
+fn lines_are_one_offer_and_one_answer() {
+    with(config(), async |bench| {
+        let ndjson = "content-type: application/x-ndjson\r\n";
+        let answer = bench.ask("POST", "/a", ndjson, "{\"n\":1}\n\n{\"n\":2}\r\n3").await;
+        assert_eq!(answer, (200, r#"{"stored":[1,3]}"#.to_owned()));
+        for expected in [r#"{"n":1}"#, r#"{"n":2}"#, "3"] {
+            assert_eq!(bench.draft().await.payload, expected.as_bytes());
+        }
+        let (status, error) = bench.ask("POST", "/a", ndjson, "1\nx\n").await;
+        assert_eq!((status, error.contains("line 2 of the body is not valid JSON")), (400, true), "{error}");
+        let long = format!("1\n\"{}\"\n", "x".repeat(999));
+        assert_eq!(bench.ask("POST", "/a", ndjson, &long).await.0, 413);
+        assert_eq!(bench.ask("POST", "/a", ndjson, " \n\n").await.0, 400);
+        assert_eq!(bench.ask("POST", "/a", ndjson, &"1\n".repeat(8001)).await.0, 413);
+        let any = bench.ask("POST", "/api/send?topic=t/x&lines=1&device=d", "", "one\n2\n").await;
+        assert_eq!(any, (200, r#"{"stored":[4,5]}"#.to_owned()));
+        let draft = bench.draft().await;
+        assert_eq!(
+            (draft.topic.as_str(), draft.device.as_deref(), draft.format),
+            ("t/x", Some("d"), Format::Text)
+        );
+        assert_eq!(bench.draft().await.format, Format::Json);
+    });
+}
+
+#[test]
+fn the_front_page_is_the_status_or_empty() {
+    with(config(), async |bench| {
+        assert_eq!(bench.ask("GET", "/", "", "").await, (200, r#"{"state":"online"}"#.to_owned()));
+        assert_eq!(bench.ask("HEAD", "/", "", "").await, (200, String::new()));
+        assert_eq!(bench.ask("GET", "/api/status", "", "").await, (200, r#"{"state":"online"}"#.to_owned()));
+    });
+    with(Server { http: HttpPage::Empty, ..config() }, async |bench| {
+        assert_eq!(bench.ask("GET", "/", "", "").await, (204, String::new()));
+    });
+}
+
+#[test]
+fn a_page_of_a_listed_origin_may_post() {
+    with(config(), async |bench| {
+        let answer = bench.raw(&request("POST", "/a", "origin: https://good.example\r\n", "1")).await;
+        assert_eq!(split(&answer).0, 200);
+        assert!(answer.contains("access-control-allow-origin: https://good.example\r\n"), "{answer}");
+    });
+}
+
+#[test]
+fn a_connection_serves_two_requests_even_when_they_come_together() {
+    with(config(), async |bench| {
+        let first = "POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n1";
+        let answers = bench.raw(&format!("{first}{}", request("POST", "/a", "", "2"))).await;
+        let ids: Vec<_> = answers.matches("{\"stored\":").collect();
+        assert_eq!(ids.len(), 2, "{answers}");
+        assert!(answers.ends_with(r#"{"stored":2}"#), "{answers}");
+    });
+}
+
+#[test]
+fn a_caller_over_the_limit_gets_a_503_and_a_place_that_is_left_is_free_again() {
+    let mut server = config();
+    server.limits.connections = 1;
+    server.limits.handshake_timeout = Duration::from_secs(10);
+    with(server, async |bench| {
+        let mut first = bench.connect().await;
+        first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        first.read_exact(&mut [0; 15]).await.unwrap();
+        let (status, body) = bench.post("/a", "1").await;
+        assert_eq!((status, body.as_str()), (503, r#"{"error":"too many connections are open"}"#));
+        drop(first);
+        while bench.post("/a", "1").await.0 == 503 {}
+    });
+}
+
+#[test]
+fn a_head_that_comes_too_slowly_is_cut_off() {
+    with(config(), async |bench| {
+        let answer = bench.raw("GET / HTTP/1.1\r\nhost: ").await;
+        assert!(!answer.contains("200 OK"), "{answer}");
+    });
+}
+
+#[test]
+fn tls_carries_both_and_a_caller_that_does_not_shake_hands_is_dropped() {
+    let authority = Authority::new();
+    let files = authority.issue("localhost", |_| {});
+    let mut server = config();
+    server.tls = Some(ServerTls { cert: files.cert, key: files.key, client_ca: None });
+    // A handshake in a debug build on a busy machine may take a while.
+    server.limits.handshake_timeout = Duration::from_secs(3);
+    let client = crate::config::client::ClientTls { ca: Some(authority.ca.clone()), ..Default::default() };
+    with(server, async |bench| {
+        let connector = tls::connector(&client).unwrap();
+        let dial = async || {
+            let name = "localhost".try_into().unwrap();
+            connector.connect(name, bench.connect().await).await.unwrap()
+        };
+        let answer = talk(dial().await, &request("POST", "/a", "", "1")).await;
+        assert_eq!(split(&answer).0, 200);
+        let url = format!("ws://{}/t?confirm=1", bench.address);
+        let (mut socket, _) = async_tungstenite::client_async(url, dial().await).await.unwrap();
+        socket.send(Message::text("1")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(r#"{"stored":2}"#));
+        socket.send(Message::text("x".repeat(100_000))).await.unwrap();
+        assert_eq!(farewell(&mut socket).await.0, 1009);
+        assert_eq!(bench.raw("").await, "");
+    });
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    with(config(), async |bench| {
+        let server = Server { bind: vec![bench.address.to_string()], ..config() };
+        let error = bind(&server).await.err().unwrap();
+        let expected =
+            format!("cannot bind {} (server.bind of sensors): address already in use", bench.address);
+        assert_eq!(error, expected);
+    });
+}
+
+#[test]
+fn the_control_socket_serves_the_api_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    with(config(), async |bench| {
+        drop(UnixListener::bind(&path).unwrap());
+        let absent =
+            crate::io::control::request(&path, hyper::Method::GET, "/api/status", None, vec![]).await;
+        let expected = format!(
+            "cannot reach the agent at {}: no agent is running there (connection refused)",
+            path.display()
+        );
+        assert_eq!(absent, Err(expected));
+
+        let control = serve_control(path.clone(), bench.intake.clone(), bench.executor.clone());
+        let control = bench.executor.spawn(control);
+        let ask = async |path_and_query: &str, body: &str| {
+            let method = if body.is_empty() { hyper::Method::GET } else { hyper::Method::POST };
+            loop {
+                match crate::io::control::request(&path, method.clone(), path_and_query, None, body.into())
+                    .await
+                {
+                    Ok((status, bytes)) => return (status, String::from_utf8(bytes).unwrap()),
+                    Err(_) => smol::future::yield_now().await,
+                }
+            }
+        };
+        assert_eq!(ask("/api/status", "").await, (200, r#"{"state":"online"}"#.to_owned()));
+        assert_eq!(ask("/api/send?topic=a/b", "x").await, (200, r#"{"stored":1}"#.to_owned()));
+        assert_eq!(&*bench.draft().await.source, "control");
+        assert_eq!(ask("/a", "x").await.0, 404);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        let second = serve_control(path.clone(), bench.intake.clone(), bench.executor.clone()).await;
+        assert!(second.unwrap_err().ends_with("another agent is running there"));
+        bench.stop();
+        assert_eq!(control.await, Ok(()));
+        assert!(!path.exists());
+        let file = directory.path().join("file");
+        std::fs::write(&file, "precious").unwrap();
+        assert!(serve_control(file.clone(), bench.intake.clone(), bench.executor.clone()).await.is_err());
+        assert!(file.exists());
+        let long = directory.path().join("x".repeat(100));
+        assert!(serve_control(long, bench.intake.clone(), bench.executor.clone()).await.is_err());
+    });
+}

@@ -1,0 +1,344 @@
+//! The loop: everything that happens becomes an event for the agent, and its actions are carried out. Nothing is decided
+//! here; what a source, a connection or the store says is passed on, and what the agent orders is done.
+
+mod setup;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_signal::{Signal, Signals};
+use smol::channel::{Receiver, Sender, TrySendError, bounded};
+use smol::future::{or, pending, zip};
+use smol::stream::StreamExt;
+use smol::{LocalExecutor, Task};
+
+use super::clock;
+use super::intake::{self, Input, Intake, Outtake};
+use super::mqtt::{self, Broker};
+use super::server::{self, Listeners};
+use super::store::{self, Store};
+use super::uplink::{self, Uplink};
+use crate::config::Config;
+use crate::config::server::Server;
+use crate::logic::agent::{Action, Agent, Event};
+use crate::logic::disk::{DiskFacts, DiskReport};
+use crate::logic::intake::Answer;
+use crate::logic::notice::{Loudness, Notice};
+use crate::logic::port::{LinkOrder, LinkReport};
+
+/// Reports of all connections that may wait for the loop.
+const EVENTS: usize = 1024;
+/// Reports of one connection that may wait for the loop.
+const REPORTS: usize = 64;
+/// Orders that may wait for a connection besides one for each message of its window.
+const ORDERS: usize = 64;
+/// How long connections of sources may take to close after the rest has ended.
+const SOURCES_END_WITHIN: Duration = Duration::from_millis(300);
+/// What is taken in before the agent's next step, so that the work of a step is shared by many messages.
+const BATCH: usize = 256;
+
+/// Runs the agent until it is told to stop. Returns once everything is flushed, or cannot be.
+pub fn run(config: Config, control: PathBuf) -> anyhow::Result<()> {
+    let executor = Rc::new(LocalExecutor::new());
+    smol::block_on(executor.clone().run(async move {
+        let mut shell = Shell::start(config, control, executor).await?;
+        shell.turn().await;
+        shell.let_sources_end().await;
+        shell.leave();
+        Ok(())
+    }))
+}
+
+struct Shell {
+    executor: Rc<LocalExecutor<'static>>,
+    agent: Agent,
+    store: Store,
+    peers: Vec<Peer>,
+    lines: Vec<Option<Connection>>,
+    /// Bound, and not served before messages can be taken.
+    doors: Option<Doors>,
+    intake: Outtake,
+    events: (Sender<Event>, Receiver<Event>),
+    disk: Receiver<(DiskReport, DiskFacts)>,
+    /// Events of the loop's own making, for the next step.
+    overdue: Vec<Event>,
+    tickets: HashMap<u64, Sender<Answer>>,
+    next_ticket: u64,
+    store_closed: bool,
+    ended: bool,
+}
+
+/// What a link connects to.
+enum Peer {
+    WebSocket { uplink: Rc<Uplink>, orders: usize },
+    Mqtt(Rc<Broker>),
+}
+
+/// A connection, or the try to make one. Dropping it closes the socket.
+struct Connection {
+    conn: u64,
+    orders: Sender<LinkOrder>,
+    _task: Task<()>,
+}
+
+enum Wake {
+    Input(Input),
+    Event(Event),
+}
+
+impl Shell {
+    async fn start(
+        config: Config,
+        control: PathBuf,
+        executor: Rc<LocalExecutor<'static>>,
+    ) -> anyhow::Result<Shell> {
+        let setup = setup::setup(&config);
+        let (reports, disk) = bounded(EVENTS);
+        let settings = store::Settings { dir: config.agent.data_dir.clone(), outlets: setup.outlets() };
+        let (store, opened) = store::open(settings, move |report, facts| {
+            // The loop is gone only when nobody waits for the report any more.
+            let _ = reports.send_blocking((report, facts));
+        })?;
+        let (sources, intake) = intake::channel();
+        let doors = Doors::open(&config, control, sources).await?;
+        let agent = Agent::new(setup, &opened, clock::now());
+        let peers = setup::peers(&config, &agent);
+        log::info!(
+            "holdfast {} started agent={} data_dir={} session={}",
+            env!("CARGO_PKG_VERSION"),
+            config.agent.id,
+            config.agent.data_dir.display(),
+            agent.session()
+        );
+        let events = bounded(EVENTS);
+        executor.spawn(watch_signals(Signals::new([Signal::Term, Signal::Int])?, events.0.clone())).detach();
+        Ok(Shell {
+            lines: peers.iter().map(|_| None).collect(),
+            doors: Some(doors),
+            executor,
+            agent,
+            store,
+            peers,
+            intake,
+            events,
+            disk,
+            overdue: Vec::new(),
+            tickets: HashMap::new(),
+            next_ticket: 0,
+            store_closed: false,
+            ended: false,
+        })
+    }
+
+    async fn turn(&mut self) {
+        let mut actions = Vec::new();
+        let mut wake = Some(Wake::Event(Event::Tick));
+        while !self.ended {
+            let mut taken = 0;
+            while let Some(next) = wake.take() {
+                self.take(next, &mut actions);
+                taken += 1;
+                wake = if taken < BATCH { self.waiting() } else { None };
+            }
+            self.agent.advance(clock::now(), &mut actions);
+            actions.drain(..).for_each(|action| self.act(action));
+            if self.agent.may_listen()
+                && let Some(doors) = self.doors.take()
+            {
+                doors.serve(&self.executor);
+            }
+            wake = match self.overdue.pop() {
+                Some(event) => Some(Wake::Event(event)),
+                None if self.ended => None,
+                None => Some(self.wait().await),
+            };
+        }
+    }
+
+    /// Sources that say goodbye to their peers get the time for it; nobody is answered any more.
+    async fn let_sources_end(&mut self) {
+        self.tickets.clear();
+        let all_gone = async { while self.intake.inputs.recv().await.is_ok() {} };
+        or(all_gone, async {
+            smol::Timer::after(SOURCES_END_WITHIN).await;
+        })
+        .await;
+    }
+
+    /// A store that has said goodbye ends at once. One that has not hangs in the disk, and is not waited for: the service
+    /// has to stop in time, and nobody was told `stored` for what it has not written.
+    fn leave(self) {
+        if !self.store_closed {
+            log::warn!("the store does not answer and is left behind");
+            std::mem::forget(self.store);
+        }
+    }
+
+    fn take(&mut self, wake: Wake, actions: &mut Vec<Action>) {
+        let event = match wake {
+            Wake::Event(event) => {
+                self.store_closed |= matches!(event, Event::Disk(DiskReport::Closed, _));
+                event
+            }
+            Wake::Input(Input::Connected(device)) => Event::Connected(device),
+            Wake::Input(Input::Disconnected(device)) => Event::Disconnected(device),
+            Wake::Input(Input::Offer { drafts, reply }) => {
+                self.next_ticket += 1;
+                self.tickets.insert(self.next_ticket, reply);
+                Event::Offer { ticket: self.next_ticket, drafts }
+            }
+            Wake::Input(Input::Status(reply)) => {
+                let _ = reply.try_send(self.agent.status(clock::now()));
+                return;
+            }
+        };
+        self.agent.step(clock::now(), event, actions);
+    }
+
+    /// What is there already, the disk first: it is what makes others wait.
+    fn waiting(&self) -> Option<Wake> {
+        if let Ok((report, facts)) = self.disk.try_recv() {
+            return Some(Wake::Event(Event::Disk(report, facts)));
+        }
+        if let Ok(event) = self.events.1.try_recv() {
+            return Some(Wake::Event(event));
+        }
+        self.intake.inputs.try_recv().ok().map(Wake::Input)
+    }
+
+    async fn wait(&self) -> Wake {
+        let disk = async {
+            match self.disk.recv().await {
+                Ok((report, facts)) => Wake::Event(Event::Disk(report, facts)),
+                Err(_) => pending().await,
+            }
+        };
+        let event = async {
+            match self.events.1.recv().await {
+                Ok(event) => Wake::Event(event),
+                Err(_) => pending().await,
+            }
+        };
+        let input = async {
+            match self.intake.inputs.recv().await {
+                Ok(input) => Wake::Input(input),
+                Err(_) => pending().await,
+            }
+        };
+        let tick = async {
+            match self.agent.deadline() {
+                Some(time) => clock::sleep_until(time).await,
+                None => pending::<()>().await,
+            }
+            Wake::Event(Event::Tick)
+        };
+        or(disk, or(event, or(input, tick))).await
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Dial { link, conn } => self.dial(link, conn),
+            Action::HangUp { link } => self.lines[link] = None,
+            Action::Tell { link, order } => self.tell(link, order),
+            Action::Disk(order) => self.store.order(order),
+            Action::Answer(ticket, answer) => {
+                if let Some(reply) = self.tickets.remove(&ticket) {
+                    let _ = reply.try_send(answer);
+                }
+            }
+            Action::Note(notice) => write_down(&notice),
+            Action::CloseSources => drop(self.intake.alive.take()),
+            Action::Exit => self.ended = true,
+        }
+    }
+
+    fn dial(&mut self, link: usize, conn: u64) {
+        let (reports, reported) = bounded(REPORTS);
+        let (orders, ordered) = bounded(match &self.peers[link] {
+            Peer::WebSocket { orders, .. } => *orders,
+            Peer::Mqtt(_) => setup::MQTT_WINDOW + ORDERS,
+        });
+        let life = match &self.peers[link] {
+            Peer::WebSocket { uplink, .. } => {
+                let uplink = Rc::clone(uplink);
+                self.executor.spawn(uplink::run(uplink, ordered, reports))
+            }
+            Peer::Mqtt(broker) => self.executor.spawn(mqtt::run(Rc::clone(broker), ordered, reports)),
+        };
+        let passing_on = pass_on(link, conn, reported, self.events.0.clone());
+        let task = self.executor.spawn(async {
+            zip(life, passing_on).await;
+        });
+        self.lines[link] = Some(Connection { conn, orders, _task: task });
+    }
+
+    fn tell(&mut self, link: usize, order: LinkOrder) {
+        let Some(line) = &self.lines[link] else { return };
+        // A connection that has ended says so by itself. One that takes no orders must end: the agent would count on
+        // what was never sent.
+        if let Err(TrySendError::Full(_)) = line.orders.try_send(order) {
+            let (conn, error) = (line.conn, "it takes no orders".to_owned());
+            self.lines[link] = None;
+            self.overdue.push(Event::Link { link, conn, report: LinkReport::Closed { code: None, error } });
+        }
+    }
+}
+
+/// The listeners and the control socket.
+struct Doors {
+    servers: Vec<(Rc<Server>, Listeners)>,
+    control: PathBuf,
+    sources: Intake,
+}
+
+impl Doors {
+    /// Binds all listeners; the error names the one that cannot be bound.
+    async fn open(config: &Config, control: PathBuf, sources: Intake) -> anyhow::Result<Doors> {
+        let mut servers = Vec::new();
+        for table in &config.servers {
+            let listeners = server::bind(table).await.map_err(anyhow::Error::msg)?;
+            servers.push((Rc::new(table.clone()), listeners));
+        }
+        Ok(Doors { servers, control, sources })
+    }
+
+    fn serve(self, executor: &Rc<LocalExecutor<'static>>) {
+        for (table, listeners) in self.servers {
+            for address in listeners.addresses() {
+                let scheme = if table.tls.is_some() { "https" } else { "http" };
+                log::info!("listening server={} url={scheme}://{address}", table.id);
+            }
+            executor.spawn(server::serve(listeners, table, self.sources.clone(), executor.clone())).detach();
+        }
+        let serving = server::serve_control(self.control, self.sources, executor.clone());
+        let serving = async {
+            if let Err(error) = serving.await {
+                log::warn!("{error}: `holdfast status` and `holdfast send` will not work");
+            }
+        };
+        executor.spawn(serving).detach();
+    }
+}
+
+async fn pass_on(link: usize, conn: u64, reports: Receiver<LinkReport>, events: Sender<Event>) {
+    while let Ok(report) = reports.recv().await {
+        let _ = events.send(Event::Link { link, conn, report }).await;
+    }
+}
+
+async fn watch_signals(mut signals: Signals, events: Sender<Event>) {
+    while let Some(Ok(signal)) = signals.next().await {
+        log::info!("stopping signal={signal:?}");
+        let _ = events.send(Event::Stop).await;
+    }
+}
+
+fn write_down(notice: &Notice) {
+    match notice.loudness() {
+        Loudness::Warn => log::warn!("{notice}"),
+        Loudness::Info => log::info!("{notice}"),
+        Loudness::Debug => log::debug!("{notice}"),
+    }
+}

@@ -1,0 +1,84 @@
+//! From the configuration to what the agent and its connections need to know.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{ORDERS, Peer};
+use crate::config::Config;
+use crate::config::client::{Client, Confirm, Framing, Ping};
+use crate::config::mqtt::Mqtt;
+use crate::io::clock;
+use crate::io::mqtt::Broker;
+use crate::io::uplink::Uplink;
+use crate::logic::agent::{Agent, LinkSetup, MqttSetup, Setup};
+use crate::logic::link::LinkRule;
+
+/// Publications in flight to the broker.
+pub const MQTT_WINDOW: usize = 100;
+const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+const MQTT_CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the agent is told.
+pub fn setup(config: &Config) -> Setup {
+    let outlets = config.clients.len() + usize::from(config.mqtt.is_some());
+    Setup {
+        agent: config.agent.id.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        links: config.clients.iter().map(link).collect(),
+        mqtt: config.mqtt.as_ref().map(mqtt),
+        buffer: config.buffer,
+        presence: config.presence.clone(),
+        births: (0..outlets).map(|_| epoch()).collect(),
+        seed: fastrand::u64(..),
+    }
+}
+
+/// What each link connects to, in the order of the links.
+pub fn peers(config: &Config, agent: &Agent) -> Vec<Peer> {
+    let clients = config.clients.iter().enumerate().map(|(link, client)| Peer::WebSocket {
+        uplink: Rc::new(Uplink {
+            client: client.clone(),
+            agent: config.agent.id.clone(),
+            epoch: agent.epoch(link).to_owned(),
+        }),
+        orders: client.window + ORDERS,
+    });
+    let will = agent.will();
+    let broker = config.mqtt.iter().zip(will).map(|(mqtt, will)| {
+        let mqtt = mqtt.clone();
+        Peer::Mqtt(Rc::new(Broker { mqtt, will }))
+    });
+    clients.chain(broker).collect()
+}
+
+fn link(client: &Client) -> LinkSetup {
+    let rule = LinkRule {
+        active: client.active && client.url.is_some(),
+        confirm: client.confirm,
+        ping: client.ping,
+        reconnect: client.reconnect,
+        connect_timeout: client.connect_timeout,
+        confirm_timeout: client.confirm_timeout,
+    };
+    let hello = client.framing == Framing::Envelope;
+    LinkSetup { id: client.id.to_lowercase(), rule, window: client.window, hello }
+}
+
+fn mqtt(mqtt: &Mqtt) -> MqttSetup {
+    let rule = LinkRule {
+        active: true,
+        confirm: Confirm::Ack,
+        ping: Ping { interval: mqtt.keep_alive, timeout: mqtt.keep_alive / 2 },
+        reconnect: mqtt.reconnect,
+        connect_timeout: MQTT_CONNECT_TIMEOUT,
+        confirm_timeout: MQTT_CONFIRM_TIMEOUT,
+    };
+    let (prefix, status_interval) = (mqtt.prefix.clone(), mqtt.status_interval);
+    MqttSetup { rule, window: MQTT_WINDOW, prefix, status_interval }
+}
+
+/// A name for the life of an outlet's numbers: a ULID, so that two of them sort by their birth.
+fn epoch() -> String {
+    let chance = u128::from(fastrand::u64(..)) << 64 | u128::from(fastrand::u64(..));
+    ulid::Ulid::from_parts(clock::now().wall_ns / 1_000_000, chance).to_string()
+}

@@ -1,0 +1,246 @@
+//! The one file that knows sled: ordered trees of bytes, made durable by our own sync.
+//!
+//! Every call catches sled's panics. After any [`Fault`] the database is dead: close it and open it anew.
+
+use std::any::Any;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The file that holds everything, below the database's directory.
+pub const LOG_FILE: &str = "db";
+/// sled's unit of space, its default.
+pub const SEGMENT: usize = 512 << 10;
+
+const CACHE_BYTES: u64 = 4 << 20;
+/// sled notes 64 uses of a shard's leaves before it drops any of them, so what is read once stays for ever. That many
+/// more uses of one leaf make it drop the others: 6 MB in place of 60 MB after a scan of 64 MB.
+const USES: u32 = 64;
+/// About as many values as a leaf holds after a split.
+const VALUES_PER_LEAF: u32 = 8;
+/// sled's threads let go of the file a moment after its handle is dropped.
+const LOCK_TRIES: u32 = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
+
+/// Why the database could not do something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// What is on the disk cannot be understood.
+    Damage(String),
+    /// The world does not let us: disk full, no permission, the device fails.
+    World(String),
+}
+
+/// What to do with one value found.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) + 'a;
+
+/// An open database with one tree per name.
+pub struct Database {
+    open: Option<Open>,
+    dir: PathBuf,
+    uses: std::cell::Cell<u32>,
+}
+
+struct Open {
+    trees: Vec<sled::Tree>,
+    db: sled::Db,
+    log: File,
+}
+
+impl Fault {
+    /// Tells what failed, with its path.
+    pub fn context(self, what: &str, path: &Path) -> Fault {
+        let text = |cause| format!("cannot {what} {}: {cause}", path.display());
+        match self {
+            Fault::Damage(cause) => Fault::Damage(text(cause)),
+            Fault::World(cause) => Fault::World(text(cause)),
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::Damage(cause) | Fault::World(cause) => f.write_str(cause),
+        }
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Fault {
+        match error.kind() {
+            ErrorKind::UnexpectedEof
+            | ErrorKind::InvalidData
+            | ErrorKind::InvalidInput
+            | ErrorKind::NotFound
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory => Fault::Damage(error.to_string()),
+            _ => Fault::World(error.to_string()),
+        }
+    }
+}
+
+impl From<sled::Error> for Fault {
+    fn from(error: sled::Error) -> Fault {
+        match error {
+            sled::Error::Io(error) => error.into(),
+            other => Fault::Damage(other.to_string()),
+        }
+    }
+}
+
+impl Database {
+    /// Opens the database in `dir`, or makes it, with these trees.
+    pub fn open(dir: &Path, trees: &[String]) -> Result<Database, Fault> {
+        let mut tries = 0;
+        let open = loop {
+            match caught(|| Open::new(dir, trees)) {
+                Err(Fault::World(cause)) if cause.contains("acquire lock") && tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                other => break other,
+            }
+        };
+        let open = open.map_err(|fault| fault.context("open", dir))?;
+        Ok(Database { open: Some(open), dir: dir.to_owned(), uses: std::cell::Cell::new(0) })
+    }
+
+    /// Shows every value of a tree, in the order of the keys.
+    pub fn each(&self, tree: usize, visit: &mut Visit<'_>) -> Result<(), Fault> {
+        self.run("read", |open| {
+            for found in &open.trees[tree] {
+                let (key, value) = found?;
+                visit(&key, &value);
+                self.used(&open.trees[tree], &key)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The value of a key.
+    pub fn read(&self, tree: usize, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.run("read", |open| {
+            let value = open.trees[tree].get(key)?.map(|value| value.to_vec());
+            self.used(&open.trees[tree], key)?;
+            Ok(value)
+        })
+    }
+
+    /// Writes values, all or none of them. Few at a time: a batch costs twice the disk writes of single values.
+    pub fn put<'a>(
+        &self,
+        tree: usize,
+        values: impl IntoIterator<Item = ([u8; super::group::KEY_LEN], &'a [u8])>,
+    ) -> Result<(), Fault> {
+        let mut values: Vec<_> = values.into_iter().collect();
+        self.run("write", |open| {
+            let tree = &open.trees[tree];
+            let Some((last, _)) = values.last().copied() else { return Ok(()) };
+            if values.len() == 1 {
+                let (key, value) = values.remove(0);
+                tree.insert(key, value)?;
+            } else {
+                let mut batch = sled::Batch::default();
+                values.iter().for_each(|(key, value)| batch.insert(key, *value));
+                tree.apply_batch(batch)?;
+            }
+            self.used(tree, &last)
+        })
+    }
+
+    /// Removes a key.
+    pub fn remove(&self, tree: usize, key: &[u8]) -> Result<(), Fault> {
+        self.run("write", |open| {
+            open.trees[tree].remove(key)?;
+            self.used(&open.trees[tree], key)
+        })
+    }
+
+    /// Hands everything to the kernel: it survives the end of the process, not a power cut.
+    pub fn flush(&self) -> Result<(), Fault> {
+        self.run("flush", |open| Ok(open.db.flush().map(drop)?))
+    }
+
+    /// Makes what was flushed survive a power cut, which sled's own flush does not.
+    pub fn sync(&self) -> Result<(), Fault> {
+        self.run("sync", |open| open.log.sync_data().map_err(|error| Fault::World(error.to_string())))
+    }
+
+    /// Whether trees that nobody named at the opening hold anything.
+    pub fn others_hold_anything(&self) -> Result<bool, Fault> {
+        self.run("read", |open| {
+            let named: Vec<sled::IVec> = open.trees.iter().map(sled::Tree::name).collect();
+            for name in open.db.tree_names() {
+                if !named.contains(&name) && open.db.open_tree(&name)?.iter().next().is_some() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    fn run<T>(&self, verb: &str, action: impl FnOnce(&Open) -> Result<T, Fault>) -> Result<T, Fault> {
+        let open = self.open.as_ref().expect("it is taken only when dropped");
+        caught(|| action(open)).map_err(|fault| fault.context(verb, &self.dir))
+    }
+
+    fn used(&self, tree: &sled::Tree, key: &[u8]) -> Result<(), Fault> {
+        self.uses.set(self.uses.get() + 1);
+        if self.uses.get() >= VALUES_PER_LEAF {
+            self.uses.set(0);
+            for _ in 0..USES {
+                tree.contains_key(key)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let open = self.open.take();
+        let _ = caught(|| {
+            drop(open);
+            Ok(())
+        });
+    }
+}
+
+impl Open {
+    fn new(dir: &Path, names: &[String]) -> Result<Open, Fault> {
+        let config = sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .mode(sled::Mode::LowSpace)
+            .use_compression(false)
+            .flush_every_ms(None);
+        let db = config.open()?;
+        let mut trees = Vec::new();
+        for name in names {
+            trees.push(db.open_tree(name)?);
+        }
+        db.flush()?;
+        let log = File::open(dir.join(LOG_FILE))?;
+        log.sync_all()?;
+        File::open(dir)?.sync_all()?;
+        Ok(Open { trees, db, log })
+    }
+}
+
+fn caught<T>(action: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(fault_of(&*panic)))
+}
+
+/// sled unwraps some errors of the kernel; those are no damage.
+fn fault_of(panic: &(dyn Any + Send)) -> Fault {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
+    let world = ["StorageFull", "PermissionDenied", "ReadOnlyFilesystem", "code: 28", "code: 5,"];
+    match world.iter().any(|mark| text.contains(mark)) {
+        true => Fault::World(text.to_owned()),
+        false => Fault::Damage(text.to_owned()),
+    }
+}

@@ -1,0 +1,291 @@
+//! The open store: the database, what lies in it, and what can be done with it. No panic and no thread of its own.
+
+use super::backend::{Database, Fault};
+use super::group::{self, Group, Packer, Unsound};
+use super::shelf::{Shelf, Slot};
+use crate::message::{Body, Entry, GapReason};
+
+/// So many small groups at the end are made one with what is appended next.
+const MERGE: usize = 16;
+/// A group of one reading is below this. Merging larger ones saves half of the space and writes twice as much.
+const SMALL_BYTES: u32 = 350;
+
+/// The database with its index.
+pub struct Hold {
+    database: Database,
+    shelves: Vec<Shelf>,
+    tags: Vec<u32>,
+    packer: Packer,
+    syncs: u64,
+    unsynced: bool,
+}
+
+/// Why an order could not be carried out.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The database is dead.
+    Fault(Fault),
+    /// The entries cannot be stored; nothing was changed.
+    Entries(Unsound),
+}
+
+/// What reading found.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The entries, in rising `seq`.
+    pub entries: Vec<Entry>,
+    /// Values of groups that could not be unpacked; a gap stands in their place now.
+    pub damaged: Vec<Vec<u8>>,
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Trouble {
+        Trouble::Fault(fault)
+    }
+}
+
+impl From<Unsound> for Trouble {
+    fn from(unsound: Unsound) -> Trouble {
+        Trouble::Entries(unsound)
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Fault(fault) => fault.fmt(f),
+            Trouble::Entries(unsound) => write!(f, "cannot pack entries: {unsound}"),
+        }
+    }
+}
+
+impl Hold {
+    /// A hold over a database whose groups are in no shelf yet.
+    pub fn new(database: Database, outlets: &[String]) -> Hold {
+        let tags = outlets.iter().map(|name| group::tag(name)).collect();
+        let shelves = outlets.iter().map(|_| Shelf::default()).collect();
+        Hold { database, shelves, tags, packer: Packer::default(), syncs: 0, unsynced: false }
+    }
+
+    /// The database itself.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// What an outlet holds.
+    pub fn shelf(&mut self, outlet: usize) -> &mut Shelf {
+        &mut self.shelves[outlet]
+    }
+
+    /// What every outlet holds.
+    pub fn shelves(&self) -> &[Shelf] {
+        &self.shelves
+    }
+
+    /// The mark of an outlet's groups.
+    pub fn tag(&self, outlet: usize) -> u32 {
+        self.tags[outlet]
+    }
+
+    /// Syncs since this was opened.
+    pub fn syncs(&self) -> u64 {
+        self.syncs
+    }
+
+    /// Whether something was flushed and not synced.
+    pub fn unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// Flushes and syncs.
+    pub fn commit(&mut self) -> Result<(), Fault> {
+        self.database.flush()?;
+        self.database.sync()?;
+        self.syncs += 1;
+        self.unsynced = false;
+        Ok(())
+    }
+
+    /// Writes entries behind those that are held; what is held already is not written twice.
+    pub fn append(&mut self, parts: &[(usize, Vec<Entry>)]) -> Result<(), Trouble> {
+        let mut changes: Vec<(usize, Vec<Slot>, Vec<Group>)> = Vec::new();
+        for (outlet, entries) in parts {
+            let shelf = &self.shelves[*outlet];
+            let fresh = behind(entries, shelf.last());
+            let floor = shelf.front().map(|slot| slot.first);
+            let again = changes.iter().any(|(other, ..)| other == outlet);
+            let (merged, entries) =
+                if fresh.is_empty() || again { (Vec::new(), fresh) } else { self.merge(*outlet, fresh)? };
+            changes.push((*outlet, merged, self.packer.pack(self.tags[*outlet], floor, &entries)?));
+        }
+        for (outlet, merged, groups) in &changes {
+            for group in groups {
+                self.put(*outlet, group)?;
+            }
+            for slot in merged {
+                self.remove_but(*outlet, slot, groups)?;
+            }
+        }
+        self.commit()?;
+        for (outlet, merged, groups) in &changes {
+            let shelf = &mut self.shelves[*outlet];
+            for _ in merged {
+                shelf.pop_back();
+            }
+            groups.iter().for_each(|group| shelf.push(group.into(), group.head.last_id));
+        }
+        Ok(())
+    }
+
+    /// Puts the entries of many small groups in front of the new ones, so that all of them share a group: messages that
+    /// come one by one take five times the space otherwise. Also tells which groups that makes superfluous.
+    fn merge(&self, outlet: usize, fresh: Vec<Entry>) -> Result<(Vec<Slot>, Vec<Entry>), Fault> {
+        let Some(tail) = self.shelves[outlet].small_tail(MERGE, SMALL_BYTES) else {
+            return Ok((Vec::new(), fresh));
+        };
+        let mut entries = Vec::new();
+        for slot in &tail {
+            match group::unpack(&self.values(outlet, slot)?) {
+                Ok(mut unpacked) => entries.append(&mut unpacked),
+                // Reading it will find the damage and say so.
+                Err(_) => return Ok((Vec::new(), fresh)),
+            }
+        }
+        entries.extend(fresh);
+        Ok((tail, entries))
+    }
+
+    /// Reads from a number on, until so many bytes of entries are found.
+    pub fn read(&mut self, outlet: usize, from: u64, bytes_max: usize) -> Result<Batch, Trouble> {
+        let mut batch = Batch::default();
+        let mut weight = 0;
+        let mut next = from;
+        while let Some(slot) = self.shelves[outlet].at_or_after(next) {
+            for entry in self.entries(outlet, &slot, &mut batch.damaged)? {
+                if entry.last() < from {
+                    continue;
+                }
+                weight += entry.weight();
+                if weight > bytes_max && !batch.entries.is_empty() {
+                    return Ok(batch);
+                }
+                batch.entries.push(entry);
+            }
+            match slot.last.checked_add(1) {
+                Some(following) if weight < bytes_max => next = following,
+                Some(_) | None => break,
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Removes all groups that end at or before a number. Flushed, not synced.
+    pub fn forget(&mut self, outlet: usize, through: u64) -> Result<(), Fault> {
+        let mut removed = false;
+        while self.shelves[outlet].front().is_some_and(|slot| slot.last <= through) {
+            let Some(slot) = self.shelves[outlet].pop_front() else { break };
+            self.remove(outlet, &slot)?;
+            removed = true;
+        }
+        if removed {
+            self.database.flush()?;
+            self.unsynced = true;
+        }
+        Ok(())
+    }
+
+    /// Puts one gap in the place of the oldest groups. Tells how many messages are lost, and the gap's range.
+    pub fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> Result<(u64, Option<(u64, u64)>), Trouble> {
+        if self.shelves[outlet].held().messages == 0 {
+            return Ok((0, None));
+        }
+        let (mut lost, mut freed, mut victims) = (0, 0, Vec::new());
+        while freed < bytes.max(1) {
+            let Some(slot) = self.shelves[outlet].pop_front() else { break };
+            lost += u64::from(slot.messages);
+            freed += if slot.messages > 0 { u64::from(slot.bytes) } else { 0 };
+            victims.push(slot);
+        }
+        let (Some(first), Some(last)) = (victims.first(), victims.last()) else { return Ok((0, None)) };
+        let range = (first.first, last.last);
+        let gap = self.put_gap(outlet, range, GapReason::DroppedOldest)?;
+        for slot in &victims {
+            self.remove_but(outlet, slot, std::slice::from_ref(&gap))?;
+        }
+        self.commit()?;
+        self.shelves[outlet].push_front((&gap).into());
+        Ok((lost, Some(range)))
+    }
+
+    /// Writes a gap as a group of its own. Neither flushed nor in the index.
+    pub fn put_gap(&mut self, outlet: usize, range: (u64, u64), reason: GapReason) -> Result<Group, Fault> {
+        let body = Body::Gap { to: range.1, reason };
+        let entry = Entry { seq: range.0, body, replayed: true };
+        let floor = self.shelves[outlet].front().map(|slot| slot.first);
+        let groups = self.packer.pack(self.tags[outlet], floor, &[entry]);
+        let groups = groups.map_err(|cause| Fault::Damage(cause.to_string()))?;
+        let group = groups.into_iter().next().expect("an entry packs into a group");
+        self.put(outlet, &group)?;
+        Ok(group)
+    }
+
+    /// Removes the values of a group. Neither flushed nor in the index.
+    pub fn remove(&self, outlet: usize, slot: &Slot) -> Result<(), Fault> {
+        for part in 0..slot.parts {
+            self.database.remove(outlet, &group::key(slot.first, slot.last, part))?;
+        }
+        Ok(())
+    }
+
+    /// Like [`Hold::remove`], but leaves the values that one of these groups has put under the same keys.
+    fn remove_but(&self, outlet: usize, slot: &Slot, kept: &[Group]) -> Result<(), Fault> {
+        let twin = kept.iter().find(|group| (group.head.first, group.head.last) == (slot.first, slot.last));
+        for part in twin.map_or(0, |group| group.head.parts)..slot.parts {
+            self.database.remove(outlet, &group::key(slot.first, slot.last, part))?;
+        }
+        Ok(())
+    }
+
+    fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault> {
+        let mut values = Vec::new();
+        for part in 0..slot.parts {
+            values.extend(self.database.read(outlet, &group::key(slot.first, slot.last, part))?);
+        }
+        Ok(values)
+    }
+
+    fn put(&self, outlet: usize, group: &Group) -> Result<(), Fault> {
+        let key = |part| group::key(group.head.first, group.head.last, part);
+        self.database.put(outlet, (0..).map(key).zip(group.values.iter().map(Vec::as_slice)))
+    }
+
+    fn entries(
+        &mut self,
+        outlet: usize,
+        slot: &Slot,
+        damaged: &mut Vec<Vec<u8>>,
+    ) -> Result<Vec<Entry>, Trouble> {
+        let mut values = self.values(outlet, slot)?;
+        match group::unpack(&values) {
+            Ok(entries) => Ok(entries),
+            Err(cause) => {
+                log::warn!("group {} to {} is damaged: {cause}", slot.first, slot.last);
+                damaged.append(&mut values);
+                let reason = GapReason::Damaged;
+                let gap = self.put_gap(outlet, (slot.first, slot.last), reason)?;
+                self.remove_but(outlet, slot, std::slice::from_ref(&gap))?;
+                self.commit()?;
+                self.shelves[outlet].replace(slot, (&gap).into());
+                let body = Body::Gap { to: slot.last, reason };
+                Ok(vec![Entry { seq: slot.first, body, replayed: true }])
+            }
+        }
+    }
+}
+
+/// The entries behind a number; a gap that reaches over it starts behind it.
+fn behind(entries: &[Entry], last: Option<u64>) -> Vec<Entry> {
+    let Some(last) = last else { return entries.to_vec() };
+    let fresh = entries.iter().filter(|entry| entry.last() > last);
+    fresh.map(|entry| Entry { seq: entry.seq.max(last.saturating_add(1)), ..entry.clone() }).collect()
+}

@@ -1,0 +1,64 @@
+//! The numbers file and the presence file: small, replaced as a whole, and never believed when they are damaged.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::frame::{self, Found};
+use crate::io::clock;
+use crate::logic::disk::Numbers;
+
+const NUMBERS_MAGIC: [u8; 4] = *b"HFN\x01";
+const PRESENCE_MAGIC: [u8; 4] = *b"HFP\x01";
+
+/// Replaces the numbers file.
+pub fn save(dir: &Path, numbers: &Numbers) -> io::Result<()> {
+    let payload = serde_cbor::to_vec(numbers).map_err(io::Error::other)?;
+    frame::write(&numbers_path(dir), NUMBERS_MAGIC, &payload)
+}
+
+/// Reads the numbers file; a damaged one is renamed and told about.
+pub fn load(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Numbers>> {
+    let path = numbers_path(dir);
+    let Some(payload) = sound(&path, NUMBERS_MAGIC, repairs)? else { return Ok(None) };
+    match serde_cbor::from_slice(&payload) {
+        Ok(numbers) => Ok(Some(numbers)),
+        Err(_) => set_aside(&path, repairs).map(|()| None),
+    }
+}
+
+/// Replaces the presence file.
+pub fn save_presence(dir: &Path, presence: &[u8]) -> io::Result<()> {
+    frame::write(&presence_path(dir), PRESENCE_MAGIC, presence)
+}
+
+/// Reads the presence file; a damaged one is renamed and told about.
+pub fn load_presence(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Vec<u8>>> {
+    sound(&presence_path(dir), PRESENCE_MAGIC, repairs)
+}
+
+/// Where the numbers are.
+pub fn numbers_path(dir: &Path) -> PathBuf {
+    dir.join("numbers")
+}
+
+/// Where the presence is.
+pub fn presence_path(dir: &Path) -> PathBuf {
+    dir.join("presence")
+}
+
+fn sound(path: &Path, magic: [u8; 4], repairs: &mut Vec<String>) -> io::Result<Option<Vec<u8>>> {
+    match frame::read(path, magic)? {
+        Found::Payload(payload) => Ok(Some(payload)),
+        Found::Nothing => Ok(None),
+        Found::Damaged => set_aside(path, repairs).map(|()| None),
+    }
+}
+
+fn set_aside(path: &Path, repairs: &mut Vec<String>) -> io::Result<()> {
+    let aside = path.with_extension(format!("damaged-{}", clock::now().wall_ns / 1_000_000_000));
+    fs::rename(path, &aside)?;
+    frame::sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+    repairs.push(format!("{} was damaged; it is {} now", path.display(), aside.display()));
+    Ok(())
+}

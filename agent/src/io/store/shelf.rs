@@ -1,0 +1,130 @@
+//! What one outlet holds, group by group, in memory: where to look, never the entries themselves. Pure.
+
+use std::collections::VecDeque;
+
+use super::group::{Group, Head};
+use crate::logic::disk::Held;
+
+/// One group in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// First number that it covers.
+    pub first: u64,
+    /// Last number that it covers.
+    pub last: u64,
+    /// Arrival time of its oldest message, 0 without one.
+    pub oldest_ns: u64,
+    /// Messages, gaps not counted.
+    pub messages: u32,
+    /// Bytes of its values.
+    pub bytes: u32,
+    /// Number of its values.
+    pub parts: u16,
+}
+
+/// The groups of one outlet, in the order of their numbers, none overlapping another.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    slots: VecDeque<Slot>,
+    messages: u64,
+    bytes: u64,
+    last_id: u64,
+}
+
+impl Slot {
+    /// The slot of a group with this header, whose values take so many bytes.
+    pub fn new(head: &Head, bytes: usize) -> Slot {
+        let Head { first, last, oldest_ns, messages, parts, .. } = *head;
+        Slot { first, last, oldest_ns, messages, bytes: u32::try_from(bytes).unwrap_or(u32::MAX), parts }
+    }
+}
+
+impl From<&Group> for Slot {
+    fn from(group: &Group) -> Slot {
+        Slot::new(&group.head, group.bytes())
+    }
+}
+
+impl Shelf {
+    /// Adds a group behind all others.
+    pub fn push(&mut self, slot: Slot, last_id: u64) {
+        debug_assert!(self.last().is_none_or(|last| last < slot.first));
+        self.messages += u64::from(slot.messages);
+        self.bytes += u64::from(slot.bytes);
+        self.last_id = self.last_id.max(last_id);
+        self.slots.push_back(slot);
+    }
+
+    /// Adds a group in front of all others.
+    pub fn push_front(&mut self, slot: Slot) {
+        self.messages += u64::from(slot.messages);
+        self.bytes += u64::from(slot.bytes);
+        self.slots.push_front(slot);
+    }
+
+    /// Takes the oldest group out.
+    pub fn pop_front(&mut self) -> Option<Slot> {
+        let slot = self.slots.pop_front()?;
+        self.messages -= u64::from(slot.messages);
+        self.bytes -= u64::from(slot.bytes);
+        if self.messages == 0 {
+            self.last_id = 0;
+        }
+        Some(slot)
+    }
+
+    /// Takes the newest group out.
+    pub fn pop_back(&mut self) -> Option<Slot> {
+        let slot = self.slots.pop_back()?;
+        self.messages -= u64::from(slot.messages);
+        self.bytes -= u64::from(slot.bytes);
+        Some(slot)
+    }
+
+    /// The newest groups, in the order of their numbers, if there are so many and each is below so many bytes.
+    pub fn small_tail(&self, count: usize, bytes_max: u32) -> Option<Vec<Slot>> {
+        let start = self.slots.len().checked_sub(count)?;
+        let tail: Vec<Slot> = self.slots.range(start..).copied().collect();
+        tail.iter().all(|slot| slot.bytes < bytes_max).then_some(tail)
+    }
+
+    /// Puts another group in the place of one that covers the same numbers.
+    pub fn replace(&mut self, old: &Slot, new: Slot) {
+        let Ok(place) = self.slots.binary_search_by_key(&old.first, |slot| slot.first) else { return };
+        self.messages = self.messages - u64::from(old.messages) + u64::from(new.messages);
+        self.bytes = self.bytes - u64::from(old.bytes) + u64::from(new.bytes);
+        self.slots[place] = new;
+    }
+
+    /// The oldest group.
+    pub fn front(&self) -> Option<&Slot> {
+        self.slots.front()
+    }
+
+    /// The group that holds this number or, if none does, the next higher one.
+    pub fn at_or_after(&self, seq: u64) -> Option<Slot> {
+        self.slots.get(self.slots.partition_point(|slot| slot.last < seq)).copied()
+    }
+
+    /// Last number held.
+    pub fn last(&self) -> Option<u64> {
+        self.slots.back().map(|slot| slot.last)
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The sums.
+    pub fn held(&self) -> Held {
+        let oldest = self.slots.iter().find(|slot| slot.messages > 0);
+        Held {
+            range: self.slots.front().map(|slot| slot.first).zip(self.last()),
+            messages: self.messages,
+            bytes: self.bytes,
+            oldest_ns: oldest.map_or(0, |slot| slot.oldest_ns),
+            last_id: self.last_id,
+        }
+    }
+}

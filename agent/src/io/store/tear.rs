@@ -1,0 +1,121 @@
+//! Looks for damage in the middle of sled's log before sled does.
+//!
+//! sled 0.34 takes the first bad record that it meets since its last snapshot for the torn end of the log, and wipes
+//! everything behind it, without a word. So the log's records are verified here first, reading only. A bad record is the
+//! end of the log, as a power cut leaves it, only if nothing sound of the same segment follows and no segment does.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::backend::SEGMENT;
+
+/// CRC32, number and stable number of a segment, the latter two XORed with `i64::MAX`, little-endian.
+const SEGMENT_HEADER: usize = 20;
+/// No record starts in the last bytes of a segment.
+const RED_ZONE: usize = 32;
+/// Kinds of records: unused space; the rest of the segment is padding; the highest one.
+const KIND_UNUSED: u8 = 0;
+const KIND_CAP: u8 = 2;
+const KIND_LAST: u8 = 11;
+
+struct Record {
+    kind: u8,
+    len: usize,
+}
+
+/// The place of the first record that is damaged and not the end of the log; none in a sound log.
+pub fn find(path: &Path) -> io::Result<Option<u64>> {
+    let mut log = File::open(path)?;
+    let mut segments = BTreeMap::new();
+    let len = log.metadata()?.len();
+    for offset in (0..len).step_by(SEGMENT) {
+        match number_at(&mut log, offset)? {
+            Header::Sound(number) => drop(segments.insert(number, offset)),
+            Header::Unused => {}
+            Header::Bad => return Ok(Some(offset)),
+        }
+    }
+    let newest = segments.last_key_value().map(|(number, _)| *number);
+    let mut segment = Vec::with_capacity(SEGMENT);
+    for (number, offset) in segments {
+        segment.clear();
+        log.seek(SeekFrom::Start(offset))?;
+        log.by_ref().take(SEGMENT as u64).read_to_end(&mut segment)?;
+        if let Some(at) = tear(&segment, number, Some(number) == newest) {
+            return Ok(Some(offset + at as u64));
+        }
+    }
+    Ok(None)
+}
+
+enum Header {
+    Sound(u64),
+    Unused,
+    Bad,
+}
+
+fn number_at(log: &mut File, offset: u64) -> io::Result<Header> {
+    let mut header = Vec::with_capacity(SEGMENT_HEADER);
+    log.seek(SeekFrom::Start(offset))?;
+    log.by_ref().take(SEGMENT_HEADER as u64).read_to_end(&mut header)?;
+    if header.iter().all(|byte| *byte == 0) {
+        return Ok(Header::Unused);
+    }
+    let Some((crc, rest)) = header.split_first_chunk::<4>() else { return Ok(Header::Bad) };
+    let start = rest.first_chunk().map(|bytes| i64::from_le_bytes(*bytes) ^ i64::MAX);
+    let start = start.and_then(|start| usize::try_from(start).ok()).filter(|start| start % SEGMENT == 0);
+    let sound = rest.len() == 16 && u32::from_le_bytes(*crc) == !crc32fast::hash(rest);
+    Ok(start.filter(|_| sound).map_or(Header::Bad, |start| Header::Sound((start / SEGMENT) as u64)))
+}
+
+/// The place of damage in one segment.
+fn tear(segment: &[u8], number: u64, newest: bool) -> Option<usize> {
+    let mut at = SEGMENT_HEADER;
+    while at + RED_ZONE <= SEGMENT {
+        match Record::at(segment, at, number) {
+            Some(Record { kind: KIND_CAP, .. }) => return None,
+            Some(record) => at += record.len,
+            None => break,
+        }
+    }
+    let rest = segment.get(at..).unwrap_or_default();
+    if at + RED_ZONE > SEGMENT || rest.iter().all(|byte| *byte == KIND_UNUSED) {
+        return None;
+    }
+    let more = || (at + 1..segment.len()).any(|at| Record::at(segment, at, number).is_some());
+    (!newest || more()).then_some(at)
+}
+
+impl Record {
+    fn at(segment: &[u8], at: usize, number: u64) -> Option<Record> {
+        let mut rest = segment.get(at + 5..)?;
+        let kind = segment[at + 4];
+        let len = usize::try_from(varint(&mut rest)?).ok()?;
+        let sane = kind != KIND_UNUSED && kind <= KIND_LAST && varint(&mut rest)? == number;
+        let _page = varint(&mut rest).filter(|_| sane)?;
+        let body = rest.get(..len)?;
+        let header = &segment[at..segment.len() - rest.len()];
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(body);
+        crc.update(&header[4..]);
+        (header[..4] == (!crc.finalize()).to_le_bytes()).then_some(Record { kind, len: header.len() + len })
+    }
+}
+
+/// sled's own numbers of one to nine bytes.
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let (first, tail) = rest.split_first()?;
+    let first = u64::from(*first);
+    let width = if first <= 240 { 0 } else { usize::try_from(first).ok()?.saturating_sub(247).max(1) };
+    let (bytes, tail) = tail.split_at_checked(width)?;
+    *rest = tail;
+    let little = bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    Some(match first {
+        0..=240 => first,
+        241..=248 => 240 + 256 * (first - 241) + little,
+        249 => 2288 + 256 * u64::from(bytes[0]) + u64::from(bytes[1]),
+        _ => little,
+    })
+}

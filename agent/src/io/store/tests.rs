@@ -1,0 +1,626 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use super::*;
+use crate::logic::disk::{Block, DiskFacts, DiskOrder, DiskReport, Held, Numbers};
+use crate::message::{Body, Clock, Entry, Format, GapReason, Message};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// An open store and what it answers.
+struct Bench {
+    store: Option<Store>,
+    reports: Receiver<(DiskReport, DiskFacts)>,
+    opened: Opened,
+}
+
+impl Bench {
+    fn open(dir: &Path) -> Bench {
+        let outlets = vec!["cloud".to_owned(), "mqtt".to_owned()];
+        let (sender, reports) = channel();
+        let settings = Settings { dir: dir.to_owned(), outlets };
+        let report = move |report, facts| drop(sender.send((report, facts)));
+        let (store, opened) = open(settings, report).unwrap();
+        Bench { store: Some(store), reports, opened }
+    }
+
+    fn ask(&self, order: DiskOrder) -> (DiskReport, DiskFacts) {
+        self.store.as_ref().unwrap().order(order);
+        self.reports.recv_timeout(DEADLINE).unwrap()
+    }
+
+    fn append(&self, outlet: usize, entries: Vec<Entry>) -> DiskFacts {
+        let (report, facts) = self.ask(DiskOrder::Append { parts: vec![(outlet, entries)] });
+        assert_eq!(report, DiskReport::Appended);
+        facts
+    }
+
+    fn forget(&self, outlet: usize, through: u64) -> DiskFacts {
+        let (report, facts) = self.ask(DiskOrder::Forget { outlet, through });
+        assert_eq!(report, DiskReport::Forgot { outlet });
+        facts
+    }
+
+    fn read(&self, outlet: usize, from: u64, max_bytes: usize) -> Vec<Entry> {
+        match self.ask(DiskOrder::Read { outlet, from, max_bytes, token: 7 }).0 {
+            DiskReport::Read { outlet: of, token: 7, entries } if of == outlet => entries,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn all(&self, outlet: usize) -> Vec<Entry> {
+        self.read(outlet, 0, usize::MAX)
+    }
+
+    fn drop_oldest(&self, outlet: usize, bytes: u64) -> (u64, Option<(u64, u64)>) {
+        match self.ask(DiskOrder::DropOldest { outlet, bytes }).0 {
+            DiskReport::Dropped { outlet: of, messages, gap } if of == outlet => (messages, gap),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn close(mut self) {
+        assert_eq!(self.ask(DiskOrder::Close).0, DiskReport::Closed);
+        self.store = None;
+    }
+}
+
+fn message(seq: u64, payload: Vec<u8>) -> Entry {
+    let message = Message {
+        id: seq + 1000,
+        time_ns: seq * 1_000_000,
+        clock: Clock::Synced,
+        topic: "lines/3/pump".to_owned(),
+        device: Some("pump".to_owned()),
+        source: Arc::from("server:sensors"),
+        format: Format::Binary,
+        payload,
+        attributes: vec![("unit".to_owned(), "bar".to_owned())],
+    };
+    Entry { seq, body: Body::Message(Arc::new(message)), replayed: true }
+}
+
+/// Messages that hardly shrink, so that few of them fill a group.
+fn noise(range: std::ops::RangeInclusive<u64>, bytes: usize) -> Vec<Entry> {
+    let payload = |seq| {
+        let mut payload = vec![0; bytes];
+        fastrand::Rng::with_seed(seq).fill(&mut payload);
+        payload
+    };
+    range.map(|seq| message(seq, payload(seq))).collect()
+}
+
+fn gap(range: (u64, u64), reason: GapReason) -> Entry {
+    Entry { seq: range.0, body: Body::Gap { to: range.1, reason }, replayed: true }
+}
+
+#[test]
+fn what_was_appended_is_there_after_a_restart_with_its_sums() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    assert_eq!(bench.opened.repairs, Vec::<String>::new());
+    let (few, large) = (noise(5..=40, 200), noise(1..=2, 50_000));
+    let parts = vec![(0, few.clone()), (1, large.clone())];
+    assert_eq!(bench.ask(DiskOrder::Append { parts }).0, DiskReport::Appended);
+    bench.append(0, vec![gap((41, 60), GapReason::Restart)]);
+    let facts = bench.append(0, noise(70..=71, 10));
+    assert_eq!(facts.held[0].range, Some((5, 71)));
+    assert_eq!(
+        (facts.held[0].messages, facts.held[0].oldest_ns, facts.held[0].last_id),
+        (38, 5_000_000, 1071)
+    );
+    assert!(facts.syncs >= 3 && facts.disk_bytes > 100_000, "{facts:?}");
+    bench.close();
+
+    let bench = Bench::open(dir.path());
+    assert_eq!(bench.opened.facts.held, facts.held);
+    assert_eq!(bench.opened.repairs, Vec::<String>::new());
+    let expected = [few, vec![gap((41, 60), GapReason::Restart)], noise(70..=71, 10)].concat();
+    assert_eq!(bench.all(0), expected);
+    assert_eq!(bench.all(1), large);
+}
+
+#[test]
+fn reading_starts_at_the_number_asked_for_and_stops_at_the_bytes_but_never_at_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    bench.append(0, noise(1..=50, 300));
+    bench.append(0, vec![gap((51, 59), GapReason::DroppedNewest), message(60, vec![1])]);
+    let seqs = |entries: Vec<Entry>| entries.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+    assert_eq!(seqs(bench.read(0, 17, 1)), [17]);
+    assert_eq!(seqs(bench.read(0, 48, 100_000)), [48, 49, 50, 51, 60]);
+    assert_eq!(seqs(bench.read(0, 55, 100_000)), [51, 60]);
+    assert_eq!(bench.read(0, 1, 5 * noise(1..=1, 300)[0].weight()).len(), 5);
+    assert_eq!(bench.read(0, 61, 100_000), []);
+    assert_eq!(bench.read(1, 1, 100_000), []);
+}
+
+#[test]
+fn only_groups_that_end_at_or_before_the_number_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    for start in [1, 11, 21] {
+        bench.append(0, noise(start..=start + 9, 50));
+    }
+    assert_eq!(bench.forget(0, 19).held[0].range, Some((11, 30)));
+    assert_eq!(bench.all(0), noise(11..=30, 50));
+    assert_eq!(bench.forget(0, 30).held[0], Held::default());
+    assert_eq!(bench.all(0), []);
+    bench.close();
+    assert_eq!(Bench::open(dir.path()).opened.facts.held[0], Held::default());
+}
+
+#[test]
+fn dropping_the_oldest_leaves_one_gap_that_covers_exactly_what_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    for start in [3, 20, 30, 40] {
+        bench.append(0, noise(start..=start + 4, 100));
+    }
+    assert_eq!(bench.drop_oldest(1, 1000), (0, None));
+    assert_eq!(bench.drop_oldest(0, 1), (5, Some((3, 7))));
+    assert_eq!(bench.drop_oldest(0, 1_000), (10, Some((3, 34))));
+    let left = [vec![gap((3, 34), GapReason::DroppedOldest)], noise(40..=44, 100)].concat();
+    assert_eq!(bench.all(0), left);
+    bench.close();
+    let bench = Bench::open(dir.path());
+    assert_eq!(bench.all(0), left);
+    assert_eq!(bench.drop_oldest(0, 1 << 40), (5, Some((3, 44))));
+    assert_eq!(bench.all(0), [gap((3, 44), GapReason::DroppedOldest)]);
+    assert_eq!(bench.drop_oldest(0, 1), (0, None));
+}
+
+#[test]
+fn an_append_that_is_given_again_is_not_held_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    bench.append(0, noise(1..=5, 50));
+    bench.append(0, noise(1..=8, 50));
+    bench.append(0, vec![gap((6, 12), GapReason::DroppedNewest)]);
+    let expected = [noise(1..=8, 50), vec![gap((9, 12), GapReason::DroppedNewest)]].concat();
+    assert_eq!(bench.all(0), expected);
+}
+
+#[test]
+fn messages_that_come_one_by_one_share_groups_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    let alike: Vec<Entry> = (1..=400).map(|seq| message(seq, vec![7; 150])).collect();
+    let mut facts = DiskFacts::default();
+    for entry in &alike {
+        facts = bench.append(0, vec![entry.clone()]);
+    }
+    let held =
+        Held { range: Some((1, 400)), messages: 400, oldest_ns: 1_000_000, last_id: 1400, ..facts.held[0] };
+    assert_eq!(facts.held[0], held);
+    assert!(held.bytes < 400 * 60, "{} bytes", held.bytes);
+    assert!(bench.all(0) == alike);
+    bench.forget(0, 395);
+    bench.close();
+    let bench = Bench::open(dir.path());
+    assert_eq!(bench.opened.repairs, Vec::<String>::new());
+    assert!(alike.ends_with(&bench.all(0)) && !bench.all(0).is_empty());
+}
+
+#[test]
+fn a_merge_that_was_cut_short_shows_no_message_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    (1..=5).for_each(|seq| drop(bench.append(0, noise(seq..=seq, 50))));
+    bench.close();
+    let merged = group::Packer::default().pack(group::tag("cloud"), Some(1), &noise(1..=6, 50)).unwrap();
+    for removed in 0..=5 {
+        let copy = tempfile::tempdir().unwrap();
+        copy_store(dir.path(), copy.path());
+        let database = database(copy.path());
+        database.put(0, [(group::key(1, 6, 0), merged[0].values[0].as_slice())]).unwrap();
+        (1..=removed).for_each(|seq| database.remove(0, &group::key(seq, seq, 0)).unwrap());
+        database.flush().unwrap();
+        drop(database);
+        let bench = Bench::open(copy.path());
+        assert_eq!(bench.all(0), noise(1..=if removed == 0 { 5 } else { 6 }, 50));
+        assert_eq!(bench.opened.repairs, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn full_groups_make_no_file_that_sled_does_not_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    for seq in 0..120 {
+        bench.append(0, noise(seq * 10..=seq * 10 + 9, 7_400));
+        if seq % 20 == 19 {
+            bench.drop_oldest(0, 700_000);
+            bench.forget(0, seq * 10 - 30);
+        }
+    }
+    assert_eq!(fs::read_dir(dir.path().join("store/blobs")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_refused_message_is_set_aside_from_memory_or_from_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    bench.append(0, noise(1..=9, 50));
+    let order = |seq, message| DiskOrder::SetAside { outlet: 0, seq, reason: "no".to_owned(), message };
+    let Body::Message(given) = message(70, vec![1; 30_000]).body else { unreachable!() };
+    assert_eq!(bench.ask(order(70, Some(given))).0, DiskReport::SetAside { found: true });
+    assert_eq!(bench.ask(order(4, None)).0, DiskReport::SetAside { found: true });
+    let (report, facts) = bench.ask(order(12, None));
+    assert_eq!((report, facts.dead), (DiskReport::SetAside { found: false }, 2));
+    bench.close();
+    assert_eq!(Bench::open(dir.path()).opened.facts.dead, 2);
+}
+
+#[test]
+fn an_empty_store_gives_its_space_back_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    let before = bench.append(0, noise(1..=800, 7_000)).disk_bytes;
+    let after = bench.forget(0, 800).disk_bytes;
+    assert!(before > 4 << 20 && after < 2 << 20, "{before} {after}");
+    bench.append(0, noise(801..=803, 50));
+    bench.close();
+    assert_eq!(Bench::open(dir.path()).all(0), noise(801..=803, 50));
+}
+
+#[test]
+fn a_renewal_that_was_cut_short_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    bench.append(0, noise(1..=3, 50));
+    bench.close();
+    let (store, old) = (dir.path().join("store"), dir.path().join("store.old"));
+    fs::rename(&store, &old).unwrap();
+    let bench = Bench::open(dir.path());
+    assert_eq!(bench.all(0), noise(1..=3, 50));
+    bench.close();
+    fs::create_dir(&old).unwrap();
+    assert_eq!(Bench::open(dir.path()).all(0), noise(1..=3, 50));
+    assert!(!old.exists());
+}
+
+#[test]
+fn a_second_agent_is_refused_and_told_the_pid() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    let settings = Settings { dir: dir.path().to_owned(), outlets: Vec::new() };
+    let error = open(settings, |_, _| {}).unwrap_err();
+    let text = format!(
+        "cannot lock {}/lock: another agent uses this directory (pid {})",
+        dir.path().display(),
+        std::process::id()
+    );
+    assert_eq!(error, OpenError::Locked(text));
+    drop(bench);
+    Bench::open(dir.path());
+}
+
+#[test]
+fn the_numbers_and_the_presence_survive_and_are_put_aside_when_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    assert_eq!((bench.opened.numbers.clone(), bench.opened.presence.clone()), (None, None));
+    let numbers = Numbers { session: 3, ids: Block { next: 5, end: 1000 }, ..Numbers::default() };
+    assert_eq!(bench.ask(DiskOrder::SaveNumbers(numbers.clone())).0, DiskReport::NumbersSaved);
+    assert_eq!(bench.ask(DiskOrder::SavePresence(vec![9; 9])).0, DiskReport::PresenceSaved);
+    bench.close();
+    let bench = Bench::open(dir.path());
+    assert_eq!(
+        (bench.opened.numbers.clone(), bench.opened.presence.clone()),
+        (Some(numbers), Some(vec![9; 9]))
+    );
+    bench.close();
+    let path = dir.path().join("numbers");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[12] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    let bench = Bench::open(dir.path());
+    assert_eq!(bench.opened.numbers, None);
+    assert_eq!(bench.opened.repairs.len(), 1);
+    assert!(bench.opened.repairs[0].contains("numbers.damaged-"), "{:?}", bench.opened.repairs);
+    assert_eq!(bench.opened.presence, Some(vec![9; 9]));
+}
+
+#[test]
+fn an_order_that_cannot_be_carried_out_is_answered_and_the_next_one_is_carried_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    let (report, _) = bench.ask(DiskOrder::Forget { outlet: 5, through: 1 });
+    let error = "there is no outlet 5".to_owned();
+    assert_eq!(report, DiskReport::Failed { order: "forget", outlet: Some(5), error });
+    bench.append(0, noise(1..=2, 10));
+}
+
+/// A store in the midst of its life: two outlets, forgotten groups, a dropped head, one message of many parts.
+fn lived_in(dir: &Path) -> [Vec<Entry>; 2] {
+    let bench = Bench::open(dir);
+    for block in 0..60 {
+        bench.append(0, noise(block * 10 + 1..=block * 10 + 10, 700));
+        bench.append(1, noise(block * 3 + 1..=block * 3 + 3, 400));
+        bench.forget(0, (block * 10).saturating_sub(250));
+    }
+    bench.drop_oldest(1, 20_000);
+    bench.append(0, noise(601..=601, 30_000));
+    bench.append(1, noise(181..=190, 100));
+    let all = [bench.all(0), bench.all(1)];
+    bench.close();
+    all
+}
+
+fn copy_store(from: &Path, to: &Path) {
+    fs::create_dir_all(to.join("store/blobs")).unwrap();
+    for file in fs::read_dir(from.join("store")).unwrap().map(Result::unwrap) {
+        if file.file_type().unwrap().is_file() {
+            fs::copy(file.path(), to.join("store").join(file.file_name())).unwrap();
+        }
+    }
+}
+
+/// How many expected entries are missing; anything unexpected that is no gap fails the test.
+fn missing(expected: &[Entry], found: &[Entry]) -> usize {
+    assert!(found.windows(2).all(|pair| pair[0].last() < pair[1].seq));
+    let damaged = |entry: &Entry| matches!(entry.body, Body::Gap { reason: GapReason::Damaged, .. });
+    assert!(found.iter().all(|entry| expected.contains(entry) || damaged(entry)));
+    expected.iter().filter(|entry| !found.contains(entry)).count()
+}
+
+fn flip_and_open(source: &Path, expected: &[Vec<Entry>; 2], seeds: std::ops::Range<u64>) {
+    let mut repaired = 0;
+    for seed in seeds {
+        let dir = tempfile::tempdir().unwrap();
+        copy_store(source, dir.path());
+        let path = dir.path().join("store/db");
+        let mut bytes = fs::read(&path).unwrap();
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let place = rng.usize(..bytes.len());
+        bytes[place] ^= 1 << rng.u32(..8);
+        fs::write(&path, bytes).unwrap();
+        let bench = Bench::open(dir.path());
+        let missing = missing(&expected[0], &bench.all(0)) + missing(&expected[1], &bench.all(1));
+        assert!(missing <= 10, "seed {seed} byte {place}: {missing} missing, {:?}", bench.opened.repairs);
+        assert!(missing == 0 || !bench.opened.repairs.is_empty(), "seed {seed}");
+        repaired += u32::from(!bench.opened.repairs.is_empty());
+    }
+    assert!(repaired > 0);
+}
+
+#[test]
+fn a_flipped_bit_in_a_log_without_a_snapshot_costs_at_most_the_group_that_it_hits() {
+    let source = tempfile::tempdir().unwrap();
+    let expected = lived_in(source.path());
+    flip_and_open(source.path(), &expected, 0..30);
+}
+
+#[test]
+fn a_flipped_bit_in_a_log_with_a_snapshot_costs_at_most_the_group_that_it_hits() {
+    let source = tempfile::tempdir().unwrap();
+    let expected = lived_in(source.path());
+    Bench::open(source.path()).close();
+    flip_and_open(source.path(), &expected, 100..130);
+}
+
+#[test]
+fn a_sound_log_has_no_tear_whatever_was_done_to_it_and_wherever_it_is_cut() {
+    let source = tempfile::tempdir().unwrap();
+    let expected = lived_in(source.path());
+    let path = source.path().join("store/db");
+    assert_eq!(tear::find(&path).unwrap(), None);
+    let bytes = fs::read(&path).unwrap();
+    for cut in [1, 10, 100, 1000, 5000] {
+        let dir = tempfile::tempdir().unwrap();
+        copy_store(source.path(), dir.path());
+        fs::write(dir.path().join("store/db"), &bytes[..bytes.len() - cut]).unwrap();
+        let bench = Bench::open(dir.path());
+        assert_eq!(bench.opened.repairs, Vec::<String>::new(), "cut by {cut}");
+        assert!(bench.all(0).len() >= expected[0].len() - 1, "cut by {cut}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_cut_or_empty_costs_nothing() {
+    let source = tempfile::tempdir().unwrap();
+    let expected = lived_in(source.path());
+    Bench::open(source.path()).close();
+    for keep in [0, 20] {
+        let dir = tempfile::tempdir().unwrap();
+        copy_store(source.path(), dir.path());
+        for file in fs::read_dir(dir.path().join("store")).unwrap().map(Result::unwrap) {
+            if file.file_name().to_string_lossy().starts_with("snap.") {
+                OpenOptions::new().write(true).open(file.path()).unwrap().set_len(keep).unwrap();
+            }
+        }
+        let bench = Bench::open(dir.path());
+        assert_eq!([bench.all(0), bench.all(1)], expected);
+        assert_eq!(bench.opened.repairs.len(), 1, "{:?}", bench.opened.repairs);
+    }
+}
+
+#[test]
+fn garbage_in_the_store_ends_in_a_running_store() {
+    for garbage in ["store/db", "store/conf", "store/snap.00000000000000FF", "store"] {
+        let dir = tempfile::tempdir().unwrap();
+        if garbage != "store" {
+            let bench = Bench::open(dir.path());
+            bench.append(0, noise(1..=3, 50));
+            bench.close();
+        }
+        fs::write(dir.path().join(garbage), [0xA5; 3000]).unwrap();
+        let bench = Bench::open(dir.path());
+        assert!(!bench.opened.repairs.is_empty(), "{garbage}");
+        bench.append(0, noise(10..=12, 50));
+        bench.close();
+        let bench = Bench::open(dir.path());
+        assert_eq!(bench.opened.repairs, Vec::<String>::new(), "{garbage}");
+        assert!(bench.all(0).ends_with(&noise(10..=12, 50)), "{garbage}");
+    }
+}
+
+#[test]
+fn an_opening_that_ended_the_process_again_and_again_goes_down_the_ladder() {
+    for (crashes, repairs) in [(1, 0), (2, 1), (3, 1), (5, 1), (6, 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let bench = Bench::open(dir.path());
+        bench.append(0, noise(1..=3, 50));
+        bench.close();
+        fs::write(dir.path().join("store.opening"), crashes.to_string()).unwrap();
+        let bench = Bench::open(dir.path());
+        assert_eq!(bench.opened.repairs.len(), repairs, "{crashes}: {:?}", bench.opened.repairs);
+        assert_eq!(bench.all(0).len(), if crashes < 6 { 3 } else { 0 }, "{crashes}");
+        assert!(!dir.path().join("store.opening").exists());
+    }
+}
+
+fn database(dir: &Path) -> backend::Database {
+    backend::Database::open(&dir.join("store"), &["cloud".to_owned(), "mqtt".to_owned()]).unwrap()
+}
+
+#[test]
+fn values_that_are_not_what_was_written_are_kept_to_be_looked_at_and_become_a_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    bench.append(0, noise(1..=4, 50));
+    bench.append(0, noise(20..=24, 50));
+    bench.close();
+    let database = database(dir.path());
+    database.put(0, [(group::key(3, 9, 0), b"rubbish".as_slice())]).unwrap();
+    database.put(0, [([0xFF; group::KEY_LEN], b"more rubbish".as_slice())]).unwrap();
+    database.flush().unwrap();
+    drop(database);
+    let expected = [noise(1..=4, 50), vec![gap((5, 9), GapReason::Damaged)], noise(20..=24, 50)].concat();
+    let bench = Bench::open(dir.path());
+    assert_eq!((bench.opened.repairs.len(), bench.opened.facts.damaged), (1, 2));
+    assert_eq!(bench.all(0), expected);
+    bench.close();
+    let bench = Bench::open(dir.path());
+    assert_eq!((bench.opened.repairs.len(), bench.opened.facts.damaged), (0, 2));
+    assert_eq!(bench.all(0), expected);
+}
+
+#[test]
+fn a_drop_that_was_cut_short_is_ended_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    for start in [3, 20, 30] {
+        bench.append(0, noise(start..=start + 4, 50));
+    }
+    bench.close();
+    let outlets = ["cloud".to_owned(), "mqtt".to_owned()];
+    let mut hold = hold::Hold::new(database(dir.path()), &outlets);
+    hold.put_gap(0, (3, 24), GapReason::DroppedOldest).unwrap();
+    hold.commit().unwrap();
+    drop(hold);
+    let bench = Bench::open(dir.path());
+    assert_eq!(bench.all(0), [vec![gap((3, 24), GapReason::DroppedOldest)], noise(30..=34, 50)].concat());
+    assert_eq!(bench.opened.repairs, Vec::<String>::new());
+}
+
+#[test]
+fn a_group_of_which_every_copy_is_damaged_becomes_a_gap_and_the_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    for start in (1..=200).step_by(10) {
+        bench.append(0, noise(start..=start + 9, 200));
+    }
+    bench.close();
+    let path = dir.path().join("store/db");
+    let mut bytes = fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        if group::Head::check_at(&bytes[at..]).is_ok_and(|head| head.first == 51) {
+            bytes[at + 100] ^= 1;
+        }
+    }
+    fs::write(&path, bytes).unwrap();
+    let bench = Bench::open(dir.path());
+    let expected =
+        [noise(1..=50, 200), vec![gap((51, 60), GapReason::Damaged)], noise(61..=200, 200)].concat();
+    assert_eq!(bench.all(0), expected);
+    assert!(bench.opened.repairs[0].contains("1 groups are lost"), "{:?}", bench.opened.repairs);
+}
+
+#[test]
+fn an_order_that_finds_the_queue_full_fails_in_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { dir: dir.path().to_owned(), outlets: vec!["cloud".to_owned()] };
+    let (sender, reports) = channel();
+    let (release, wait) = channel::<()>();
+    let report = move |report, _| {
+        let _ = wait.recv();
+        drop(sender.send(report));
+    };
+    let (store, _) = open(settings, report).unwrap();
+    let orders = QUEUE as u64 + 5;
+    for through in 0..orders {
+        store.order(DiskOrder::Forget { outlet: 0, through });
+    }
+    drop(release);
+    let answers: Vec<_> = (0..orders).map(|_| reports.recv_timeout(DEADLINE).unwrap()).collect();
+    let failed =
+        |report: &DiskReport| matches!(report, DiskReport::Failed { order: "forget", outlet: Some(0), .. });
+    assert!(answers[..QUEUE].iter().all(|report| *report == DiskReport::Forgot { outlet: 0 }));
+    assert!(answers[QUEUE..].iter().all(failed));
+}
+
+fn is_message(entry: &&Entry) -> bool {
+    matches!(entry.body, Body::Message(_))
+}
+
+/// One random change; `held` is what reading gives before and after.
+fn change(bench: &Bench, rng: &mut fastrand::Rng, held: &mut Vec<Entry>, next: &mut u64) {
+    match rng.u32(..20) {
+        0 => {
+            let before = std::mem::take(held);
+            let (lost, gap_range) = bench.drop_oldest(0, rng.u64(..2_000));
+            *held = bench.all(0);
+            let Some((first, last)) = gap_range else { return assert!(*held == before) };
+            let (gone, left): (Vec<Entry>, Vec<Entry>) =
+                before.into_iter().partition(|entry| entry.seq <= last);
+            assert_eq!((first, last), (gone[0].seq, gone[gone.len() - 1].last()));
+            assert_eq!(lost, gone.iter().filter(is_message).count() as u64);
+            assert!(*held == [vec![gap((first, last), GapReason::DroppedOldest)], left].concat());
+        }
+        1 => {
+            let through = held.first().map_or(0, |entry| entry.seq + rng.u64(..50));
+            bench.forget(0, through);
+            let left = bench.all(0);
+            let must_stay = held.iter().filter(|entry| entry.last() > through).count();
+            assert!(held.ends_with(&left) && left.len() >= must_stay);
+            *held = left;
+        }
+        _ => {
+            let mut entries = Vec::new();
+            for _ in 0..rng.u64(1..4) {
+                let (byte, len) = (rng.u8(..), rng.usize(..400));
+                let large = if rng.u32(..40) == 0 { noise(*next..=*next, 20_000).pop() } else { None };
+                let small = message(*next, vec![byte; len]);
+                let range = (*next, *next + rng.u64(..5));
+                let other = large.unwrap_or(small);
+                entries.push(if rng.u32(..10) == 0 { gap(range, GapReason::Restart) } else { other });
+                *next = entries[entries.len() - 1].last() + 1 + u64::from(rng.u32(..8) == 0);
+            }
+            bench.append(0, entries.clone());
+            held.extend(entries);
+            assert!(bench.all(0) == *held);
+        }
+    }
+}
+
+#[test]
+fn whatever_is_done_in_whatever_order_reading_gives_what_was_written() {
+    for seed in 0..6 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (mut held, mut next) = (Vec::new(), 1);
+        for _ in 0..4 {
+            let bench = Bench::open(dir.path());
+            assert!(bench.opened.repairs.is_empty() && bench.all(0) == held, "seed {seed}");
+            (0..50).for_each(|_| change(&bench, &mut rng, &mut held, &mut next));
+            let messages = held.iter().filter(is_message).count() as u64;
+            let facts = bench.forget(0, 0).held[0];
+            assert_eq!((facts.messages, facts.range.is_some()), (messages, !held.is_empty()), "seed {seed}");
+            bench.close();
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! TLS in both directions: settings and files become a connector or an acceptor, and errors become plain words.
+//!
+//! One stack, rustls with ring. There is no process-wide default: each configuration names its provider.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_rustls::client::TlsStream;
+use futures_rustls::pki_types::pem::{self, PemObject};
+use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use futures_rustls::rustls::crypto::{CryptoProvider, ring};
+use futures_rustls::rustls::server::WebPkiClientVerifier;
+use futures_rustls::rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage, RootCertStore, ServerConfig,
+};
+use futures_rustls::{TlsAcceptor, TlsConnector};
+use smol::net::TcpStream;
+
+use super::clock;
+use crate::config::client::ClientTls;
+
+#[cfg(test)]
+pub mod authority;
+mod validity;
+
+pub use validity::certificate_days_left;
+
+/// Shakes hands as a client. Tells how many days the server's certificate is still good for.
+///
+/// Files are read at each call, so a renewed certificate is taken at the next dial.
+pub async fn connect(
+    tcp: TcpStream,
+    tls: &ClientTls,
+    host: &str,
+) -> Result<(TlsStream<TcpStream>, Option<i64>), String> {
+    let name = tls.server_name.as_deref().unwrap_or(host);
+    let server_name = ServerName::try_from(name.to_owned())
+        .map_err(|_| format!("cannot verify the server: {name:?} is not a host name or address"))?;
+    let stream = connector(tls)?.connect(server_name, tcp).await.map_err(|error| words(&error))?;
+    let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let days_left = leaf.and_then(|leaf| certificate_days_left(leaf, clock::now().wall_ns));
+    Ok((stream, days_left))
+}
+
+/// A connector that trusts the configured roots only, or the system's. The error names the file that is at fault.
+pub fn connector(tls: &ClientTls) -> Result<TlsConnector, String> {
+    let roots = match &tls.ca {
+        Some(path) => roots_of(path)?,
+        None => system_roots()?,
+    };
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS 1.2 and 1.3")
+        .with_root_certificates(roots);
+    let config = match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => builder
+            .with_client_auth_cert(chain_of(cert)?, key_of(key)?)
+            .map_err(|error| format!("cannot use {} with {}: {error}", cert.display(), key.display()))?,
+        (None, None) => builder.with_no_client_auth(),
+        (Some(_), None) => return Err("cannot use tls.cert: tls.key is missing".to_owned()),
+        (None, Some(_)) => return Err("cannot use tls.key: tls.cert is missing".to_owned()),
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// An acceptor with this certificate; with `client_ca` only clients whose certificate comes from there are let in.
+pub fn acceptor(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<TlsAcceptor, String> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS 1.2 and 1.3");
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots_of(path)?), provider())
+                .build()
+                .map_err(|error| format!("cannot use {}: {error}", path.display()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let config = builder
+        .with_single_cert(chain_of(cert)?, key_of(key)?)
+        .map_err(|error| format!("cannot use {} with {}: {error}", cert.display(), key.display()))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// The error of a TLS handshake in plain words, as seen by a client.
+pub fn words(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(error) => tls_words(error),
+        None if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            "the server cut the TLS handshake short (does it speak TLS on this port?)".to_owned()
+        }
+        None => format!("the TLS handshake broke: {}", super::net::words(error)),
+    }
+}
+
+fn tls_words(error: &Error) -> String {
+    match error {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "the server does not speak TLS on this port".to_owned()
+        }
+        Error::InvalidCertificate(cause) => certificate_words(cause),
+        Error::AlertReceived(alert) => alert_words(*alert),
+        other => format!("the TLS handshake failed: {other}"),
+    }
+}
+
+fn certificate_words(cause: &CertificateError) -> String {
+    match cause {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired (is this machine's clock right?)".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet (is this machine's clock right?)".to_owned()
+        }
+        // An authority that was made anew under its old name fails at the signature only.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "the server's certificate comes from an unknown issuer".to_owned()
+        }
+        CertificateError::NotValidForName => "the server's certificate is for another name".to_owned(),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            // Each is given as `DnsName("hub.example")`.
+            let names = presented.iter().take(4).map(|name| name.split('"').nth(1).unwrap_or(name));
+            let presented = names.collect::<Vec<_>>().join(", ");
+            format!("the server's certificate is not for {} but for {presented}", expected.to_str())
+        }
+        other => format!("the server's certificate is not accepted: {other}"),
+    }
+}
+
+fn alert_words(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => "the server asks for a client certificate".to_owned(),
+        AlertDescription::UnknownCA
+        | AlertDescription::BadCertificate
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::CertificateRevoked => {
+            format!("the server refuses our client certificate ({alert:?})")
+        }
+        other => format!("the server refuses the TLS handshake ({other:?})"),
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn system_roots() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(
+            "cannot find the system's root certificates: install ca-certificates or set tls.ca".to_owned()
+        );
+    }
+    Ok(roots)
+}
+
+fn roots_of(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain_of(path)? {
+        roots.add(certificate).map_err(|error| format!("cannot use {}: {error}", path.display()))?;
+    }
+    Ok(roots)
+}
+
+fn chain_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| format!("cannot read {}: {}", path.display(), pem_words(&error)))?;
+    if chain.is_empty() {
+        return Err(format!("cannot read {}: it holds no PEM certificate", path.display()));
+    }
+    Ok(chain)
+}
+
+fn key_of(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| format!("cannot read {}: {}", path.display(), pem_words(&error)))
+}
+
+/// Only the kind of fault: a PEM error may quote the line that it stumbled over, and that may be a key.
+fn pem_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => super::net::words(error),
+        pem::Error::NoItemsFound => "it holds no PEM private key".to_owned(),
+        _ => "it is not sound PEM".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::date_time_ymd;
+    use smol::future::or;
+    use smol::io::{AsyncReadExt, AsyncWriteExt};
+    use smol::net::TcpListener;
+
+    use super::authority::{Authority, Files};
+    use super::*;
+
+    /// One handshake with a server of these files; the client's outcome.
+    async fn shake(server: &Files, client_ca: Option<&Path>, tls: &ClientTls) -> Result<Option<i64>, String> {
+        let acceptor = acceptor(&server.cert, &server.key, client_ca).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accept = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = acceptor.accept(tcp).await {
+                let _ = stream.write_all(b"x").await;
+                let _ = stream.flush().await;
+            }
+            smol::future::pending().await
+        };
+        let connect = async {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let (mut stream, days_left) = connect(tcp, tls, "localhost").await?;
+            // In TLS 1.3 a client learns only here that its certificate was refused.
+            stream.read_exact(&mut [0]).await.map_err(|error| words(&error))?;
+            Ok(days_left)
+        };
+        or(connect, accept).await
+    }
+
+    fn trusting(authority: &Authority) -> ClientTls {
+        ClientTls { ca: Some(authority.ca.clone()), ..ClientTls::default() }
+    }
+
+    fn outcome(server: &Files, tls: &ClientTls) -> Result<Option<i64>, String> {
+        smol::block_on(shake(server, None, tls))
+    }
+
+    #[test]
+    fn a_server_of_our_own_authority_is_trusted_and_tells_the_days_it_has_left() {
+        let authority = Authority::new();
+        let leaf = authority.issue("localhost", |_| {});
+        let days_left = outcome(&leaf, &trusting(&authority)).unwrap();
+        assert!(days_left.is_some_and(|days| days > 300_000), "{days_left:?}");
+    }
+
+    #[test]
+    fn a_certificate_of_another_authority_is_an_unknown_issuer() {
+        let trusted = Authority::new();
+        for other in [Authority::named("another authority"), Authority::new()] {
+            let error = outcome(&other.issue("localhost", |_| {}), &trusting(&trusted)).unwrap_err();
+            assert_eq!(error, "the server's certificate comes from an unknown issuer");
+        }
+    }
+
+    #[test]
+    fn a_certificate_for_another_name_is_told_with_both_names() {
+        let authority = Authority::new();
+        let leaf = authority.issue("other.example", |_| {});
+        let error = outcome(&leaf, &trusting(&authority)).unwrap_err();
+        assert_eq!(error, "the server's certificate is not for localhost but for other.example");
+    }
+
+    #[test]
+    fn the_configured_server_name_is_verified_in_place_of_the_host() {
+        let authority = Authority::new();
+        let leaf = authority.issue("other.example", |_| {});
+        let tls = ClientTls { server_name: Some("other.example".to_owned()), ..trusting(&authority) };
+        outcome(&leaf, &tls).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_out_of_its_time_raises_the_question_of_the_clock() {
+        let authority = Authority::new();
+        let past = authority.issue("localhost", |params| params.not_after = date_time_ymd(2001, 1, 1));
+        let error = outcome(&past, &trusting(&authority)).unwrap_err();
+        assert_eq!(error, "the server's certificate has expired (is this machine's clock right?)");
+        let future = authority.issue("localhost", |params| params.not_before = date_time_ymd(2500, 1, 1));
+        let error = outcome(&future, &trusting(&authority)).unwrap_err();
+        assert_eq!(error, "the server's certificate is not valid yet (is this machine's clock right?)");
+    }
+
+    #[test]
+    fn a_client_certificate_opens_the_door_of_a_server_that_asks_for_one() {
+        let authority = Authority::new();
+        let server = authority.issue("localhost", |_| {});
+        let client = authority.issue("gw-17", |_| {});
+        let without = smol::block_on(shake(&server, Some(&authority.ca), &trusting(&authority)));
+        assert_eq!(without, Err("the server asks for a client certificate".to_owned()));
+        let tls = ClientTls { cert: Some(client.cert), key: Some(client.key), ..trusting(&authority) };
+        smol::block_on(shake(&server, Some(&authority.ca), &tls)).unwrap();
+    }
+
+    #[test]
+    fn a_server_that_speaks_no_tls_is_told_so() {
+        smol::block_on(async {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let answer = async {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+                smol::future::pending().await
+            };
+            let authority = Authority::new();
+            let tls = trusting(&authority);
+            let dial = async {
+                let tcp = TcpStream::connect(address).await.unwrap();
+                connect(tcp, &tls, "localhost").await.map(|_| ()).unwrap_err()
+            };
+            assert_eq!(or(dial, answer).await, "the server does not speak TLS on this port");
+        });
+    }
+
+    #[test]
+    fn the_error_of_a_file_names_it_and_quotes_nothing_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.pem");
+        std::fs::write(&path, "-----BEGIN PRIVATE KEY-----\ns3cret!\n-----END PRIVATE KEY-----\n").unwrap();
+        let authority = Authority::new();
+        let cert = authority.issue("gw-17", |_| {}).cert;
+        let tls = ClientTls { cert: Some(cert), key: Some(path.clone()), ..trusting(&authority) };
+        let error = connector(&tls).err().unwrap();
+        assert_eq!(error, format!("cannot read {}: it is not sound PEM", path.display()));
+        let tls = ClientTls { ca: Some("/nonexistent/ca.pem".into()), ..ClientTls::default() };
+        assert_eq!(
+            connector(&tls).err().unwrap(),
+            "cannot read /nonexistent/ca.pem: no such file or directory"
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Between the words of the port and WebSocket messages: raw payloads or envelopes, as the client's framing says.
+
+use async_tungstenite::tungstenite::Message;
+
+use super::Uplink;
+use crate::config::client::Framing;
+use crate::logic::port::LinkReport;
+use crate::message::Entry;
+use crate::wire::{self, Answer, Frame, Hello, Payload, PayloadRef};
+
+/// Introduces the agent; nothing on a raw link.
+pub fn hello(uplink: &Uplink, first: u64, next: u64) -> Option<Message> {
+    if uplink.client.framing == Framing::Raw {
+        return None;
+    }
+    let hello = Hello {
+        agent: uplink.agent.clone(),
+        epoch: uplink.epoch.clone(),
+        first,
+        next,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Some(message(wire::encode(&Frame::Hello(hello), uplink.client.encoding)))
+}
+
+/// The frames of these entries, made one at a time.
+pub fn frames<'a>(uplink: &'a Uplink, entries: &'a [Entry]) -> Box<dyn Iterator<Item = Message> + 'a> {
+    match uplink.client.framing {
+        Framing::Raw => Box::new(entries.iter().filter_map(wire::raw).map(message)),
+        Framing::Envelope => {
+            let envelopes = wire::envelopes(&uplink.epoch, entries, uplink.client.encoding);
+            Box::new(envelopes.map(|outgoing| message(outgoing.payload)))
+        }
+    }
+}
+
+/// What a text frame of the peer says.
+pub fn text(uplink: &Uplink, text: &str) -> LinkReport {
+    answer(uplink, PayloadRef::Text(text))
+        .unwrap_or_else(|| LinkReport::Inbound { text: true, payload: text.as_bytes().to_owned() })
+}
+
+/// What a binary frame of the peer says.
+pub fn binary(uplink: &Uplink, payload: &[u8]) -> LinkReport {
+    answer(uplink, PayloadRef::Binary(payload))
+        .unwrap_or_else(|| LinkReport::Inbound { text: false, payload: payload.to_owned() })
+}
+
+fn answer(uplink: &Uplink, payload: PayloadRef<'_>) -> Option<LinkReport> {
+    if uplink.client.framing == Framing::Raw {
+        return None;
+    }
+    Some(match wire::parse_answer(payload)? {
+        Answer::Ack(through) => LinkReport::Ack(through),
+        Answer::Resume(from) => LinkReport::Resume(from),
+        Answer::Nack { seq, reason } => LinkReport::Nack { seq, reason },
+    })
+}
+
+fn message(payload: Payload) -> Message {
+    match payload {
+        Payload::Text(text) => Message::text(text),
+        Payload::Binary(bytes) => Message::binary(bytes),
+    }
+}

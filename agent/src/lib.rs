@@ -1,0 +1,58 @@
+//! Holdfast: a device agent that holds WebSocket links and messages fast.
+//!
+//! From the moment a sender is told `stored`, its message reaches the peer at least once and in order, within the bounds
+//! of the configuration; what is dropped at a bound is counted, reported and announced to the peer. This page says where
+//! in the code each part of that sentence is kept.
+//!
+//! # The one rule
+//!
+//! [`logic`] decides and never touches the world; [`io`] touches the world and never decides. Everything that happens
+//! becomes an [`Event`](logic::agent::Event), every answer of the agent is an [`Action`](logic::agent::Action), and the
+//! loop in [`io::shell`] is all that lies between. So every decision can be tested without a socket, a disk or a clock,
+//! and `tests/sim` does that with thousands of simulated lives, each from one seed.
+//!
+//! Dependencies run one way: [`cli`], then [`io`], then [`logic`], then [`wire`], [`message`] and [`config`]. The parts of
+//! [`io`] do not know each other; they meet in the loop.
+//!
+//! # The way of a message, in reading order
+//!
+//! 1. [`config`]: a TOML text becomes one checked [`Config`](config::Config), or a list of faults with their places. One
+//!    file for each table.
+//! 2. [`message`]: what flows. Its number in an outlet never changes and is never used twice.
+//! 3. [`io::server`]: a request or a frame becomes a [`Draft`](logic::intake::Draft) and waits in [`io::intake`] for its
+//!    [`Answer`](logic::intake::Answer).
+//! 4. [`logic::agent`]: the whole agent as one state machine. It composes the links, the buffer and the presence, and a
+//!    batch of drafts goes to the outlet of every link.
+//! 5. [`logic::buffer`] and [`logic::outbox`]: messages that are not confirmed yet. What a link confirms within
+//!    `commit_after` is forgotten there and never written; what is older goes to the store in groups.
+//!    [`logic::numbers`] sees to it that no number is used twice, [`logic::accepts`] who is to be told `stored`.
+//! 6. [`io::store`]: the one thread that touches the disk. Its orders and reports are in [`logic::disk`]. Whatever it
+//!    finds there at the start, it ends with an open store and says what it gave up.
+//! 7. [`logic::link`]: the life of one link, with every deadline that watches it; [`logic::backoff`] says when to dial
+//!    again. WebSocket links and the MQTT link live the same life.
+//! 8. [`io::uplink`]: one connection, from the name to the last close frame. It carries out what [`logic::port`] orders and
+//!    reports what it sees. [`wire`] is how envelopes look; [`io::net`] and [`io::tls`] make the connection.
+//! 9. The peer's confirmation comes back as a report, through the link to the outbox, and the message is forgotten.
+//!
+//! # What is told
+//!
+//! [`logic::presence`] knows which devices are there, [`logic::status`] puts everything into one JSON, [`io::mqtt`]
+//! publishes it with a Last Will on the same topic, and [`io::control`] gives it to `holdfast status`. [`logic::notice`] is
+//! the log: one line for each change of state.
+//!
+//! # The other end
+//!
+//! `holdfast receive` is the reference receiver: [`logic::receiver`] decides what is new, what came twice and what is
+//! missing, [`io::receiver`] listens, stores and acknowledges.
+//!
+//! # Threads
+//!
+//! The main thread holds all sockets and makes all decisions. Beside it runs the store, so that a slow sync cannot delay a
+//! ping, and what async-io and sled start by themselves. Every queue between them has a bound.
+
+pub mod cli;
+pub mod config;
+pub mod io;
+pub mod logic;
+pub mod message;
+pub mod wire;

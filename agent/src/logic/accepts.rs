@@ -1,0 +1,79 @@
+//! Who waits for which messages to be safe: a batch is answered once every outlet has every message of it safe.
+
+use std::collections::VecDeque;
+
+use super::intake::Answer;
+
+/// Batches that were taken and not answered yet, in the order of their ids.
+#[derive(Debug, Clone, Default)]
+pub struct Accepts {
+    waiting: VecDeque<Accept>,
+}
+
+#[derive(Debug, Clone)]
+struct Accept {
+    ticket: u64,
+    first: u64,
+    last: u64,
+    /// How many times one of its messages must still become safe in an outlet.
+    remaining: u64,
+}
+
+impl Accepts {
+    /// Notes a batch with the ids from `first` to `last`, each of which goes to `outlets` outlets.
+    pub fn add(&mut self, ticket: u64, first: u64, last: u64, outlets: u64) {
+        self.waiting.push_back(Accept { ticket, first, last, remaining: (last - first + 1) * outlets });
+    }
+
+    /// A message became safe in one outlet. Returns the answer that is due by it. Ids without a batch are ignored.
+    pub fn release(&mut self, id: u64) -> Option<(u64, Answer)> {
+        let at = self.waiting.partition_point(|accept| accept.last < id);
+        let accept = self.waiting.get_mut(at).filter(|accept| accept.first <= id)?;
+        accept.remaining = accept.remaining.saturating_sub(1);
+        if accept.remaining > 0 {
+            return None;
+        }
+        let answer = Answer::Stored { first: accept.first, last: accept.last };
+        let accept = self.waiting.remove(at)?;
+        Some((accept.ticket, answer))
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_answered_only_when_every_outlet_has_every_message_of_it() {
+        let mut accepts = Accepts::default();
+        accepts.add(7, 10, 11, 2);
+        assert_eq!(accepts.release(10), None);
+        assert_eq!(accepts.release(11), None);
+        assert_eq!(accepts.release(10), None);
+        assert_eq!(accepts.release(11), Some((7, Answer::Stored { first: 10, last: 11 })));
+        assert!(accepts.is_empty());
+    }
+
+    #[test]
+    fn a_later_batch_does_not_wait_for_an_earlier_one() {
+        let mut accepts = Accepts::default();
+        accepts.add(1, 1, 1, 1);
+        accepts.add(2, 2, 2, 1);
+        assert_eq!(accepts.release(2), Some((2, Answer::Stored { first: 2, last: 2 })));
+        assert_eq!(accepts.release(1), Some((1, Answer::Stored { first: 1, last: 1 })));
+    }
+
+    #[test]
+    fn ids_that_nobody_waits_for_are_ignored() {
+        let mut accepts = Accepts::default();
+        accepts.add(1, 5, 5, 1);
+        assert_eq!(accepts.release(4), None);
+        assert_eq!(accepts.release(6), None);
+        assert!(!accepts.is_empty());
+    }
+}

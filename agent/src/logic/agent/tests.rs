@@ -1,0 +1,457 @@
+use super::super::disk::Held;
+use super::super::port::{Peer, Refusal, RefusalKind};
+use super::*;
+use crate::config::buffer::{Buffer as BufferRule, WhenFull};
+use crate::config::client::{Confirm, Ping, Reconnect};
+use crate::message::{Body, Clock, Entry, Format};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An agent, its clock, and a disk that answers when the test says so.
+struct Sim {
+    agent: Agent,
+    now: Now,
+    facts: DiskFacts,
+}
+
+impl Sim {
+    fn new(links: Vec<LinkSetup>, mqtt: bool) -> Self {
+        let setup = setup(links, mqtt);
+        let facts = DiskFacts { held: vec![Held::default(); setup.outlets().len()], ..DiskFacts::default() };
+        let now = Now { mono: Time::default(), wall_ns: 1_700_000_000_000_000_000, clock: Clock::Synced };
+        let opened = Opened { facts: facts.clone(), ..Opened::default() };
+        let mut sim = Sim { agent: Agent::new(setup, &opened, now), now, facts };
+        sim.step(Event::Tick);
+        sim.disk(DiskReport::NumbersSaved);
+        sim
+    }
+
+    /// With one link that is up.
+    fn online(link: LinkSetup) -> Self {
+        let mut sim = Sim::new(vec![link], false);
+        sim.link(0, LinkReport::Up(Peer::default()));
+        sim
+    }
+
+    /// With a broker that is up and a link that is not.
+    fn with_broker() -> Self {
+        let mut sim = Sim::new(vec![client("cloud", Confirm::Pong, false)], true);
+        sim.link(1, LinkReport::Up(Peer::default()));
+        sim
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.agent.step(self.now, event, &mut out);
+        self.agent.advance(self.now, &mut out);
+        let deadline = self.agent.deadline();
+        assert!(deadline.is_none_or(|at| at > self.now.mono), "the loop would spin: {deadline:?}");
+        out
+    }
+
+    fn wait(&mut self, by: Duration) -> Vec<Action> {
+        self.now.mono = self.now.mono + by;
+        self.now.wall_ns += u64::try_from(by.as_nanos()).unwrap();
+        self.step(Event::Tick)
+    }
+
+    fn disk(&mut self, report: DiskReport) -> Vec<Action> {
+        self.step(Event::Disk(report, self.facts.clone()))
+    }
+
+    fn link(&mut self, link: usize, report: LinkReport) -> Vec<Action> {
+        let conn = self.agent.links[link].conn;
+        self.step(Event::Link { link, conn, report })
+    }
+
+    fn offer(&mut self, ticket: u64, messages: usize) -> Vec<Action> {
+        self.step(Event::Offer { ticket, drafts: vec![draft(None); messages] })
+    }
+
+    fn hear_of(&mut self, device: &str) -> Vec<Action> {
+        self.step(Event::Offer { ticket: 0, drafts: vec![draft(Some(device))] })
+    }
+
+    /// The status that goes to the broker.
+    fn shown(&self, path: &str) -> serde_json::Value {
+        self.agent.status(self.now).pointer(path).cloned().unwrap_or_default()
+    }
+}
+
+fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
+    let broker = || MqttSetup {
+        rule: rule(Confirm::Ack),
+        window: 2,
+        prefix: "p".into(),
+        status_interval: Duration::from_secs(30),
+    };
+    Setup {
+        agent: "gw".into(),
+        version: "1".into(),
+        births: vec!["E".into(); links.len() + 1],
+        links,
+        mqtt: mqtt.then(broker),
+        buffer: BufferRule {
+            max_bytes: 1 << 30,
+            max_messages: 0,
+            when_full: WhenFull::DropOldest,
+            commit_after: Duration::from_millis(250),
+        },
+        presence: crate::config::agent::Presence { offline_after: Duration::from_secs(300), max_devices: 10 },
+        seed: 7,
+    }
+}
+
+fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
+    LinkSetup { id: id.into(), rule: rule(confirm), window: 100, hello }
+}
+
+fn rule(confirm: Confirm) -> LinkRule {
+    LinkRule {
+        active: true,
+        confirm,
+        ping: Ping { interval: Duration::from_secs(20), timeout: Duration::from_secs(10) },
+        reconnect: Reconnect { min: SECOND, max: SECOND * 300, stable_after: SECOND * 60 },
+        connect_timeout: SECOND * 15,
+        confirm_timeout: SECOND * 30,
+    }
+}
+
+fn draft(device: Option<&str>) -> Draft {
+    Draft {
+        topic: "t".into(),
+        device: device.map(str::to_owned),
+        source: "server:s".into(),
+        format: Format::Text,
+        payload: b"x".to_vec(),
+        attributes: Vec::new(),
+    }
+}
+
+fn stored(ticket: u64, first: u64, last: u64) -> Action {
+    Action::Answer(ticket, Answer::Stored { first, last })
+}
+
+fn answers(actions: &[Action]) -> Vec<&Action> {
+    actions.iter().filter(|action| matches!(action, Action::Answer(..))).collect()
+}
+
+fn appends(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Disk(DiskOrder::Append { .. })))
+}
+
+/// What the link's task is told.
+fn orders(actions: &[Action], to: usize) -> Vec<&LinkOrder> {
+    let mut orders = Vec::new();
+    for action in actions {
+        if let Action::Tell { link, order } = action
+            && *link == to
+        {
+            orders.push(order);
+        }
+    }
+    orders
+}
+
+/// Topics of the messages that the link's task is told to send.
+fn topics(actions: &[Action], to: usize) -> Vec<String> {
+    let mut topics = Vec::new();
+    for order in orders(actions, to) {
+        let LinkOrder::Send(entries) = order else { continue };
+        for entry in entries {
+            match &entry.body {
+                Body::Message(message) => topics.push(message.topic.clone()),
+                Body::Gap { .. } => topics.push("gap".to_owned()),
+            }
+        }
+    }
+    topics
+}
+
+fn published(actions: &[Action], to: usize) -> Option<String> {
+    orders(actions, to).into_iter().find_map(|order| match order {
+        LinkOrder::Publish(publication) => Some(String::from_utf8(publication.payload.clone()).unwrap()),
+        _ => None,
+    })
+}
+
+fn is_odd(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Note(Notice::PeerOdd { .. })))
+}
+
+#[test]
+fn a_sender_is_answered_only_when_every_outlet_has_its_messages_safe() {
+    let links = vec![client("a", Confirm::Ack, true), client("b", Confirm::Ack, true)];
+    let mut sim = Sim::new(links, false);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.link(1, LinkReport::Up(Peer::default()));
+    assert_eq!(answers(&sim.offer(9, 2)), Vec::<&Action>::new());
+    assert_eq!(answers(&sim.link(0, LinkReport::Ack(2))), Vec::<&Action>::new());
+    assert_eq!(answers(&sim.link(1, LinkReport::Ack(1))), Vec::<&Action>::new());
+    assert_eq!(answers(&sim.link(1, LinkReport::Ack(2))), [&stored(9, 1, 2)]);
+}
+
+#[test]
+fn without_a_link_the_disk_makes_a_message_safe() {
+    let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
+    assert!(appends(&sim.offer(9, 2)));
+    assert_eq!(answers(&sim.disk(DiskReport::Appended)), [&stored(9, 1, 2)]);
+}
+
+#[test]
+fn an_envelope_link_introduces_itself_before_it_sends() {
+    let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
+    sim.offer(1, 3);
+    let orders: Vec<_> =
+        orders(&sim.link(0, LinkReport::Up(Peer::default())), 0).into_iter().cloned().collect();
+    assert_eq!(orders[0], LinkOrder::Hello { first: 1, next: 4 });
+    assert!(matches!(&orders[1], LinkOrder::Send(entries) if entries.len() == 3));
+}
+
+#[test]
+fn a_raw_link_does_not_introduce_itself_and_pings_behind_what_it_sends() {
+    let mut sim = Sim::online(client("a", Confirm::Pong, false));
+    let told = sim.offer(1, 1);
+    assert!(matches!(orders(&told, 0)[..], [LinkOrder::Send(_), LinkOrder::Ping(1)]), "{told:?}");
+    assert_eq!(answers(&sim.link(0, LinkReport::Pong(1))), [&stored(1, 1, 1)]);
+}
+
+#[test]
+fn an_acknowledgement_beyond_what_was_sent_counts_up_to_there_and_is_noted() {
+    let mut link = client("a", Confirm::Ack, true);
+    link.window = 1;
+    let mut sim = Sim::online(link);
+    sim.offer(1, 2);
+    let actions = sim.link(0, LinkReport::Ack(99));
+    assert!(is_odd(&actions));
+    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1, "the second was not sent");
+    assert!(!is_odd(&sim.link(0, LinkReport::Ack(2))));
+}
+
+#[test]
+fn a_peer_resumes_behind_what_any_connection_sent_and_not_behind_what_none_did() {
+    let mut link = client("a", Confirm::Ack, true);
+    link.window = 2;
+    let mut sim = Sim::online(link);
+    sim.offer(1, 3);
+    sim.link(0, LinkReport::Closed { code: None, error: "cut".into() });
+    sim.wait(SECOND);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    assert!(!is_odd(&sim.link(0, LinkReport::Resume(2))));
+    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1);
+    let sent = sim.agent.buffer.outbox(0).ever_sent();
+    assert!(is_odd(&sim.link(0, LinkReport::Resume(sent + 2))));
+    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), sent);
+}
+
+#[test]
+fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
+    let mut sim = Sim::online(client("a", Confirm::Ack, true));
+    sim.offer(1, 3);
+    let nack = |seq| LinkReport::Nack { seq, reason: "schema".into() };
+    let actions = sim.link(0, nack(2));
+    let aside = |action: &Action| match action {
+        Action::Disk(DiskOrder::SetAside { outlet: 0, seq: 2, reason, message: Some(message) }) => {
+            reason == "schema" && message.id == 2
+        }
+        _ => false,
+    };
+    assert!(actions.iter().any(aside), "{actions:?}");
+    assert_eq!(sim.link(0, nack(2)), [], "it counts once");
+    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0, "the first is still under way");
+    sim.link(0, LinkReport::Ack(1));
+    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 2);
+    assert_eq!(answers(&sim.link(0, LinkReport::Ack(3))), [&stored(1, 1, 3)]);
+}
+
+#[test]
+fn a_refusal_of_what_was_not_sent_is_ignored() {
+    let mut sim = Sim::online(client("a", Confirm::Ack, true));
+    sim.offer(1, 1);
+    assert_eq!(sim.link(0, LinkReport::Nack { seq: 2, reason: String::new() }), []);
+    assert_eq!(sim.link(0, LinkReport::Nack { seq: 0, reason: String::new() }), []);
+}
+
+#[test]
+fn reports_of_a_connection_that_is_gone_are_ignored() {
+    let mut sim = Sim::online(client("a", Confirm::Ack, true));
+    sim.offer(1, 1);
+    let conn = sim.agent.links[0].conn;
+    sim.link(0, LinkReport::Closed { code: None, error: "cut".into() });
+    sim.wait(SECOND);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    let stale = sim.step(Event::Link { link: 0, conn, report: LinkReport::Ack(1) });
+    assert_eq!(stale, []);
+    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0);
+}
+
+#[test]
+fn the_same_refusal_again_is_said_more_quietly() {
+    let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
+    let mut refuse = |error: &str| {
+        let refusal = Refusal { kind: RefusalKind::Retry, error: error.to_owned() };
+        let actions = sim.link(0, LinkReport::DialFailed(refusal));
+        sim.wait(SECOND * 300);
+        actions.iter().any(|action| matches!(action, Action::Note(Notice::LinkRefused { again: true, .. })))
+    };
+    assert_eq!((refuse("no route"), refuse("no route"), refuse("timed out")), (false, true, false));
+}
+
+#[test]
+fn a_stop_flushes_says_goodbye_saves_and_closes_in_this_order() {
+    let mut sim = Sim::with_broker();
+    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.offer(1, 1);
+    let first = sim.step(Event::Stop);
+    assert!(first.contains(&Action::CloseSources) && appends(&first), "{first:?}");
+    let refused = Action::Answer(2, Answer::Refused(Refused::Stopping));
+    assert_eq!(sim.offer(2, 1), [refused]);
+    let second = sim.disk(DiskReport::Appended);
+    assert_eq!(answers(&second), [&stored(1, 1, 1)]);
+    assert_eq!(orders(&second, 0), [&LinkOrder::Close(1001)]);
+    let last = published(&second, 1).expect("the broker is told");
+    assert!(last.contains(r#""reason":"stopped""#) && last.contains(r#""state":"offline""#), "{last}");
+    assert_eq!(orders(&second, 1).last(), Some(&&LinkOrder::Close(1001)));
+    let gone = || LinkReport::Closed { code: Some(1001), error: "closed".into() };
+    assert_eq!(sim.link(0, gone()), []);
+    let third = sim.link(1, gone());
+    let [
+        Action::Disk(DiskOrder::SaveNumbers(numbers)),
+        Action::Disk(DiskOrder::SavePresence(_)),
+        Action::Disk(DiskOrder::Close),
+    ] = &third[..]
+    else {
+        panic!("{third:?}")
+    };
+    assert!(numbers.clean);
+    assert_eq!(sim.disk(DiskReport::NumbersSaved), []);
+    assert_eq!(sim.disk(DiskReport::Closed), [Action::Exit]);
+    assert_eq!(sim.agent.deadline(), None);
+}
+
+#[test]
+fn a_stop_ends_although_nothing_answers_and_does_not_claim_to_be_clean() {
+    let mut sim = Sim::online(client("a", Confirm::Ack, true));
+    sim.offer(1, 1);
+    sim.step(Event::Stop);
+    assert_eq!(sim.wait(STOP_STEP - SECOND / 10), []);
+    assert_eq!(orders(&sim.wait(SECOND / 10), 0), [&LinkOrder::Close(1001)]);
+    let saved = sim.wait(STOP_STEP);
+    assert_eq!(saved[0], Action::HangUp { link: 0 });
+    assert!(!saved.iter().any(|action| matches!(action, Action::Disk(DiskOrder::SaveNumbers(_)))));
+    assert_eq!(saved.last(), Some(&Action::Disk(DiskOrder::Close)));
+    assert_eq!(sim.wait(STOP_STEP), [Action::Exit]);
+}
+
+#[test]
+fn a_second_stop_changes_nothing() {
+    let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
+    sim.offer(1, 1);
+    sim.step(Event::Stop);
+    let deadline = sim.agent.deadline();
+    assert_eq!(sim.step(Event::Stop), []);
+    assert_eq!(sim.agent.deadline(), deadline);
+}
+
+#[test]
+fn the_status_goes_out_at_once_when_a_link_changes_and_at_most_once_a_second() {
+    let mut sim = Sim::with_broker();
+    let gone = || LinkReport::Closed { code: None, error: "cut".into() };
+    sim.wait(SECOND * 5);
+    assert!(published(&sim.link(0, LinkReport::Up(Peer::default())), 1).is_some());
+    assert_eq!(published(&sim.link(0, gone()), 1), None, "a second has not passed");
+    sim.wait(SECOND / 2);
+    let told = published(&sim.wait(SECOND / 2), 1).expect("a second has passed");
+    assert!(told.contains(r#""state":"down""#), "{told}");
+}
+
+#[test]
+fn the_status_goes_out_each_interval_and_on_every_connection_to_the_broker() {
+    let mut sim = Sim::new(vec![], true);
+    assert!(published(&sim.link(0, LinkReport::Up(Peer::default())), 0).is_some());
+    assert_eq!(published(&sim.wait(SECOND * 29), 0), None);
+    assert!(published(&sim.wait(SECOND), 0).is_some());
+    sim.link(0, LinkReport::Closed { code: None, error: "cut".into() });
+    sim.wait(SECOND);
+    assert!(published(&sim.link(0, LinkReport::Up(Peer::default())), 0).is_some());
+}
+
+#[test]
+fn a_new_connection_to_the_broker_is_told_of_every_device_a_window_at_a_time() {
+    let mut sim = Sim::with_broker();
+    for device in ["a", "b", "c"] {
+        sim.hear_of(device);
+        let sent = sim.agent.buffer.outbox(1).sent();
+        sim.link(1, LinkReport::Ack(sent));
+    }
+    sim.link(1, LinkReport::Closed { code: None, error: "cut".into() });
+    sim.wait(SECOND);
+    let first = sim.link(1, LinkReport::Up(Peer::default()));
+    assert_eq!(topics(&first, 1), ["p/devices/a/status", "p/devices/b/status"]);
+    let sent = sim.agent.buffer.outbox(1).sent();
+    assert_eq!(topics(&sim.link(1, LinkReport::Ack(sent)), 1), ["p/devices/c/status"]);
+    assert_eq!(topics(&sim.link(1, LinkReport::Ack(sent + 1)), 1), Vec::<String>::new());
+}
+
+#[test]
+fn news_of_a_device_that_could_not_be_queued_is_told_later() {
+    let mut sim = Sim::with_broker();
+    assert_eq!(answers(&sim.offer(1, 20_001)), [&Action::Answer(1, Answer::Refused(Refused::Busy))]);
+    assert_eq!(topics(&sim.hear_of("a"), 1), Vec::<String>::new(), "busy as well");
+    assert_eq!(sim.shown("/buffer/refused"), 20_002, "the news is not a sender's");
+    let told = sim.wait(SECOND);
+    assert_eq!(topics(&told, 1), ["p/devices/a/status"]);
+}
+
+#[test]
+fn the_will_says_lost_and_carries_the_session() {
+    let sim = Sim::with_broker();
+    let will = sim.agent.will().expect("there is a broker");
+    let said: serde_json::Value = serde_json::from_slice(&will.payload).unwrap();
+    assert_eq!(will.topic, "p/status");
+    assert_eq!((said["reason"].as_str(), said["session"].as_u64()), (Some("lost"), Some(1)));
+}
+
+#[test]
+fn the_status_shows_the_links_and_what_they_hold() {
+    let mut sim = Sim::new(vec![client("mqtt", Confirm::Ack, true), client("b", Confirm::Ack, true)], true);
+    sim.link(1, LinkReport::Up(Peer { certificate_days_left: Some(12), ..Peer::default() }));
+    sim.wait(SECOND * 3);
+    sim.offer(1, 2);
+    sim.wait(SECOND * 5);
+    sim.link(1, LinkReport::Ack(2));
+    assert_eq!(sim.shown("/links/b/state"), "up");
+    assert_eq!(sim.shown("/links/b/since"), "2023-11-14T22:13:20.000Z");
+    assert_eq!(sim.shown("/links/b/last_confirmed"), "2023-11-14T22:13:28.000Z");
+    assert_eq!(sim.shown("/links/b/unconfirmed"), 0);
+    assert_eq!(sim.shown("/links/mqtt/state"), "down");
+    assert_eq!(sim.shown("/links/mqtt/unconfirmed"), 2);
+    assert_eq!(sim.shown("/mqtt/unconfirmed"), 0, "a client of this name has another place");
+    assert_eq!(sim.shown("/certificate_days_left"), 12);
+    assert_eq!((sim.shown("/buffer/messages"), sim.shown("/buffer/oldest_age_s")), (2.into(), 5.into()));
+    assert_eq!((sim.shown("/uptime_s"), sim.shown("/session")), (8.into(), 1.into()));
+}
+
+#[test]
+fn the_status_shows_devices_and_why_they_are_as_they_are() {
+    let mut sim = Sim::with_broker();
+    sim.hear_of("pump");
+    assert_eq!(sim.shown("/devices/pump/status"), "online");
+    assert_eq!(sim.shown("/devices/pump/reason"), "heard");
+    sim.wait(SECOND * 300);
+    assert_eq!(sim.shown("/devices/pump/status"), "offline");
+    assert_eq!(sim.shown("/devices/pump/since"), "2023-11-14T22:18:20.000Z");
+}
+
+#[test]
+fn what_the_store_reads_back_is_sent_when_the_link_comes_up() {
+    let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
+    sim.facts.held[0] = Held { range: Some((1, 1)), messages: 1, bytes: 9, ..Held::default() };
+    sim.disk(DiskReport::PresenceSaved);
+    let wanted = sim.link(0, LinkReport::Up(Peer::default()));
+    let Some(Action::Disk(DiskOrder::Read { token, .. })) = wanted.last() else { panic!("{wanted:?}") };
+    let gap = Body::Gap { to: 1, reason: crate::message::GapReason::Damaged };
+    let entries = vec![Entry { seq: 1, body: gap, replayed: true }];
+    let sent = sim.disk(DiskReport::Read { outlet: 0, token: *token, entries });
+    assert_eq!(topics(&sent, 0), ["gap"]);
+}

@@ -1,0 +1,516 @@
+//! All outboxes together: who is told `stored` and when, what goes to the disk and when, and what gives way when it is full.
+//!
+//! It owns the pace of the disk: at most one commit each `commit_after`, whatever number of senders and outlets there is.
+
+mod bound;
+mod health;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::health::{DISK_SILENCE, Failure, Shortage};
+use super::accepts::Accepts;
+use super::disk::{Block, DiskFacts, DiskOrder, DiskReport, Numbers, Opened};
+use super::intake::{Answer, Draft, Refused};
+use super::notice::Notice;
+use super::numbers::{self, Reserve};
+use super::outbox::Outbox;
+use super::time::{Now, Time};
+use crate::config::buffer::{Buffer as Rule, WhenFull};
+use crate::message::Message;
+
+/// Bytes of entries that may wait in memory for the disk or a confirmation, all outlets together.
+const MEMORY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of entries in one commit of one outlet.
+const COMMIT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Who is refused as busy comes again later than this, and must not be overtaken by what was sent behind it.
+const BUSY_AT_LEAST: Duration = Duration::from_millis(20);
+
+/// What follows from a step of the buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BufferEffect {
+    /// An order to the disk.
+    Disk(DiskOrder),
+    /// The answer to a batch.
+    Answer(u64, Answer),
+    /// Something that people want to know.
+    Note(Notice),
+}
+
+/// How the buffer is, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BufferState {
+    /// Nothing waits for its turn.
+    Empty,
+    /// Messages wait for a link, or for those before them.
+    Holding,
+    /// The bound is reached.
+    Full,
+    /// The disk does not take anything.
+    Failing,
+}
+
+/// The outboxes and their disk.
+#[derive(Debug)]
+pub struct Buffer {
+    rule: Rule,
+    outboxes: Vec<Outbox>,
+    /// For each outlet, whether its link is up.
+    up: Vec<bool>,
+    accepts: Accepts,
+    ids: Block,
+    base: Numbers,
+    reserve: Reserve,
+    start: Start,
+    commit: Commit,
+    dropping: bool,
+    facts: DiskFacts,
+    /// Orders that are not reported yet.
+    asked: usize,
+    failure: Option<Failure>,
+    shortage: Option<Shortage>,
+    dropped: u64,
+    refused: u64,
+    /// Whether something had to give way or was refused, and no quarter of the room is free since.
+    full: bool,
+    busy_until: Time,
+    /// The agent is stopping: commit at once.
+    hurry: bool,
+}
+
+/// What must be on the disk before the first number is used: the gaps of the last run, then the new numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Gaps,
+    Numbers,
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Commit {
+    Idle { not_before: Time },
+    Writing { since: Time },
+}
+
+impl Buffer {
+    /// Goes on after the last run. `names` are the outlets; `births` an epoch for each that has none yet.
+    pub fn new(rule: Rule, names: &[String], births: &[String], opened: &Opened, wall_ns: u64) -> Self {
+        let held = &opened.facts.held;
+        let resumed = numbers::resume(opened.numbers.clone(), names, held, births, wall_ns);
+        let mut outboxes = Vec::new();
+        for ((name, gap), held) in names.iter().zip(&resumed.gaps).zip(held) {
+            let own = resumed.numbers.outlets[name].clone();
+            let start = Block { next: own.block.next, end: own.block.next };
+            outboxes.push(Outbox::new(name.clone(), own.epoch, start, *held, *gap));
+        }
+        let gaps = resumed.gaps.iter().any(Option::is_some);
+        Buffer {
+            rule,
+            outboxes,
+            accepts: Accepts::default(),
+            ids: Block { next: resumed.numbers.ids.next, end: resumed.numbers.ids.next },
+            base: resumed.numbers,
+            reserve: Reserve::default(),
+            start: if gaps { Start::Gaps } else { Start::Numbers },
+            commit: Commit::Idle { not_before: Time::default() },
+            dropping: false,
+            facts: opened.facts.clone(),
+            asked: 0,
+            failure: None,
+            shortage: None,
+            dropped: 0,
+            refused: 0,
+            full: false,
+            busy_until: Time::default(),
+            hurry: false,
+            up: vec![false; names.len()],
+        }
+    }
+
+    /// One outlet's place.
+    pub fn outbox(&self, outlet: usize) -> &Outbox {
+        &self.outboxes[outlet]
+    }
+
+    /// One outlet's place, to send from. Confirmations go through [`Buffer::confirm`].
+    pub fn outbox_mut(&mut self, outlet: usize) -> &mut Outbox {
+        &mut self.outboxes[outlet]
+    }
+
+    /// How often the agent has started.
+    pub fn session(&self) -> u64 {
+        self.base.session
+    }
+
+    /// How the store stands.
+    pub fn facts(&self) -> &DiskFacts {
+        &self.facts
+    }
+
+    /// Messages given up at a bound since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Messages refused since the start.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Why the disk takes nothing, if it does not.
+    pub fn failure(&self) -> Option<&str> {
+        let failed = self.failure.as_ref().map(|failure| &failure.error);
+        failed.or(self.shortage.as_ref().map(|shortage| &shortage.error)).map(String::as_str)
+    }
+
+    /// Learns that the outlet's link came up, or was lost: then all that is not confirmed will be sent again.
+    pub fn link_changed(&mut self, outlet: usize, up: bool) {
+        self.up[outlet] = up;
+        if !up {
+            self.outboxes[outlet].disconnected();
+        }
+    }
+
+    /// How it is, in a word.
+    pub fn state(&self) -> BufferState {
+        if self.failure().is_some() {
+            BufferState::Failing
+        } else if self.full {
+            BufferState::Full
+        } else if self.outboxes.iter().zip(&self.up).any(|(outbox, up)| outbox.is_behind(*up)) {
+            BufferState::Holding
+        } else {
+            BufferState::Empty
+        }
+    }
+
+    /// Whether no number may be used yet.
+    pub fn is_starting(&self) -> bool {
+        self.start != Start::Done
+    }
+
+    /// Whether every message that was taken is safe and the disk is at rest.
+    pub fn is_settled(&self) -> bool {
+        let at_rest = self.outboxes.iter().all(|outbox| outbox.oldest_in_memory().is_none());
+        at_rest && self.accepts.is_empty() && matches!(self.commit, Commit::Idle { .. })
+    }
+
+    /// Takes a batch for these outlets, or refuses all of it. With a ticket it is answered, now or later. Returns whether
+    /// it was taken.
+    pub fn offer(
+        &mut self,
+        now: Now,
+        ticket: Option<u64>,
+        drafts: Vec<Draft>,
+        outlets: &[usize],
+        out: &mut Vec<BufferEffect>,
+    ) -> bool {
+        if drafts.is_empty() {
+            return true;
+        }
+        if let Err(refused) = self.admit(now, drafts.len(), outlets) {
+            if refused == Refused::Full {
+                self.became_full(out);
+            }
+            // Without a ticket it is the agent's own news, which comes again.
+            if let Some(ticket) = ticket {
+                self.refused += count(drafts.len());
+                out.push(BufferEffect::Answer(ticket, Answer::Refused(refused)));
+            }
+            return false;
+        }
+        let first = self.ids.next;
+        for draft in drafts {
+            let message = Arc::new(stamp(now, self.ids.next, draft));
+            self.ids.next += 1;
+            for outlet in outlets {
+                self.outboxes[*outlet].push(now.mono, Arc::clone(&message));
+            }
+        }
+        if let Some(ticket) = ticket {
+            self.accepts.add(ticket, first, self.ids.next - 1, count(outlets.len()));
+        }
+        true
+    }
+
+    /// Everything up to `seq` is confirmed by the outlet's peer.
+    pub fn confirm(&mut self, outlet: usize, seq: u64, out: &mut Vec<BufferEffect>) -> bool {
+        let mut safe = Vec::new();
+        let changed = self.outboxes[outlet].confirm(seq, &mut safe);
+        self.answer(&safe, out);
+        changed
+    }
+
+    /// Takes in what the disk reports.
+    pub fn handle(&mut self, now: Time, report: DiskReport, facts: DiskFacts, out: &mut Vec<BufferEffect>) {
+        for (outbox, held) in self.outboxes.iter_mut().zip(&facts.held) {
+            outbox.learn(*held);
+        }
+        self.facts = facts;
+        self.note_recovery(&report, out);
+        match report {
+            DiskReport::Appended => self.appended(now, out),
+            DiskReport::Read { outlet, token, entries } => self.outboxes[outlet].read(token, entries),
+            DiskReport::Forgot { outlet } => self.outboxes[outlet].forget_ended(true),
+            DiskReport::Dropped { outlet, messages, gap } => self.gave_way(outlet, messages, gap, out),
+            DiskReport::NumbersSaved => self.numbers_saved(),
+            DiskReport::Failed { order, outlet, error } => self.failed(now, order, outlet, &error, out),
+            DiskReport::SetAside { .. }
+            | DiskReport::PresenceSaved
+            | DiskReport::Measured
+            | DiskReport::Closed => {}
+        }
+        self.note_shortage(now, out);
+    }
+
+    /// Gives the disk what is due.
+    pub fn advance(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        self.look_for_room(out);
+        self.watch_the_disk(now, out);
+        self.look_for_space(now, out);
+        if self.is_resting(now) {
+            return;
+        }
+        let before = out.len();
+        self.reserve_numbers(now, out);
+        if self.is_commit_due(now) {
+            self.begin_commit(now, out);
+        }
+        for (outlet, outbox) in self.outboxes.iter_mut().enumerate() {
+            if let Some(through) = outbox.forget() {
+                out.push(BufferEffect::Disk(DiskOrder::Forget { outlet, through }));
+            }
+            if self.up[outlet]
+                && let Some(want) = outbox.want()
+            {
+                let (from, max_bytes, token) = (want.from, want.max_bytes, want.token);
+                out.push(BufferEffect::Disk(DiskOrder::Read { outlet, from, max_bytes, token }));
+            }
+        }
+        self.asked += out[before..].iter().filter(|effect| matches!(effect, BufferEffect::Disk(_))).count();
+    }
+
+    /// When [`Buffer::advance`] has something to do that no event announces.
+    pub fn deadline(&self) -> Option<Time> {
+        let look_at = self.shortage.as_ref().map(|shortage| shortage.look_at);
+        [self.work_at(), look_at].into_iter().flatten().min()
+    }
+
+    fn work_at(&self) -> Option<Time> {
+        if let Some(failure) = &self.failure {
+            return Some(failure.retry_at);
+        }
+        let not_before = match self.commit {
+            Commit::Idle { not_before } => not_before,
+            Commit::Writing { since } => return Some(since + DISK_SILENCE),
+        };
+        let ripe_at = match self.start {
+            Start::Gaps => Some(not_before),
+            Start::Numbers => None,
+            Start::Done => self.ripe_at().map(|at| at.max(not_before)),
+        };
+        ripe_at.filter(|_| !self.dropping)
+    }
+
+    /// Commits what waits without regard to the pace: the agent is stopping.
+    pub fn hurry(&mut self) {
+        if let Commit::Idle { not_before } = &mut self.commit {
+            *not_before = Time::default();
+        }
+        self.rule.commit_after = Duration::ZERO;
+        self.hurry = true;
+    }
+
+    /// The numbers as a run that ends in order leaves them.
+    pub fn last_numbers(&self) -> Numbers {
+        Numbers { clean: true, ..self.numbers_in_use() }
+    }
+
+    fn admit(&mut self, now: Now, messages: usize, outlets: &[usize]) -> Result<(), Refused> {
+        let left = outlets.iter().map(|outlet| self.outboxes[*outlet].numbers_left());
+        let left = left.min().unwrap_or(u64::MAX).min(self.ids.end.saturating_sub(self.ids.next));
+        if let Some(error) = self.failure()
+            && !outlets.iter().all(|outlet| self.up[*outlet] && self.outboxes[*outlet].memory_messages() == 0)
+        {
+            return Err(Refused::Failing(error.to_owned()));
+        }
+        let no_room = left < count(messages) || self.memory_bytes() >= MEMORY_BYTES_MAX;
+        if no_room || self.start != Start::Done || now.mono < self.busy_until {
+            if now.mono >= self.busy_until {
+                self.busy_until = now.mono + BUSY_AT_LEAST;
+            }
+            return Err(Refused::Busy);
+        }
+        if self.rule.when_full == WhenFull::DropOldest || !self.has_reached_bound(outlets) {
+            return Ok(());
+        }
+        if self.rule.when_full == WhenFull::DropNewest {
+            for _ in 0..messages {
+                outlets.iter().for_each(|outlet| self.outboxes[*outlet].push_dropped(now.mono));
+            }
+            self.dropped += count(messages);
+        }
+        Err(Refused::Full)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.outboxes.iter().map(Outbox::memory_bytes).sum()
+    }
+
+    fn is_commit_due(&self, now: Time) -> bool {
+        let Commit::Idle { not_before } = self.commit else { return false };
+        let ripe = match self.start {
+            Start::Gaps => true,
+            Start::Numbers => false,
+            Start::Done => self.ripe_at().is_some_and(|at| at <= now),
+        };
+        ripe && not_before <= now && !self.dropping
+    }
+
+    /// When the oldest message in memory should go to the disk.
+    fn ripe_at(&self) -> Option<Time> {
+        let ripe = |(outbox, up): (&Outbox, &bool)| {
+            // A gap alone promises nothing to anybody, so it can wait until the agent stops.
+            let worth = self.hurry || outbox.memory_messages() > 0;
+            let arrived = outbox.oldest_in_memory().filter(|_| worth)?;
+            Some(if *up { arrived + self.rule.commit_after } else { arrived })
+        };
+        self.outboxes.iter().zip(&self.up).filter_map(ripe).min()
+    }
+
+    fn begin_commit(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        if self.make_room(out) {
+            return;
+        }
+        let bytes_max = self.commit_bytes_max();
+        let mut parts = Vec::new();
+        for (outlet, outbox) in self.outboxes.iter_mut().enumerate() {
+            let entries = outbox.begin_commit(bytes_max);
+            if !entries.is_empty() {
+                parts.push((outlet, entries));
+            }
+        }
+        self.commit = Commit::Writing { since: now };
+        out.push(BufferEffect::Disk(DiskOrder::Append { parts }));
+    }
+
+    fn appended(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        let mut safe = Vec::new();
+        self.outboxes.iter_mut().for_each(|outbox| outbox.commit_done(&mut safe));
+        let since = if let Commit::Writing { since } = self.commit { since } else { now };
+        self.commit = Commit::Idle { not_before: since + self.rule.commit_after };
+        if self.start == Start::Gaps {
+            self.start = Start::Numbers;
+        }
+        self.answer(&safe, out);
+    }
+
+    fn gave_way(
+        &mut self,
+        outlet: usize,
+        messages: u64,
+        gap: Option<(u64, u64)>,
+        out: &mut Vec<BufferEffect>,
+    ) {
+        self.dropping = false;
+        self.dropped += messages;
+        self.outboxes[outlet].reread();
+        if let Some((from, to)) = gap {
+            let outlet = self.outboxes[outlet].name.clone();
+            out.push(BufferEffect::Note(Notice::DroppedOldest { outlet, messages, from, to }));
+        }
+    }
+
+    fn failed(
+        &mut self,
+        now: Time,
+        order: &'static str,
+        outlet: Option<usize>,
+        error: &str,
+        out: &mut Vec<BufferEffect>,
+    ) {
+        match (order, outlet) {
+            ("append", _) => self.outboxes.iter_mut().for_each(Outbox::commit_failed),
+            ("read", Some(outlet)) => self.outboxes[outlet].read_failed(),
+            ("forget", Some(outlet)) => self.outboxes[outlet].forget_ended(false),
+            ("drop", _) => self.dropping = false,
+            ("save numbers", _) => drop(self.reserve.ended(false)),
+            _ => {}
+        }
+        if order == "append" {
+            self.commit = Commit::Idle { not_before: now };
+        }
+        self.note_failure(now, error, out);
+    }
+
+    fn reserve_numbers(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        if self.start == Start::Gaps {
+            return;
+        }
+        let left = self.outboxes.iter().map(Outbox::numbers_left).min().unwrap_or(u64::MAX);
+        let left = left.min(self.ids.end.saturating_sub(self.ids.next));
+        // A disk that failed is tried with the numbers, also when nothing else waits for it.
+        let left = if self.failure.is_some() { 0 } else { left };
+        if !self.reserve.is_due(left) {
+            return;
+        }
+        let size = self.reserve.size(now);
+        let mut numbers = Numbers { clean: false, ..self.numbers_in_use() };
+        for outbox in &self.outboxes {
+            let block = Block { next: outbox.first_unsafe(), end: outbox.block().next + size };
+            numbers.outlets.entry(outbox.name.clone()).and_modify(|outlet| outlet.block = block);
+        }
+        numbers.ids.end += size;
+        self.reserve.begin(&numbers);
+        out.push(BufferEffect::Disk(DiskOrder::SaveNumbers(numbers)));
+    }
+
+    fn numbers_saved(&mut self) {
+        let Some(numbers) = self.reserve.ended(true) else { return };
+        self.start = Start::Done;
+        self.ids.end = numbers.ids.end;
+        for outbox in &mut self.outboxes {
+            outbox.grant(numbers.outlets[&outbox.name].block.end);
+        }
+    }
+
+    fn numbers_in_use(&self) -> Numbers {
+        let ids = Block { next: self.ids.next, end: self.ids.next };
+        let mut numbers = Numbers { ids, ..self.base.clone() };
+        for outbox in &self.outboxes {
+            let next = outbox.block().next;
+            let block = Block { next, end: next };
+            numbers.outlets.entry(outbox.name.clone()).and_modify(|outlet| outlet.block = block);
+        }
+        numbers
+    }
+
+    fn answer(&mut self, safe: &[u64], out: &mut Vec<BufferEffect>) {
+        for id in safe {
+            if let Some((ticket, answer)) = self.accepts.release(*id) {
+                out.push(BufferEffect::Answer(ticket, answer));
+            }
+        }
+    }
+}
+
+fn stamp(now: Now, id: u64, draft: Draft) -> Message {
+    Message {
+        id,
+        time_ns: now.wall_ns,
+        clock: now.clock,
+        topic: draft.topic,
+        device: draft.device,
+        source: draft.source,
+        format: draft.format,
+        payload: draft.payload,
+        attributes: draft.attributes,
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! How well the disk is: it fails, it is silent, it is nearly full, it works again.
+
+use std::time::Duration;
+
+use super::{Buffer, BufferEffect, Commit};
+use crate::logic::disk::{DiskOrder, DiskReport};
+use crate::logic::notice::Notice;
+use crate::logic::time::Time;
+
+/// A commit without an answer for so long means that the disk is dead.
+pub(super) const DISK_SILENCE: Duration = Duration::from_secs(30);
+/// With less free on the file system nothing more is taken for the store.
+const FREE_BYTES_MIN: u64 = 8 << 20;
+/// How often a file system that is short of space is looked at.
+const SPACE_INTERVAL: Duration = Duration::from_secs(5);
+/// Wait before a failed order is given again.
+pub(super) const DISK_RETRY: Duration = Duration::from_secs(2);
+
+/// The file system is nearly full.
+#[derive(Debug)]
+pub(super) struct Shortage {
+    pub(super) error: String,
+    pub(super) look_at: Time,
+}
+
+/// The disk failed, and is left alone for a while.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: String,
+    pub(super) retry_at: Time,
+    /// Whether orders were given since.
+    pub(super) retried: bool,
+}
+
+impl Buffer {
+    /// The store works again once everything that it was asked since it failed succeeded: one order that fails among
+    /// others that don't must not fill the log with good and bad news.
+    pub(super) fn note_recovery(&mut self, report: &DiskReport, out: &mut Vec<BufferEffect>) {
+        if is_ours(report) {
+            self.asked = self.asked.saturating_sub(1);
+        }
+        let failed = matches!(report, DiskReport::Failed { .. });
+        if !failed && self.asked == 0 && self.failure.take_if(|failure| failure.retried).is_some() {
+            out.push(BufferEffect::Note(Notice::StoreRecovered));
+        }
+    }
+
+    /// The disk failed: it is told once, and tried again later.
+    pub(super) fn note_failure(&mut self, now: Time, error: &str, out: &mut Vec<BufferEffect>) {
+        if self.failure.is_none() {
+            out.push(BufferEffect::Note(Notice::StoreFailing { error: error.to_owned() }));
+        }
+        self.failure = Some(Failure { error: error.to_owned(), retry_at: now + DISK_RETRY, retried: false });
+    }
+
+    /// Whether a disk that failed is left alone at this moment.
+    pub(super) fn is_resting(&mut self, now: Time) -> bool {
+        let Some(failure) = &mut self.failure else { return false };
+        if now < failure.retry_at {
+            return true;
+        }
+        failure.retry_at = now + DISK_RETRY;
+        failure.retried = true;
+        false
+    }
+
+    /// The store can neither remove nor even open on a full disk, so nothing is taken for it while there is still some room.
+    /// What is held stays: it is not what fills the disk.
+    pub(super) fn note_shortage(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        let free = self.facts.free_bytes.filter(|free| *free < FREE_BYTES_MIN);
+        match (free, self.shortage.is_some()) {
+            (Some(free), false) => {
+                let error = format!("only {} kB are free on the disk", free / 1000);
+                out.push(BufferEffect::Note(Notice::StoreFailing { error: error.clone() }));
+                self.shortage = Some(Shortage { error, look_at: now + SPACE_INTERVAL });
+            }
+            (None, true) => {
+                self.shortage = None;
+                out.push(BufferEffect::Note(Notice::StoreRecovered));
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+    }
+
+    pub(super) fn look_for_space(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        if let Some(shortage) = &mut self.shortage
+            && shortage.look_at <= now
+        {
+            shortage.look_at = now + SPACE_INTERVAL;
+            out.push(BufferEffect::Disk(DiskOrder::Measure));
+        }
+    }
+
+    /// A disk that does not even fail must not look like one that works.
+    pub(super) fn watch_the_disk(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        let Commit::Writing { since } = self.commit else { return };
+        if self.failure.is_none() && since + DISK_SILENCE <= now {
+            self.note_failure(now, &format!("no answer from the disk for {} s", DISK_SILENCE.as_secs()), out);
+        }
+    }
+}
+
+/// Whether the report belongs to an order of the buffer.
+fn is_ours(report: &DiskReport) -> bool {
+    match report {
+        DiskReport::Failed { order, .. } => {
+            !matches!(*order, "set aside" | "save presence" | "measure" | "close")
+        }
+        DiskReport::SetAside { .. }
+        | DiskReport::PresenceSaved
+        | DiskReport::Measured
+        | DiskReport::Closed => false,
+        DiskReport::Appended
+        | DiskReport::Read { .. }
+        | DiskReport::Forgot { .. }
+        | DiskReport::Dropped { .. }
+        | DiskReport::NumbersSaved => true,
+    }
+}

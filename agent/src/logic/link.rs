@@ -1,0 +1,427 @@
+//! The life of one link: dial, watch, hang up, wait, dial again. WebSocket links and the MQTT link live the same life.
+//!
+//! It owns the state of the connection and its deadlines. What is sent over it belongs to the outbox.
+
+use std::time::Duration;
+
+use super::backoff::{self, Cause};
+use super::port::{LinkOrder, LinkReport, Peer, Refusal};
+use super::seed::Seed;
+use super::time::Time;
+use crate::config::client::{Confirm, Ping, Reconnect};
+
+/// In flight at first, in bytes; grows while pings come back quickly.
+const FLIGHT_BYTES_START: usize = 64 * 1024;
+const FLIGHT_BYTES_MIN: usize = 16 * 1024;
+const FLIGHT_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a link is told by the configuration.
+#[derive(Debug, Clone)]
+pub struct LinkRule {
+    /// False holds messages and never dials.
+    pub active: bool,
+    /// What lets a message be forgotten.
+    pub confirm: Confirm,
+    /// Keep-alive.
+    pub ping: Ping,
+    /// Back-off.
+    pub reconnect: Reconnect,
+    /// A dial ends within this.
+    pub connect_timeout: Duration,
+    /// Something in flight is confirmed within this, or the link is dead.
+    pub confirm_timeout: Duration,
+}
+
+/// What follows from a step of the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkEffect {
+    /// Start a connection.
+    Dial,
+    /// Drop the connection, or the try to make one.
+    HangUp,
+    /// Tell the connection's task.
+    Tell(LinkOrder),
+    /// The connection can be used.
+    Opened(Peer),
+    /// The peer has confirmed everything sent up to this number.
+    Confirmed(u64),
+    /// The connection is gone, or could not be made; the next try comes after `retry_in`.
+    Lost {
+        /// What happened.
+        error: String,
+        /// Close code of the peer, if it sent one.
+        code: Option<u16>,
+        /// Time until the next try.
+        retry_in: Duration,
+        /// Whether it had been up.
+        was_up: bool,
+    },
+}
+
+/// Where the link is in its life. While it is up there is no retry time that could be stale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Life {
+    /// Never dials: inactive, or stopped for good.
+    Idle,
+    Down {
+        failures: u32,
+        retry_at: Time,
+    },
+    Dialing {
+        failures: u32,
+        give_up_at: Time,
+    },
+    Up(Up),
+    /// Goodbye was said.
+    Closing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Up {
+    since: Time,
+    failures: u32,
+    ping_out: Option<PingOut>,
+    next_ping_at: Option<Time>,
+    /// Whether the peer has answered a ping on this connection.
+    answers_pings: bool,
+    /// Last number sent, and whether it was sent after the ping that is out.
+    sent: u64,
+    sent_since_ping: bool,
+    /// Since when something is in flight without any confirmation.
+    waiting_since: Option<Time>,
+    flight_bytes: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PingOut {
+    number: u64,
+    /// Everything up to here was sent before it.
+    covers: u64,
+    at: Time,
+}
+
+/// One link.
+#[derive(Debug, Clone)]
+pub struct Link {
+    rule: LinkRule,
+    life: Life,
+    /// Since when it is in the state that is shown.
+    since: Time,
+    pings: u64,
+    rtt: Option<Duration>,
+    reconnects: u64,
+    last_error: Option<String>,
+}
+
+/// The state as people see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// Configured not to connect, or stopped.
+    Inactive,
+    /// Waiting for the next try.
+    Down,
+    /// Trying.
+    Connecting,
+    /// In use.
+    Up,
+}
+
+impl Link {
+    /// A link that dials at its first step, if it is active.
+    pub fn new(rule: LinkRule, now: Time) -> Self {
+        let life = if rule.active { Life::Down { failures: 0, retry_at: now } } else { Life::Idle };
+        Link { rule, life, since: now, pings: 0, rtt: None, reconnects: 0, last_error: None }
+    }
+
+    /// Whether entries may be sent.
+    pub fn is_up(&self) -> bool {
+        matches!(self.life, Life::Up(_))
+    }
+
+    /// Whether nothing more will come from it.
+    pub fn is_idle(&self) -> bool {
+        self.life == Life::Idle
+    }
+
+    /// The state as people see it.
+    pub fn state(&self) -> LinkState {
+        match self.life {
+            Life::Idle => LinkState::Inactive,
+            Life::Down { .. } => LinkState::Down,
+            Life::Dialing { .. } => LinkState::Connecting,
+            Life::Up(_) | Life::Closing => LinkState::Up,
+        }
+    }
+
+    /// Since when it is in that state (a dial between two waits does not count).
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
+    /// When it tries again, if it waits.
+    pub fn retry_at(&self) -> Option<Time> {
+        match self.life {
+            Life::Down { retry_at, .. } => Some(retry_at),
+            Life::Idle | Life::Dialing { .. } | Life::Up(_) | Life::Closing => None,
+        }
+    }
+
+    /// Round trip of the last ping.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    /// How often it came up again after it was lost.
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.saturating_sub(1)
+    }
+
+    /// What went wrong last; none once it has been stable.
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// Bytes that may be in flight: few on a slow link, so that a ping is not stuck behind its own messages.
+    pub fn flight_bytes_max(&self) -> usize {
+        match &self.life {
+            Life::Up(up) => up.flight_bytes,
+            Life::Idle | Life::Down { .. } | Life::Dialing { .. } | Life::Closing => 0,
+        }
+    }
+
+    /// Takes in what the connection's task reports.
+    pub fn handle(&mut self, now: Time, report: &LinkReport, seed: &mut Seed, out: &mut Vec<LinkEffect>) {
+        match report {
+            LinkReport::Up(peer) => self.opened(now, peer, out),
+            LinkReport::DialFailed(Refusal { kind, error }) => {
+                self.lost(now, Cause::Refused(*kind), error, None, seed, out);
+            }
+            LinkReport::Closed { code, error } => {
+                let cause = if matches!(code, Some(1012 | 1013)) { Cause::Restarting } else { Cause::Lost };
+                self.lost(now, cause, error, *code, seed, out);
+            }
+            LinkReport::Pong(number) => self.pong(now, *number, out),
+            LinkReport::Ack(seq) => out.push(LinkEffect::Confirmed(*seq)),
+            LinkReport::Resume(seq) => out.push(LinkEffect::Confirmed(seq.saturating_sub(1))),
+            LinkReport::Written(seq) if self.rule.confirm == Confirm::None => {
+                out.push(LinkEffect::Confirmed(*seq));
+            }
+            LinkReport::Written(_) | LinkReport::Nack { .. } | LinkReport::Inbound { .. } => {}
+        }
+    }
+
+    /// Notes that everything up to `seq` was told to be sent.
+    pub fn sent(&mut self, now: Time, seq: u64, out: &mut Vec<LinkEffect>) {
+        let by_pong = self.rule.confirm == Confirm::Pong;
+        let Life::Up(up) = &mut self.life else { return };
+        up.sent = seq;
+        up.waiting_since.get_or_insert(now);
+        match up.ping_out {
+            Some(_) => up.sent_since_ping = true,
+            None if by_pong => self.ping(now, out),
+            None => {}
+        }
+    }
+
+    /// Notes that confirmations make progress; `in_flight` tells whether something is still waiting for one.
+    pub fn progressed(&mut self, now: Time, in_flight: bool) {
+        let Life::Up(up) = &mut self.life else { return };
+        if let Some(since) = up.waiting_since.filter(|_| self.rule.confirm != Confirm::Pong) {
+            up.flight_bytes = paced(up.flight_bytes, now.since(since), self.rule.ping.timeout);
+        }
+        up.waiting_since = in_flight.then_some(now);
+    }
+
+    /// Acts on every deadline that has passed.
+    pub fn advance(&mut self, now: Time, seed: &mut Seed, out: &mut Vec<LinkEffect>) {
+        match &self.life {
+            Life::Idle | Life::Closing => {}
+            Life::Down { failures, retry_at } => {
+                if *retry_at <= now {
+                    let give_up_at = now + self.rule.connect_timeout + Duration::from_secs(1);
+                    self.life = Life::Dialing { failures: *failures, give_up_at };
+                    out.push(LinkEffect::Dial);
+                }
+            }
+            Life::Dialing { give_up_at, .. } => {
+                if *give_up_at <= now {
+                    let error = format!("cannot dial: no result after {:?}", self.rule.connect_timeout);
+                    self.hang_up(now, &error, seed, out);
+                }
+            }
+            Life::Up(up) => {
+                if let Some(error) = self.overdue(up, now) {
+                    self.hang_up(now, &error, seed, out);
+                } else if self.pong_deadline(up).is_none() && up.next_ping_at.is_some_and(|at| at <= now) {
+                    self.ping(now, out);
+                }
+                self.settle(now);
+            }
+        }
+    }
+
+    /// When [`Link::advance`] has something to do.
+    pub fn deadline(&self) -> Option<Time> {
+        match &self.life {
+            Life::Idle | Life::Closing => None,
+            Life::Down { retry_at, .. } => Some(*retry_at),
+            Life::Dialing { give_up_at, .. } => Some(*give_up_at),
+            Life::Up(up) => {
+                let ping = self.pong_deadline(up).or(up.next_ping_at);
+                let progress = up.waiting_since.map(|since| since + self.rule.confirm_timeout);
+                [ping, progress].into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// Says goodbye with this close code; nothing is dialled any more.
+    pub fn close(&mut self, code: u16, out: &mut Vec<LinkEffect>) {
+        match self.life {
+            Life::Up(_) => {
+                out.push(LinkEffect::Tell(LinkOrder::Close(code)));
+                self.life = Life::Closing;
+            }
+            Life::Dialing { .. } => {
+                out.push(LinkEffect::HangUp);
+                self.life = Life::Idle;
+            }
+            Life::Idle | Life::Down { .. } => self.life = Life::Idle,
+            Life::Closing => {}
+        }
+    }
+
+    /// Drops whatever is left of it, for good.
+    pub fn abandon(&mut self, out: &mut Vec<LinkEffect>) {
+        if !matches!(self.life, Life::Idle | Life::Down { .. }) {
+            out.push(LinkEffect::HangUp);
+        }
+        self.life = Life::Idle;
+    }
+
+    fn opened(&mut self, now: Time, peer: &Peer, out: &mut Vec<LinkEffect>) {
+        let Life::Dialing { failures, .. } = self.life else { return };
+        self.life = Life::Up(Up {
+            since: now,
+            failures,
+            ping_out: None,
+            next_ping_at: self.next_ping_at(now),
+            answers_pings: false,
+            sent: 0,
+            sent_since_ping: false,
+            waiting_since: None,
+            flight_bytes: FLIGHT_BYTES_START,
+        });
+        self.since = now;
+        self.reconnects += 1;
+        self.rtt = None;
+        out.push(LinkEffect::Opened(peer.clone()));
+    }
+
+    fn pong(&mut self, now: Time, number: u64, out: &mut Vec<LinkEffect>) {
+        let by_pong = self.rule.confirm == Confirm::Pong;
+        let timeout = self.rule.ping.timeout;
+        let Life::Up(up) = &mut self.life else { return };
+        let Some(ping) = up.ping_out.take_if(|ping| ping.number == number) else { return };
+        up.answers_pings = true;
+        let rtt = now.since(ping.at);
+        up.flight_bytes = paced(up.flight_bytes, rtt, timeout);
+        let again = by_pong && std::mem::take(&mut up.sent_since_ping);
+        self.rtt = Some(rtt);
+        if by_pong && ping.covers > 0 {
+            out.push(LinkEffect::Confirmed(ping.covers));
+        }
+        if again {
+            self.ping(now, out);
+        }
+    }
+
+    fn ping(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
+        let next_ping_at = self.next_ping_at(now);
+        let Life::Up(up) = &mut self.life else { return };
+        self.pings += 1;
+        up.ping_out = Some(PingOut { number: self.pings, covers: up.sent, at: now });
+        up.next_ping_at = next_ping_at;
+        up.sent_since_ping = false;
+        out.push(LinkEffect::Tell(LinkOrder::Ping(self.pings)));
+    }
+
+    fn next_ping_at(&self, now: Time) -> Option<Time> {
+        (!self.rule.ping.interval.is_zero()).then(|| now + self.rule.ping.interval)
+    }
+
+    /// A peer that needs not answer pings (`confirm = "none"`) must go on once it has answered one.
+    fn pong_deadline(&self, up: &Up) -> Option<Time> {
+        let owed = self.rule.confirm != Confirm::None || up.answers_pings;
+        up.ping_out.as_ref().filter(|_| owed).map(|ping| ping.at + self.rule.ping.timeout)
+    }
+
+    fn overdue(&self, up: &Up, now: Time) -> Option<String> {
+        if self.pong_deadline(up).is_some_and(|at| at <= now) {
+            return Some(format!("no pong within {}", seconds(self.rule.ping.timeout)));
+        }
+        let since = up.waiting_since?;
+        (since + self.rule.confirm_timeout <= now)
+            .then(|| format!("nothing confirmed for {}", seconds(self.rule.confirm_timeout)))
+    }
+
+    /// Forgets the last error once the connection has proved itself.
+    fn settle(&mut self, now: Time) {
+        let Life::Up(up) = &mut self.life else { return };
+        if now.since(up.since) >= self.rule.reconnect.stable_after {
+            up.failures = 0;
+            self.last_error = None;
+        }
+    }
+
+    fn hang_up(&mut self, now: Time, error: &str, seed: &mut Seed, out: &mut Vec<LinkEffect>) {
+        out.push(LinkEffect::HangUp);
+        self.lost(now, Cause::Lost, error, None, seed, out);
+    }
+
+    fn lost(
+        &mut self,
+        now: Time,
+        cause: Cause,
+        error: &str,
+        code: Option<u16>,
+        seed: &mut Seed,
+        out: &mut Vec<LinkEffect>,
+    ) {
+        self.settle(now);
+        let (failures, was_up) = match &self.life {
+            Life::Up(up) => (up.failures, true),
+            Life::Dialing { failures, .. } => (*failures, false),
+            Life::Closing => {
+                self.life = Life::Idle;
+                return;
+            }
+            Life::Idle | Life::Down { .. } => return,
+        };
+        let retry_in = backoff::delay(&self.rule.reconnect, failures, cause, seed);
+        if was_up {
+            self.since = now;
+        }
+        self.rtt = None;
+        self.last_error = Some(error.to_owned());
+        self.life = Life::Down { failures: failures.saturating_add(1), retry_at: now + retry_in };
+        out.push(LinkEffect::Lost { error: error.to_owned(), code, retry_in, was_up });
+    }
+}
+
+/// Doubles what may be in flight while pings return in a fraction of the time they have, and halves it when they don't.
+fn paced(flight_bytes: usize, rtt: Duration, timeout: Duration) -> usize {
+    if rtt < timeout / 16 {
+        (flight_bytes * 2).min(FLIGHT_BYTES_MAX)
+    } else if rtt > timeout / 4 {
+        (flight_bytes / 2).max(FLIGHT_BYTES_MIN)
+    } else {
+        flight_bytes
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,417 @@
+use super::super::port::RefusalKind;
+use super::*;
+
+const CONNECT_TIMEOUT: Duration = secs(15);
+
+const fn secs(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+/// A link and the clock that it lives by.
+struct Sim {
+    link: Link,
+    now: Time,
+    seed: Seed,
+}
+
+impl Sim {
+    fn new(confirm: Confirm) -> Self {
+        Sim::with(LinkRule {
+            active: true,
+            confirm,
+            ping: Ping { interval: secs(20), timeout: secs(10) },
+            reconnect: Reconnect { min: secs(1), max: secs(300), stable_after: secs(60) },
+            connect_timeout: CONNECT_TIMEOUT,
+            confirm_timeout: secs(30),
+        })
+    }
+
+    fn with(rule: LinkRule) -> Self {
+        Sim { link: Link::new(rule, Time::default()), now: Time::default(), seed: Seed::new(7) }
+    }
+
+    fn online(confirm: Confirm) -> Self {
+        let mut sim = Sim::new(confirm);
+        sim.come_up();
+        sim
+    }
+
+    /// Waits for the dial and lets it succeed.
+    fn come_up(&mut self) {
+        if let Some(at) = self.link.retry_at() {
+            self.now = self.now.max(at);
+        }
+        assert_eq!(self.advance(secs(0)), [LinkEffect::Dial]);
+        let up = self.hear(LinkReport::Up(Peer::default()));
+        assert_eq!(up, [LinkEffect::Opened(Peer::default())]);
+    }
+
+    fn hear(&mut self, report: LinkReport) -> Vec<LinkEffect> {
+        let mut out = Vec::new();
+        self.link.handle(self.now, &report, &mut self.seed, &mut out);
+        out
+    }
+
+    fn advance(&mut self, by: Duration) -> Vec<LinkEffect> {
+        let mut out = Vec::new();
+        self.now = self.now + by;
+        self.link.advance(self.now, &mut self.seed, &mut out);
+        out
+    }
+
+    /// Goes to the link's own deadline.
+    fn advance_to_deadline(&mut self) -> Vec<LinkEffect> {
+        let deadline = self.link.deadline().expect("it waits for something");
+        assert!(deadline >= self.now, "{deadline:?} has passed");
+        let effects = self.advance(deadline.since(self.now));
+        assert!(self.link.deadline().is_none_or(|at| at > self.now), "the deadline does not move");
+        effects
+    }
+
+    fn send(&mut self, seq: u64) -> Vec<LinkEffect> {
+        let mut out = Vec::new();
+        self.link.sent(self.now, seq, &mut out);
+        out
+    }
+
+    fn cut(&mut self, code: Option<u16>) -> Duration {
+        retry_in(&self.hear(LinkReport::Closed { code, error: "cut".to_owned() }))
+    }
+
+    fn refuse(&mut self, kind: RefusalKind) -> Duration {
+        let at = self.link.retry_at().expect("it is down");
+        self.now = self.now.max(at);
+        assert_eq!(self.advance(secs(0)), [LinkEffect::Dial]);
+        retry_in(&self.hear(LinkReport::DialFailed(Refusal { kind, error: "refused".to_owned() })))
+    }
+}
+
+fn ping(number: u64) -> LinkEffect {
+    LinkEffect::Tell(LinkOrder::Ping(number))
+}
+
+fn retry_in(effects: &[LinkEffect]) -> Duration {
+    match effects {
+        [LinkEffect::Lost { retry_in, .. }] | [LinkEffect::HangUp, LinkEffect::Lost { retry_in, .. }] => {
+            *retry_in
+        }
+        other => panic!("the link was not lost: {other:?}"),
+    }
+}
+
+fn words(effects: &[LinkEffect]) -> &str {
+    match effects {
+        [LinkEffect::HangUp, LinkEffect::Lost { error, .. }] => error,
+        other => panic!("the link was not hung up: {other:?}"),
+    }
+}
+
+#[test]
+fn it_dials_at_its_first_step() {
+    let mut sim = Sim::new(Confirm::Pong);
+    assert_eq!(sim.link.state(), LinkState::Down);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial]);
+    assert_eq!(sim.link.state(), LinkState::Connecting);
+    assert_eq!(sim.advance(secs(0)), [], "it dials once");
+}
+
+#[test]
+fn an_inactive_link_never_dials() {
+    let mut sim = Sim::new(Confirm::Pong);
+    sim.link.rule.active = false;
+    let mut sim = Sim::with(sim.link.rule);
+    assert_eq!(sim.advance(secs(3600)), []);
+    assert_eq!((sim.link.state(), sim.link.deadline()), (LinkState::Inactive, None));
+}
+
+#[test]
+fn a_dial_without_a_result_is_given_up_and_tried_again_after_the_back_off() {
+    let mut sim = Sim::new(Confirm::Pong);
+    sim.advance(secs(0));
+    assert_eq!(sim.advance(CONNECT_TIMEOUT), [], "the task itself gets the first word");
+    let gone = sim.advance_to_deadline();
+    assert_eq!(words(&gone), "cannot dial: no result after 15s");
+    assert!(retry_in(&gone) <= secs(1));
+    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial]);
+}
+
+#[test]
+fn an_idle_link_is_pinged_each_interval() {
+    let mut sim = Sim::online(Confirm::Pong);
+    assert_eq!(sim.advance(secs(19)), []);
+    assert_eq!(sim.advance_to_deadline(), [ping(1)]);
+    sim.now = sim.now + Duration::from_millis(30);
+    assert_eq!(sim.hear(LinkReport::Pong(1)), [], "nothing was sent, so nothing is confirmed");
+    assert_eq!(sim.link.rtt(), Some(Duration::from_millis(30)));
+    assert_eq!(sim.advance_to_deadline(), [ping(2)]);
+}
+
+#[test]
+fn silence_past_the_pong_deadline_hangs_up_and_dials_again_after_the_back_off() {
+    let mut sim = Sim::online(Confirm::Pong);
+    assert_eq!(sim.advance(secs(20)), [ping(1)]);
+    assert_eq!(sim.advance(Duration::from_millis(9_999)), []);
+    let gone = sim.advance_to_deadline();
+    assert_eq!(words(&gone), "no pong within 10 s");
+    assert_eq!(sim.link.state(), LinkState::Down);
+    assert_eq!(sim.link.last_error(), Some("no pong within 10 s"));
+    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial]);
+}
+
+#[test]
+fn a_pong_confirms_only_what_was_sent_before_its_ping() {
+    let mut sim = Sim::online(Confirm::Pong);
+    assert_eq!(sim.send(5), [ping(1)]);
+    assert_eq!(sim.send(9), [], "one ping at a time");
+    assert_eq!(sim.hear(LinkReport::Pong(1)), [LinkEffect::Confirmed(5), ping(2)]);
+    assert_eq!(sim.hear(LinkReport::Pong(2)), [LinkEffect::Confirmed(9)]);
+    assert_eq!(sim.send(10), [ping(3)]);
+}
+
+#[test]
+fn a_pong_of_another_ping_is_ignored() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.send(5);
+    assert_eq!(sim.hear(LinkReport::Pong(0)), []);
+    assert_eq!(sim.hear(LinkReport::Pong(2)), []);
+    assert_eq!(sim.hear(LinkReport::Pong(1)), [LinkEffect::Confirmed(5)]);
+    assert_eq!(sim.hear(LinkReport::Pong(1)), [], "it counts once");
+}
+
+#[test]
+fn a_pong_of_the_connection_before_confirms_nothing() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.send(5);
+    sim.cut(None);
+    sim.come_up();
+    assert_eq!(sim.send(7), [ping(2)], "ping numbers go on");
+    assert_eq!(sim.hear(LinkReport::Pong(1)), []);
+}
+
+#[test]
+fn where_numbers_are_acknowledged_pongs_confirm_nothing() {
+    let mut sim = Sim::online(Confirm::Ack);
+    assert_eq!(sim.send(5), []);
+    assert_eq!(sim.advance(secs(20)), [ping(1)]);
+    assert_eq!(sim.hear(LinkReport::Pong(1)), []);
+    assert_eq!(sim.hear(LinkReport::Ack(4)), [LinkEffect::Confirmed(4)]);
+    assert_eq!(sim.hear(LinkReport::Resume(6)), [LinkEffect::Confirmed(5)]);
+}
+
+#[test]
+fn what_is_written_is_confirmed_only_where_nothing_else_is_asked_for() {
+    assert_eq!(Sim::online(Confirm::None).hear(LinkReport::Written(3)), [LinkEffect::Confirmed(3)]);
+    assert_eq!(Sim::online(Confirm::Pong).hear(LinkReport::Written(3)), []);
+    assert_eq!(Sim::online(Confirm::Ack).hear(LinkReport::Written(3)), []);
+}
+
+#[test]
+fn a_peer_that_needs_not_answer_pings_lives_on_without_any_pong() {
+    let mut sim = Sim::online(Confirm::None);
+    for number in 1..=50 {
+        assert_eq!(sim.advance(secs(20)), [ping(number)]);
+    }
+}
+
+#[test]
+fn a_peer_that_needs_not_answer_pings_must_go_on_once_it_has_answered_one() {
+    let mut sim = Sim::online(Confirm::None);
+    sim.advance(secs(20));
+    sim.hear(LinkReport::Pong(1));
+    assert_eq!(sim.advance(secs(20)), [ping(2)]);
+    assert_eq!(words(&sim.advance(secs(10))), "no pong within 10 s");
+}
+
+#[test]
+fn a_link_that_pings_for_nothing_but_confirmations_has_no_deadline_while_it_is_idle() {
+    let mut rule = Sim::new(Confirm::Pong).link.rule;
+    rule.ping.interval = Duration::ZERO;
+    let mut sim = Sim::with(rule);
+    sim.come_up();
+    assert_eq!(sim.link.deadline(), None);
+    assert_eq!(sim.send(1), [ping(1)]);
+    assert_eq!(words(&sim.advance_to_deadline()), "no pong within 10 s");
+}
+
+#[test]
+fn a_peer_that_answers_pings_and_confirms_nothing_is_hung_up() {
+    let mut sim = Sim::online(Confirm::Ack);
+    sim.send(5);
+    sim.advance(secs(20));
+    sim.hear(LinkReport::Pong(1));
+    sim.send(9);
+    assert_eq!(sim.advance(Duration::from_millis(9_999)), []);
+    assert_eq!(words(&sim.advance_to_deadline()), "nothing confirmed for 30 s");
+}
+
+#[test]
+fn every_confirmation_gives_the_rest_in_flight_its_full_time_again() {
+    let mut sim = Sim::online(Confirm::Ack);
+    sim.send(5);
+    for number in 1..=5 {
+        sim.advance(secs(19));
+        sim.link.progressed(sim.now, true);
+        sim.advance(secs(1));
+        sim.hear(LinkReport::Pong(number));
+    }
+    assert!(sim.link.is_up());
+    sim.link.progressed(sim.now, false);
+    assert_eq!(sim.advance(secs(20)), [ping(6)], "nothing is in flight");
+    sim.hear(LinkReport::Pong(6));
+    assert_eq!(sim.advance(secs(15)), []);
+}
+
+#[test]
+fn failures_raise_the_ceiling_of_the_wait_up_to_its_maximum() {
+    let mut sim = Sim::new(Confirm::Pong);
+    let waits: Vec<_> = (0..60).map(|_| sim.refuse(RefusalKind::Retry)).collect();
+    assert!(waits[0] <= secs(1) && waits[1] <= secs(2));
+    assert!(waits.iter().all(|wait| *wait <= secs(300)));
+    assert!(waits[20..].iter().any(|wait| *wait > secs(150)), "{waits:?}");
+}
+
+#[test]
+fn a_connection_that_breaks_before_it_was_stable_does_not_reset_the_back_off() {
+    let mut sim = Sim::new(Confirm::Pong);
+    for _ in 0..9 {
+        sim.refuse(RefusalKind::Retry);
+    }
+    let mut longest = secs(0);
+    for _ in 0..8 {
+        sim.come_up();
+        sim.now = sim.now + secs(59);
+        longest = longest.max(sim.cut(None));
+    }
+    assert!(longest > secs(30), "{longest:?}");
+}
+
+#[test]
+fn a_connection_that_was_stable_starts_the_back_off_anew() {
+    let mut sim = Sim::new(Confirm::Pong);
+    for _ in 0..8 {
+        for _ in 0..9 {
+            sim.refuse(RefusalKind::Retry);
+        }
+        sim.come_up();
+        sim.now = sim.now + secs(60);
+        assert!(sim.cut(None) <= secs(1));
+    }
+}
+
+#[test]
+fn the_last_error_is_shown_until_the_connection_was_stable() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.cut(None);
+    sim.come_up();
+    assert_eq!(sim.link.last_error(), Some("cut"));
+    for number in 1..=3 {
+        assert_eq!(sim.advance(secs(20)), [ping(number)]);
+        sim.hear(LinkReport::Pong(number));
+    }
+    assert_eq!(sim.link.last_error(), None);
+}
+
+#[test]
+fn a_peer_that_is_busy_is_asked_again_when_it_says() {
+    let mut sim = Sim::new(Confirm::Pong);
+    let wait = sim.refuse(RefusalKind::Busy { retry_after: Some(secs(120)) });
+    assert!((secs(120)..=secs(121)).contains(&wait), "{wait:?}");
+}
+
+#[test]
+fn refused_credentials_wait_for_half_of_the_longest_wait_at_least() {
+    let mut sim = Sim::new(Confirm::Pong);
+    let wait = sim.refuse(RefusalKind::Unauthorized);
+    assert!((secs(150)..=secs(300)).contains(&wait), "{wait:?}");
+}
+
+#[test]
+fn a_peer_that_restarts_gets_five_seconds_at_least() {
+    for code in [1012, 1013] {
+        let wait = Sim::online(Confirm::Pong).cut(Some(code));
+        assert!((secs(5)..=secs(30)).contains(&wait), "{wait:?}");
+    }
+    assert!(Sim::online(Confirm::Pong).cut(Some(1001)) <= secs(1));
+}
+
+#[test]
+fn reconnects_and_the_time_of_the_state_are_those_of_connections_not_of_tries() {
+    let mut sim = Sim::online(Confirm::Pong);
+    assert_eq!(sim.link.reconnects(), 0);
+    sim.now = sim.now + secs(5);
+    let lost_at = sim.now;
+    sim.cut(None);
+    sim.refuse(RefusalKind::Retry);
+    assert_eq!((sim.link.since(), sim.link.reconnects()), (lost_at, 0));
+    sim.come_up();
+    assert_eq!((sim.link.since(), sim.link.reconnects()), (sim.now, 1));
+}
+
+#[test]
+fn goodbye_is_said_once_and_nothing_is_dialled_after_it() {
+    let mut sim = Sim::online(Confirm::Pong);
+    let mut out = Vec::new();
+    sim.link.close(1001, &mut out);
+    sim.link.close(1001, &mut out);
+    assert_eq!(out, [LinkEffect::Tell(LinkOrder::Close(1001))]);
+    assert!(!sim.link.is_up() && !sim.link.is_idle());
+    assert_eq!(sim.hear(LinkReport::Closed { code: Some(1001), error: "closed".to_owned() }), []);
+    assert!(sim.link.is_idle());
+    assert_eq!((sim.advance(secs(3600)), sim.link.deadline()), (vec![], None));
+}
+
+#[test]
+fn a_link_that_is_not_up_closes_without_a_word() {
+    let mut sim = Sim::new(Confirm::Pong);
+    let mut out = Vec::new();
+    sim.advance(secs(0));
+    sim.link.close(1001, &mut out);
+    assert_eq!((out, sim.link.is_idle()), (vec![LinkEffect::HangUp], true));
+    let mut out = Vec::new();
+    let mut sim = Sim::new(Confirm::Pong);
+    sim.link.close(1001, &mut out);
+    assert_eq!((out, sim.link.is_idle()), (vec![], true));
+}
+
+#[test]
+fn an_abandoned_link_drops_what_it_has_and_stays_away() {
+    let mut sim = Sim::online(Confirm::Pong);
+    let mut out = Vec::new();
+    sim.link.close(1001, &mut out);
+    sim.link.abandon(&mut out);
+    sim.link.abandon(&mut out);
+    assert_eq!(out, [LinkEffect::Tell(LinkOrder::Close(1001)), LinkEffect::HangUp]);
+    assert_eq!(sim.advance(secs(3600)), []);
+}
+
+#[test]
+fn quick_pongs_let_more_bytes_into_flight_and_slow_ones_fewer() {
+    let mut sim = Sim::online(Confirm::Pong);
+    let mut number = 0;
+    let mut answer_after = |sim: &mut Sim, rtt: Duration| {
+        number += 1;
+        sim.send(number);
+        sim.now = sim.now + rtt;
+        sim.hear(LinkReport::Pong(number));
+        sim.link.flight_bytes_max()
+    };
+    assert_eq!(answer_after(&mut sim, Duration::from_millis(50)), 2 * FLIGHT_BYTES_START);
+    assert_eq!(answer_after(&mut sim, secs(1)), 2 * FLIGHT_BYTES_START);
+    assert_eq!(answer_after(&mut sim, secs(3)), FLIGHT_BYTES_START);
+    for _ in 0..20 {
+        answer_after(&mut sim, secs(3));
+    }
+    assert_eq!(sim.link.flight_bytes_max(), FLIGHT_BYTES_MIN);
+    for _ in 0..20 {
+        answer_after(&mut sim, secs(0));
+    }
+    assert_eq!(sim.link.flight_bytes_max(), FLIGHT_BYTES_MAX);
+}
+
+#[test]
+fn nothing_may_be_in_flight_on_a_link_that_is_down() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.cut(None);
+    assert_eq!(sim.link.flight_bytes_max(), 0);
+    assert_eq!(sim.send(3), []);
+}

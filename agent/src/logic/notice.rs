@@ -1,0 +1,184 @@
+//! What people want to know of a step: one line per state change, for the log.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Something worth a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A link came up.
+    LinkUp {
+        /// Its name.
+        link: String,
+        /// The peer's address.
+        peer: String,
+        /// Messages that wait for it.
+        held: u64,
+    },
+    /// A link was lost.
+    LinkLost {
+        /// Its name.
+        link: String,
+        /// What happened.
+        error: String,
+        /// Time until the next try.
+        retry_in: Duration,
+    },
+    /// A link could not be made; `again` when the try before failed in the same way.
+    LinkRefused {
+        /// Its name.
+        link: String,
+        /// What happened.
+        error: String,
+        /// Time until the next try.
+        retry_in: Duration,
+        /// The same as the last time.
+        again: bool,
+    },
+    /// The peer did something that the protocol does not foresee.
+    PeerOdd {
+        /// The link's name.
+        link: String,
+        /// What it did.
+        what: String,
+    },
+    /// The peer refused a message.
+    Refused {
+        /// The link's name.
+        link: String,
+        /// Its number.
+        seq: u64,
+        /// The peer's words.
+        reason: String,
+    },
+    /// The oldest messages were given up.
+    DroppedOldest {
+        /// The outlet that lost them.
+        outlet: String,
+        /// How many.
+        messages: u64,
+        /// First number of the gap.
+        from: u64,
+        /// Last number of the gap.
+        to: u64,
+    },
+    /// The buffer reached its bound, or left it.
+    BufferFull(bool),
+    /// The store takes nothing.
+    StoreFailing {
+        /// Why.
+        error: String,
+    },
+    /// The store works again.
+    StoreRecovered,
+    /// A device's presence changed.
+    Device {
+        /// Its id.
+        device: String,
+        /// Online or offline.
+        online: bool,
+    },
+}
+
+/// How loud a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loudness {
+    /// Something that needs a person.
+    Warn,
+    /// A state change.
+    Info,
+    /// What a peer can repeat at will.
+    Debug,
+}
+
+impl Notice {
+    /// How loud it is.
+    pub fn loudness(&self) -> Loudness {
+        match self {
+            Notice::StoreFailing { .. } | Notice::BufferFull(true) => Loudness::Warn,
+            Notice::LinkUp { .. }
+            | Notice::LinkLost { .. }
+            | Notice::LinkRefused { again: false, .. }
+            | Notice::BufferFull(false)
+            | Notice::StoreRecovered => Loudness::Info,
+            Notice::LinkRefused { again: true, .. }
+            | Notice::DroppedOldest { .. }
+            | Notice::PeerOdd { .. }
+            | Notice::Refused { .. }
+            | Notice::Device { .. } => Loudness::Debug,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::LinkUp { link, peer, held } => write!(f, "link up {link} peer={peer} held={held}"),
+            Notice::LinkLost { link, error, retry_in } => {
+                write!(f, "link lost {link} retry_in={} error={error:?}", short(*retry_in))
+            }
+            Notice::LinkRefused { link, error, retry_in, .. } => {
+                write!(f, "link down {link} retry_in={} error={error:?}", short(*retry_in))
+            }
+            Notice::PeerOdd { link, what } => write!(f, "odd peer {link} {what}"),
+            Notice::Refused { link, seq, reason } => {
+                write!(f, "peer refused a message {link} seq={seq} reason={reason:?}")
+            }
+            Notice::DroppedOldest { outlet, messages, from, to } => {
+                write!(
+                    f,
+                    "buffer full: dropped the oldest outlet={outlet} messages={messages} from={from} to={to}"
+                )
+            }
+            Notice::BufferFull(true) => f.write_str("buffer full"),
+            Notice::BufferFull(false) => f.write_str("buffer has room again"),
+            Notice::StoreFailing { error } => write!(f, "store failing error={error:?}"),
+            Notice::StoreRecovered => f.write_str("store works again"),
+            Notice::Device { device, online } => {
+                write!(f, "device {} device={device}", if *online { "online" } else { "offline" })
+            }
+        }
+    }
+}
+
+fn short(duration: Duration) -> String {
+    format!("{:.1}s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(again: bool) -> Notice {
+        let error = "cannot dial ws://hub: \"no\" route".to_owned();
+        Notice::LinkRefused { link: "cloud".into(), error, retry_in: Duration::from_millis(1540), again }
+    }
+
+    #[test]
+    fn what_a_peer_can_repeat_at_will_is_not_written_to_the_card() {
+        let odd = Notice::PeerOdd { link: "cloud".into(), what: "acknowledged 9".into() };
+        let nack = Notice::Refused { link: "cloud".into(), seq: 1, reason: "schema".into() };
+        let device = Notice::Device { device: "pump".into(), online: true };
+        for notice in [odd, nack, device, refused(true)] {
+            assert_eq!(notice.loudness(), Loudness::Debug, "{notice}");
+        }
+        assert_eq!(refused(false).loudness(), Loudness::Info);
+    }
+
+    #[test]
+    fn what_needs_a_person_is_a_warning_and_its_end_is_not() {
+        assert_eq!(Notice::BufferFull(true).loudness(), Loudness::Warn);
+        assert_eq!(Notice::BufferFull(false).loudness(), Loudness::Info);
+        assert_eq!(Notice::StoreFailing { error: "full".into() }.loudness(), Loudness::Warn);
+        assert_eq!(Notice::StoreRecovered.loudness(), Loudness::Info);
+    }
+
+    #[test]
+    fn the_words_of_a_peer_cannot_start_a_line_of_their_own() {
+        let reason = "no\n2026-01-01 INFO all is well".to_owned();
+        let line = Notice::Refused { link: "cloud".into(), seq: 7, reason }.to_string();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        let quoted = r#"link down cloud retry_in=1.5s error="cannot dial ws://hub: \"no\" route""#;
+        assert_eq!(refused(true).to_string(), quoted);
+    }
+}

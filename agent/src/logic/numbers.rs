@@ -1,0 +1,188 @@
+//! Numbers that are never used twice: reserved on disk in blocks, used from memory.
+
+use std::time::Duration;
+
+use super::disk::{Block, Held, Numbers, OutletNumbers};
+use super::time::Time;
+
+/// Size of the first block of a run. Half of it is always left, or a reservation is on its way, so that no batch that a
+/// source may hand over is refused for ever.
+const BLOCK_MIN: u64 = 20_000;
+const BLOCK_MAX: u64 = 1 << 24;
+/// A block that is used up faster than this doubles the next one, so that the card is hardly ever written for it.
+const BLOCK_TIME: Duration = Duration::from_secs(600);
+
+/// How the numbers go on after a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// What is to be saved before a number is used.
+    pub numbers: Numbers,
+    /// Per outlet, numbers that the run before may have used without leaving anything: `(from, to)`.
+    pub gaps: Vec<Option<(u64, u64)>>,
+}
+
+/// Continues after the last run. `names` and `held` go by outlet; `births` are epochs for outlets without numbers;
+/// `wall_ns` gives the ids a start that no earlier run can have reached when the file is lost.
+pub fn resume(
+    saved: Option<Numbers>,
+    names: &[String],
+    held: &[Held],
+    births: &[String],
+    wall_ns: u64,
+) -> Resumed {
+    let lost = saved.is_none();
+    let saved = saved.unwrap_or_default();
+    let last_id = held.iter().map(|held| held.last_id).max().unwrap_or(0);
+    let id_start = if lost && last_id > 0 { wall_ns / 1000 } else { 1 };
+    let id_next = after(saved.clean, saved.ids).max(last_id + 1).max(id_start);
+    let mut outlets = saved.outlets.clone();
+    for outlet in outlets.values_mut().filter(|_| !saved.clean) {
+        outlet.block.next = outlet.block.end;
+    }
+    let mut gaps = Vec::new();
+    for ((name, held), birth) in names.iter().zip(held).zip(births) {
+        let (numbers, gap) = resume_outlet(saved.outlets.get(name), saved.clean, held, birth);
+        outlets.insert(name.clone(), numbers);
+        gaps.push(gap);
+    }
+    let ids = Block { next: id_next, end: id_next + BLOCK_MIN };
+    Resumed { numbers: Numbers { session: saved.session + 1, ids, outlets, clean: false }, gaps }
+}
+
+fn resume_outlet(
+    saved: Option<&OutletNumbers>,
+    clean: bool,
+    held: &Held,
+    birth: &str,
+) -> (OutletNumbers, Option<(u64, u64)>) {
+    let behind_store = held.range.map_or(1, |(_, last)| last + 1);
+    let Some(saved) = saved else {
+        let block = Block { next: behind_store, end: behind_store + BLOCK_MIN };
+        return (OutletNumbers { epoch: birth.to_owned(), block }, None);
+    };
+    let next = after(clean, saved.block).max(behind_store);
+    let unused_from = saved.block.next.max(behind_store);
+    let gap = (unused_from < next).then(|| (unused_from, next - 1));
+    (OutletNumbers { epoch: saved.epoch.clone(), block: Block { next, end: next + BLOCK_MIN } }, gap)
+}
+
+/// First number that the run which saved this block can't have used.
+fn after(clean: bool, block: Block) -> u64 {
+    if clean { block.next } else { block.end }
+}
+
+/// Decides how large the next block is and keeps the reservation that is on its way.
+#[derive(Debug, Clone)]
+pub struct Reserve {
+    size: u64,
+    reserved_at: Option<Time>,
+    on_its_way: Option<Numbers>,
+}
+
+impl Default for Reserve {
+    fn default() -> Self {
+        Reserve { size: BLOCK_MIN, reserved_at: None, on_its_way: None }
+    }
+}
+
+impl Reserve {
+    /// Whether this many numbers left are too few, and no reservation is on its way.
+    pub fn is_due(&self, left: u64) -> bool {
+        self.on_its_way.is_none() && left < self.size / 2
+    }
+
+    /// How large the next block is, by the speed of use.
+    pub fn size(&mut self, now: Time) -> u64 {
+        let used_fast = self.reserved_at.is_some_and(|at| now.since(at) < BLOCK_TIME);
+        self.size = if used_fast { (self.size * 2).min(BLOCK_MAX) } else { self.size };
+        self.reserved_at = Some(now);
+        self.size
+    }
+
+    /// Notes that these numbers are on their way to the disk.
+    pub fn begin(&mut self, numbers: &Numbers) {
+        self.on_its_way = Some(numbers.clone());
+    }
+
+    /// The numbers are on the disk (then they may be used), or are not.
+    pub fn ended(&mut self, done: bool) -> Option<Numbers> {
+        if !done {
+            // Tried again soon, which says nothing about the speed of use.
+            self.reserved_at = None;
+        }
+        self.on_its_way.take().filter(|_| done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn saved(clean: bool) -> Numbers {
+        let outlet = OutletNumbers { epoch: "E1".into(), block: Block { next: 100, end: 500 } };
+        let outlets = BTreeMap::from([("client:a".to_owned(), outlet)]);
+        Numbers { session: 3, ids: Block { next: 1000, end: 2000 }, outlets, clean }
+    }
+
+    fn resume_with(saved: Option<Numbers>, held: Held) -> Resumed {
+        resume(saved, &["client:a".to_owned()], &[held], &["E2".to_owned()], 1_700_000_000_000_000_000)
+    }
+
+    fn holding(first: u64, last: u64) -> Held {
+        Held { range: Some((first, last)), last_id: 1500, ..Held::default() }
+    }
+
+    #[test]
+    fn a_clean_stop_leaves_no_gap_and_wastes_no_number() {
+        let resumed = resume_with(Some(saved(true)), Held::default());
+        assert_eq!(resumed.gaps, [None]);
+        assert_eq!(resumed.numbers.outlets["client:a"].block.next, 100);
+        assert_eq!((resumed.numbers.session, resumed.numbers.ids.next), (4, 1000));
+    }
+
+    #[test]
+    fn after_a_crash_the_unused_rest_of_the_block_is_a_gap_behind_what_the_store_holds() {
+        let resumed = resume_with(Some(saved(false)), holding(90, 120));
+        assert_eq!(resumed.gaps, [Some((121, 499))]);
+        assert_eq!(resumed.numbers.outlets["client:a"].block.next, 500);
+        assert_eq!(resumed.numbers.ids.next, 2000);
+    }
+
+    #[test]
+    fn without_the_file_a_new_epoch_goes_on_behind_the_store_and_ids_never_come_back() {
+        let resumed = resume_with(None, holding(90, 120));
+        let outlet = &resumed.numbers.outlets["client:a"];
+        assert_eq!((outlet.epoch.as_str(), outlet.block.next), ("E2", 121));
+        assert!(resumed.numbers.ids.next > 1_000_000_000);
+        assert_eq!(resume_with(None, Held::default()).numbers.ids.next, 1);
+    }
+
+    #[test]
+    fn numbers_of_an_outlet_that_is_not_configured_are_kept_and_not_used_twice() {
+        let kept = |clean| resume(Some(saved(clean)), &[], &[], &[], 0).numbers.outlets["client:a"].clone();
+        assert_eq!((kept(true).epoch.as_str(), kept(true).block.next), ("E1", 100));
+        assert_eq!(kept(false).block.next, 500);
+    }
+
+    #[test]
+    fn a_block_that_is_used_up_fast_doubles_the_next_and_a_slow_one_does_not() {
+        let mut reserve = Reserve::default();
+        let at = |s| Time::default() + Duration::from_secs(s);
+        assert_eq!(reserve.size(at(0)), BLOCK_MIN);
+        assert_eq!(reserve.size(at(10)), 2 * BLOCK_MIN);
+        assert_eq!(reserve.size(at(3600)), 2 * BLOCK_MIN);
+    }
+
+    #[test]
+    fn numbers_count_as_reserved_only_once_they_are_on_the_disk() {
+        let mut reserve = Reserve::default();
+        assert!(reserve.is_due(0));
+        reserve.begin(&saved(false));
+        assert!(!reserve.is_due(0), "one reservation at a time");
+        assert_eq!(reserve.ended(false), None);
+        reserve.begin(&saved(false));
+        assert_eq!(reserve.ended(true), Some(saved(false)));
+    }
+}

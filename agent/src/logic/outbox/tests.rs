@@ -1,0 +1,401 @@
+use super::*;
+use crate::message::{Clock, Format};
+
+const ROOM: Room = Room { window: 100, bytes: 1 << 20 };
+
+const NONE: [u64; 0] = [];
+
+/// An outbox and a store that does what it is told, when it is told to.
+struct Sim {
+    outbox: Outbox,
+    store: Vec<Entry>,
+}
+
+impl Sim {
+    fn new() -> Self {
+        let block = Block { next: 1, end: 1000 };
+        Sim {
+            outbox: Outbox::new("client:a".into(), "E1".into(), block, Held::default(), None),
+            store: Vec::new(),
+        }
+    }
+
+    /// With this many messages that were pushed.
+    fn with(messages: u64) -> Self {
+        let mut sim = Sim::new();
+        for _ in 0..messages {
+            sim.push();
+        }
+        sim
+    }
+
+    /// With this many messages in the store.
+    fn holding(messages: u64) -> Self {
+        let mut sim = Sim::with(messages);
+        sim.commit();
+        sim
+    }
+
+    fn push(&mut self) -> u64 {
+        let id = self.outbox.block().next + 100;
+        self.outbox.push(Time::default(), message(id))
+    }
+
+    fn commit(&mut self) -> Vec<u64> {
+        let entries = self.outbox.begin_commit(usize::MAX);
+        self.store.extend(entries);
+        self.learn();
+        let mut safe = Vec::new();
+        self.outbox.commit_done(&mut safe);
+        safe
+    }
+
+    fn learn(&mut self) {
+        let messages = self.store.iter().filter(|entry| matches!(entry.body, Body::Message(_))).count();
+        let ends = self.store.first().zip(self.store.last());
+        let range = ends.map(|(first, last)| (first.seq, last.last()));
+        self.outbox.learn(Held { range, messages: messages as u64, ..Held::default() });
+    }
+
+    /// Carries out the read that is wanted.
+    fn read(&mut self) {
+        let Some(want) = self.outbox.want() else { return };
+        let behind = self.store.iter().filter(|entry| entry.last() >= want.from);
+        let entries = behind.map(|entry| Entry { replayed: true, ..entry.clone() }).collect();
+        self.outbox.read(want.token, entries);
+    }
+
+    /// Carries out the removal that is wanted; a group is one entry.
+    fn forget(&mut self) {
+        let Some(through) = self.outbox.forget() else { return };
+        self.store.retain(|entry| entry.last() > through);
+        self.learn();
+        self.outbox.forget_ended(true);
+    }
+
+    fn take(&mut self, room: Room) -> Vec<u64> {
+        self.outbox.take(room).iter().map(|entry| entry.seq).collect()
+    }
+
+    fn confirm(&mut self, seq: u64) -> Vec<u64> {
+        let mut safe = Vec::new();
+        self.outbox.confirm(seq, &mut safe);
+        safe
+    }
+}
+
+fn message(id: u64) -> Arc<Message> {
+    Arc::new(Message {
+        id,
+        time_ns: 0,
+        clock: Clock::Synced,
+        topic: "t".into(),
+        device: None,
+        source: "server:s".into(),
+        format: Format::Text,
+        payload: vec![b'x'; 100],
+        attributes: Vec::new(),
+    })
+}
+
+fn gap(seq: u64, to: u64, reason: GapReason) -> Entry {
+    Entry { seq, body: Body::Gap { to, reason }, replayed: false }
+}
+
+#[test]
+fn numbers_rise_without_holes_and_what_is_in_the_store_goes_before_what_is_in_memory() {
+    let mut sim = Sim::holding(2);
+    assert_eq!((sim.push(), sim.push()), (3, 4));
+    assert_eq!(sim.take(ROOM), NONE, "the store has to be read first");
+    sim.read();
+    assert_eq!(sim.take(ROOM), [1, 2, 3, 4]);
+}
+
+#[test]
+fn only_what_is_sent_later_than_it_came_is_marked_as_replayed() {
+    let mut sim = Sim::holding(1);
+    sim.push();
+    sim.read();
+    let replayed = |entries: Vec<Entry>| entries.iter().map(|entry| entry.replayed).collect::<Vec<_>>();
+    assert_eq!(replayed(sim.outbox.take(ROOM)), [true, false]);
+    sim.push();
+    sim.outbox.disconnected();
+    sim.read();
+    assert_eq!(replayed(sim.outbox.take(ROOM)), [true, true, false]);
+}
+
+#[test]
+fn a_message_leaves_memory_when_it_is_confirmed_and_names_who_is_told() {
+    let mut sim = Sim::with(3);
+    sim.take(ROOM);
+    assert_eq!(sim.confirm(2), [101, 102]);
+    assert_eq!(sim.confirm(2), NONE, "a confirmation counts once");
+    assert_eq!((sim.outbox.memory_messages(), sim.outbox.in_flight()), (1, true));
+    assert_eq!(sim.confirm(3), [103]);
+    assert!(sim.outbox.is_drained() && !sim.outbox.in_flight());
+    assert_eq!(sim.outbox.memory_bytes(), 0);
+}
+
+#[test]
+fn a_message_leaves_memory_when_it_is_committed_and_stays_in_flight() {
+    let mut sim = Sim::with(2);
+    sim.take(ROOM);
+    assert_eq!(sim.commit(), [101, 102]);
+    assert_eq!((sim.outbox.memory_messages(), sim.outbox.in_flight()), (0, true));
+    assert_eq!(sim.outbox.want(), None, "both were sent");
+    assert_eq!(sim.confirm(2), NONE, "they were safe already");
+}
+
+#[test]
+fn no_more_is_in_flight_than_the_window_and_the_bytes_allow() {
+    let mut sim = Sim::with(10);
+    assert_eq!(sim.take(Room { window: 3, ..ROOM }), [1, 2, 3]);
+    assert_eq!(sim.take(Room { window: 3, ..ROOM }), NONE);
+    sim.confirm(2);
+    assert_eq!(sim.take(Room { window: 3, ..ROOM }), [4, 5]);
+    sim.confirm(5);
+    assert_eq!(sim.take(Room { bytes: 200, ..ROOM }), [6, 7], "each weighs 165");
+    sim.confirm(7);
+    assert_eq!(sim.take(Room { bytes: 0, ..ROOM }), [8], "one may always be in flight");
+}
+
+#[test]
+fn what_a_crash_could_send_twice_counts_into_the_window_until_it_is_removed() {
+    let mut sim = Sim::holding(6);
+    sim.read();
+    let room = Room { window: 3, ..ROOM };
+    assert_eq!(sim.take(room), [1, 2, 3]);
+    sim.confirm(2);
+    assert_eq!(sim.take(room), NONE, "1 and 2 are confirmed, but still on the disk");
+    sim.forget();
+    assert_eq!(sim.take(room), [4, 5]);
+}
+
+#[test]
+fn a_disk_that_cannot_remove_does_not_hold_up_the_link_and_is_asked_again() {
+    let mut sim = Sim::holding(6);
+    sim.read();
+    let room = Room { window: 3, ..ROOM };
+    sim.take(room);
+    sim.confirm(3);
+    assert_eq!(sim.outbox.forget(), Some(3));
+    assert_eq!(sim.outbox.forget(), None, "one at a time");
+    sim.outbox.forget_ended(false);
+    assert_eq!(sim.take(room), [4, 5, 6]);
+    assert_eq!(sim.outbox.forget(), Some(3));
+}
+
+#[test]
+fn a_removal_is_ordered_again_only_when_more_is_confirmed() {
+    let mut sim = Sim::holding(6);
+    sim.read();
+    sim.take(ROOM);
+    sim.confirm(3);
+    assert_eq!(sim.outbox.forget(), Some(3));
+    sim.outbox.forget_ended(true);
+    assert_eq!(sim.outbox.forget(), None, "the group goes on behind 3");
+    sim.confirm(4);
+    assert_eq!(sim.outbox.forget(), Some(4));
+}
+
+#[test]
+fn confirmed_messages_without_the_disk_do_not_count_into_the_window() {
+    let mut sim = Sim::with(6);
+    let room = Room { window: 3, ..ROOM };
+    sim.take(room);
+    sim.confirm(3);
+    assert_eq!(sim.take(room), [4, 5, 6]);
+}
+
+#[test]
+fn what_is_confirmed_while_it_is_written_is_released_once_and_removed_later() {
+    let mut sim = Sim::with(3);
+    sim.take(ROOM);
+    let entries = sim.outbox.begin_commit(usize::MAX);
+    assert_eq!(entries.len(), 3);
+    assert_eq!(sim.confirm(2), [101, 102]);
+    let fourth = sim.push();
+    sim.store = entries;
+    sim.learn();
+    let mut safe = Vec::new();
+    sim.outbox.commit_done(&mut safe);
+    assert_eq!(safe, [103]);
+    assert_eq!(sim.outbox.first_unsafe(), fourth, "the fourth was not in the commit");
+    assert_eq!(sim.outbox.forget(), Some(2));
+}
+
+#[test]
+fn a_commit_that_fails_keeps_its_entries_in_memory() {
+    let mut sim = Sim::with(2);
+    sim.outbox.begin_commit(usize::MAX);
+    sim.outbox.commit_failed();
+    assert_eq!(sim.outbox.memory_messages(), 2);
+    assert_eq!(sim.take(ROOM), [1, 2]);
+}
+
+#[test]
+fn what_a_failed_commit_has_left_on_the_disk_is_not_sent_from_memory_as_well() {
+    let mut sim = Sim::with(4);
+    sim.store = sim.outbox.begin_commit(usize::MAX);
+    sim.store.truncate(2);
+    sim.learn();
+    sim.outbox.commit_failed();
+    sim.read();
+    assert_eq!(sim.take(ROOM), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_commit_takes_the_oldest_that_fit_and_one_at_least() {
+    let mut sim = Sim::with(5);
+    let numbers = |entries: Vec<Entry>| entries.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+    assert_eq!(numbers(sim.outbox.begin_commit(200)), [1, 2]);
+    sim.outbox.commit_failed();
+    assert_eq!(numbers(sim.outbox.begin_commit(0)), [1]);
+}
+
+#[test]
+fn after_a_drop_of_the_link_everything_unconfirmed_comes_again_from_where_it_is() {
+    let mut sim = Sim::holding(3);
+    sim.read();
+    sim.push();
+    sim.push();
+    assert_eq!(sim.take(ROOM), [1, 2, 3, 4, 5]);
+    sim.confirm(1);
+    sim.outbox.disconnected();
+    assert!(!sim.outbox.in_flight());
+    assert_eq!(sim.take(ROOM), NONE, "2 and 3 are on the disk");
+    sim.read();
+    assert_eq!(sim.take(ROOM), [2, 3, 4, 5]);
+}
+
+#[test]
+fn an_answer_to_a_read_of_the_connection_before_is_ignored() {
+    let mut sim = Sim::holding(3);
+    let stale = sim.outbox.want().expect("the store holds three");
+    sim.outbox.disconnected();
+    sim.outbox.read(stale.token, vec![gap(1, 3, GapReason::Damaged)]);
+    assert_eq!(sim.take(ROOM), NONE);
+    let fresh = sim.outbox.want().expect("nothing was read");
+    assert_ne!(fresh.token, stale.token);
+    assert_eq!(sim.outbox.want(), None, "one at a time");
+}
+
+#[test]
+fn a_read_that_failed_is_wanted_again() {
+    let mut sim = Sim::holding(3);
+    assert!(sim.outbox.want().is_some());
+    sim.outbox.read_failed();
+    assert!(sim.outbox.want().is_some());
+}
+
+#[test]
+fn a_store_that_has_less_than_it_believes_does_not_hold_up_what_follows() {
+    let mut sim = Sim::holding(3);
+    sim.push();
+    let want = sim.outbox.want().expect("the store holds three");
+    sim.outbox.read(want.token, Vec::new());
+    assert_eq!(sim.take(ROOM), [4]);
+}
+
+#[test]
+fn a_peer_that_resumes_behind_what_this_connection_sent_is_believed() {
+    let mut sim = Sim::holding(4);
+    for _ in 0..4 {
+        sim.push();
+    }
+    sim.read();
+    sim.take(ROOM);
+    sim.outbox.disconnected();
+    assert_eq!(sim.confirm(6), [105, 106]);
+    assert_eq!((sim.outbox.sent(), sim.outbox.confirmed()), (6, 6));
+    assert_eq!(sim.outbox.want(), None, "what the store has is confirmed");
+    assert_eq!(sim.take(ROOM), [7, 8]);
+}
+
+#[test]
+fn a_confirmation_cannot_reach_numbers_that_were_never_given() {
+    let mut sim = Sim::with(2);
+    assert_eq!(sim.confirm(u64::MAX), [101, 102]);
+    assert_eq!(sim.outbox.confirmed(), 2);
+    sim.push();
+    assert_eq!(sim.take(ROOM), [3]);
+}
+
+#[test]
+fn what_was_ever_sent_outlives_the_connection_and_covers_the_runs_before() {
+    let mut sim = Sim::with(3);
+    assert_eq!(sim.outbox.ever_sent(), 0);
+    sim.take(Room { window: 2, ..ROOM });
+    sim.outbox.disconnected();
+    assert_eq!((sim.outbox.sent(), sim.outbox.ever_sent()), (0, 2));
+    let later = Outbox::new("a".into(), "E".into(), Block { next: 8, end: 9 }, Held::default(), None);
+    assert_eq!(later.ever_sent(), 7);
+}
+
+#[test]
+fn dropped_newest_messages_become_one_gap_until_it_is_sent_or_written() {
+    let mut sim = Sim::with(1);
+    (0..3).for_each(|_| sim.outbox.push_dropped(Time::default()));
+    let entries = sim.outbox.take(ROOM);
+    assert_eq!(entries[1], gap(2, 4, GapReason::DroppedNewest));
+    sim.outbox.push_dropped(Time::default());
+    assert_eq!(sim.outbox.take(ROOM), [gap(5, 5, GapReason::DroppedNewest)], "the first one was sent");
+    let written = sim.outbox.begin_commit(usize::MAX).len();
+    sim.outbox.push_dropped(Time::default());
+    assert_eq!(written, 3);
+    assert_eq!(sim.outbox.take(ROOM), [gap(6, 6, GapReason::DroppedNewest)]);
+}
+
+#[test]
+fn a_gap_is_confirmed_as_a_whole_and_nobody_is_told_of_it() {
+    let mut sim = Sim::new();
+    (0..3).for_each(|_| sim.outbox.push_dropped(Time::default()));
+    sim.take(ROOM);
+    sim.confirm(2);
+    assert!(sim.outbox.in_flight() && !sim.outbox.is_drained());
+    assert_eq!(sim.confirm(3), NONE);
+    assert!(sim.outbox.is_drained());
+}
+
+#[test]
+fn a_gap_in_the_place_of_groups_is_announced_only_behind_what_the_peer_has() {
+    let mut sim = Sim::holding(6);
+    sim.read();
+    sim.take(Room { window: 3, ..ROOM });
+    sim.store.splice(0..5, [gap(1, 5, GapReason::DroppedOldest)]);
+    sim.learn();
+    sim.outbox.reread();
+    sim.read();
+    let entries = sim.outbox.take(ROOM);
+    assert_eq!((entries[0].seq, entries[0].last(), entries[1].seq), (4, 5, 6));
+}
+
+#[test]
+fn the_numbers_that_a_crash_left_open_are_announced_behind_what_the_store_holds() {
+    let held = Held { range: Some((5, 9)), messages: 5, ..Held::default() };
+    let block = Block { next: 100, end: 200 };
+    let mut outbox = Outbox::new("a".into(), "E".into(), block, held, Some((10, 99)));
+    assert_eq!(outbox.horizon(), (5, 100));
+    assert_eq!(outbox.push(Time::default(), message(1)), 100);
+    assert_eq!(outbox.begin_commit(0), [gap(10, 99, GapReason::Restart)]);
+    let outbox = Outbox::new("a".into(), "E".into(), block, Held::default(), Some((10, 99)));
+    assert_eq!(outbox.horizon(), (10, 100));
+}
+
+#[test]
+fn a_message_in_memory_is_found_by_its_number_and_a_gap_is_none() {
+    let mut sim = Sim::with(2);
+    sim.outbox.push_dropped(Time::default());
+    assert_eq!(sim.outbox.in_memory(2).map(|message| message.id), Some(102));
+    assert_eq!((sim.outbox.in_memory(3), sim.outbox.in_memory(4)), (None, None));
+}
+
+#[test]
+fn numbers_are_counted_down_and_granted_never_taken_back() {
+    let mut sim = Sim::with(3);
+    assert_eq!(sim.outbox.numbers_left(), 996);
+    sim.outbox.grant(500);
+    assert_eq!(sim.outbox.numbers_left(), 996);
+    sim.outbox.grant(1004);
+    assert_eq!(sim.outbox.numbers_left(), 1000);
+}

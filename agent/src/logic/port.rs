@@ -1,0 +1,105 @@
+//! What the decisions and the tasks that hold a connection say to each other. WebSocket links and the MQTT link speak
+//! the same words, so that one state machine watches over both.
+
+use std::time::Duration;
+
+use crate::message::Entry;
+
+/// An order to the task of a connection that is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkOrder {
+    /// Introduces the agent on an envelope link: the first number that it can still send and the next one that it will give.
+    Hello {
+        /// Oldest number that is held.
+        first: u64,
+        /// Number that the next new message gets.
+        next: u64,
+    },
+    /// Writes entries, in this order, then flushes.
+    Send(Vec<Entry>),
+    /// Sends a ping that is answered by `Pong` with the same number. It goes out after everything sent before it.
+    Ping(u64),
+    /// Publishes a retained state that need not be numbered (MQTT only).
+    Publish(Publication),
+    /// Says goodbye with this close code (WebSocket: RFC 6455 §7.4) or DISCONNECT (MQTT), then closes.
+    Close(u16),
+}
+
+/// One retained MQTT publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The whole topic.
+    pub topic: String,
+    /// The payload; empty clears the topic.
+    pub payload: Vec<u8>,
+}
+
+/// What the task of a connection reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkReport {
+    /// The connection is up and may be used.
+    Up(Peer),
+    /// It could not be made. The task has ended.
+    DialFailed(Refusal),
+    /// The ping with this number came back.
+    Pong(u64),
+    /// The peer has everything up to and including this number (`{"ack":N}`, or PUBACKs without a hole).
+    Ack(u64),
+    /// The peer has everything below this number (`{"resume":N}`).
+    Resume(u64),
+    /// The peer refuses this one (`{"nack":N}`).
+    Nack {
+        /// The refused number.
+        seq: u64,
+        /// Its words.
+        reason: String,
+    },
+    /// Everything up to and including this number was handed to the socket.
+    Written(u64),
+    /// The peer sent a message of its own.
+    Inbound {
+        /// Text frame (true) or binary frame.
+        text: bool,
+        /// Its payload.
+        payload: Vec<u8>,
+    },
+    /// The connection is over. The task has ended.
+    Closed {
+        /// Close code of the peer (RFC 6455 §7.4), if it sent one.
+        code: Option<u16>,
+        /// What happened, for the log and the status.
+        error: String,
+    },
+}
+
+/// What is known of a peer once the connection is up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address, as `203.0.113.7:443`.
+    pub address: String,
+    /// Days until its certificate ends, on TLS.
+    pub certificate_days_left: Option<i64>,
+}
+
+/// Why a connection could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it means for the next try.
+    pub kind: RefusalKind,
+    /// What happened, with the address: `cannot dial wss://hub.example: timed out after 15 s`.
+    pub error: String,
+}
+
+/// What a refusal means for the next try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// Try again after the usual back-off.
+    Retry,
+    /// HTTP 401 or 403, CONNACK 4 or 5: the credentials are read again, and the wait is long.
+    Unauthorized,
+    /// HTTP 429 or 503: the peer asks for time.
+    Busy {
+        /// Its `Retry-After`, if it sent one.
+        retry_after: Option<Duration>,
+    },
+}

@@ -1,0 +1,249 @@
+//! How the agent says that it is: the status as JSON, for MQTT and for the control interface.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value, json};
+
+use super::agent::{Agent, Line};
+use super::buffer::BufferState;
+use super::intake::Draft;
+use super::link::LinkState;
+use super::presence::{Device, Presence};
+use super::time::{Now, Time};
+use crate::message::{Clock, Format};
+
+/// A status that changes faster than this is published once for several changes.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When the status was published and what it said.
+#[derive(Debug, Default)]
+pub struct StatusPace {
+    last: Option<Published>,
+    hurry: bool,
+}
+
+#[derive(Debug)]
+struct Published {
+    at: Time,
+    digest: u64,
+    next_at: Time,
+}
+
+impl StatusPace {
+    /// Makes the next one due at once: a new connection to the broker.
+    pub fn hurry(&mut self) {
+        self.hurry = true;
+    }
+
+    /// Whether it is to be published, which is then taken as done.
+    pub fn is_due(&mut self, now: Time, digest: u64, interval: Duration) -> bool {
+        if let Some(last) = &mut self.last
+            && !self.hurry
+        {
+            if last.digest != digest {
+                last.next_at = last.next_at.min(last.at + LEAST_INTERVAL);
+            }
+            if now < last.next_at {
+                return false;
+            }
+        }
+        self.hurry = false;
+        self.last = Some(Published { at: now, digest, next_at: now + interval });
+        true
+    }
+
+    /// When it is due if nothing changes.
+    pub fn deadline(&self) -> Option<Time> {
+        self.last.as_ref().map(|last| last.next_at)
+    }
+}
+
+/// What makes a status worth publishing at once: the states of the links and of the buffer, folded into a number.
+pub fn digest(agent: &Agent) -> u64 {
+    let links = agent.links.iter().map(|line| line.link.is_up() as u64 + 1);
+    links.fold(agent.buffer.state() as u64, |digest, state| digest.wrapping_mul(5).wrapping_add(state))
+}
+
+/// The status with the devices, for the control interface.
+pub fn whole(agent: &Agent, now: Now) -> Value {
+    let mut status = base(agent, now);
+    let devices = agent.presence.devices().iter().map(|(id, device)| (id.clone(), device_status(device)));
+    status["devices"] = Value::Object(devices.collect());
+    status["devices_ignored"] = agent.presence.ignored().into();
+    status
+}
+
+/// The status message for the broker; each device has a topic of its own.
+pub fn message(agent: &Agent, now: Now) -> Vec<u8> {
+    base(agent, now).to_string().into_bytes()
+}
+
+/// The status of an agent that is gone: `lost` as the last will, `stopped` as goodbye.
+pub fn last_words(agent: &Agent, reason: &str) -> Vec<u8> {
+    let words = json!({
+        "state": "offline",
+        "reason": reason,
+        "agent": agent.setup.agent,
+        "version": agent.setup.version,
+        "session": agent.buffer.session(),
+    });
+    words.to_string().into_bytes()
+}
+
+/// The news of a device as a message for the broker.
+pub fn device_news(prefix: &str, id: &str, presence: &Presence) -> Option<Draft> {
+    let device = presence.devices().get(id)?;
+    Some(Draft {
+        topic: format!("{prefix}/devices/{id}/status"),
+        device: Some(id.to_owned()),
+        source: "agent".into(),
+        format: Format::Json,
+        payload: device_status(device).to_string().into_bytes(),
+        attributes: Vec::new(),
+    })
+}
+
+fn base(agent: &Agent, now: Now) -> Value {
+    let clients = agent.setup.links.len();
+    let lines = agent.links.iter().enumerate().take(clients);
+    let links: Map<_, _> =
+        lines.map(|(outlet, line)| (line.id.clone(), link_status(agent, outlet, line, now))).collect();
+    let days = agent.links.iter().filter_map(|line| line.certificate_days_left).min();
+    let mut status = json!({
+        "state": "online",
+        "agent": agent.setup.agent,
+        "version": agent.setup.version,
+        "session": agent.buffer.session(),
+        "since": rfc3339(agent.started.wall_ns),
+        "uptime_s": now.mono.since(agent.started.mono).as_secs(),
+        "clock": if now.clock == Clock::Synced { "synced" } else { "unsynced" },
+        "links": links,
+        "buffer": buffer_status(agent, now),
+    });
+    if let Some(line) = agent.links.get(clients) {
+        status["mqtt"] = link_status(agent, clients, line, now);
+    }
+    if let Some(days) = days {
+        status["certificate_days_left"] = days.into();
+    }
+    if !agent.repairs.is_empty() {
+        status["repairs"] = agent.repairs.clone().into();
+    }
+    status
+}
+
+fn link_status(agent: &Agent, outlet: usize, line: &Line, now: Now) -> Value {
+    let since = now.wall_ns.saturating_sub(nanos(now.mono.since(line.link.since())));
+    json!({
+        "state": state_of_link(&line.link),
+        "since": rfc3339(since),
+        "rtt_ms": line.link.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
+        "reconnects": line.link.reconnects(),
+        "last_confirmed": line.last_confirmed_ns.map(rfc3339),
+        "last_error": line.link.last_error(),
+        "retry_in_s": line.link.retry_at().map(|at| at.since(now.mono).as_secs_f64()),
+        "unconfirmed": agent.buffer.outbox(outlet).unconfirmed(),
+        "received": line.received,
+    })
+}
+
+fn buffer_status(agent: &Agent, now: Now) -> Value {
+    let outboxes = || (0..agent.links.len()).map(|outlet| agent.buffer.outbox(outlet));
+    let facts = agent.buffer.facts();
+    let in_store = outboxes().map(|outbox| outbox.held().oldest_ns).filter(|ns| *ns > 0);
+    let oldest = in_store.chain(outboxes().filter_map(|outbox| outbox.oldest_message_ns())).min();
+    let oldest_age = oldest.map_or(0, |ns| now.wall_ns.saturating_sub(ns) / 1_000_000_000);
+    json!({
+        "state": state_of_buffer(agent.buffer.state()),
+        "messages": outboxes().map(|outbox| outbox.unconfirmed()).sum::<u64>(),
+        "bytes": outboxes().map(|outbox| outbox.held().bytes).sum::<u64>(),
+        "oldest_age_s": oldest_age,
+        "dropped": agent.buffer.dropped(),
+        "refused": agent.buffer.refused(),
+        "dead": facts.dead,
+        "damaged": facts.damaged,
+        "disk_bytes": facts.disk_bytes,
+        "disk_bytes_free": facts.free_bytes,
+        "disk_bytes_max": agent.setup.buffer.max_bytes,
+        "disk_bytes_written": facts.written_bytes,
+        "syncs": facts.syncs,
+        "error": agent.buffer.failure(),
+    })
+}
+
+fn device_status(device: &Device) -> Value {
+    json!({
+        "status": if device.online { "online" } else { "offline" },
+        "since": rfc3339(device.since_ns),
+        "reason": device.reason,
+    })
+}
+
+fn state_of_link(link: &super::link::Link) -> &'static str {
+    match link.state() {
+        LinkState::Inactive => "inactive",
+        // Whether a try is under way at this moment is not worth a status message each time.
+        LinkState::Down | LinkState::Connecting => "down",
+        LinkState::Up => "up",
+    }
+}
+
+fn state_of_buffer(state: BufferState) -> &'static str {
+    match state {
+        BufferState::Empty => "empty",
+        BufferState::Holding => "holding",
+        BufferState::Full => "full",
+        BufferState::Failing => "failing",
+    }
+}
+
+fn rfc3339(wall_ns: u64) -> String {
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns)).to_string()
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+
+    fn at(ms: u64) -> Time {
+        Time::default() + Duration::from_millis(ms)
+    }
+
+    fn pace() -> StatusPace {
+        let mut pace = StatusPace::default();
+        assert!(pace.is_due(at(0), 1, INTERVAL), "the first one is due at once");
+        pace
+    }
+
+    #[test]
+    fn a_change_is_due_at_once_unless_one_went_out_less_than_a_second_ago() {
+        let mut pace = pace();
+        assert!(!pace.is_due(at(400), 2, INTERVAL));
+        assert_eq!(pace.deadline(), Some(at(1000)));
+        assert!(pace.is_due(at(1000), 2, INTERVAL));
+        assert!(pace.is_due(at(5000), 3, INTERVAL));
+    }
+
+    #[test]
+    fn without_a_change_it_is_due_each_interval() {
+        let mut pace = pace();
+        assert!(!pace.is_due(at(29_999), 1, INTERVAL));
+        assert_eq!(pace.deadline(), Some(at(30_000)));
+        assert!(pace.is_due(at(30_000), 1, INTERVAL));
+        assert!(!pace.is_due(at(30_001), 1, INTERVAL));
+    }
+
+    #[test]
+    fn a_new_connection_to_the_broker_makes_it_due_once() {
+        let mut pace = pace();
+        pace.hurry();
+        assert!(pace.is_due(at(1), 1, INTERVAL));
+        assert!(!pace.is_due(at(2), 1, INTERVAL));
+    }
+}

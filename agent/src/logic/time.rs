@@ -1,0 +1,33 @@
+//! Time as the decisions see it: an argument, never something to look up.
+
+use std::time::Duration;
+
+/// Monotonic time since the agent started, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(pub u64);
+
+/// The two clocks at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic: orders everything that is decided.
+    pub mono: Time,
+    /// UTC in nanoseconds since 1970: only shown, never compared.
+    pub wall_ns: u64,
+    /// Whether the system says that its wall clock is synchronized.
+    pub clock: crate::message::Clock,
+}
+
+impl Time {
+    /// The time between `earlier` and this one, zero if `earlier` is later.
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Time {
+    type Output = Time;
+
+    fn add(self, rhs: Duration) -> Time {
+        Time(self.0.saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}

@@ -1,0 +1,55 @@
+//! Arguments, logger, exit code; nothing else.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use holdfast::cli;
+
+/// A device agent that holds WebSocket links and messages fast
+#[derive(Parser)]
+#[command(
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  \
+    holdfast run                                         take messages on 127.0.0.1:9998 and hold them\n  \
+    curl -d '{\"t\":21.5}' http://127.0.0.1:9998/kitchen/temperature\n  \
+    holdfast receive                                     be a far end, on ws://127.0.0.1:9000\n  \
+    holdfast run --uplink ws://127.0.0.1:9000            deliver to it\n  \
+    holdfast status\n\nEvery command has examples of its own: holdfast <COMMAND> --help"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(cli::run::Args),
+    Status(cli::status::Args),
+    Send(cli::send::Args),
+    Receive(cli::receive::Args),
+    Check(cli::check::Args),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log_to_stderr();
+    let ended = match &arguments.command {
+        Command::Run(args) => cli::run::run(args),
+        Command::Status(args) => cli::status::run(args),
+        Command::Send(args) => cli::send::run(args),
+        Command::Receive(args) => cli::receive::run(args),
+        Command::Check(args) => cli::check::run(args),
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("holdfast: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// INFO by default; `RUST_LOG` chooses another level. What sled and rumqttc say at will stays out.
+fn log_to_stderr() {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = format!("{filter},sled=off,rumqttc=off");
+    env_logger::Builder::new().parse_filters(&filter).format(cli::log_line).init();
+}

@@ -1,0 +1,119 @@
+//! What flows: the [`Message`] that a sensor handed over, and the numbered [`Entry`] that an outlet holds of it.
+//!
+//! Pure data. Nothing here touches a socket, a file or a clock.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// One message, as it was taken from a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Number given by this agent, from 1, never used again.
+    pub id: u64,
+    /// When it arrived: nanoseconds since 1970-01-01T00:00:00Z.
+    pub time_ns: u64,
+    /// Whether the wall clock was known to be right at that moment.
+    pub clock: Clock,
+    /// Slash-separated name of what it is about, without a leading slash.
+    pub topic: String,
+    /// The device that it speaks for, if one is known.
+    pub device: Option<String>,
+    /// Id of what took it: `server:sensors`, `client:cloud`, `control`.
+    pub source: Arc<str>,
+    /// How the payload is to be read.
+    pub format: Format,
+    /// The bytes as they came.
+    #[serde(with = "serde_bytes")]
+    pub payload: Vec<u8>,
+    /// Path, query and header parameters, in the order in which they came.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// Trust in a message's wall time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// The system said that its clock was synchronized.
+    Synced,
+    /// Nothing vouches for the time.
+    Unsynced,
+}
+
+/// How a payload is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Valid UTF-8.
+    Text,
+    /// Valid JSON, hence also valid UTF-8.
+    Json,
+    /// Any bytes.
+    Binary,
+}
+
+/// What an outlet holds under one of its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The outlet's own number, from 1; for a gap the first number that it covers.
+    pub seq: u64,
+    /// The message, or the reason why there is none.
+    pub body: Body,
+    /// True once it is sent later than it came: read back from the store or sent again after a reconnect.
+    pub replayed: bool,
+}
+
+/// The content of an [`Entry`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// A message to deliver.
+    Message(Arc<Message>),
+    /// Nothing more comes for the numbers from the entry's `seq` up to and including `to`.
+    Gap {
+        /// Last number covered.
+        to: u64,
+        /// Why they are missing.
+        reason: GapReason,
+    },
+}
+
+/// Why numbers of an outlet carry no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GapReason {
+    /// The buffer was full and gave up its oldest messages.
+    DroppedOldest,
+    /// The buffer was full and gave up the newest message.
+    DroppedNewest,
+    /// The numbers were reserved by a run that ended without saying how many it used.
+    Restart,
+    /// The store could not be read back.
+    Damaged,
+}
+
+impl Entry {
+    /// Last number that this entry covers.
+    pub fn last(&self) -> u64 {
+        match self.body {
+            Body::Message(_) => self.seq,
+            Body::Gap { to, .. } => to,
+        }
+    }
+
+    /// Approximate cost in bytes, of memory and on the wire before framing.
+    pub fn weight(&self) -> usize {
+        match &self.body {
+            Body::Message(message) => message.weight(),
+            Body::Gap { .. } => 64,
+        }
+    }
+}
+
+impl Message {
+    /// Approximate cost in bytes: payload, names and a fixed part for the rest.
+    pub fn weight(&self) -> usize {
+        let attributes: usize = self.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let device = self.device.as_ref().map_or(0, String::len);
+        self.payload.len() + self.topic.len() + device + attributes + 64
+    }
+}

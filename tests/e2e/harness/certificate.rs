@@ -1,0 +1,49 @@
+//! Certificates for a test, in files.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+
+/// Issues certificates.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: PathBuf,
+    /// Its own certificate.
+    pub ca: PathBuf,
+}
+
+/// A certificate and its key.
+pub struct Files {
+    /// Certificate.
+    pub cert: PathBuf,
+    /// Key.
+    pub key: PathBuf,
+}
+
+impl Authority {
+    /// A new one that nobody trusts yet, with its files in this directory.
+    pub fn new(directory: &Path, name: &str) -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let ca = directory.join(format!("{name}-ca.pem"));
+        std::fs::write(&ca, issuer.pem()).unwrap();
+        Authority { issuer, directory: directory.to_owned(), ca }
+    }
+
+    /// A certificate for this name.
+    pub fn issue(&self, name: &str) -> Files {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let files = Files {
+            cert: self.directory.join(format!("{name}.pem")),
+            key: self.directory.join(format!("{name}.key")),
+        };
+        std::fs::write(&files.cert, certificate.pem()).unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        files
+    }
+}

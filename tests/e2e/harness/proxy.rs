@@ -1,0 +1,61 @@
+//! nginx as a proxy that ends TLS in front of a WebSocket server.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{Files, Running, free_port, wait_for};
+
+/// Tries with another port, if someone was faster.
+const TRIES: usize = 5;
+
+/// A running nginx.
+pub struct Proxy {
+    _process: Running,
+    /// Its port on loopback.
+    pub port: u16,
+}
+
+impl Proxy {
+    /// Starts one with this certificate in front of a port of loopback.
+    pub fn start(directory: &Path, files: &Files, upstream: u16) -> Proxy {
+        for _ in 0..TRIES {
+            let port = free_port();
+            let conf = directory.join("nginx.conf");
+            std::fs::write(&conf, configuration(directory, files, port, upstream)).unwrap();
+            let mut command = Command::new("nginx");
+            let path = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+            command.arg("-p").arg(directory).arg("-c").arg(&conf);
+            let mut process = Running::start("nginx", &mut command);
+            if listens(&mut process, port) {
+                return Proxy { _process: process, port };
+            }
+        }
+        panic!("nginx found no free port");
+    }
+}
+
+fn listens(process: &mut Running, port: u16) -> bool {
+    wait_for("nginx listens or ends", || {
+        if process.ended().is_some() {
+            assert!(process.count(&["Address already in use"]) > 0, "{:#?}", process.lines());
+            return Some(false);
+        }
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
+    })
+}
+
+fn configuration(directory: &Path, files: &Files, port: u16, upstream: u16) -> String {
+    let scratch = directory.display();
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let paths: String = paths.iter().map(|kind| format!("{kind}_temp_path {scratch}/{kind};\n")).collect();
+    format!(
+        "daemon off;\nmaster_process off;\npid {scratch}/nginx.pid;\nerror_log stderr info;\nevents {{}}\n\
+         http {{\naccess_log off;\n{paths}server {{\nlisten 127.0.0.1:{port} ssl;\n\
+         ssl_certificate {cert};\nssl_certificate_key {key};\nlocation / {{\n\
+         proxy_pass http://127.0.0.1:{upstream};\nproxy_http_version 1.1;\n\
+         proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection \"upgrade\";\n}}\n}}\n}}\n",
+        cert = files.cert.display(),
+        key = files.key.display(),
+    )
+}

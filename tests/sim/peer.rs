@@ -1,0 +1,158 @@
+//! The far end of a link, and the reference model of what it may see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast::config::client::Confirm;
+use holdfast::logic::port::{LinkOrder, LinkReport};
+use holdfast::logic::seed::Seed;
+use holdfast::message::{Body, Entry};
+
+/// What the peer has of one epoch.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Payload by number.
+    messages: BTreeMap<u64, Vec<u8>>,
+    /// Highest number that was delivered or announced as missing.
+    highest: u64,
+    gaps: Vec<(u64, u64)>,
+}
+
+/// A peer that outlives its connections.
+#[derive(Debug)]
+pub struct Peer {
+    pub confirm: Confirm,
+    /// Whether the framing has numbers and gaps, so that holes can be told.
+    pub numbered: bool,
+    /// Of a thousand messages so many are refused.
+    pub nacking: u64,
+    pub epoch: String,
+    seen: BTreeMap<String, Seen>,
+    pub refused: BTreeSet<Vec<u8>>,
+    delivered: BTreeSet<Vec<u8>>,
+    /// Last payload by topic: what a retained topic shows.
+    pub retained: BTreeMap<String, Vec<u8>>,
+    /// Deliveries that had been seen before, on this connection.
+    twice: u64,
+    /// Last number that came on this connection.
+    last: u64,
+}
+
+impl Peer {
+    pub fn new(confirm: Confirm, numbered: bool, nacking: u64) -> Self {
+        Peer {
+            confirm,
+            numbered,
+            nacking,
+            epoch: String::new(),
+            seen: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            delivered: BTreeSet::new(),
+            retained: BTreeMap::new(),
+            twice: 0,
+            last: 0,
+        }
+    }
+
+    /// A new connection to it.
+    pub fn connect(&mut self) {
+        self.twice = 0;
+        self.last = 0;
+    }
+
+    /// Deliveries that had been seen before, on this connection.
+    pub fn twice(&self) -> u64 {
+        self.twice
+    }
+
+    /// Takes in what arrives; returns what it answers.
+    pub fn arrive(&mut self, order: LinkOrder, seed: &mut Seed) -> Result<Vec<LinkReport>, String> {
+        match order {
+            LinkOrder::Hello { first, next } => self.greet(first, next),
+            LinkOrder::Send(entries) => self.take(entries, seed),
+            LinkOrder::Ping(number) => Ok(vec![LinkReport::Pong(number)]),
+            LinkOrder::Publish(publication) => {
+                self.retained.insert(publication.topic, publication.payload);
+                Ok(Vec::new())
+            }
+            LinkOrder::Close(code) => {
+                Ok(vec![LinkReport::Closed { code: Some(code), error: "closed as asked".to_owned() }])
+            }
+        }
+    }
+
+    /// Whether this payload was delivered, or refused by the peer itself.
+    pub fn has(&self, payload: &[u8]) -> bool {
+        self.refused.contains(payload) || self.delivered.contains(payload)
+    }
+
+    /// How many messages were delivered.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.len() as u64
+    }
+
+    fn greet(&mut self, first: u64, next: u64) -> Result<Vec<LinkReport>, String> {
+        let seen = self.seen.entry(self.epoch.clone()).or_default();
+        if next <= seen.highest {
+            return Err(format!("next is {next}, but {} was seen", seen.highest));
+        }
+        if first > seen.highest + 1 {
+            return Err(format!("first is {first}, but only {} was seen", seen.highest));
+        }
+        Ok(if seen.highest > 0 { vec![LinkReport::Resume(seen.highest + 1)] } else { Vec::new() })
+    }
+
+    fn take(&mut self, entries: Vec<Entry>, seed: &mut Seed) -> Result<Vec<LinkReport>, String> {
+        let mut answers = Vec::new();
+        let mut last = 0;
+        for entry in entries {
+            last = entry.last();
+            if let Some(nack) = self.take_one(entry, seed)? {
+                answers.push(nack);
+            }
+        }
+        if self.confirm == Confirm::Ack {
+            answers.push(LinkReport::Ack(last));
+        }
+        Ok(answers)
+    }
+
+    fn take_one(&mut self, entry: Entry, seed: &mut Seed) -> Result<Option<LinkReport>, String> {
+        let (seq, last) = (entry.seq, entry.last());
+        if seq <= self.last {
+            return Err(format!("{seq} follows {} on one connection", self.last));
+        }
+        self.last = last;
+        let seen = self.seen.entry(self.epoch.clone()).or_default();
+        let hole = seq > seen.highest + 1;
+        if hole && self.numbered {
+            return Err(format!("{seq} follows {} without a gap", seen.highest));
+        }
+        match entry.body {
+            Body::Gap { to, .. } => seen.gaps.push((seq, to)),
+            Body::Message(message) => {
+                self.retained.insert(message.topic.clone(), message.payload.clone());
+                if let Some(before) = seen.messages.get(&seq) {
+                    self.twice += 1;
+                    if *before != message.payload {
+                        return Err(format!("{seq} was used for two messages"));
+                    }
+                } else if self.confirm != Confirm::None
+                    && seq <= seen.highest
+                    && !self.refused.contains(&message.payload)
+                {
+                    let known = seen.gaps.iter().find(|(from, to)| (*from..=*to).contains(&seq));
+                    return Err(format!("{seq} comes late: {} was seen, gap {known:?}", seen.highest));
+                } else if seed.below(1000) < self.nacking || self.refused.contains(&message.payload) {
+                    self.refused.insert(message.payload.clone());
+                    seen.highest = seen.highest.max(last);
+                    return Ok(Some(LinkReport::Nack { seq, reason: "schema".to_owned() }));
+                } else {
+                    seen.messages.insert(seq, message.payload.clone());
+                    self.delivered.insert(message.payload.clone());
+                }
+            }
+        }
+        seen.highest = seen.highest.max(last);
+        Ok(None)
+    }
+}

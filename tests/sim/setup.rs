@@ -1,0 +1,63 @@
+//! What the agent of a seed is made of: links of every kind, small windows, small bounds.
+
+use std::time::Duration;
+
+use holdfast::config::agent::Presence;
+use holdfast::config::buffer::{Buffer, WhenFull};
+use holdfast::config::client::{Confirm, Ping, Reconnect};
+use holdfast::logic::agent::{LinkSetup, MqttSetup, Setup};
+use holdfast::logic::link::LinkRule;
+use holdfast::logic::seed::Seed;
+
+/// Messages in flight to the broker.
+pub const MQTT_WINDOW: usize = 10;
+
+/// What the agent of a seed is made of.
+pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
+    let links = (0..=seed.below(2)).map(|n| link(n, seed)).collect();
+    let rule = rule(Confirm::Ack, seed);
+    let mqtt = (seed.below(2) == 0).then(|| MqttSetup {
+        rule,
+        window: MQTT_WINDOW,
+        prefix: "p".to_owned(),
+        status_interval: Duration::from_secs(30),
+    });
+    let when_full = if bounded {
+        [WhenFull::DropOldest, WhenFull::DropNewest, WhenFull::Reject]
+            [usize::try_from(seed.below(3)).expect("small")]
+    } else {
+        WhenFull::DropOldest
+    };
+    let buffer = Buffer {
+        max_bytes: if bounded && seed.below(2) == 0 { 5_050_000 } else { 1 << 30 },
+        max_messages: if bounded { 60 } else { 0 },
+        when_full,
+        commit_after: Duration::from_millis(250),
+    };
+    let births = (0..4).map(|n| format!("epoch{n}-{}", seed.below(1000))).collect();
+    let presence = Presence { offline_after: Duration::from_secs(30), max_devices: 100 };
+    Setup { agent: "sim".into(), version: "0".into(), links, mqtt, buffer, presence, births, seed: 0 }
+}
+
+fn link(n: u64, seed: &mut Seed) -> LinkSetup {
+    let confirm = [Confirm::Pong, Confirm::Pong, Confirm::Ack, Confirm::None];
+    let confirm = confirm[usize::try_from(seed.below(4)).expect("small")];
+    let hello = confirm == Confirm::Ack || (confirm == Confirm::Pong && seed.below(2) == 0);
+    let window = usize::try_from(1 + seed.below(40)).expect("small");
+    LinkSetup { id: format!("l{n}"), rule: rule(confirm, seed), window, hello }
+}
+
+fn rule(confirm: Confirm, seed: &mut Seed) -> LinkRule {
+    LinkRule {
+        active: true,
+        confirm,
+        ping: Ping { interval: Duration::from_secs(1 + seed.below(20)), timeout: Duration::from_secs(5) },
+        reconnect: Reconnect {
+            min: Duration::from_millis(100 + seed.below(2000)),
+            max: Duration::from_secs(10),
+            stable_after: Duration::from_secs(5),
+        },
+        connect_timeout: Duration::from_secs(3),
+        confirm_timeout: Duration::from_secs(8),
+    }
+}

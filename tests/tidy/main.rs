@@ -1,0 +1,168 @@
+//! Rules of the house that a machine can read. Each test names every place that breaks its rule.
+
+mod source;
+
+use source::{Source, code_of, sources};
+
+/// Lines of a file without its tests.
+const LINES_MAX: usize = 600;
+
+fn assert_none(broken: &[String]) {
+    assert!(broken.is_empty(), "{} places:\n{}", broken.len(), broken.join("\n"));
+}
+
+/// Places in the code (not the comments, not the tests) of files below `folder` where one of the words stands.
+fn places(folder: &str, words: &[&str]) -> Vec<String> {
+    let files = sources(folder);
+    assert!(!files.is_empty(), "there is nothing below {folder}");
+    files.iter().flat_map(|file| file.code_with(words)).collect()
+}
+
+#[test]
+fn logic_never_touches_the_world() {
+    let world = [
+        "async",
+        "await",
+        "smol",
+        "std::net",
+        "std::fs",
+        "std::io",
+        "std::thread",
+        "std::env",
+        "std::process",
+        "Instant",
+        "SystemTime::now",
+        "log::",
+        "fastrand",
+        "HashMap",
+        "HashSet",
+        "println!",
+        "eprintln!",
+    ];
+    assert_none(&places("agent/src/logic", &world));
+}
+
+#[test]
+fn code_outside_tests_never_unwraps() {
+    assert_none(&places("agent/src", &[".unwrap()", "unreachable!", "todo!", "unimplemented!", "dbg!"]));
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let words = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["HA", "CK"]].map(|parts| parts.concat());
+    let broken = sources("agent/src").into_iter().chain(sources("tests"));
+    let broken: Vec<String> = broken
+        .flat_map(|file| words.iter().flat_map(|word| file.lines_with(word)).collect::<Vec<_>>())
+        .collect();
+    assert_none(&broken);
+}
+
+#[test]
+fn no_test_is_ignored() {
+    let attribute = ["#[", "ignore"].concat();
+    let files = sources("agent/src").into_iter().chain(sources("tests"));
+    assert_none(&files.flat_map(|file| file.lines_with(&attribute)).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_code_names_a_place_of_one_machine() {
+    let folders = ["/work/", "/root/", "/home/", "/tmp/"];
+    let files = sources("agent/src").into_iter().chain(sources("tests/e2e")).chain(sources("tests/sim"));
+    let broken: Vec<String> = files.flat_map(|file| file.code_with(&folders)).collect();
+    assert_none(&broken);
+}
+
+#[test]
+fn dependencies_run_one_way() {
+    let upward: [(&str, &[&str]); 5] = [
+        ("agent/src/config", &["crate::logic", "crate::io", "crate::cli", "crate::wire"]),
+        ("agent/src/wire", &["crate::logic", "crate::io", "crate::cli"]),
+        (
+            "agent/src/message.rs",
+            &["crate::logic", "crate::io", "crate::cli", "crate::config", "crate::wire"],
+        ),
+        ("agent/src/logic", &["crate::io", "crate::cli"]),
+        ("agent/src/io", &["crate::cli"]),
+    ];
+    assert_none(&upward.iter().flat_map(|(folder, words)| places(folder, words)).collect::<Vec<_>>());
+}
+
+/// What every part of `io/` may use: it stands below them, not beside them.
+const BELOW: [&str; 6] = ["clock", "intake", "net", "secret", "tls", "config_file"];
+
+#[test]
+fn parts_of_io_meet_in_the_loop_and_nowhere_else() {
+    let broken: Vec<String> =
+        sources("agent/src/io").iter().filter(|file| file.part() != "shell").flat_map(sideways).collect();
+    assert_none(&broken);
+}
+
+/// Uses of other parts of `io/`, by `crate::io::x` or, in a file directly below `io/`, by `super::x`.
+fn sideways(file: &Source) -> Vec<String> {
+    let depth = file.path.split('/').count() - "agent/src/io".split('/').count();
+    let own = file.part();
+    let parts: Vec<String> = sources("agent/src/io").iter().map(|other| other.part().to_owned()).collect();
+    let is_sideways =
+        |name: &str| name != own && !BELOW.contains(&name) && parts.iter().any(|part| part == name);
+    file.code()
+        .filter(|(_, line)| {
+            let from_root = line.split("crate::io::").skip(1);
+            let from_above = line.split("super::").skip(1).filter(|_| depth == 1);
+            from_root.chain(from_above).any(|rest| is_sideways(first_word(rest)))
+        })
+        .map(|(number, line)| file.place(number, line))
+        .collect()
+}
+
+fn first_word(text: &str) -> &str {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default()
+}
+
+#[test]
+fn files_are_short_enough_to_be_read() {
+    let files = sources("agent/src").into_iter().chain(sources("tests"));
+    let long = files.map(|file| (file.code_length(), file.path)).filter(|(length, _)| *length > LINES_MAX);
+    assert_none(&long.map(|(length, path)| format!("{path}: {length} lines")).collect::<Vec<_>>());
+}
+
+#[test]
+fn names_of_tests_are_sentences() {
+    let mut count = 0;
+    let mut broken = Vec::new();
+    for file in sources("agent/src").into_iter().chain(sources("tests")) {
+        for name in file.tests() {
+            count += 1;
+            if name.split('_').count() < 3 || name.starts_with("test_") {
+                broken.push(format!("{}: {name}", file.path));
+            }
+        }
+    }
+    assert_none(&broken);
+    assert!(count > 200, "only {count} tests were found");
+}
+
+#[test]
+fn every_file_says_first_what_it_owns() {
+    let silent = sources("agent/src").into_iter().filter(|file| file.code_length() > 0);
+    let silent = silent.filter(|file| !file.text.starts_with("//!"));
+    assert_none(&silent.map(|file| file.path).collect::<Vec<_>>());
+}
+
+#[test]
+fn words_that_say_nothing_name_nothing() {
+    let banned = ["manager", "handler", "helper", "util", "utils", "common", "service", "process"];
+    let files = sources("agent/src").into_iter();
+    let named = files.filter(|file| {
+        let stem = file.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs");
+        stem.split('_').any(|word| banned.contains(&word))
+    });
+    assert_none(&named.map(|file| file.path).collect::<Vec<_>>());
+    assert_none(&places("agent/src", &["fn get_", "Manager", "Handler", "Helper"]));
+}
+
+#[test]
+fn a_line_of_code_is_told_from_words_about_it() {
+    assert_eq!(code_of("let a = 1; // smol"), "let a = 1; ");
+    assert_eq!(code_of("/// async"), "");
+    assert_eq!(code_of("let url = \"ws://x\"; // y"), "let url = \"ws://x\"; ");
+}
