@@ -69,7 +69,7 @@ fn a_peer_that_never_answers_a_ping_is_hung_up_on() {
 #[test]
 fn a_peer_that_never_acknowledges_is_hung_up_on() {
     let directory = scratch();
-    let peer = Peer::python("ack_server", &directory.path().join("got"), &["--no-ack"]);
+    let peer = Peer::python("ack_server", &directory.path().join("got"), &["--no-ack", "--no-resume"]);
     let more = "confirm = \"ack\"\nframing = \"envelope\"\nconfirm_timeout = \"300ms\"";
     let agent = Agent::start(directory.path(), &uplink(&peer.url(), more));
     agent.post("/a", "one");
