@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, Setup};
+use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::{Answer, Draft};
 use holdfast::logic::port::{LinkOrder, LinkReport, Refusal, RefusalKind};
 use holdfast::logic::seed::Seed;
@@ -411,6 +412,7 @@ impl World {
                 self.after(slow, Pending::Disk);
             }
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
+            Action::LookAtHost => return self.feed(Event::Host(HostFacts::default())),
             Action::Note(_) | Action::CloseSources => {}
             Action::Exit => {
                 self.gone();

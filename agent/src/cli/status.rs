@@ -59,6 +59,7 @@ fn render(status: &Value, colour: bool) -> String {
     let mut page = head(status, &paint);
     page.push_str(&table(&links(status), 1, &paint));
     page.push_str(&buffer(&status["buffer"], &paint));
+    page.push_str(&host(&status["host"]));
     page.push_str(&table(&devices(status), 1, &paint));
     for repair in status["repairs"].as_array().into_iter().flatten() {
         let _ = writeln!(page, "repair: {}", text(repair));
@@ -155,6 +156,22 @@ fn buffer(buffer: &Value, paint: &Paint) -> String {
     page + "\n"
 }
 
+fn host(host: &Value) -> String {
+    let number = |key: &str| host[key].as_f64();
+    let bytes = |key: &str| host[key].as_u64().map(size);
+    let memory = bytes("memory_used_bytes").zip(bytes("memory_total_bytes"));
+    let facts = [
+        number("cpu_percent").map(|percent| format!("cpu {percent} %")),
+        number("load_1m").map(|load| format!("load {load}")),
+        memory.map(|(used, total)| format!("memory {used} of {total}")),
+        bytes("disk_free_bytes").map(|free| format!("disk {free} free")),
+        number("temperature_c").map(|degrees| format!("{degrees} °C")),
+        number("uptime_s").map(|seconds| format!("up {}", span(seconds))),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    if facts.is_empty() { String::new() } else { format!("\nHOST    {}\n", facts.join("  ")) }
+}
+
 /// Columns of equal width; the one numbered `state` is painted. Columns in which nothing stands are left out.
 fn table(lines: &[Vec<String>], state: usize, paint: &Paint) -> String {
     let Some((head, body)) = lines.split_first() else { return String::new() };
@@ -216,7 +233,8 @@ fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
 
@@ -237,6 +255,8 @@ mod tests {
             },
             "buffer": { "state": "holding", "messages": 12, "bytes": 1234, "oldest_age_s": 60, "dropped": 0,
                 "disk_bytes": 1_500_000, "max_bytes": 256_000_000 },
+            "host": { "cpu_percent": 3.5, "memory_used_bytes": 100_000_000, "memory_total_bytes": 512_000_000,
+                "temperature_c": 48.1, "load_1m": 0.12, "disk_free_bytes": null, "uptime_s": 86_400 },
             "devices": { "pump": { "status": "online", "since": "2026-01-01T00:00:00.000Z", "reason": null } },
             "repairs": ["the store was born again"],
         })
@@ -253,6 +273,8 @@ lab    down   2026-01-01T00:00:01.000Z  -      0           12           in 1m 1s
 
 BUFFER  holding  12 messages  1.2 kB  oldest 1m  dropped 0
         disk 1.5 MB of 256.0 MB
+
+HOST    cpu 3.5 %  load 0.12  memory 100.0 MB of 512.0 MB  48.1 °C  up 1day
 
 DEVICE  STATUS  SINCE
 pump    online  2026-01-01T00:00:00.000Z

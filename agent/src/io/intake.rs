@@ -2,6 +2,7 @@
 
 use smol::channel::{Receiver, Sender, bounded};
 
+use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
 
 /// How many batches may wait for the loop; a source that finds it full waits.
@@ -23,6 +24,8 @@ pub enum Input {
     Disconnected(String),
     /// Asks for the status as JSON.
     Status(Sender<serde_json::Value>),
+    /// Asks whether the agent makes progress.
+    Health(Sender<Health>),
 }
 
 /// The sources' end; cloned freely.
@@ -72,6 +75,13 @@ impl Intake {
     pub async fn status(&self) -> Option<serde_json::Value> {
         let (reply, answer) = bounded(1);
         self.inputs.send(Input::Status(reply)).await.ok()?;
+        answer.recv().await.ok()
+    }
+
+    /// Whether the agent makes progress, none when it is stopping.
+    pub async fn health(&self) -> Option<Health> {
+        let (reply, answer) = bounded(1);
+        self.inputs.send(Input::Health(reply)).await.ok()?;
         answer.recv().await.ok()
     }
 

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config_file;
 pub mod control;
+pub mod host;
 pub mod intake;
 pub mod mqtt;
 pub mod net;

@@ -6,6 +6,7 @@ mod api;
 mod batch;
 mod connection;
 mod http;
+mod metrics;
 mod path;
 mod payload;
 mod session;
@@ -167,6 +168,11 @@ impl Site {
             turned_away: Places::new(accept::TURNED_AWAY),
             budget: Cell::new(BODY_BUDGET),
         }
+    }
+
+    /// Whether it shows how the agent is to whoever asks.
+    fn tells(&self) -> bool {
+        self.api_only || self.page == HttpPage::Status
     }
 
     /// Whether a page of this origin may talk to the server.

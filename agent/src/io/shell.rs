@@ -15,6 +15,7 @@ use smol::stream::StreamExt;
 use smol::{LocalExecutor, Task};
 
 use super::clock;
+use super::host::Machine;
 use super::intake::{self, Input, Intake, Outtake};
 use super::mqtt::{self, Broker};
 use super::server::{self, Listeners};
@@ -54,6 +55,7 @@ pub fn run(config: Config, control: PathBuf) -> anyhow::Result<()> {
 struct Shell {
     executor: Rc<LocalExecutor<'static>>,
     agent: Agent,
+    machine: Machine,
     store: Store,
     peers: Vec<Peer>,
     lines: Vec<Option<Connection>>,
@@ -119,6 +121,7 @@ impl Shell {
             doors: Some(doors),
             executor,
             agent,
+            machine: Machine::new(),
             store,
             peers,
             intake,
@@ -189,8 +192,16 @@ impl Shell {
                 self.tickets.insert(self.next_ticket, reply);
                 Event::Offer { ticket: self.next_ticket, drafts }
             }
+            Wake::Input(Input::Health(reply)) => {
+                let _ = reply.try_send(self.agent.health(clock::now()));
+                return;
+            }
             Wake::Input(Input::Status(reply)) => {
-                let _ = reply.try_send(self.agent.status(clock::now()));
+                let now = clock::now();
+                if self.agent.wants_host(now) {
+                    self.agent.step(now, Event::Host(self.machine.look()), actions);
+                }
+                let _ = reply.try_send(self.agent.status(now));
                 return;
             }
         };
@@ -249,6 +260,7 @@ impl Shell {
                 }
             }
             Action::Note(notice) => write_down(&notice),
+            Action::LookAtHost => self.overdue.push(Event::Host(self.machine.look())),
             Action::CloseSources => drop(self.intake.alive.take()),
             Action::Exit => self.ended = true,
         }

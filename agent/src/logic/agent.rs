@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::buffer::{Buffer, BufferEffect, BufferState};
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
+use super::health::Health;
+use super::host::{Host, HostFacts};
 use super::intake::{Answer, Draft, Refused};
 use super::link::{Link, LinkEffect, LinkRule};
 use super::notice::Notice;
@@ -24,7 +26,7 @@ const REFUSALS_TOLD: usize = 4;
 const GOING_AWAY: u16 = 1001;
 
 /// A fact from the world.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A source hands over a batch and waits for the answer under this ticket.
     Offer {
@@ -48,6 +50,8 @@ pub enum Event {
     },
     /// The store's thread reports.
     Disk(DiskReport, DiskFacts),
+    /// A look at the machine found this.
+    Host(HostFacts),
     /// Someone asked the agent to stop.
     Stop,
     /// A deadline has passed.
@@ -78,6 +82,8 @@ pub enum Action {
     },
     /// Tell the store's thread.
     Disk(DiskOrder),
+    /// Look at the machine, and tell as `Event::Host` before anything else.
+    LookAtHost,
     /// Answer a batch.
     Answer(u64, Answer),
     /// Write a line to the log.
@@ -95,6 +101,7 @@ pub struct Agent {
     pub(super) links: Vec<Line>,
     pub(super) buffer: Buffer,
     pub(super) presence: Presence,
+    pub(super) host: Host,
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
     status: StatusPace,
@@ -112,6 +119,8 @@ pub(super) struct Line {
     pub(super) last_confirmed_ns: Option<u64>,
     pub(super) certificate_days_left: Option<i64>,
     pub(super) received: u64,
+    /// Numbers confirmed since the start, gaps included.
+    pub(super) confirmed: u64,
     window: usize,
     hello: bool,
     conn: u64,
@@ -141,6 +150,7 @@ impl Agent {
             links: clients.chain(mqtt).collect(),
             buffer,
             presence: Presence::new(setup.presence.clone(), opened.presence.as_deref(), now.mono),
+            host: Host::new(setup.host.interval, now.mono),
             started: now,
             repairs: opened.repairs.clone(),
             status: StatusPace::default(),
@@ -163,6 +173,7 @@ impl Agent {
             Event::Disconnected(device) => self.presence.disconnected(now, &device),
             Event::Link { link, conn, report } => self.reported(now, link, conn, report, out),
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
+            Event::Host(facts) => self.saw_host(now, facts, out),
             Event::Stop => self.begin_stop(now, out),
             Event::Tick => {}
         }
@@ -191,7 +202,9 @@ impl Agent {
         let mut effects = Vec::new();
         self.buffer.advance(now.mono, &mut effects);
         act(effects, out);
-        self.publish_status(now, out);
+        if self.publish_status(now, out) || self.host.is_due(now.mono) {
+            out.push(Action::LookAtHost);
+        }
         self.go_on_stopping(now, out);
     }
 
@@ -206,7 +219,8 @@ impl Agent {
             Stop::Flushing { until } | Stop::Closing { until } | Stop::Saving { until } => Some(until),
         };
         let status = self.status.deadline().filter(|_| self.mqtt_is_up());
-        [links, stop, status, self.buffer.deadline(), self.presence.deadline()].into_iter().flatten().min()
+        let own = [self.buffer.deadline(), self.presence.deadline(), self.host.deadline()];
+        [links, stop, status].into_iter().chain(own).flatten().min()
     }
 
     /// Whether messages can be taken, or the sources should be told why they can't.
@@ -233,6 +247,16 @@ impl Agent {
     /// How the agent and everything around it is, with the devices.
     pub fn status(&self, now: Now) -> serde_json::Value {
         status::whole(self, now)
+    }
+
+    /// Whether the agent makes progress.
+    pub fn health(&self, now: Now) -> Health {
+        Health::of(self, now.mono)
+    }
+
+    /// Whether a status should not be shown before the machine was looked at again.
+    pub fn wants_host(&self, now: Now) -> bool {
+        self.host.is_stale(now.mono)
     }
 
     /// Whether all that is left is to wait for the store; then until when.
@@ -386,6 +410,7 @@ impl Agent {
 
     /// Takes in a confirmation, and the refused numbers that follow right behind it.
     fn confirmed(&mut self, now: Now, link: usize, seq: Option<u64>, out: &mut Vec<Action>) {
+        let before = self.buffer.outbox(link).confirmed();
         let mut effects = Vec::new();
         let mut changed = seq.is_some_and(|seq| self.buffer.confirm(link, seq, &mut effects));
         while self.links[link].nacked.remove(&(self.buffer.outbox(link).confirmed() + 1)) {
@@ -396,6 +421,7 @@ impl Agent {
             let confirmed = self.buffer.outbox(link).confirmed();
             let in_flight = self.buffer.outbox(link).in_flight();
             let line = &mut self.links[link];
+            line.confirmed += confirmed - before;
             line.nacked.retain(|seq| *seq > confirmed);
             line.last_confirmed_ns = Some(now.wall_ns);
             line.link.progressed(now.mono, in_flight);
@@ -457,17 +483,34 @@ impl Agent {
         next.iter().for_each(|device| self.queue_state(now, device, out));
     }
 
-    fn publish_status(&mut self, now: Now, out: &mut Vec<Action>) {
-        let (Some(link), Some(mqtt)) = (self.mqtt_line(), self.setup.mqtt.as_ref()) else { return };
-        if !self.mqtt_is_up() {
+    fn saw_host(&mut self, now: Now, facts: HostFacts, out: &mut Vec<Action>) {
+        let due = self.host.saw(now.mono, facts);
+        out.push(Action::Disk(DiskOrder::Measure));
+        if !due || self.stop != Stop::Running {
             return;
         }
+        let draft = self.host.draft(self.buffer.facts().free_bytes);
+        let outlets: Vec<usize> = (0..self.setup.links.len()).collect();
+        let mut effects = Vec::new();
+        self.buffer.offer(now, None, vec![draft], &outlets, &mut effects);
+        act(effects, out);
+    }
+
+    /// Publishes the status if it is due. Returns whether the machine must be looked at first.
+    fn publish_status(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
+        let (Some(link), Some(mqtt)) = (self.mqtt_line(), self.setup.mqtt.as_ref()) else { return false };
         let digest = status::digest(self);
-        if self.status.is_due(now.mono, digest, mqtt.status_interval) {
-            let topic = format!("{}/status", mqtt.prefix);
-            let payload = status::message(self, now);
-            out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
+        if !self.mqtt_is_up() || !self.status.is_due(now.mono, digest) {
+            return false;
         }
+        if self.host.is_stale(now.mono) {
+            return true;
+        }
+        self.status.published(now.mono, digest, mqtt.status_interval);
+        let topic = format!("{}/status", mqtt.prefix);
+        let payload = status::message(self, now);
+        out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
+        false
     }
 
     fn begin_stop(&mut self, now: Now, out: &mut Vec<Action>) {
@@ -538,6 +581,7 @@ impl Line {
             last_confirmed_ns: None,
             certificate_days_left: None,
             received: 0,
+            confirmed: 0,
             window,
             hello,
             conn: 0,

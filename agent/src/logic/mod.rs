@@ -5,6 +5,8 @@ pub mod agent;
 pub mod backoff;
 pub mod buffer;
 pub mod disk;
+pub mod health;
+pub mod host;
 pub mod intake;
 pub mod link;
 pub mod notice;

@@ -20,6 +20,8 @@ pub struct Setup {
     pub buffer: config::buffer::Buffer,
     /// `[presence]`
     pub presence: config::agent::Presence,
+    /// `[host]`
+    pub host: config::host::Host,
     /// An epoch for each outlet that has none yet.
     pub births: Vec<String>,
     /// Where chance starts.

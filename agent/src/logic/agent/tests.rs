@@ -16,7 +16,10 @@ struct Sim {
 
 impl Sim {
     fn new(links: Vec<LinkSetup>, mqtt: bool) -> Self {
-        let setup = setup(links, mqtt);
+        Sim::of(setup(links, mqtt))
+    }
+
+    fn of(setup: Setup) -> Self {
         let facts = DiskFacts { held: vec![Held::default(); setup.outlets().len()], ..DiskFacts::default() };
         let now = Now { mono: Time::default(), wall_ns: 1_700_000_000_000_000_000, clock: Clock::Synced };
         let opened = Opened { facts: facts.clone(), ..Opened::default() };
@@ -44,6 +47,10 @@ impl Sim {
         let mut out = Vec::new();
         self.agent.step(self.now, event, &mut out);
         self.agent.advance(self.now, &mut out);
+        if out.contains(&Action::LookAtHost) {
+            self.agent.step(self.now, Event::Host(HostFacts::default()), &mut out);
+            self.agent.advance(self.now, &mut out);
+        }
         let deadline = self.agent.deadline();
         assert!(deadline.is_none_or(|at| at > self.now.mono), "the loop would spin: {deadline:?}");
         out
@@ -78,6 +85,51 @@ impl Sim {
     }
 }
 
+#[test]
+fn a_store_that_owes_an_answer_for_too_long_is_told_as_stuck() {
+    let mut sim = Sim::new(vec![client("cloud", Confirm::Pong, false)], false);
+    sim.offer(1, 1);
+    assert!(sim.agent.health(sim.now).is_good());
+    sim.wait(SECOND * 44);
+    assert_eq!(sim.agent.health(sim.now).stuck, Vec::<String>::new());
+    assert!(sim.agent.health(sim.now).failing.is_some(), "nothing was committed for 30 s");
+    sim.wait(SECOND);
+    assert_eq!(sim.agent.health(sim.now).stuck, ["the store has not answered for 45 s"]);
+    sim.disk(DiskReport::Appended);
+    assert_eq!(sim.agent.health(sim.now).stuck, Vec::<String>::new());
+}
+
+#[test]
+fn a_loop_that_does_not_get_to_what_is_due_is_told_as_stuck() {
+    let sim = Sim::online(client("cloud", Confirm::Pong, false));
+    let late = Now { mono: sim.now.mono + SECOND * 31, ..sim.now };
+    assert_eq!(sim.agent.health(late).stuck, ["the loop is 11 s late"]);
+}
+
+#[test]
+fn a_link_that_is_down_is_no_fault_of_the_agent() {
+    let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
+    sim.link(0, LinkReport::Closed { code: None, error: "reset".into() });
+    assert!(sim.agent.health(sim.now).is_good());
+}
+
+#[test]
+fn the_facts_of_the_host_become_a_message_each_interval() {
+    let mut setup = setup(vec![client("cloud", Confirm::Pong, false)], false);
+    setup.host.interval = Some(SECOND * 10);
+    let mut sim = Sim::of(setup);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.wait(SECOND * 9);
+    assert_eq!(sim.agent.buffer.accepted().messages, 0);
+    let actions = sim.wait(SECOND);
+    let [LinkOrder::Send(entries), LinkOrder::Ping(_)] = &orders(&actions, 0)[..] else {
+        panic!("{actions:?}")
+    };
+    let Body::Message(message) = &entries[0].body else { panic!("{entries:?}") };
+    assert_eq!((message.topic.as_str(), &message.device, &*message.source), ("host/metrics", &None, "host"));
+    assert_eq!(sim.agent.buffer.accepted().messages, 1);
+}
+
 fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
     let broker = || MqttSetup {
         rule: rule(Confirm::Ack),
@@ -98,6 +150,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
             commit_after: Duration::from_millis(250),
         },
         presence: crate::config::agent::Presence { offline_after: Duration::from_secs(300), max_devices: 10 },
+        host: crate::config::host::Host::default(),
         seed: 7,
     }
 }

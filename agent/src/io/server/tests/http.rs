@@ -174,6 +174,31 @@ fn the_front_page_is_the_status_or_empty() {
 }
 
 #[test]
+fn the_health_is_told_with_its_reasons_to_everybody_who_asks() {
+    with(Server { http: HttpPage::Empty, ..config() }, async |bench| {
+        assert_eq!(bench.ask("GET", "/healthz", "", "").await, (200, r#"{"status":"ok"}"#.to_owned()));
+        let (stuck, failing) = (vec!["the loop is late".to_owned()], Some("the disk is full".to_owned()));
+        *bench.health.borrow_mut() = Health { stuck, failing };
+        let told = r#"{"reasons":["the loop is late","the disk is full"],"status":"failing"}"#;
+        assert_eq!(bench.ask("GET", "/healthz", "", "").await, (503, told.to_owned()));
+        assert_eq!(bench.ask("POST", "/healthz", "", "1").await.0, 200);
+        assert_eq!(bench.draft().await.topic, "healthz");
+    });
+}
+
+#[test]
+fn the_metrics_are_there_where_the_status_is() {
+    with(config(), async |bench| {
+        let answer = bench.raw(&request("GET", "/metrics", "", "")).await;
+        assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"), "{answer}");
+        assert!(answer.contains("\nholdfast_build_info") && answer.ends_with("# EOF\n"), "{answer}");
+    });
+    with(Server { http: HttpPage::Empty, ..config() }, async |bench| {
+        assert_eq!(bench.ask("GET", "/metrics", "", "").await.0, 405);
+    });
+}
+
+#[test]
 fn a_page_of_a_listed_origin_may_post() {
     with(config(), async |bench| {
         let answer = bench.raw(&request("POST", "/a", "origin: https://good.example\r\n", "1")).await;
