@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use holdfast::cli;
+use holdfast::io::supervisor;
 
 /// A device agent that holds WebSocket links and messages fast
 #[derive(Parser)]
@@ -51,5 +52,6 @@ fn main() -> ExitCode {
 fn log_to_stderr() {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = format!("{filter},sled=off,rumqttc=off");
-    env_logger::Builder::new().parse_filters(&filter).format(cli::log_line).init();
+    let line = if supervisor::logs_to_journal() { cli::journal_line } else { cli::log_line };
+    env_logger::Builder::new().parse_filters(&filter).format(line).init();
 }

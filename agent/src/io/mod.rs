@@ -12,5 +12,6 @@ pub mod secret;
 pub mod server;
 pub mod shell;
 pub mod store;
+pub mod supervisor;
 pub mod tls;
 pub mod uplink;

@@ -20,6 +20,7 @@ use super::intake::{self, Input, Intake, Outtake};
 use super::mqtt::{self, Broker};
 use super::server::{self, Listeners};
 use super::store::{self, Store};
+use super::supervisor::Supervisor;
 use super::uplink::{self, Uplink};
 use crate::config::Config;
 use crate::config::server::Server;
@@ -56,6 +57,7 @@ struct Shell {
     executor: Rc<LocalExecutor<'static>>,
     agent: Agent,
     machine: Machine,
+    supervisor: Supervisor,
     store: Store,
     peers: Vec<Peer>,
     lines: Vec<Option<Connection>>,
@@ -122,6 +124,7 @@ impl Shell {
             executor,
             agent,
             machine: Machine::new(),
+            supervisor: Supervisor::from_environment(),
             store,
             peers,
             intake,
@@ -151,7 +154,9 @@ impl Shell {
                 && let Some(doors) = self.doors.take()
             {
                 doors.serve(&self.executor);
+                self.supervisor.ready();
             }
+            self.supervisor.look_at(&self.agent);
             wake = match self.overdue.pop() {
                 Some(event) => Some(Wake::Event(event)),
                 None if self.ended => None,
@@ -239,7 +244,7 @@ impl Shell {
             }
         };
         let tick = async {
-            match self.agent.deadline() {
+            match self.agent.deadline().into_iter().chain(self.supervisor.deadline()).min() {
                 Some(time) => clock::sleep_until(time).await,
                 None => pending::<()>().await,
             }
@@ -261,7 +266,10 @@ impl Shell {
             }
             Action::Note(notice) => write_down(&notice),
             Action::LookAtHost => self.overdue.push(Event::Host(self.machine.look())),
-            Action::CloseSources => drop(self.intake.alive.take()),
+            Action::CloseSources => {
+                self.supervisor.stopping();
+                drop(self.intake.alive.take());
+            }
             Action::Exit => self.ended = true,
         }
     }

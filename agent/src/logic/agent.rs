@@ -1,8 +1,11 @@
 //! The whole agent as one state machine: events in, actions out. It composes the links, the buffer and the presence, and
 //! adds what lies between them: who is sent what, who is told what, and how a stop goes.
 
+mod stop;
+
 use std::time::Duration;
 
+use self::stop::Stop;
 use super::buffer::{Buffer, BufferEffect, BufferState};
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
 use super::health::Health;
@@ -18,13 +21,8 @@ pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
 
-/// A stop may take so long in each of its three steps: flush, goodbye, save.
-const STOP_STEP: Duration = Duration::from_millis(1500);
 /// Different ways to refuse a connection that are told until it is up again.
 const REFUSALS_TOLD: usize = 4;
-/// RFC 6455 §7.4.1: the endpoint is going away.
-const GOING_AWAY: u16 = 1001;
-
 /// A fact from the world.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -128,15 +126,6 @@ pub(super) struct Line {
     nacked: std::collections::BTreeSet<u64>,
     /// The words of the failed dials since it was up last.
     refused_as: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    Running,
-    Flushing { until: Time },
-    Closing { until: Time },
-    Saving { until: Time },
-    Done,
 }
 
 impl Agent {
@@ -249,6 +238,11 @@ impl Agent {
         status::whole(self, now)
     }
 
+    /// How it is, in a line.
+    pub fn headline(&self) -> String {
+        status::headline(self)
+    }
+
     /// Whether the agent makes progress.
     pub fn health(&self, now: Now) -> Health {
         Health::of(self, now.mono)
@@ -257,15 +251,6 @@ impl Agent {
     /// Whether a status should not be shown before the machine was looked at again.
     pub fn wants_host(&self, now: Now) -> bool {
         self.host.is_stale(now.mono)
-    }
-
-    /// Whether all that is left is to wait for the store; then until when.
-    fn is_ending(&self) -> Option<Option<Time>> {
-        match self.stop {
-            Stop::Running | Stop::Flushing { .. } | Stop::Closing { .. } => None,
-            Stop::Saving { until } => Some(Some(until)),
-            Stop::Done => Some(None),
-        }
     }
 
     fn mqtt_line(&self) -> Option<usize> {
@@ -511,65 +496,6 @@ impl Agent {
         let payload = status::message(self, now);
         out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
         false
-    }
-
-    fn begin_stop(&mut self, now: Now, out: &mut Vec<Action>) {
-        if self.stop == Stop::Running {
-            self.stop = Stop::Flushing { until: now.mono + STOP_STEP };
-            self.buffer.hurry();
-            out.push(Action::CloseSources);
-        }
-    }
-
-    fn go_on_stopping(&mut self, now: Now, out: &mut Vec<Action>) {
-        match self.stop {
-            Stop::Running | Stop::Done => {}
-            Stop::Flushing { until } => {
-                if self.buffer.is_settled() || until <= now.mono {
-                    self.say_goodbye(now, out);
-                }
-            }
-            Stop::Closing { until } => {
-                if self.links.iter().all(|line| line.link.is_idle()) || until <= now.mono {
-                    self.save_all(now, out);
-                }
-            }
-            Stop::Saving { until } => {
-                if until <= now.mono {
-                    self.stop = Stop::Done;
-                    out.push(Action::Exit);
-                }
-            }
-        }
-    }
-
-    fn say_goodbye(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.stop = Stop::Closing { until: now.mono + STOP_STEP };
-        if let (Some(link), Some(mqtt)) = (self.mqtt_line().filter(|_| self.mqtt_is_up()), &self.setup.mqtt) {
-            let topic = format!("{}/status", mqtt.prefix);
-            let payload = status::last_words(self, "stopped");
-            out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
-        }
-        for link in 0..self.links.len() {
-            let mut effects = Vec::new();
-            self.links[link].link.close(GOING_AWAY, &mut effects);
-            self.apply(now, link, effects, out);
-        }
-        self.go_on_stopping(now, out);
-    }
-
-    fn save_all(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.stop = Stop::Saving { until: now.mono + STOP_STEP };
-        for link in 0..self.links.len() {
-            let mut effects = Vec::new();
-            self.links[link].link.abandon(&mut effects);
-            self.apply(now, link, effects, out);
-        }
-        if self.buffer.is_settled() && !self.buffer.is_starting() {
-            out.push(Action::Disk(DiskOrder::SaveNumbers(self.buffer.last_numbers())));
-        }
-        out.push(Action::Disk(DiskOrder::SavePresence(self.presence.snapshot(now.mono))));
-        out.push(Action::Disk(DiskOrder::Close));
     }
 }
 

@@ -19,3 +19,4 @@ pub mod seed;
 pub mod setup;
 pub mod status;
 pub mod time;
+pub mod watch;

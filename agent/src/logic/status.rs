@@ -66,6 +66,19 @@ pub fn digest(agent: &Agent) -> u64 {
     links.fold(agent.buffer.state() as u64, |digest, state| digest.wrapping_mul(5).wrapping_add(state))
 }
 
+/// How the agent is, in a line: `1 of 2 links up, 12 messages held, 3 devices`.
+pub fn headline(agent: &Agent) -> String {
+    let active = || agent.links.iter().filter(|line| line.link.state() != LinkState::Inactive);
+    let (up, all) = (active().filter(|line| line.link.is_up()).count(), active().count());
+    let held: u64 = (0..agent.links.len()).map(|outlet| agent.buffer.outbox(outlet).unconfirmed()).sum();
+    let devices = agent.presence.devices().len();
+    let line = format!("{up} of {all} links up, {held} messages held, {devices} devices");
+    match agent.buffer.failure() {
+        Some(error) => format!("{line}, the store is failing: {error}"),
+        None => line,
+    }
+}
+
 /// The status with the devices, for the control interface.
 pub fn whole(agent: &Agent, now: Now) -> Value {
     let mut status = base(agent, now);

@@ -54,7 +54,10 @@ impl Agent {
     /// The binary, free of what the environment would say to it.
     pub fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command.env("RUST_LOG", "info").env_remove("CREDENTIALS_DIRECTORY").env_remove("RUNTIME_DIRECTORY");
+        command.env("RUST_LOG", "info");
+        for name in ["CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM"] {
+            command.env_remove(name);
+        }
         command
     }
 

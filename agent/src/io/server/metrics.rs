@@ -106,7 +106,7 @@ impl Page {
     }
 
     fn host(&mut self, host: &Value) {
-        let busy = host["cpu_percent"].as_f64().map(|percent| percent / 100.0);
+        let busy = host["cpu_percent"].as_f64().map(|percent| (percent * 10.0).round() / 1000.0);
         self.gauges(
             "host_cpu",
             "Share of time the processors were busy",

@@ -1,5 +1,6 @@
 use super::super::disk::Held;
 use super::super::port::{Peer, Refusal, RefusalKind};
+use super::stop::STOP_STEP;
 use super::*;
 use crate::config::buffer::{Buffer as BufferRule, WhenFull};
 use crate::config::client::{Confirm, Ping, Reconnect};
