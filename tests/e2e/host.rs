@@ -46,8 +46,7 @@ fn prometheus_can_read_the_metrics() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let value =
-        |name: &str| samples.iter().find(|sample| sample["name"] == name).map(|sample| &sample["value"]);
+    let value = |name: &str| samples.iter().find(|sample| sample["name"] == name)?["value"].as_f64();
     assert_eq!(value("holdfast_accepted_messages_total"), Some(7.0));
     assert_eq!(value("holdfast_link_confirmed_messages_total"), Some(7.0));
     assert_eq!(value("holdfast_link_up"), Some(1.0));
