@@ -30,6 +30,7 @@ enum Command {
     Send(cli::send::Args),
     Receive(cli::receive::Args),
     Check(cli::check::Args),
+    Reload(cli::reload::Args),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Send(args) => cli::send::run(args),
         Command::Receive(args) => cli::receive::run(args),
         Command::Check(args) => cli::check::run(args),
+        Command::Reload(args) => cli::reload::run(args),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("holdfast: {error:#}");

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod options;
 pub mod receive;
+pub mod reload;
 pub mod run;
 pub mod send;
 pub mod status;

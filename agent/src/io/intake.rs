@@ -4,6 +4,7 @@ use smol::channel::{Receiver, Sender, bounded};
 
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
+use crate::logic::reload::Reloaded;
 
 /// How many batches may wait for the loop; a source that finds it full waits.
 const QUEUE: usize = 256;
@@ -26,6 +27,8 @@ pub enum Input {
     Status(Sender<serde_json::Value>),
     /// Asks whether the agent makes progress.
     Health(Sender<Health>),
+    /// Asks to take over the configuration as it is on the disk.
+    Reload(Sender<Result<Reloaded, String>>),
 }
 
 /// The sources' end; cloned freely.
@@ -83,6 +86,14 @@ impl Intake {
         let (reply, answer) = bounded(1);
         self.inputs.send(Input::Health(reply)).await.ok()?;
         answer.recv().await.ok()
+    }
+
+    /// Takes over the configuration as it is on the disk. The error says why the one in force stays so.
+    pub async fn reload(&self) -> Result<Reloaded, String> {
+        let (reply, answer) = bounded(1);
+        let stopping = || Refused::Stopping.to_string();
+        self.inputs.send(Input::Reload(reply)).await.map_err(|_| stopping())?;
+        answer.recv().await.unwrap_or_else(|_| Err(stopping()))
     }
 
     /// Waits until the sources must close their connections.

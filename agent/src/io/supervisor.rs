@@ -25,6 +25,13 @@ impl Supervisor {
         self.tell(&[NotifyState::Ready]);
     }
 
+    /// The agent takes over another configuration; [`Supervisor::ready`] ends it.
+    pub fn reloading(&self) {
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            self.tell(&[NotifyState::Reloading, now]);
+        }
+    }
+
     /// The agent was asked to stop.
     pub fn stopping(&self) {
         self.tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);

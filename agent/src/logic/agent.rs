@@ -1,6 +1,7 @@
 //! The whole agent as one state machine: events in, actions out. It composes the links, the buffer and the presence, and
 //! adds what lies between them: who is sent what, who is told what, and how a stop goes.
 
+mod reconfigure;
 mod stop;
 
 use std::time::Duration;
@@ -50,6 +51,13 @@ pub enum Event {
     Disk(DiskReport, DiskFacts),
     /// A look at the machine found this.
     Host(HostFacts),
+    /// Another configuration with the same outlets is in force.
+    Reconfigure {
+        /// What the agent is made of.
+        setup: Box<Setup>,
+        /// For each link, whether it must connect anew.
+        links: Vec<bool>,
+    },
     /// Someone asked the agent to stop.
     Stop,
     /// A deadline has passed.
@@ -163,6 +171,7 @@ impl Agent {
             Event::Link { link, conn, report } => self.reported(now, link, conn, report, out),
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
             Event::Host(facts) => self.saw_host(now, facts, out),
+            Event::Reconfigure { setup, links } => self.reconfigure(now, *setup, &links, out),
             Event::Stop => self.begin_stop(now, out),
             Event::Tick => {}
         }

@@ -351,6 +351,14 @@ impl Buffer {
         self.hurry = true;
     }
 
+    /// Goes on under another rule.
+    pub fn reconfigure(&mut self, now: Time, rule: Rule) {
+        self.rule = rule;
+        if let Commit::Idle { not_before } = &mut self.commit {
+            *not_before = (*not_before).min(now + rule.commit_after);
+        }
+    }
+
     /// The numbers as a run that ends in order leaves them.
     pub fn last_numbers(&self) -> Numbers {
         Numbers { clean: true, ..self.numbers_in_use() }

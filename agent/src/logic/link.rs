@@ -14,9 +14,11 @@ use crate::config::client::{Confirm, Ping, Reconnect};
 const FLIGHT_BYTES_START: usize = 64 * 1024;
 const FLIGHT_BYTES_MIN: usize = 16 * 1024;
 const FLIGHT_BYTES_MAX: usize = 1024 * 1024;
+/// A peer that is left for another rule may take so long for its part of the closing.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a link is told by the configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LinkRule {
     /// False holds messages and never dials.
     pub active: bool,
@@ -74,6 +76,10 @@ enum Life {
     Up(Up),
     /// Goodbye was said.
     Closing,
+    /// Goodbye was said, to dial again under another rule.
+    Leaving {
+        give_up_at: Time,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,8 +135,10 @@ pub enum LinkState {
 impl Link {
     /// A link that dials at its first step, if it is active.
     pub fn new(rule: LinkRule, now: Time) -> Self {
-        let life = if rule.active { Life::Down { failures: 0, retry_at: now } } else { Life::Idle };
-        Link { rule, life, since: now, pings: 0, rtt: None, reconnects: 0, last_error: None }
+        let mut link =
+            Link { rule, life: Life::Idle, since: now, pings: 0, rtt: None, reconnects: 0, last_error: None };
+        link.begin(now);
+        link
     }
 
     /// Whether entries may be sent.
@@ -147,7 +155,7 @@ impl Link {
     pub fn state(&self) -> LinkState {
         match self.life {
             Life::Idle => LinkState::Inactive,
-            Life::Down { .. } => LinkState::Down,
+            Life::Down { .. } | Life::Leaving { .. } => LinkState::Down,
             Life::Dialing { .. } => LinkState::Connecting,
             Life::Up(_) | Life::Closing => LinkState::Up,
         }
@@ -162,7 +170,7 @@ impl Link {
     pub fn retry_at(&self) -> Option<Time> {
         match self.life {
             Life::Down { retry_at, .. } => Some(retry_at),
-            Life::Idle | Life::Dialing { .. } | Life::Up(_) | Life::Closing => None,
+            Life::Idle | Life::Dialing { .. } | Life::Up(_) | Life::Closing | Life::Leaving { .. } => None,
         }
     }
 
@@ -185,7 +193,7 @@ impl Link {
     pub fn flight_bytes_max(&self) -> usize {
         match &self.life {
             Life::Up(up) => up.flight_bytes,
-            Life::Idle | Life::Down { .. } | Life::Dialing { .. } | Life::Closing => 0,
+            Life::Idle | Life::Down { .. } | Life::Dialing { .. } | Life::Closing | Life::Leaving { .. } => 0,
         }
     }
 
@@ -249,6 +257,13 @@ impl Link {
                     self.hang_up(now, &error, seed, out);
                 }
             }
+            Life::Leaving { give_up_at } => {
+                if *give_up_at <= now {
+                    out.push(LinkEffect::HangUp);
+                    self.begin(now);
+                    self.advance(now, seed, out);
+                }
+            }
             Life::Up(up) => {
                 if let Some(error) = self.overdue(up, now) {
                     self.hang_up(now, &error, seed, out);
@@ -265,7 +280,7 @@ impl Link {
         match &self.life {
             Life::Idle | Life::Closing => None,
             Life::Down { retry_at, .. } => Some(*retry_at),
-            Life::Dialing { give_up_at, .. } => Some(*give_up_at),
+            Life::Dialing { give_up_at, .. } | Life::Leaving { give_up_at } => Some(*give_up_at),
             Life::Up(up) => {
                 let ping = self.pong_deadline(up).or(up.next_ping_at);
                 let progress = up.waiting_since.map(|since| since + self.rule.confirm_timeout);
@@ -281,13 +296,37 @@ impl Link {
                 out.push(LinkEffect::Tell(LinkOrder::Close(code)));
                 self.life = Life::Closing;
             }
-            Life::Dialing { .. } => {
+            Life::Dialing { .. } | Life::Leaving { .. } => {
                 out.push(LinkEffect::HangUp);
                 self.life = Life::Idle;
             }
             Life::Idle | Life::Down { .. } => self.life = Life::Idle,
             Life::Closing => {}
         }
+    }
+
+    /// Lives on under another rule: says goodbye with this close code if it is up, and dials as if it had just begun.
+    pub fn reconfigure(&mut self, now: Time, rule: LinkRule, code: u16, out: &mut Vec<LinkEffect>) {
+        self.rule = rule;
+        self.last_error = None;
+        match self.life {
+            Life::Up(_) => {
+                out.push(LinkEffect::Tell(LinkOrder::Close(code)));
+                self.life = Life::Leaving { give_up_at: now + LEAVE_WITHIN };
+                self.since = now;
+                self.rtt = None;
+            }
+            Life::Dialing { .. } => {
+                out.push(LinkEffect::HangUp);
+                self.begin(now);
+            }
+            Life::Idle | Life::Down { .. } => self.begin(now),
+            Life::Closing | Life::Leaving { .. } => {}
+        }
+    }
+
+    fn begin(&mut self, now: Time) {
+        self.life = if self.rule.active { Life::Down { failures: 0, retry_at: now } } else { Life::Idle };
     }
 
     /// Drops whatever is left of it, for good.
@@ -395,6 +434,7 @@ impl Link {
                 self.life = Life::Idle;
                 return;
             }
+            Life::Leaving { .. } => return self.begin(now),
             Life::Idle | Life::Down { .. } => return,
         };
         let retry_in = backoff::delay(&self.rule.reconnect, failures, cause, seed);

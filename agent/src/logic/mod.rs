@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod port;
 pub mod presence;
 pub mod receiver;
+pub mod reload;
 pub mod seed;
 pub mod setup;
 pub mod status;

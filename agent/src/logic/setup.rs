@@ -6,7 +6,7 @@ use super::link::LinkRule;
 use crate::config;
 
 /// What the agent is made of.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Setup {
     /// Its id.
     pub agent: String,
@@ -37,7 +37,7 @@ impl Setup {
 }
 
 /// One client link.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LinkSetup {
     /// Its id.
     pub id: String,
@@ -50,7 +50,7 @@ pub struct LinkSetup {
 }
 
 /// The MQTT link.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MqttSetup {
     /// How it lives.
     pub rule: LinkRule,

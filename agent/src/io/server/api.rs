@@ -3,14 +3,15 @@
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
-use super::http::{Page, Problem, is_ndjson, status_page, take};
+use super::http::{Page, Problem, is_ndjson, json, status_page, take};
 use super::{Site, path};
 use crate::message::Format;
 
 /// Answers a request whose path begins with `/api`.
 ///
 /// `GET /api/status` is the status. `POST /api/send?topic=T[&device=D]` takes one message; `application/x-ndjson` makes
-/// every line a JSON message, `lines=1` makes every line a message of any kind.
+/// every line a JSON message, `lines=1` makes every line a message of any kind. `POST /api/reload` takes over the
+/// configuration as it is on the disk; for the control socket only.
 pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Result<Page, Problem> {
     if !local {
         return Err(Problem::new(StatusCode::FORBIDDEN, "/api is open to this machine only"));
@@ -20,7 +21,18 @@ pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Res
         ("/api/status", _) => Err(Problem::not_allowed("GET, HEAD")),
         ("/api/send", &Method::POST | &Method::PUT) => send(site, request).await,
         ("/api/send", _) => Err(Problem::not_allowed("POST, PUT")),
+        ("/api/reload", &Method::POST) if site.api_only => reload(site).await,
         (path, _) => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
+    }
+}
+
+async fn reload(site: &Site) -> Result<Page, Problem> {
+    match site.intake.reload().await {
+        Ok(done) => {
+            let text = serde_json::json!({ "reload": done.how, "changed": done.changed }).to_string();
+            Ok(json(StatusCode::OK, text))
+        }
+        Err(error) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error)),
     }
 }
 

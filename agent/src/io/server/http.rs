@@ -241,7 +241,8 @@ fn stored(ids: String) -> Page {
     json(StatusCode::OK, format!("{{\"stored\":{ids}}}"))
 }
 
-fn json(status: StatusCode, text: String) -> Page {
+/// A JSON text.
+pub fn json(status: StatusCode, text: String) -> Page {
     let mut page = Response::new(Full::from(text));
     *page.status_mut() = status;
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

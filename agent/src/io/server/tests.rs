@@ -70,7 +70,7 @@ fn with(server: Server, test: impl AsyncFnOnce(Bench)) {
             executor: executor.clone(),
         };
         executor.spawn(fake_loop(outtake.inputs, sender, slow)).detach();
-        let listeners = bind(&server).await.unwrap();
+        let listeners = bind(&server, &[]).await.unwrap();
         let address = listeners.addresses()[0];
         executor.spawn(serve(listeners, Rc::new(server), intake.clone(), executor.clone())).detach();
         let alive = RefCell::new(outtake.alive);
@@ -119,6 +119,7 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             Input::Connected(device) => note(Seen::Connected(device)),
             Input::Disconnected(device) => note(Seen::Disconnected(device)),
             Input::Health(reply) => reply.try_send(answers.health.borrow().clone()).unwrap(),
+            Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
             Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),
         }
     }

@@ -11,7 +11,7 @@ use crate::logic::time::{Now, Time};
 /// A stop may take so long in each of its three steps: flush, goodbye, save.
 pub(super) const STOP_STEP: Duration = Duration::from_millis(1500);
 /// RFC 6455 §7.4.1: the endpoint is going away.
-const GOING_AWAY: u16 = 1001;
+pub(super) const GOING_AWAY: u16 = 1001;
 
 /// How far a stop has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -87,6 +87,65 @@ impl Sim {
 }
 
 #[test]
+fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
+    let mut sim = Sim::new(vec![client("a", Confirm::Pong, false), client("b", Confirm::Pong, false)], false);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.link(1, LinkReport::Up(Peer::default()));
+    let changed = client("a", Confirm::Ack, false);
+    let setup = Box::new(setup(vec![changed, client("b", Confirm::Pong, false)], false));
+    let actions = sim.step(Event::Reconfigure { setup, links: vec![true, false] });
+    assert_eq!(actions, [Action::Tell { link: 0, order: LinkOrder::Close(1001) }]);
+    let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
+    assert_eq!(actions, [Action::Dial { link: 0, conn: 2 }]);
+    assert!(sim.agent.links[1].link.is_up());
+}
+
+#[test]
+fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
+    let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
+    let setup = Box::new(setup(vec![client("cloud", Confirm::Ack, false)], false));
+    sim.step(Event::Reconfigure { setup, links: vec![true] });
+    assert_eq!(sim.wait(SECOND * 2 - SECOND / 10), []);
+    assert_eq!(sim.wait(SECOND / 10), [Action::HangUp { link: 0 }, Action::Dial { link: 0, conn: 3 }]);
+}
+
+#[test]
+fn a_link_that_becomes_inactive_hangs_up_and_holds() {
+    let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
+    let mut idle = client("cloud", Confirm::Pong, false);
+    idle.rule.active = false;
+    sim.step(Event::Reconfigure { setup: Box::new(setup(vec![idle], false)), links: vec![true] });
+    sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
+    assert_eq!(sim.shown("/links/cloud/state"), "inactive");
+    sim.offer(1, 1);
+    assert_eq!(sim.shown("/links/cloud/unconfirmed"), 1);
+}
+
+#[test]
+fn under_another_prefix_the_old_status_is_taken_back() {
+    let mut sim = Sim::with_broker();
+    let mut next = setup(vec![client("cloud", Confirm::Pong, false)], true);
+    next.mqtt.as_mut().unwrap().prefix = "q".into();
+    let actions = sim.step(Event::Reconfigure { setup: Box::new(next), links: vec![false, true] });
+    let [LinkOrder::Publish(farewell), LinkOrder::Close(1001)] = &orders(&actions, 1)[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(farewell.topic, "p/status");
+    assert!(String::from_utf8_lossy(&farewell.payload).contains("\"offline\""));
+    assert_eq!(sim.agent.will().unwrap().topic, "q/status");
+}
+
+#[test]
+fn a_shorter_commit_after_is_in_force_at_once() {
+    let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
+    let mut next = setup(vec![client("cloud", Confirm::Pong, false)], false);
+    next.buffer.commit_after = SECOND / 100;
+    sim.step(Event::Reconfigure { setup: Box::new(next), links: vec![false] });
+    sim.offer(1, 1);
+    assert!(appends(&sim.wait(SECOND / 100)));
+}
+
+#[test]
 fn a_store_that_owes_an_answer_for_too_long_is_told_as_stuck() {
     let mut sim = Sim::new(vec![client("cloud", Confirm::Pong, false)], false);
     sim.offer(1, 1);

@@ -273,7 +273,7 @@ fn tls_carries_both_and_a_caller_that_does_not_shake_hands_is_dropped() {
 fn an_address_that_is_taken_is_named() {
     with(config(), async |bench| {
         let server = Server { bind: vec![bench.address.to_string()], ..config() };
-        let error = bind(&server).await.err().unwrap();
+        let error = bind(&server, &[]).await.err().unwrap();
         let expected =
             format!("cannot bind {} (server.bind of sensors): address already in use", bench.address);
         assert_eq!(error, expected);
@@ -310,6 +310,9 @@ fn the_control_socket_serves_the_api_and_nothing_else() {
         assert_eq!(ask("/api/status", "").await, (200, r#"{"state":"online"}"#.to_owned()));
         assert_eq!(ask("/api/send?topic=a/b", "x").await, (200, r#"{"stored":1}"#.to_owned()));
         assert_eq!(&*bench.draft().await.source, "control");
+        let refused = r#"{"error":"holdfast.toml:1:1: unknown key"}"#;
+        assert_eq!(ask("/api/reload", "x").await, (422, refused.to_owned()));
+        assert_eq!(bench.ask("POST", "/api/reload", "", "").await.0, 404, "not over the network");
         assert_eq!(ask("/a", "x").await.0, 404);
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
