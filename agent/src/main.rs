@@ -31,6 +31,7 @@ enum Command {
     Receive(cli::receive::Args),
     Check(cli::check::Args),
     Reload(cli::reload::Args),
+    Test(cli::test::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Receive(args) => cli::receive::run(args),
         Command::Check(args) => cli::check::run(args),
         Command::Reload(args) => cli::reload::run(args),
+        Command::Test(args) => cli::test::run(args),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("holdfast: {error:#}");

@@ -18,6 +18,8 @@ mod kill;
 #[cfg(test)]
 mod mqtt;
 #[cfg(test)]
+mod probe;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod stop;

@@ -11,6 +11,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::options::Options;
+use super::{colours, interval, print};
 use crate::io::{clock, control};
 use crate::logic::time::Time;
 
@@ -103,23 +104,6 @@ fn rates(before: &Value, after: &Value, seconds: f64) -> String {
     let written = rate("/buffer/disk_bytes_written").unwrap_or_default();
     let _ = write!(line, "  disk {}/s", size(written as u64));
     line + "\n"
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let bounds = Duration::from_millis(100)..=Duration::from_secs(86_400);
-    if bounds.contains(&interval) { Ok(interval) } else { Err("must be between 100ms and 1day".to_owned()) }
-}
-
-fn colours() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
-}
-
-/// An error says that nobody reads it any more, who has seen enough then.
-fn print(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    std::io::Write::write_all(&mut out, text.as_bytes())?;
-    std::io::Write::flush(&mut out)
 }
 
 /// The status as a page for a terminal. What the agent does not tell is left out.

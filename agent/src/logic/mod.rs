@@ -14,6 +14,7 @@ pub mod numbers;
 pub mod outbox;
 pub mod port;
 pub mod presence;
+pub mod probe;
 pub mod receiver;
 pub mod reload;
 pub mod seed;
