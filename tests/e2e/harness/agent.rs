@@ -50,7 +50,13 @@ impl Agent {
     pub fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
         command.env("RUST_LOG", "info");
-        for name in ["CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM"] {
+        for name in [
+            "CREDENTIALS_DIRECTORY",
+            "RUNTIME_DIRECTORY",
+            "STATE_DIRECTORY",
+            "NOTIFY_SOCKET",
+            "JOURNAL_STREAM",
+        ] {
             command.env_remove(name);
         }
         command
