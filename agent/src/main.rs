@@ -25,6 +25,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(cli::demo::Args),
     Run(cli::run::Args),
     Status(cli::status::Args),
     Send(cli::send::Args),
@@ -36,8 +37,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    cli::demo::end_with_parent();
     log_to_stderr();
     let ended = match &arguments.command {
+        Command::Demo(args) => cli::demo::run(args),
         Command::Run(args) => cli::run::run(args),
         Command::Status(args) => cli::status::run(args),
         Command::Send(args) => cli::send::run(args),

@@ -10,6 +10,8 @@ mod cut;
 #[cfg(test)]
 mod deliver;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod host;

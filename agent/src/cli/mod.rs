@@ -1,6 +1,7 @@
 //! One file per subcommand, all of the same shape: `Args` and `run(Args) -> anyhow::Result<ExitCode>`.
 
 pub mod check;
+pub mod demo;
 pub mod options;
 pub mod receive;
 pub mod reload;
