@@ -33,6 +33,7 @@ enum Command {
     Check(cli::check::Args),
     Reload(cli::reload::Args),
     Test(cli::test::Args),
+    Tap(cli::tap::Args),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Check(args) => cli::check::run(args),
         Command::Reload(args) => cli::reload::run(args),
         Command::Test(args) => cli::test::run(args),
+        Command::Tap(args) => cli::tap::run(args),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("holdfast: {error:#}");

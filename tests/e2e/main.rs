@@ -30,4 +30,6 @@ mod store;
 #[cfg(test)]
 mod systemd;
 #[cfg(test)]
+mod tap;
+#[cfg(test)]
 mod tls;

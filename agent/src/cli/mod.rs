@@ -8,6 +8,7 @@ pub mod reload;
 pub mod run;
 pub mod send;
 pub mod status;
+pub mod tap;
 pub mod test;
 
 use std::io::{IsTerminal, Write};

@@ -27,6 +27,13 @@ pub enum Input {
     Status(Sender<serde_json::Value>),
     /// Asks whether the agent makes progress.
     Health(Sender<Health>),
+    /// Asks to listen in on the topics of this filter.
+    Tap {
+        /// A topic filter of MQTT.
+        filter: String,
+        /// Takes the lines, or why there are none.
+        reply: Sender<Result<Receiver<String>, String>>,
+    },
     /// Asks to take over the configuration as it is on the disk.
     Reload(Sender<Result<Reloaded, String>>),
 }
@@ -93,6 +100,15 @@ impl Intake {
         let (reply, answer) = bounded(1);
         let stopping = || Refused::Stopping.to_string();
         self.inputs.send(Input::Reload(reply)).await.map_err(|_| stopping())?;
+        answer.recv().await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Listens in: lines of JSON until the agent stops. The error says why not.
+    pub async fn tap(&self, filter: &str) -> Result<Receiver<String>, String> {
+        let (reply, answer) = bounded(1);
+        let stopping = || Refused::Stopping.to_string();
+        let input = Input::Tap { filter: filter.to_owned(), reply };
+        self.inputs.send(input).await.map_err(|_| stopping())?;
         answer.recv().await.unwrap_or_else(|_| Err(stopping()))
     }
 

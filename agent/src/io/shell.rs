@@ -1,6 +1,7 @@
 //! The loop: everything that happens becomes an event for the agent, and its actions are carried out. Nothing is decided
 //! here; what a source, a connection or the store says is passed on, and what the agent orders is done.
 
+mod listener;
 mod reload;
 mod setup;
 
@@ -15,6 +16,7 @@ use smol::future::{or, pending, zip};
 use smol::stream::StreamExt;
 use smol::{LocalExecutor, Task};
 
+use self::listener::Listeners as Taps;
 use self::reload::{Prepared, Successor};
 use super::clock;
 use super::config_file;
@@ -97,6 +99,7 @@ struct Shell {
     doors: Option<Doors>,
     /// The sockets of the servers, for the next life.
     kept: Kept,
+    taps: Taps,
     prepared: (Sender<Prepared>, Receiver<Prepared>),
     reloading: bool,
     /// Who comes after this life, when it ends for another configuration.
@@ -171,6 +174,7 @@ impl Shell {
             load: load.clone(),
             signals: signals.clone(),
             kept,
+            taps: Taps::default(),
             prepared: bounded(1),
             reloading: false,
             successor: None,
@@ -201,6 +205,9 @@ impl Shell {
                 wake = if taken < BATCH { self.waiting() } else { None };
             }
             self.agent.advance(clock::now(), &mut actions);
+            if !self.taps.is_empty() {
+                self.taps.actions(&self.agent, &actions);
+            }
             actions.drain(..).for_each(|action| self.act(action));
             if self.agent.may_listen()
                 && let Some(doors) = self.doors.take()
@@ -246,6 +253,10 @@ impl Shell {
             }
             Wake::Signal(signal) => return self.obey(signal, actions),
             Wake::Prepared(prepared) => return self.finish_reload(*prepared, actions),
+            Wake::Input(Input::Tap { filter, reply }) => {
+                let _ = reply.try_send(self.taps.add(&filter));
+                return;
+            }
             Wake::Input(Input::Reload(reply)) => return self.begin_reload(Some(reply)),
             Wake::Input(Input::Connected(device)) => Event::Connected(device),
             Wake::Input(Input::Disconnected(device)) => Event::Disconnected(device),
@@ -267,6 +278,9 @@ impl Shell {
                 return;
             }
         };
+        if !self.taps.is_empty() {
+            self.taps.event(&event);
+        }
         self.agent.step(clock::now(), event, actions);
     }
 
@@ -356,6 +370,7 @@ impl Shell {
                 if self.successor.is_none() {
                     self.supervisor.stopping();
                 }
+                self.taps.clear();
                 drop(self.intake.alive.take());
             }
             Action::Exit => self.ended = true,

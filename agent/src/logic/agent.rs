@@ -247,6 +247,16 @@ impl Agent {
         status::whole(self, now)
     }
 
+    /// The id of a link, `mqtt` for the broker's.
+    pub fn name(&self, link: usize) -> &str {
+        &self.links[link].id
+    }
+
+    /// Last confirmed number of each link.
+    pub fn confirmed(&self) -> Vec<u64> {
+        (0..self.links.len()).map(|link| self.buffer.outbox(link).confirmed()).collect()
+    }
+
     /// How it is, in a line.
     pub fn headline(&self) -> String {
         status::headline(self)
@@ -330,7 +340,7 @@ impl Agent {
         let id = self.links[link].id.clone();
         out.push(Action::Note(Notice::Refused { link: id, seq, reason: reason.clone() }));
         out.push(Action::Disk(DiskOrder::SetAside { outlet: link, seq, reason, message }));
-        self.confirmed(now, link, None, out);
+        self.take_confirmation(now, link, None, out);
     }
 
     fn disk(&mut self, now: Now, report: DiskReport, facts: DiskFacts, out: &mut Vec<Action>) {
@@ -360,7 +370,7 @@ impl Agent {
                 }
                 LinkEffect::Tell(order) => out.push(Action::Tell { link, order }),
                 LinkEffect::Opened(peer) => self.opened(link, &peer, out),
-                LinkEffect::Confirmed(seq) => self.confirmed(now, link, Some(seq), out),
+                LinkEffect::Confirmed(seq) => self.take_confirmation(now, link, Some(seq), out),
                 LinkEffect::Lost { error, retry_in, was_up, .. } => {
                     self.lost(link, error, retry_in, was_up, out);
                 }
@@ -403,7 +413,7 @@ impl Agent {
     }
 
     /// Takes in a confirmation, and the refused numbers that follow right behind it.
-    fn confirmed(&mut self, now: Now, link: usize, seq: Option<u64>, out: &mut Vec<Action>) {
+    fn take_confirmation(&mut self, now: Now, link: usize, seq: Option<u64>, out: &mut Vec<Action>) {
         let before = self.buffer.outbox(link).confirmed();
         let mut effects = Vec::new();
         let mut changed = seq.is_some_and(|seq| self.buffer.confirm(link, seq, &mut effects));

@@ -20,5 +20,6 @@ pub mod reload;
 pub mod seed;
 pub mod setup;
 pub mod status;
+pub mod tap;
 pub mod time;
 pub mod watch;

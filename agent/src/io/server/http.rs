@@ -1,12 +1,15 @@
 //! HTTP: one request in, one answer out. Every error is JSON with the member `error`.
 
 use std::cell::Cell;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use futures_util::{Stream, StreamExt};
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use smol::Timer;
@@ -35,7 +38,10 @@ const LINES_FACTOR: usize = 16;
 const LINES: usize = 10_000;
 
 /// What every answer is.
-pub type Page = Response<Full<Bytes>>;
+pub type Page = Response<Either<Full<Bytes>, Lines>>;
+
+/// A body that goes on until there are no more lines.
+pub type Lines = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>>>>>;
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -154,7 +160,7 @@ async fn health_page(site: &Site) -> Page {
 async fn metrics_page(site: &Site) -> Result<Page, Problem> {
     let broken =
         |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write metrics: {error}"));
-    let mut page = Response::new(Full::from(metrics::text(&status(site).await?).map_err(broken)?));
+    let mut page = Response::new(whole(metrics::text(&status(site).await?).map_err(broken)?));
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
     Ok(page)
 }
@@ -241,16 +247,29 @@ fn stored(ids: String) -> Page {
     json(StatusCode::OK, format!("{{\"stored\":{ids}}}"))
 }
 
+/// A line of JSON for each that comes, until there are no more.
+pub fn ndjson(lines: smol::channel::Receiver<String>) -> Page {
+    let frames = lines.map(|line| Ok(Frame::data(Bytes::from(line + "\n"))));
+    let mut page = Response::new(Either::Right(StreamBody::new(Box::pin(frames) as Pin<Box<_>>)));
+    page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    page
+}
+
+fn whole(text: impl Into<Bytes>) -> Either<Full<Bytes>, Lines> {
+    Either::Left(Full::new(text.into()))
+}
+
 /// A JSON text.
 pub fn json(status: StatusCode, text: String) -> Page {
-    let mut page = Response::new(Full::from(text));
+    let mut page = Response::new(whole(text));
     *page.status_mut() = status;
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     page
 }
 
-fn empty() -> Page {
-    let mut page = Response::new(Full::default());
+/// 204 without content.
+pub fn empty() -> Page {
+    let mut page = Response::new(whole(""));
     *page.status_mut() = StatusCode::NO_CONTENT;
     page
 }

@@ -119,6 +119,11 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             Input::Connected(device) => note(Seen::Connected(device)),
             Input::Disconnected(device) => note(Seen::Disconnected(device)),
             Input::Health(reply) => reply.try_send(answers.health.borrow().clone()).unwrap(),
+            Input::Tap { filter, reply } => {
+                let (lines, read) = unbounded();
+                lines.try_send(format!("{{\"filter\":{filter:?}}}")).unwrap();
+                reply.try_send(Ok(read)).unwrap();
+            }
             Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
             Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),
         }

@@ -310,6 +310,16 @@ fn the_control_socket_serves_the_api_and_nothing_else() {
         assert_eq!(ask("/api/status", "").await, (200, r#"{"state":"online"}"#.to_owned()));
         assert_eq!(ask("/api/send?topic=a/b", "x").await, (200, r#"{"stored":1}"#.to_owned()));
         assert_eq!(&*bench.draft().await.source, "control");
+        let tapped = async {
+            let mut lines = Vec::new();
+            let take = |line: &str| {
+                lines.push(line.to_owned());
+                false
+            };
+            crate::io::control::lines(&path, "/api/tap?topic=a%2F%2B", take).await.unwrap();
+            lines
+        };
+        assert_eq!(tapped.await, [r#"{"filter":"a/+"}"#]);
         let refused = r#"{"error":"holdfast.toml:1:1: unknown key"}"#;
         assert_eq!(ask("/api/reload", "x").await, (422, refused.to_owned()));
         assert_eq!(bench.ask("POST", "/api/reload", "", "").await.0, 404, "not over the network");
