@@ -6,6 +6,10 @@ use clap::{Parser, Subcommand};
 use holdfast::cli;
 use holdfast::io::supervisor;
 
+#[cfg(test)]
+#[path = "../../tests/pages/mod.rs"]
+mod pages;
+
 /// A device agent that holds WebSocket links and messages fast
 #[derive(Parser)]
 #[command(
