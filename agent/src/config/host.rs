@@ -6,7 +6,7 @@ use super::render::{self, Lines};
 use super::table::Table;
 use super::value;
 
-/// `[host]`
+/// `[host]`: what is sent of the machine that the agent runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Host {
     /// How often the facts of the host are sent as a message with topic `host/metrics` (1 s to 1 day); never by default. The
