@@ -26,24 +26,36 @@ end
 
 complete -c holdfast -n "__fish_holdfast_needs_command" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_needs_command" -s V -l version -d 'Print version'
-complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "demo" -d 'Shows in half a minute what happens when a link is cut and the agent is killed'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "run" -d 'Runs the agent until it is told to stop'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "check" -d 'Prints the configuration in force, with every default; or every fault, with its line and column'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "test" -d 'Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "status" -d 'Shows links, buffer and devices of the running agent'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "tap" -d 'Shows live what the running agent takes, stores, sends and has confirmed'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "reload" -d 'Makes the running agent take over its configuration as it is on the disk'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "send" -d 'Hands a message to the running agent and waits until it is stored'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "receive" -d 'Receives what an agent sends: prints it, acknowledges it, counts what is missing'
-complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "check" -d 'Prints the configuration in force, with every default; or every fault, with its line and column'
-complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "reload" -d 'Makes the running agent take over its configuration as it is on the disk'
-complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "test" -d 'Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping'
-complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "tap" -d 'Shows live what the running agent takes, stores, sends and has confirmed'
-complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -l seconds -d 'How long the story takes' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -l json -d 'Print nothing but the counts at the end, in JSON'
-complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "demo" -d 'Shows in half a minute what happens when a link is cut and the agent is killed'
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l json -d 'Print JSON: {"config":…,"warnings":[…]}, or {"errors":[…]}'
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l watch -d 'Test again each INTERVAL until interrupted, 5s by default; with --json a line each time' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l json -d 'Print the results in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l watch -d 'Show it again each INTERVAL until interrupted, 1s by default; with --json a line each time' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
@@ -53,6 +65,22 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l uplink -d '
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l json -d 'Print the status as the agent gives it, in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l json -d 'Print lines of JSON, as the agent gives them'
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l json -d 'Print the answer in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l device -d 'Device that the message speaks for' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l timeout -d 'How long to try while the agent is busy' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
@@ -89,34 +117,6 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l summary-js
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l no-pong -d 'Never answer a ping'
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l no-ack -d 'Never acknowledge'
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l environment -d 'Table of variables to use: [environment.NAME]' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l json -d 'Print JSON: {"config":…,"warnings":[…]}, or {"errors":[…]}'
-complete -c holdfast -n "__fish_holdfast_using_subcommand check" -s h -l help -d 'Print help'
-complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l environment -d 'Table of variables to use: [environment.NAME]' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l json -d 'Print the answer in JSON'
-complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -s h -l help -d 'Print help'
-complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l watch -d 'Test again each INTERVAL until interrupted, 5s by default; with --json a line each time' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l environment -d 'Table of variables to use: [environment.NAME]' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l json -d 'Print the results in JSON'
-complete -c holdfast -n "__fish_holdfast_using_subcommand test" -s h -l help -d 'Print help'
-complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l environment -d 'Table of variables to use: [environment.NAME]' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l json -d 'Print lines of JSON, as the agent gives them'
-complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -l seconds -d 'How long the story takes' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -l json -d 'Print nothing but the counts at the end, in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -s h -l help -d 'Print help'

@@ -29,15 +29,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Demo(cli::demo::Args),
     Run(cli::run::Args),
+    Check(cli::check::Args),
+    Test(cli::test::Args),
     Status(cli::status::Args),
+    Tap(cli::tap::Args),
+    Reload(cli::reload::Args),
     Send(cli::send::Args),
     Receive(cli::receive::Args),
-    Check(cli::check::Args),
-    Reload(cli::reload::Args),
-    Test(cli::test::Args),
-    Tap(cli::tap::Args),
+    Demo(cli::demo::Args),
 }
 
 fn main() -> ExitCode {

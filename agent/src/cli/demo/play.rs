@@ -50,26 +50,30 @@ const SCENES: [Scene; 4] = [
     Scene {
         share: 5,
         cue: Cue::Flow,
-        told: "A sensor sends 200 readings a second. The link is up and each is confirmed at once,\n\
-               so nothing of them goes to the disk.   curl -d '{\"t\":21}' http://127.0.0.1:9998/kitchen",
+        told: "A sensor sends 200 readings a second. The link is up and each is confirmed\n\
+               at once, so nothing of them goes to the disk.\n\
+               $ holdfast run --uplink ws://127.0.0.1:9000",
     },
     Scene {
         share: 7,
         cue: Cue::CutLink,
-        told: "The receiver is killed (kill -9). The sensor notices nothing: its readings go to the\n\
-               disk in groups, synced before it is told `stored`.                  holdfast status",
+        told: "The receiver is killed (kill -9). The sensor notices nothing: its readings\n\
+               go to the disk in groups, synced before it is told `stored`.\n\
+               $ holdfast status --watch",
     },
     Scene {
         share: 5,
         cue: Cue::KillAgent,
-        told: "Now the agent is killed, too (kill -9), and started again half a second later. What it\n\
-               told to be stored is still there.",
+        told: "Now the agent is killed, too (kill -9), and started again half a second\n\
+               later. What it told to be stored is still there.\n\
+               $ kill -9 AGENT; holdfast run --uplink ws://127.0.0.1:9000",
     },
     Scene {
         share: 7,
         cue: Cue::RestoreLink,
-        told: "The receiver is back. The agent finds it by itself and delivers what it held, in order,\n\
-               with the new readings behind.                                      holdfast receive",
+        told: "The receiver is back. The agent finds it by itself and delivers what it\n\
+               held, in order, with the new readings behind.\n\
+               $ holdfast receive --listen 127.0.0.1:9000",
     },
 ];
 
@@ -357,4 +361,15 @@ fn free_ports() -> Option<(u16, u16)> {
     let mut free = || ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
     let (one, other) = (free()?, free()?);
     (one != other).then_some((one, other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scenes_fit_a_terminal_and_fill_the_time() {
+        assert!(SCENES.iter().flat_map(|scene| scene.told.lines()).all(|line| line.len() < 80));
+        assert_eq!(SCENES.iter().map(|scene| scene.share).sum::<u32>(), SHARES);
+    }
 }
