@@ -56,7 +56,8 @@ fn main() -> ExitCode {
         Command::Tap(args) => cli::tap::run(args),
     };
     ended.unwrap_or_else(|error| {
-        eprintln!("holdfast: {error:#}");
+        let level = if supervisor::logs_to_journal() { "<3>" } else { "" };
+        eprintln!("{level}holdfast: {error:#}");
         ExitCode::FAILURE
     })
 }

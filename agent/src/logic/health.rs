@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::agent::Agent;
 use super::time::Time;
 
-/// The store owes an answer for so long: it hangs in the disk.
+/// The store owes an answer for so long, and for as long again as it takes to recover at a megabyte a second: it hangs in the
+/// disk.
 const STORE_SILENCE: Duration = Duration::from_secs(45);
 /// Something that was due is late by so much: the loop does not get to it.
 const LATENESS: Duration = Duration::from_secs(10);
@@ -22,7 +23,8 @@ pub struct Health {
 impl Health {
     pub(super) fn of(agent: &Agent, now: Time) -> Health {
         let silent = agent.buffer.owed_since().map(|since| now.since(since));
-        let silent = silent.filter(|silent| *silent >= STORE_SILENCE);
+        let recovery = Duration::from_secs(agent.buffer.facts().disk_bytes / 1_000_000);
+        let silent = silent.filter(|silent| *silent >= STORE_SILENCE + recovery);
         let silent = silent.map(|silent| format!("the store has not answered for {} s", silent.as_secs()));
         let late = agent.deadline().map(|due| now.since(due)).filter(|late| *late >= LATENESS);
         let late = late.map(|late| format!("the loop is {} s late", late.as_secs()));
