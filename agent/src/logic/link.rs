@@ -14,11 +14,6 @@ use crate::config::client::{Confirm, Ping, Reconnect};
 const FLIGHT_BYTES_START: usize = 64 * 1024;
 const FLIGHT_BYTES_MIN: usize = 16 * 1024;
 const FLIGHT_BYTES_MAX: usize = 1024 * 1024;
-/// A ping that confirms waits so long behind the one before, so that a stream of single messages shares it. The first one
-/// after a pause goes out at once.
-const PING_SPACING: Duration = Duration::from_millis(5);
-/// Unless so many numbers wait for it.
-const PING_SHARE: u64 = 100;
 /// A peer that is left for another rule may take so long for its part of the closing.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -95,11 +90,6 @@ struct Up {
     next_ping_at: Option<Time>,
     /// Whether the peer has answered a ping on this connection.
     answers_pings: bool,
-    /// The last ping, and what it covers.
-    pinged_at: Option<Time>,
-    pinged_through: u64,
-    /// When the ping goes out that was put off.
-    ping_due: Option<Time>,
     /// Last number sent, and whether it was sent after the ping that is out.
     sent: u64,
     sent_since_ping: bool,
@@ -236,7 +226,7 @@ impl Link {
         up.waiting_since.get_or_insert(now);
         match up.ping_out {
             Some(_) => up.sent_since_ping = true,
-            None if by_pong => self.ping_soon(now, out),
+            None if by_pong => self.ping(now, out),
             None => {}
         }
     }
@@ -277,7 +267,7 @@ impl Link {
             Life::Up(up) => {
                 if let Some(error) = self.overdue(up, now) {
                     self.hang_up(now, &error, seed, out);
-                } else if self.pong_deadline(up).is_none() && up.ping_at().is_some_and(|at| at <= now) {
+                } else if self.pong_deadline(up).is_none() && up.next_ping_at.is_some_and(|at| at <= now) {
                     self.ping(now, out);
                 }
                 self.settle(now);
@@ -292,7 +282,7 @@ impl Link {
             Life::Down { retry_at, .. } => Some(*retry_at),
             Life::Dialing { give_up_at, .. } | Life::Leaving { give_up_at } => Some(*give_up_at),
             Life::Up(up) => {
-                let ping = self.pong_deadline(up).or(up.ping_at());
+                let ping = self.pong_deadline(up).or(up.next_ping_at);
                 let progress = up.waiting_since.map(|since| since + self.rule.confirm_timeout);
                 [ping, progress].into_iter().flatten().min()
             }
@@ -355,9 +345,6 @@ impl Link {
             ping_out: None,
             next_ping_at: self.next_ping_at(now),
             answers_pings: false,
-            pinged_at: None,
-            pinged_through: 0,
-            ping_due: None,
             sent: 0,
             sent_since_ping: false,
             waiting_since: None,
@@ -383,18 +370,7 @@ impl Link {
             out.push(LinkEffect::Confirmed(ping.covers));
         }
         if again {
-            self.ping_soon(now, out);
-        }
-    }
-
-    /// Asks for a confirmation of what was sent, at once or together with what comes within a moment.
-    fn ping_soon(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
-        let Life::Up(up) = &mut self.life else { return };
-        let due = up.pinged_at.map_or(now, |at| at + PING_SPACING);
-        if due <= now || up.sent.saturating_sub(up.pinged_through) >= PING_SHARE {
             self.ping(now, out);
-        } else {
-            up.ping_due = Some(due);
         }
     }
 
@@ -403,7 +379,6 @@ impl Link {
         let Life::Up(up) = &mut self.life else { return };
         self.pings += 1;
         up.ping_out = Some(PingOut { number: self.pings, covers: up.sent, at: now });
-        (up.pinged_at, up.pinged_through, up.ping_due) = (Some(now), up.sent, None);
         up.next_ping_at = next_ping_at;
         up.sent_since_ping = false;
         out.push(LinkEffect::Tell(LinkOrder::Ping(self.pings)));
@@ -470,13 +445,6 @@ impl Link {
         self.last_error = Some(error.to_owned());
         self.life = Life::Down { failures: failures.saturating_add(1), retry_at: now + retry_in };
         out.push(LinkEffect::Lost { error: error.to_owned(), code, retry_in, was_up });
-    }
-}
-
-impl Up {
-    /// When the next ping goes out if none is under way.
-    fn ping_at(&self) -> Option<Time> {
-        [self.ping_due, self.next_ping_at].into_iter().flatten().min()
     }
 }
 
