@@ -38,7 +38,15 @@
 //!
 //! [`logic::presence`] knows which devices are there, [`logic::status`] puts everything into one JSON, [`io::mqtt`]
 //! publishes it with a Last Will on the same topic, and [`io::control`] gives it to `holdfast status`. [`logic::notice`] is
-//! the log: one line for each change of state.
+//! the log: one line for each change of state. [`logic::host`] says when the machine is looked at, [`logic::health`] whether
+//! the agent makes progress, [`logic::watch`] what the service supervisor hears of it. [`logic::tap`] shows whoever listens in
+//! what the events and actions of the loop are.
+//!
+//! # What is changed and tried
+//!
+//! [`logic::reload`] compares a new configuration with the one in force and says how much has to give way for it; the loop
+//! takes it over, or starts another life with it. `holdfast test` goes the same way as a dial of the agent, whose
+//! [`io::net::Stage`] keeps what was found at each step, and [`logic::probe`] says what to do about the one that failed.
 //!
 //! # The other end
 //!

@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use holdfast::cli;
+use holdfast::io::supervisor;
+
+#[cfg(test)]
+#[path = "../../tests/pages/mod.rs"]
+mod pages;
 
 /// A device agent that holds WebSocket links and messages fast
 #[derive(Parser)]
@@ -25,24 +30,34 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Run(cli::run::Args),
+    Check(cli::check::Args),
+    Test(cli::test::Args),
     Status(cli::status::Args),
+    Tap(cli::tap::Args),
+    Reload(cli::reload::Args),
     Send(cli::send::Args),
     Receive(cli::receive::Args),
-    Check(cli::check::Args),
+    Demo(cli::demo::Args),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    cli::demo::end_with_parent();
     log_to_stderr();
     let ended = match &arguments.command {
+        Command::Demo(args) => cli::demo::run(args),
         Command::Run(args) => cli::run::run(args),
         Command::Status(args) => cli::status::run(args),
         Command::Send(args) => cli::send::run(args),
         Command::Receive(args) => cli::receive::run(args),
         Command::Check(args) => cli::check::run(args),
+        Command::Reload(args) => cli::reload::run(args),
+        Command::Test(args) => cli::test::run(args),
+        Command::Tap(args) => cli::tap::run(args),
     };
     ended.unwrap_or_else(|error| {
-        eprintln!("holdfast: {error:#}");
+        let level = if supervisor::logs_to_journal() { "<3>" } else { "" };
+        eprintln!("{level}holdfast: {error:#}");
         ExitCode::FAILURE
     })
 }
@@ -51,5 +66,6 @@ fn main() -> ExitCode {
 fn log_to_stderr() {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = format!("{filter},sled=off,rumqttc=off");
-    env_logger::Builder::new().parse_filters(&filter).format(cli::log_line).init();
+    let line = if supervisor::logs_to_journal() { cli::journal_line } else { cli::log_line };
+    env_logger::Builder::new().parse_filters(&filter).format(line).init();
 }

@@ -1,7 +1,7 @@
 //! The real binary with real peers around it. Each test has a directory, agents and peers of its own, so that all run at
 //! the same time; whatever is waited for is a condition, and nothing is timed.
 //!
-//! `tests/all` brings what the tests need: mosquitto, nginx, curl and Python with the `websockets` package.
+//! `tests/all` brings what the tests need: mosquitto, nginx, curl, systemd-analyze and Python with the `websockets` package.
 
 #[cfg(test)]
 mod bad_input;
@@ -10,14 +10,26 @@ mod cut;
 #[cfg(test)]
 mod deliver;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod host;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod mqtt;
 #[cfg(test)]
+mod probe;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod systemd;
+#[cfg(test)]
+mod tap;
 #[cfg(test)]
 mod tls;

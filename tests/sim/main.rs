@@ -3,6 +3,7 @@
 //! `HOLDFAST_SEEDS=100000 cargo test --test sim` runs more, `HOLDFAST_SEED=42` one with every step printed.
 
 mod disk;
+#[cfg(test)]
 mod fleet;
 mod peer;
 mod setup;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use holdfast::config::agent::Presence;
 use holdfast::config::buffer::{Buffer, WhenFull};
 use holdfast::config::client::{Confirm, Ping, Reconnect};
+use holdfast::config::host::Host;
 use holdfast::logic::agent::{LinkSetup, MqttSetup, Setup};
 use holdfast::logic::link::LinkRule;
 use holdfast::logic::seed::Seed;
@@ -36,7 +37,8 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
     };
     let births = (0..4).map(|n| format!("epoch{n}-{}", seed.below(1000))).collect();
     let presence = Presence { offline_after: Duration::from_secs(30), max_devices: 100 };
-    Setup { agent: "sim".into(), version: "0".into(), links, mqtt, buffer, presence, births, seed: 0 }
+    let host = Host::default();
+    Setup { agent: "sim".into(), version: "0".into(), links, mqtt, buffer, presence, host, births, seed: 0 }
 }
 
 fn link(n: u64, seed: &mut Seed) -> LinkSetup {

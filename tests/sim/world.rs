@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, Setup};
+use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::{Answer, Draft};
 use holdfast::logic::port::{LinkOrder, LinkReport, Refusal, RefusalKind};
 use holdfast::logic::seed::Seed;
@@ -31,6 +32,7 @@ pub struct Tally {
     pub delivered: u64,
     pub crashes: u64,
     pub cuts: u64,
+    pub reconfigured: u64,
     pub dropped: u64,
     pub commits: u64,
 }
@@ -42,6 +44,7 @@ impl std::ops::AddAssign for Tally {
         self.delivered += rhs.delivered;
         self.crashes += rhs.crashes;
         self.cuts += rhs.cuts;
+        self.reconfigured += rhs.reconfigured;
         self.dropped += rhs.dropped;
         self.commits += rhs.commits;
     }
@@ -50,6 +53,7 @@ impl std::ops::AddAssign for Tally {
 enum Pending {
     Offer,
     Connect,
+    Reconfigure,
     Crash {
         power_cut: bool,
     },
@@ -202,6 +206,10 @@ impl World {
             let pending = if self.seed.below(4) == 0 { Pending::Stop } else { Pending::Crash { power_cut } };
             self.at(at, pending);
         }
+        for _ in 0..self.seed.below(4) {
+            let at = self.seed.below(trouble);
+            self.at(at, Pending::Reconfigure);
+        }
         for _ in 0..self.seed.below(3) {
             let at = self.seed.below(trouble);
             self.at(at, Pending::WallJump);
@@ -228,6 +236,7 @@ impl World {
         match pending {
             Pending::Offer => self.offer(),
             Pending::Connect => self.connect(),
+            Pending::Reconfigure => self.reconfigure(),
             Pending::Crash { power_cut } => {
                 self.crash(power_cut);
                 Ok(())
@@ -371,6 +380,29 @@ impl World {
         if self.agent.is_some() { self.feed(event) } else { Ok(()) }
     }
 
+    /// Another configuration with the same outlets comes into force.
+    fn reconfigure(&mut self) -> Result<(), String> {
+        if self.agent.is_none() || self.healed {
+            return Ok(());
+        }
+        let mut setup = self.setup.clone();
+        setup.buffer.commit_after = Duration::from_millis(10 + self.seed.below(1000));
+        let mut links = Vec::new();
+        for link in &mut setup.links {
+            let changed = self.seed.below(2) == 0;
+            if changed {
+                // Growing only, so that the bound on what comes twice holds for the new one.
+                link.window += usize::try_from(self.seed.below(10)).expect("small");
+                link.rule.ping.interval = Duration::from_secs(1 + self.seed.below(20));
+            }
+            links.push(changed);
+        }
+        links.extend(setup.mqtt.iter().map(|_| self.seed.below(2) == 0));
+        self.setup = setup.clone();
+        self.tally.reconfigured += 1;
+        self.feed(Event::Reconfigure { setup: Box::new(setup), links })
+    }
+
     fn feed(&mut self, event: Event) -> Result<(), String> {
         let now = self.clock();
         let Some(agent) = &mut self.agent else { return Ok(()) };
@@ -411,6 +443,7 @@ impl World {
                 self.after(slow, Pending::Disk);
             }
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
+            Action::LookAtHost => return self.feed(Event::Host(HostFacts::default())),
             Action::Note(_) | Action::CloseSources => {}
             Action::Exit => {
                 self.gone();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::options::Options;
-use crate::io::{config_file, shell};
+use crate::io::shell;
 
 /// Runs the agent until it is told to stop
 #[derive(clap::Args, Debug)]
@@ -19,8 +19,7 @@ pub struct Args {
 
 /// Runs the agent. The error says why it cannot start.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = args.options.load()?;
-    let control = config_file::control_socket(&config);
-    shell::run(config, control)?;
+    let options = args.options.clone();
+    shell::run(move || options.load())?;
     Ok(ExitCode::SUCCESS)
 }

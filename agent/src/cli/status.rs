@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,16 +11,25 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::options::Options;
-use crate::io::control;
+use super::{colours, interval, print};
+use crate::io::{clock, control};
+use crate::logic::time::Time;
 
 /// Shows links, buffer and devices of the running agent
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Exit code: 0 when the agent answers, 1 when none is running.\n\n\
-    Examples:\n  holdfast status\n  holdfast status --json | jq .buffer.messages")]
+#[command(
+    after_help = "Exit code: 0 when the agent answers, 1 when none is running. With --watch an agent that is away is waited for,\n\
+    and the rates are those since the answer before.\n\n\
+    Examples:\n  holdfast status\n  holdfast status --watch\n  holdfast status --json | jq .buffer.messages\n  \
+    holdfast status --json --watch 10s | jq -c '[.uptime_s, .buffer.messages]'"
+)]
 pub struct Args {
     /// Print the status as the agent gives it, in JSON
     #[arg(long)]
     json: bool,
+    /// Show it again each INTERVAL until interrupted, 1s by default; with --json a line each time
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1s", value_parser = interval)]
+    watch: Option<Duration>,
     /// Control socket of the agent; it follows from the configuration by default
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -31,26 +40,70 @@ pub struct Args {
 /// Asks the agent and prints its answer. The error says that none is running, or what it said instead.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let socket = args.options.control_socket(args.socket.as_deref())?;
-    let asked = control::request(&socket, Method::GET, "/api/status", None, Vec::new());
-    let (code, body) = smol::block_on(asked).map_err(anyhow::Error::msg)?;
+    if let Some(interval) = args.watch {
+        return smol::block_on(watch(&socket, interval, args.json));
+    }
+    let status = smol::block_on(ask(&socket))?;
+    let text = if args.json { format!("{status:#}\n") } else { render(&status, colours()) };
+    // Whoever closes the pipe early has seen enough.
+    let _ = print(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(socket: &Path) -> anyhow::Result<Value> {
+    let asked = control::request(socket, Method::GET, "/api/status", None, Vec::new());
+    let (code, body) = asked.await.map_err(anyhow::Error::msg)?;
     let text = String::from_utf8_lossy(&body);
     if code != 200 {
         bail!("cannot show the status: the agent answered {code}: {}", text.trim());
     }
-    let status: Value = serde_json::from_str(&text).context("cannot read the agent's answer")?;
-    if args.json {
-        print(&format!("{status:#}\n"));
-    } else {
-        let colour =
-            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-        print(&render(&status, colour));
-    }
-    Ok(ExitCode::SUCCESS)
+    serde_json::from_str(&text).context("cannot read the agent's answer")
 }
 
-/// Whoever closes the pipe early has seen enough.
-fn print(text: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+/// Shows the status again and again, in place on a terminal, until somebody interrupts it or nobody reads it any more.
+async fn watch(socket: &Path, interval: Duration, json: bool) -> anyhow::Result<ExitCode> {
+    let mut before: Option<(Time, Value)> = None;
+    loop {
+        let asked = ask(socket).await;
+        let now = clock::now().mono;
+        let text = match &asked {
+            Ok(status) if json => format!("{status}\n"),
+            Ok(status) => {
+                let since = before.as_ref();
+                let rates = since.map(|(then, before)| rates(before, status, now.since(*then).as_secs_f64()));
+                render(status, colours()) + &rates.unwrap_or_default()
+            }
+            Err(error) if json => format!("{}\n", serde_json::json!({ "error": format!("{error:#}") })),
+            Err(error) => format!("{error:#}\n"),
+        };
+        // ED and CUP of ECMA-48: what was there is gone only once there is something new.
+        let place = if !json && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+        if print(&format!("{place}{text}")).is_err() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        before = asked.ok().map(|status| (now, status));
+        smol::Timer::after(interval).await;
+    }
+}
+
+/// What went on between two answers, by the second. Nothing when the agent was started anew in between.
+fn rates(before: &Value, after: &Value, seconds: f64) -> String {
+    let number = |status: &Value, pointer: &str| status.pointer(pointer).and_then(Value::as_f64);
+    if seconds <= 0.0 || before["session"] != after["session"] {
+        return String::new();
+    }
+    let rate = |pointer: &str| {
+        let (after, before) = number(after, pointer).zip(number(before, pointer))?;
+        Some((after - before) / seconds)
+    };
+    let mut line = format!("\nRATES   in {:.0}/s", rate("/buffer/accepted").unwrap_or_default());
+    for id in after["links"].as_object().into_iter().flatten().map(|(id, _)| id) {
+        let confirmed = rate(&format!("/links/{id}/confirmed")).unwrap_or_default();
+        let _ = write!(line, "  {} confirmed {confirmed:.0}/s", clean(id));
+    }
+    let written = rate("/buffer/disk_bytes_written").unwrap_or_default();
+    let _ = write!(line, "  disk {}/s", size(written as u64));
+    line + "\n"
 }
 
 /// The status as a page for a terminal. What the agent does not tell is left out.
@@ -59,6 +112,7 @@ fn render(status: &Value, colour: bool) -> String {
     let mut page = head(status, &paint);
     page.push_str(&table(&links(status), 1, &paint));
     page.push_str(&buffer(&status["buffer"], &paint));
+    page.push_str(&host(&status["host"]));
     page.push_str(&table(&devices(status), 1, &paint));
     for repair in status["repairs"].as_array().into_iter().flatten() {
         let _ = writeln!(page, "repair: {}", text(repair));
@@ -155,6 +209,22 @@ fn buffer(buffer: &Value, paint: &Paint) -> String {
     page + "\n"
 }
 
+fn host(host: &Value) -> String {
+    let number = |key: &str| host[key].as_f64();
+    let bytes = |key: &str| host[key].as_u64().map(size);
+    let memory = bytes("memory_used_bytes").zip(bytes("memory_total_bytes"));
+    let facts = [
+        number("cpu_percent").map(|percent| format!("cpu {percent} %")),
+        number("load_1m").map(|load| format!("load {load}")),
+        memory.map(|(used, total)| format!("memory {used} of {total}")),
+        bytes("disk_free_bytes").map(|free| format!("disk {free} free")),
+        number("temperature_c").map(|degrees| format!("{degrees} °C")),
+        number("uptime_s").map(|seconds| format!("up {}", span(seconds))),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    if facts.is_empty() { String::new() } else { format!("\nHOST    {}\n", facts.join("  ")) }
+}
+
 /// Columns of equal width; the one numbered `state` is painted. Columns in which nothing stands are left out.
 fn table(lines: &[Vec<String>], state: usize, paint: &Paint) -> String {
     let Some((head, body)) = lines.split_first() else { return String::new() };
@@ -216,7 +286,8 @@ fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
 
@@ -237,6 +308,8 @@ mod tests {
             },
             "buffer": { "state": "holding", "messages": 12, "bytes": 1234, "oldest_age_s": 60, "dropped": 0,
                 "disk_bytes": 1_500_000, "max_bytes": 256_000_000 },
+            "host": { "cpu_percent": 3.5, "memory_used_bytes": 100_000_000, "memory_total_bytes": 512_000_000,
+                "temperature_c": 48.1, "load_1m": 0.12, "disk_free_bytes": null, "uptime_s": 86_400 },
             "devices": { "pump": { "status": "online", "since": "2026-01-01T00:00:00.000Z", "reason": null } },
             "repairs": ["the store was born again"],
         })
@@ -254,6 +327,8 @@ lab    down   2026-01-01T00:00:01.000Z  -      0           12           in 1m 1s
 BUFFER  holding  12 messages  1.2 kB  oldest 1m  dropped 0
         disk 1.5 MB of 256.0 MB
 
+HOST    cpu 3.5 %  load 0.12  memory 100.0 MB of 512.0 MB  48.1 °C  up 1day
+
 DEVICE  STATUS  SINCE
 pump    online  2026-01-01T00:00:00.000Z
 repair: the store was born again
@@ -264,6 +339,18 @@ repair: the store was born again
     #[test]
     fn an_agent_that_tells_nothing_is_shown_all_the_same() {
         assert_eq!(render(&json!({}), false), "- -  -\n");
+    }
+
+    #[test]
+    fn rates_are_what_went_on_since_the_answer_before() {
+        let at = |accepted: u64, session: u64| {
+            json!({ "session": session, "links": { "cloud": { "confirmed": accepted / 2 } },
+                "buffer": { "accepted": accepted, "disk_bytes_written": 80 * accepted } })
+        };
+        let told = "\nRATES   in 50/s  cloud confirmed 25/s  disk 4.0 kB/s\n";
+        assert_eq!(rates(&at(0, 1), &at(100, 1), 2.0), told);
+        assert_eq!(rates(&at(0, 1), &at(100, 2), 2.0), "", "another life has other counters");
+        assert_eq!(rates(&at(0, 1), &at(100, 1), 0.0), "");
     }
 
     #[test]

@@ -7,21 +7,22 @@ use super::render::{self, Lines};
 use super::table::Table;
 use super::{Surroundings, tree::Node, value};
 
-/// `[agent]`
+/// `[agent]`: who this agent is, and where it keeps what it must not forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
     /// Name of this gateway; the host name by default. A topic level: no `/`, `+`, `#`, no braces, control characters.
     pub id: String,
-    /// Where the store and the state live.
+    /// Folder of the store and the state. For a user other than root it is by default `~/.local/state/holdfast`, for a service
+    /// the one that systemd gave it.
     pub data_dir: PathBuf,
 }
 
-/// `[presence]`
+/// `[presence]`: when a device counts as gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
-    /// A device without a connection is offline when it was not heard for so long (default 5 min).
+    /// A device without a connection is offline when it was not heard for so long.
     pub offline_after: Duration,
-    /// How many devices are remembered at most (default 10000).
+    /// How many devices are remembered at most.
     pub max_devices: usize,
 }
 

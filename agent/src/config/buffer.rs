@@ -12,17 +12,17 @@ const WHEN_FULL: [(&str, WhenFull); 3] = [
     ("reject", WhenFull::Reject),
 ];
 
-/// `[buffer]`
+/// `[buffer]`: what is held while a link is down, and what gives way when it is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Buffer {
-    /// Bytes on disk, all files of the store together (default 256 MB, at least 8 MB). A reserve of 4 MB lies beside them where
+    /// Bytes on disk, all files of the store together. A reserve of 4 MB lies beside them where
     /// there is room, and is given up when the disk is full.
     pub max_bytes: u64,
-    /// Messages per outlet; 0 is no bound (default).
+    /// Messages per outlet; 0 is no bound.
     pub max_messages: u64,
     /// What gives way when it is full.
     pub when_full: WhenFull,
-    /// Age at which an unconfirmed message goes to the disk, and least time between two commits (default 250 ms).
+    /// Age at which an unconfirmed message goes to the disk, and least time between two commits.
     pub commit_after: Duration,
 }
 

@@ -27,18 +27,19 @@ pub const RESERVED: [&str; 7] = [
     "transfer-encoding",
 ];
 
-/// `[[client]]`. Its `Debug` hides what is secret.
+/// `[[client]]`: a WebSocket link to the outside, with a place of its own in the buffer. Without any there is one that
+/// holds its messages and never connects.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Client {
     /// Letter or `_`, then letters, digits, `_`; compared without case; `ws_client_N` by default.
     pub id: String,
-    /// Shown to people.
+    /// For people; nothing depends on it.
     pub name: String,
-    /// Shown to people.
+    /// For people; nothing depends on it.
     pub description: String,
     /// An inactive client holds its messages and never connects.
     pub active: bool,
-    /// `ws://` or `wss://`; none only for an inactive client.
+    /// `ws://` or `wss://`. Only an inactive client can be without.
     pub url: Option<String>,
     /// Query parameters, added to those of the url, percent-encoded by us.
     pub params: BTreeMap<String, Secret>,
@@ -60,11 +61,11 @@ pub struct Client {
     pub framing: Framing,
     /// Encoding of envelopes.
     pub encoding: Encoding,
-    /// Messages in flight, unconfirmed (default 1000).
+    /// Messages in flight, unconfirmed.
     pub window: usize,
-    /// DNS, TCP, TLS and upgrade together must end within this (default 15 s).
+    /// DNS, TCP, TLS and upgrade together must end within this.
     pub connect_timeout: Duration,
-    /// Something is in flight and nothing was confirmed for so long: the link is dead (default 30 s).
+    /// Something is in flight and nothing was confirmed for so long: the link is dead.
     pub confirm_timeout: Duration,
 }
 
@@ -180,14 +181,14 @@ pub enum Auth {
     /// Not at all.
     #[default]
     None,
-    /// RFC 7617.
+    /// User and password (RFC 7617).
     Basic {
-        /// User.
+        /// User of basic authentication.
         username: String,
-        /// Password.
+        /// Password of that user, a secret.
         password: Secret,
     },
-    /// RFC 6750.
+    /// A token (RFC 6750), a secret.
     Bearer(Secret),
 }
 
@@ -207,21 +208,21 @@ pub struct ClientTls {
 /// Keep-alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ping {
-    /// Silence after which a ping is sent (default 20 s); zero sends none for keep-alive.
+    /// Silence after which a ping is sent; zero sends none for keep-alive.
     pub interval: Duration,
-    /// A ping unanswered for so long ends the connection (default 10 s).
+    /// A ping unanswered for so long ends the connection.
     pub timeout: Duration,
 }
 
 /// Back-off between tries. Always with full jitter, also before the first retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reconnect {
-    /// Upper end of the first wait (default 1 s); 8 times this when a stable connection was lost, since a whole fleet may
-    /// have lost it.
+    /// Upper end of the first wait. When a stable connection was lost it is 8 times as much, since a whole fleet may have lost
+    /// it.
     pub min: Duration,
-    /// Upper end of the longest wait (default 5 min).
+    /// Upper end of the longest wait.
     pub max: Duration,
-    /// A connection must have been up for so long before the back-off starts from `min` again (default 60 s).
+    /// A connection must have been up for so long before the back-off starts from `min` again.
     pub stable_after: Duration,
 }
 

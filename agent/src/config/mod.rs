@@ -7,6 +7,7 @@ pub mod agent;
 pub mod buffer;
 pub mod client;
 mod fault;
+pub mod host;
 pub mod mqtt;
 mod render;
 pub mod route;
@@ -41,6 +42,8 @@ pub struct Config {
     pub mqtt: Option<mqtt::Mqtt>,
     /// `[presence]`
     pub presence: agent::Presence,
+    /// `[host]`
+    pub host: host::Host,
 }
 
 /// What the command line says in place of the text.
@@ -114,6 +117,7 @@ impl Config {
             render::table(&mut out, "[mqtt]", &mqtt.lines(), &fresh.lines());
         }
         render::table(&mut out, "[presence]", &self.presence.lines(), &agent::Presence::default().lines());
+        render::table(&mut out, "[host]", &self.host.lines(), &host::Host::default().lines());
         out
     }
 
@@ -131,6 +135,7 @@ impl Config {
                 .then(|| table.within("mqtt", |table| mqtt::Mqtt::read(table, &agent.id)))
                 .flatten(),
             presence: table.within("presence", agent::Presence::read),
+            host: table.within("host", host::Host::read),
             agent,
         }
     }

@@ -10,13 +10,13 @@ use super::tree::Node;
 use super::url::{self, Url};
 use super::value;
 
-/// `[mqtt]`.
+/// `[mqtt]`: the broker that is told how the agent and its devices are. Without this table there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mqtt {
-    /// `mqtt://` or `mqtts://`, host and port (1883 and 8883 by default). Without a user: that of the
-    /// configuration's url becomes `username` and `password`.
+    /// `mqtt://` or `mqtts://`, host and port (1883 and 8883 by default). A user in the text becomes `username` and
+    /// `password` and does not stay here.
     pub url: String,
-    /// Client identifier; `holdfast-{agent}` by default.
+    /// Client identifier, another one for each agent of a broker.
     pub client_id: String,
     /// User, if the broker asks for one.
     pub username: Option<String>,
@@ -24,11 +24,11 @@ pub struct Mqtt {
     pub password: Option<Secret>,
     /// TLS settings for `mqtts://`; keys `ca`, `cert`, `key`, `server_name` stand directly in `[mqtt]`.
     pub tls: ClientTls,
-    /// Start of every topic, `{agent}` already expanded (default `holdfast/{agent}`).
+    /// Start of every topic. `{agent}` in the text has become the id of the agent.
     pub prefix: String,
-    /// Longest time between two status messages (default 30 s).
+    /// Longest time between two status messages.
     pub status_interval: Duration,
-    /// MQTT keep-alive (default 20 s).
+    /// MQTT keep-alive.
     pub keep_alive: Duration,
     /// Back-off; keys as in `client.reconnect`.
     pub reconnect: Reconnect,

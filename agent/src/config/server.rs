@@ -15,7 +15,7 @@ const HTTP: [(&str, HttpPage); 2] = [("status", HttpPage::Status), ("empty", Htt
 const FORMAT: [(&str, Format); 4] =
     [("text", Format::Text), ("json", Format::Json), ("binary", Format::Binary), ("string", Format::Text)];
 
-/// `[[server]]`
+/// `[[server]]`: a WebSocket and HTTP listener for sensors. Without any there is one with all defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Same form as a client's; `ws_server_N` by default.
@@ -28,7 +28,7 @@ pub struct Server {
     pub http: HttpPage,
     /// Browser origins that may connect; `*` lets all in, none by default.
     pub origins: Vec<String>,
-    /// Bounds.
+    /// Bounds of the server.
     pub limits: Limits,
     /// `[[server.route]]`, tried in order.
     pub routes: Vec<Route>,
@@ -58,17 +58,18 @@ pub enum HttpPage {
 /// Bounds of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections (default 256).
+    /// Open connections.
     pub connections: usize,
-    /// Bytes of one message (default 65536).
+    /// Bytes of one message.
     pub message_bytes: usize,
-    /// TLS handshake and request head must end within this (default 10 s).
+    /// TLS handshake and request head must end within this.
     pub handshake_timeout: Duration,
-    /// A connection from which nothing came for so long is pinged, and closed when it stays silent as long again (default 2 min).
+    /// A connection from which nothing came for so long is pinged, and closed when it stays silent as long again.
     pub idle_timeout: Duration,
 }
 
-/// `[[server.route]]`
+/// `[[server.route]]`: a pattern of paths, and what comes in on them. Routes are tried in order; without any every path is
+/// a topic, whose first segment is the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Path template: `/lines/{line}/sensors/{device}`; a last `{name...}` takes the rest of the path.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::fault::{Faults, Place};
+#[cfg(test)]
+use super::tests::record;
 use super::tree::{Entry, Kind, Node, indexed};
 
 /// What every table needs to be read.
@@ -35,6 +37,8 @@ impl<'a> Table<'a> {
     ) -> T {
         let mut table = Table { reading, path, place, entries, asked: Vec::new(), planned: &[] };
         let value = read(&mut table);
+        #[cfg(test)]
+        record::table::<T>(&unindexed(&table.path), table.asked.iter().map(|(key, _)| *key).collect());
         table.close();
         value
     }
@@ -87,8 +91,10 @@ impl<'a> Table<'a> {
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&Node, &Reading) -> Result<T, String>,
+        read: impl Fn(&Node, &Reading) -> Result<T, String>,
     ) -> Option<T> {
+        #[cfg(test)]
+        record::key(&unindexed(&self.path), key, |node| read(node, &self.reading).err());
         let node = self.take(key)?;
         match read(&node, &self.reading) {
             Ok(value) => Some(value),
@@ -103,8 +109,10 @@ impl<'a> Table<'a> {
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&Node, &Reading) -> Result<T, String>,
+        read: impl Fn(&Node, &Reading) -> Result<T, String>,
     ) -> Option<T> {
+        #[cfg(test)]
+        record::required(&unindexed(&self.path), key);
         let value = self.optional(key, read);
         if !self.has(key) {
             self.fail(key, "is missing");
@@ -117,7 +125,7 @@ impl<'a> Table<'a> {
         &mut self,
         key: &'static str,
         default: T,
-        read: impl FnOnce(&Node, &Reading) -> Result<T, String>,
+        read: impl Fn(&Node, &Reading) -> Result<T, String>,
     ) -> T {
         self.optional(key, read).unwrap_or(default)
     }
@@ -143,6 +151,8 @@ impl<'a> Table<'a> {
         mut read: impl FnMut(usize, &mut Table<'a>) -> T,
     ) -> Vec<T> {
         let path = self.key_path(key);
+        #[cfg(test)]
+        record::list(&unindexed(&path));
         let Some(Node { kind: Kind::Array(nodes), .. }) = self.take(key) else {
             if self.has(key) {
                 self.fail(key, format!("must be a list of tables: write `[[{}]]`", unindexed(&path)));

@@ -1,3 +1,7 @@
+mod manual;
+pub(super) mod record;
+mod source;
+
 use super::*;
 
 const FILE: &str = "/etc/holdfast/holdfast.toml";

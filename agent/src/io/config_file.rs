@@ -135,6 +135,10 @@ fn in_surroundings<T>(then: impl FnOnce(&Surroundings) -> T) -> T {
 }
 
 fn default_data_dir(root: bool, env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+    // systemd.exec(5): several directories are separated by colons.
+    if let Some(first) = env("STATE_DIRECTORY").as_deref().and_then(first_of) {
+        return first;
+    }
     if root {
         return PathBuf::from(ROOT_DATA_DIR);
     }
@@ -149,9 +153,12 @@ fn socket_in(given: Option<&str>, root_runtime_dir: &Path, data_dir: &Path) -> P
         (data_dir == Path::new(ROOT_DATA_DIR) && root_runtime_dir.is_dir())
             .then(|| root_runtime_dir.to_owned())
     };
-    // systemd.exec(5): several directories are separated by colons.
-    let first = given.and_then(|given| given.split(':').next()).filter(|first| !first.is_empty());
-    first.map(PathBuf::from).or_else(of_system).unwrap_or_else(|| data_dir.to_owned()).join("control.sock")
+    given.and_then(first_of).or_else(of_system).unwrap_or_else(|| data_dir.to_owned()).join("control.sock")
+}
+
+/// The first of several directories.
+fn first_of(directories: &str) -> Option<PathBuf> {
+    directories.split(':').next().filter(|first| !first.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -198,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_data_directory_of_a_user_is_in_the_users_state() {
+    fn the_data_directory_is_that_of_the_service_or_in_the_users_state() {
         let env = |pairs: &'static [(&str, &str)]| {
             move |name: &str| {
                 pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
@@ -209,6 +216,9 @@ mod tests {
         assert_eq!(default_data_dir(false, &both), Path::new("/s/holdfast"));
         let relative = env(&[("XDG_STATE_HOME", "s"), ("HOME", "/h")]);
         assert_eq!(default_data_dir(false, &relative), Path::new("/h/.local/state/holdfast"));
+        let service = env(&[("STATE_DIRECTORY", "/var/lib/other:/var/lib/more"), ("HOME", "/")]);
+        assert_eq!(default_data_dir(false, &service), Path::new("/var/lib/other"));
+        assert_eq!(default_data_dir(true, &service), Path::new("/var/lib/other"));
         assert_eq!(default_data_dir(false, &env(&[])), Path::new("/var/lib/holdfast"));
     }
 

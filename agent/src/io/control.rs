@@ -46,6 +46,54 @@ pub async fn request(
     or(ask, late).await.map_err(cannot)
 }
 
+/// Asks the agent whose control socket is at this path for lines that go on, and hands over each until `take` wants no more
+/// or the agent ends them. The error says that no agent runs there, what it said instead, or what broke.
+pub async fn lines(
+    socket: &Path,
+    path_and_query: &str,
+    mut take: impl FnMut(&str) -> bool,
+) -> Result<(), String> {
+    let cannot = |cause: String| format!("cannot reach the agent at {}: {cause}", socket.display());
+    let request = Request::builder().uri(path_and_query).header(header::HOST, "localhost");
+    let request = request.body(Full::<Bytes>::default()).map_err(|error| cannot(error.to_string()))?;
+    let stream = UnixStream::connect(socket).await.map_err(|error| cannot(absence(&error)))?;
+    let (mut sender, connection) =
+        http1::handshake(FuturesIo::new(stream)).await.map_err(|error| cannot(error.to_string()))?;
+    let exchange = async {
+        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let mut body = answer.into_body();
+        let mut rest = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| error.to_string())?;
+            rest.extend_from_slice(&frame.into_data().unwrap_or_default());
+            if rest.len() > ANSWER_BYTES {
+                return Err(format!("a line of the answer has more than {ANSWER_BYTES} bytes"));
+            }
+            if !status.is_success() {
+                continue;
+            }
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if !take(String::from_utf8_lossy(&line).trim_end()) {
+                    return Ok(());
+                }
+            }
+        }
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(format!("it answers {status}: {}", String::from_utf8_lossy(&rest)))
+        }
+    };
+    let drive = async {
+        // An error of the connection reaches the exchange too, with better words.
+        let _ = connection.await;
+        smol::future::pending().await
+    };
+    or(exchange, drive).await.map_err(cannot)
+}
+
 fn absence(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {

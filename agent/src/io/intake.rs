@@ -2,7 +2,9 @@
 
 use smol::channel::{Receiver, Sender, bounded};
 
+use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
+use crate::logic::reload::Reloaded;
 
 /// How many batches may wait for the loop; a source that finds it full waits.
 const QUEUE: usize = 256;
@@ -23,6 +25,17 @@ pub enum Input {
     Disconnected(String),
     /// Asks for the status as JSON.
     Status(Sender<serde_json::Value>),
+    /// Asks whether the agent makes progress.
+    Health(Sender<Health>),
+    /// Asks to listen in on the topics of this filter.
+    Tap {
+        /// A topic filter of MQTT.
+        filter: String,
+        /// Takes the lines, or why there are none.
+        reply: Sender<Result<Receiver<String>, String>>,
+    },
+    /// Asks to take over the configuration as it is on the disk.
+    Reload(Sender<Result<Reloaded, String>>),
 }
 
 /// The sources' end; cloned freely.
@@ -73,6 +86,30 @@ impl Intake {
         let (reply, answer) = bounded(1);
         self.inputs.send(Input::Status(reply)).await.ok()?;
         answer.recv().await.ok()
+    }
+
+    /// Whether the agent makes progress, none when it is stopping.
+    pub async fn health(&self) -> Option<Health> {
+        let (reply, answer) = bounded(1);
+        self.inputs.send(Input::Health(reply)).await.ok()?;
+        answer.recv().await.ok()
+    }
+
+    /// Takes over the configuration as it is on the disk. The error says why the one in force stays so.
+    pub async fn reload(&self) -> Result<Reloaded, String> {
+        let (reply, answer) = bounded(1);
+        let stopping = || Refused::Stopping.to_string();
+        self.inputs.send(Input::Reload(reply)).await.map_err(|_| stopping())?;
+        answer.recv().await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Listens in: lines of JSON until the agent stops. The error says why not.
+    pub async fn tap(&self, filter: &str) -> Result<Receiver<String>, String> {
+        let (reply, answer) = bounded(1);
+        let stopping = || Refused::Stopping.to_string();
+        let input = Input::Tap { filter: filter.to_owned(), reply };
+        self.inputs.send(input).await.map_err(|_| stopping())?;
+        answer.recv().await.unwrap_or_else(|_| Err(stopping()))
     }
 
     /// Waits until the sources must close their connections.

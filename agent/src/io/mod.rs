@@ -3,13 +3,16 @@
 pub mod clock;
 pub mod config_file;
 pub mod control;
+pub mod host;
 pub mod intake;
 pub mod mqtt;
 pub mod net;
+pub mod probe;
 pub mod receiver;
 pub mod secret;
 pub mod server;
 pub mod shell;
 pub mod store;
+pub mod supervisor;
 pub mod tls;
 pub mod uplink;

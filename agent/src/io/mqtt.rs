@@ -17,6 +17,7 @@ use super::net::{self, Stage, Stream, Target};
 use super::secret;
 use crate::config::mqtt::Mqtt;
 use crate::logic::port::{LinkOrder, LinkReport, Peer, Publication, Refusal, RefusalKind};
+use crate::logic::probe::Step;
 
 mod flight;
 mod packet_stream;
@@ -30,6 +31,8 @@ const SECURE: (&str, u16) = ("mqtts", 8883);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The broker's patience in units of ours: pings are sent by whoever gives the orders, and may come late.
 const KEEP_ALIVE_FACTOR: u32 = 3;
+/// How long a test waits until its goodbye is sent.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What a connection needs to know.
 #[derive(Debug, Clone)]
@@ -44,7 +47,7 @@ pub struct Broker {
 ///
 /// The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are gone it says goodbye.
 pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sender<LinkReport>) {
-    let last = match dial(&broker).await {
+    let last = match dial(&broker.mqtt, Some(&broker.will), &Stage::new()).await {
         Err(refusal) => LinkReport::DialFailed(refusal),
         Ok((stream, peer)) => {
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
@@ -56,15 +59,49 @@ pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sende
     let _ = reports.send(last).await;
 }
 
-async fn dial(broker: &Broker) -> Result<(PacketStream<Stream>, Peer), Refusal> {
-    let target = target(&broker.mqtt).map_err(|cause| retry(format!("cannot dial the broker: {cause}")))?;
-    let stage = Stage::new();
+/// Makes one connection as the agent does, has a ping answered, and says goodbye. It has an id of its own, so that it does
+/// not push the agent off, and no will. The stage tells how far it came.
+pub async fn test(mqtt: &Mqtt, stage: &Stage) -> Result<(), Refusal> {
+    let mqtt = Mqtt { client_id: format!("{}-test", mqtt.client_id), ..mqtt.clone() };
+    let (mut stream, _) = dial(&mqtt, None, stage).await?;
+    stage.enter(Step::Authentication);
+    stage.found(if mqtt.username.is_some() { "accepted" } else { "none asked for" });
+    stage.enter(Step::Ping);
+    let late = async {
+        Timer::after(mqtt.keep_alive).await;
+        Err(format!("no PINGRESP within {} s", mqtt.keep_alive.as_secs_f32()))
+    };
+    or(answer_to_ping(&mut stream), late).await.map_err(retry)?;
+    if stream.queue(&Packet::Disconnect).is_ok() {
+        // The test has its result; how the broker takes the goodbye changes nothing.
+        let _ = or(stream.flush(), async {
+            Timer::after(GOODBYE).await;
+            Ok(())
+        })
+        .await;
+    }
+    Ok(())
+}
+
+async fn answer_to_ping(stream: &mut PacketStream<Stream>) -> Result<(), String> {
+    stream.queue(&Packet::PingReq)?;
+    stream.flush().await?;
+    while !matches!(first_answer(stream).await?, Packet::PingResp) {}
+    Ok(())
+}
+
+async fn dial(
+    mqtt: &Mqtt,
+    will: Option<&Publication>,
+    stage: &Stage,
+) -> Result<(PacketStream<Stream>, Peer), Refusal> {
+    let target = target(mqtt).map_err(|cause| retry(format!("cannot dial the broker: {cause}")))?;
     let deadline = async {
         Timer::after(CONNECT_TIMEOUT).await;
         let after_s = CONNECT_TIMEOUT.as_secs_f32();
-        Err(retry(format!("timed out after {after_s} s {}", stage.name())))
+        Err(retry(format!("timed out after {after_s} s {}", stage.place())))
     };
-    let dialed = or(connect(broker, &target, &stage), deadline).await;
+    let dialed = or(connect(mqtt, will, &target, stage), deadline).await;
     let (scheme, default_port) = if target.secure { SECURE } else { PLAIN };
     dialed.map_err(|refusal| {
         let authority = target.authority(default_port);
@@ -73,14 +110,15 @@ async fn dial(broker: &Broker) -> Result<(PacketStream<Stream>, Peer), Refusal> 
 }
 
 async fn connect(
-    broker: &Broker,
+    mqtt: &Mqtt,
+    will: Option<&Publication>,
     target: &Target,
     stage: &Stage,
 ) -> Result<(PacketStream<Stream>, Peer), Refusal> {
-    let request = request(broker).map_err(retry)?;
-    let user_timeout = broker.mqtt.keep_alive.saturating_mul(2);
-    let (stream, peer) = net::open(target, &broker.mqtt.tls, user_timeout, stage).await.map_err(retry)?;
-    stage.enter("while waiting for the answer to CONNECT");
+    let request = request(mqtt, will).map_err(retry)?;
+    let user_timeout = mqtt.keep_alive.saturating_mul(2);
+    let (stream, peer) = net::open(target, &mqtt.tls, user_timeout, stage).await.map_err(retry)?;
+    stage.enter(Step::Connack);
     let mut stream = PacketStream::new(stream);
     stream.queue(&Packet::Connect(request)).map_err(retry)?;
     stream.flush().await.map_err(retry)?;
@@ -121,14 +159,13 @@ fn target(mqtt: &Mqtt) -> Result<Target, String> {
     Target::of(&uri, PLAIN, SECURE)
 }
 
-fn request(broker: &Broker) -> Result<Connect, String> {
-    let Broker { mqtt, will } = broker;
+fn request(mqtt: &Mqtt, will: Option<&Publication>) -> Result<Connect, String> {
     let mut request = Connect::new(mqtt.client_id.as_str());
     request.clean_session = true;
     request.keep_alive =
         u16::try_from(mqtt.keep_alive.saturating_mul(KEEP_ALIVE_FACTOR).as_secs()).unwrap_or(u16::MAX);
     request.last_will =
-        Some(LastWill::new(will.topic.as_str(), will.payload.clone(), QoS::AtLeastOnce, true));
+        will.map(|will| LastWill::new(will.topic.as_str(), will.payload.clone(), QoS::AtLeastOnce, true));
     if let Some(username) = &mqtt.username {
         let password = mqtt.password.as_ref().map(secret::read).transpose()?;
         request.login = Some(Login::new(username.as_str(), password.unwrap_or_default()));

@@ -1,6 +1,6 @@
 //! Outgoing connections: a name becomes addresses, the addresses become one socket whose silence has an end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -15,9 +15,11 @@ use smol::future::{or, pending};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 
-use super::tls;
+use super::{clock, tls};
 use crate::config::client::ClientTls;
 use crate::logic::port::Peer;
+use crate::logic::probe::{Done, Step};
+use crate::logic::time::Time;
 
 /// Head start of one address before the next one is tried as well (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -41,9 +43,14 @@ pub struct Target {
     pub port: u16,
 }
 
-/// How far a dial has come, for the words of a deadline that passes.
+/// How far a dial has come, and what was found on the way.
 #[derive(Debug)]
-pub struct Stage(Cell<&'static str>);
+pub struct Stage {
+    step: Cell<Step>,
+    since: Cell<Time>,
+    found: RefCell<String>,
+    done: RefCell<Vec<Done>>,
+}
 
 impl Target {
     /// Reads scheme, host and port. `plain` and `secure` are a scheme and its default port each.
@@ -77,17 +84,46 @@ impl Target {
 impl Stage {
     /// Nothing has been done.
     pub fn new() -> Stage {
-        Stage(Cell::new("at its start"))
+        let since = Cell::new(clock::now().mono);
+        Stage { step: Cell::new(Step::Settings), since, found: RefCell::default(), done: RefCell::default() }
     }
 
-    /// Says what is being done, as `in the TLS handshake`.
-    pub fn enter(&self, name: &'static str) {
-        self.0.set(name);
+    /// The step before is done, and this one begins.
+    pub fn enter(&self, step: Step) {
+        self.done.borrow_mut().push(self.ended());
+        self.step.set(step);
     }
 
-    /// What is being done.
-    pub fn name(&self) -> &'static str {
-        self.0.get()
+    /// What this step has found.
+    pub fn found(&self, found: impl Into<String>) {
+        *self.found.borrow_mut() = found.into();
+    }
+
+    /// Where a deadline that passes finds it.
+    pub fn place(&self) -> &'static str {
+        self.step.get().place()
+    }
+
+    /// The step that goes on.
+    pub fn step(&self) -> Step {
+        self.step.get()
+    }
+
+    /// How long it has been going on.
+    pub fn took(&self) -> Duration {
+        clock::now().mono.since(self.since.get())
+    }
+
+    /// All steps that are done; the one that goes on is among them if it `succeeded`.
+    pub fn done(self, succeeded: bool) -> Vec<Done> {
+        let last = succeeded.then(|| self.ended());
+        self.done.into_inner().into_iter().chain(last).collect()
+    }
+
+    fn ended(&self) -> Done {
+        let took = self.took();
+        self.since.set(clock::now().mono);
+        Done { step: self.step.get(), took, found: self.found.take() }
     }
 }
 
@@ -110,8 +146,9 @@ pub async fn open(
     if !target.secure {
         return Ok((Box::new(tcp), Peer { address, certificate_days_left: None }));
     }
-    stage.enter("in the TLS handshake");
+    stage.enter(Step::Tls);
     let (stream, certificate_days_left) = tls::connect(tcp, tls, &target.host).await?;
+    stage.found(tls::shown(&stream, certificate_days_left));
     Ok((Box::new(stream), Peer { address, certificate_days_left }))
 }
 
@@ -120,10 +157,12 @@ pub async fn open(
 /// What was sent and is not acknowledged for `user_timeout` ends the connection, and so does a peer that is gone while
 /// nothing is sent; zero leaves both to the kernel. The caller sets the deadline of the whole.
 pub async fn dial(host: &str, port: u16, user_timeout: Duration, stage: &Stage) -> io::Result<TcpStream> {
-    stage.enter("while resolving its name");
+    stage.enter(Step::Name);
     let addresses = resolve(host, port).await?;
-    stage.enter("while connecting");
+    stage.found(addresses.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", "));
+    stage.enter(Step::Tcp);
     let stream = first_to_answer(interleaved(addresses)).await?;
+    stage.found(stream.peer_addr()?.to_string());
     stream.set_nodelay(true)?;
     limit_silence(&stream, user_timeout)?;
     Ok(stream)

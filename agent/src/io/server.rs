@@ -6,6 +6,7 @@ mod api;
 mod batch;
 mod connection;
 mod http;
+mod metrics;
 mod path;
 mod payload;
 mod session;
@@ -51,8 +52,13 @@ const CONTROL_LIMITS: Limits = Limits {
     idle_timeout: Duration::from_secs(120),
 };
 
+/// A socket that stays open, with its name in `bind`.
+pub type Kept = (String, TcpListener);
+
 /// The bound listeners of one `[[server]]`.
 pub struct Listeners {
+    /// As `bind` names them.
+    names: Vec<String>,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     acceptor: Option<TlsAcceptor>,
@@ -64,10 +70,16 @@ impl Listeners {
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
+
+    /// The sockets with their names in `bind`, to be kept open for the next life of the agent.
+    pub fn kept(&self) -> impl Iterator<Item = Kept> {
+        self.names.iter().cloned().zip(self.listeners.iter().cloned())
+    }
 }
 
-/// Binds every address of a server and reads its certificate. The error names the server and the address or file.
-pub async fn bind(server: &Server) -> Result<Listeners, String> {
+/// Binds every address of a server, but those that are among the kept ones, and reads its certificate. The error names the
+/// server and the address or file.
+pub async fn bind(server: &Server, kept: &[Kept]) -> Result<Listeners, String> {
     let of = |error| format!("{error} (server {})", server.id);
     let acceptor =
         server.tls.as_ref().map(|tls| tls::acceptor(&tls.cert, &tls.key, tls.client_ca.as_deref()));
@@ -78,11 +90,14 @@ pub async fn bind(server: &Server) -> Result<Listeners, String> {
         let cannot = |error: io::Error| {
             format!("cannot bind {address} (server.bind of {}): {}", server.id, words(&error))
         };
-        let listener = TcpListener::bind(address.as_str()).await.map_err(cannot)?;
+        let listener = match kept.iter().find(|(name, _)| name == address) {
+            Some((_, listener)) => listener.clone(),
+            None => TcpListener::bind(address.as_str()).await.map_err(cannot)?,
+        };
         addresses.push(listener.local_addr().map_err(cannot)?);
         listeners.push(listener);
     }
-    Ok(Listeners { listeners, addresses, acceptor, router })
+    Ok(Listeners { names: server.bind.clone(), listeners, addresses, acceptor, router })
 }
 
 /// Serves until the intake stops. What is open then ends by itself within a few seconds.
@@ -167,6 +182,11 @@ impl Site {
             turned_away: Places::new(accept::TURNED_AWAY),
             budget: Cell::new(BODY_BUDGET),
         }
+    }
+
+    /// Whether it shows how the agent is to whoever asks.
+    fn tells(&self) -> bool {
+        self.api_only || self.page == HttpPage::Status
     }
 
     /// Whether a page of this origin may talk to the server.

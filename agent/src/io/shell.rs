@@ -1,6 +1,8 @@
 //! The loop: everything that happens becomes an event for the agent, and its actions are carried out. Nothing is decided
 //! here; what a source, a connection or the store says is passed on, and what the agent orders is done.
 
+mod listener;
+mod reload;
 mod setup;
 
 use std::collections::HashMap;
@@ -14,11 +16,16 @@ use smol::future::{or, pending, zip};
 use smol::stream::StreamExt;
 use smol::{LocalExecutor, Task};
 
+use self::listener::Listeners as Taps;
+use self::reload::{Prepared, Successor};
 use super::clock;
+use super::config_file;
+use super::host::Machine;
 use super::intake::{self, Input, Intake, Outtake};
 use super::mqtt::{self, Broker};
 use super::server::{self, Listeners};
 use super::store::{self, Store};
+use super::supervisor::Supervisor;
 use super::uplink::{self, Uplink};
 use crate::config::Config;
 use crate::config::server::Server;
@@ -38,27 +45,65 @@ const ORDERS: usize = 64;
 const SOURCES_END_WITHIN: Duration = Duration::from_millis(300);
 /// What is taken in before the agent's next step, so that the work of a step is shared by many messages.
 const BATCH: usize = 256;
+/// Signals that may wait for the loop.
+const SIGNALS: usize = 8;
 
-/// Runs the agent until it is told to stop. Returns once everything is flushed, or cannot be.
-pub fn run(config: Config, control: PathBuf) -> anyhow::Result<()> {
+/// Reads the configuration in force.
+pub type Load = Rc<dyn Fn() -> anyhow::Result<Config>>;
+
+/// Sockets that stay open from one life to the next.
+type Kept = Vec<server::Kept>;
+
+/// The listeners of all servers.
+type Bound = Vec<(Rc<Server>, Listeners)>;
+
+/// Runs the agent until it is told to stop. Returns once everything is flushed, or cannot be. The error says why it cannot
+/// start; a new configuration with which it cannot start gives way to the one before.
+pub fn run(load: impl Fn() -> anyhow::Result<Config> + 'static) -> anyhow::Result<()> {
     let executor = Rc::new(LocalExecutor::new());
     smol::block_on(executor.clone().run(async move {
-        let mut shell = Shell::start(config, control, executor).await?;
-        shell.turn().await;
-        shell.let_sources_end().await;
-        shell.leave();
-        Ok(())
+        let load: Load = Rc::new(load);
+        let signals = signals(&executor)?;
+        let mut shell = Shell::start(load()?, None, &load, &signals, &executor).await?;
+        loop {
+            shell.turn().await;
+            shell.let_sources_end().await;
+            let Some((old, kept, next)) = shell.leave() else { return Ok(()) };
+            let started = Shell::start(next.config, Some(next.bound), &load, &signals, &executor).await;
+            shell = match started {
+                Ok(shell) => shell,
+                Err(error) => {
+                    log::error!(
+                        "cannot start with the new configuration, going back to the old one: {error:#}"
+                    );
+                    let bound = bind(&old, &kept).await?;
+                    Shell::start((*old).clone(), Some(bound), &load, &signals, &executor).await?
+                }
+            };
+        }
     }))
 }
 
 struct Shell {
     executor: Rc<LocalExecutor<'static>>,
+    config: Rc<Config>,
+    load: Load,
+    signals: Receiver<Signal>,
     agent: Agent,
+    machine: Machine,
+    supervisor: Supervisor,
     store: Store,
     peers: Vec<Peer>,
     lines: Vec<Option<Connection>>,
     /// Bound, and not served before messages can be taken.
     doors: Option<Doors>,
+    /// The sockets of the servers, for the next life.
+    kept: Kept,
+    taps: Taps,
+    prepared: (Sender<Prepared>, Receiver<Prepared>),
+    reloading: bool,
+    /// Who comes after this life, when it ends for another configuration.
+    successor: Option<Successor>,
     intake: Outtake,
     events: (Sender<Event>, Receiver<Event>),
     disk: Receiver<(DiskReport, DiskFacts)>,
@@ -84,6 +129,8 @@ struct Connection {
 }
 
 enum Wake {
+    Signal(Signal),
+    Prepared(Box<Prepared>),
     Input(Input),
     Event(Event),
 }
@@ -91,8 +138,10 @@ enum Wake {
 impl Shell {
     async fn start(
         config: Config,
-        control: PathBuf,
-        executor: Rc<LocalExecutor<'static>>,
+        bound: Option<Bound>,
+        load: &Load,
+        signals: &Receiver<Signal>,
+        executor: &Rc<LocalExecutor<'static>>,
     ) -> anyhow::Result<Shell> {
         let setup = setup::setup(&config);
         let (reports, disk) = bounded(EVENTS);
@@ -102,7 +151,12 @@ impl Shell {
             let _ = reports.send_blocking((report, facts));
         })?;
         let (sources, intake) = intake::channel();
-        let doors = Doors::open(&config, control, sources).await?;
+        let servers = match bound {
+            Some(bound) => bound,
+            None => bind(&config, &[]).await?,
+        };
+        let kept = servers.iter().flat_map(|(_, listeners)| listeners.kept()).collect();
+        let doors = Doors { servers, control: config_file::control_socket(&config), sources };
         let agent = Agent::new(setup, &opened, clock::now());
         let peers = setup::peers(&config, &agent);
         log::info!(
@@ -112,17 +166,25 @@ impl Shell {
             config.agent.data_dir.display(),
             agent.session()
         );
-        let events = bounded(EVENTS);
-        executor.spawn(watch_signals(Signals::new([Signal::Term, Signal::Int])?, events.0.clone())).detach();
         Ok(Shell {
             lines: peers.iter().map(|_| None).collect(),
             doors: Some(doors),
-            executor,
+            executor: executor.clone(),
+            config: Rc::new(config),
+            load: load.clone(),
+            signals: signals.clone(),
+            kept,
+            taps: Taps::default(),
+            prepared: bounded(1),
+            reloading: false,
+            successor: None,
             agent,
+            machine: Machine::new(),
+            supervisor: Supervisor::from_environment(),
             store,
             peers,
             intake,
-            events,
+            events: bounded(EVENTS),
             disk,
             overdue: Vec::new(),
             tickets: HashMap::new(),
@@ -143,12 +205,17 @@ impl Shell {
                 wake = if taken < BATCH { self.waiting() } else { None };
             }
             self.agent.advance(clock::now(), &mut actions);
+            if !self.taps.is_empty() {
+                self.taps.actions(&self.agent, &actions);
+            }
             actions.drain(..).for_each(|action| self.act(action));
             if self.agent.may_listen()
                 && let Some(doors) = self.doors.take()
             {
                 doors.serve(&self.executor);
+                self.supervisor.ready();
             }
+            self.supervisor.look_at(&self.agent);
             wake = match self.overdue.pop() {
                 Some(event) => Some(Wake::Event(event)),
                 None if self.ended => None,
@@ -169,11 +236,13 @@ impl Shell {
 
     /// A store that has said goodbye ends at once. One that has not hangs in the disk, and is not waited for: the service
     /// has to stop in time, and nobody was told `stored` for what it has not written.
-    fn leave(self) {
+    /// Returns who comes next, and what there is to go back to.
+    fn leave(self) -> Option<(Rc<Config>, Kept, Successor)> {
         if !self.store_closed {
             log::warn!("the store does not answer and is left behind");
             std::mem::forget(self.store);
         }
+        Some((self.config, self.kept, self.successor?))
     }
 
     fn take(&mut self, wake: Wake, actions: &mut Vec<Action>) {
@@ -182,6 +251,13 @@ impl Shell {
                 self.store_closed |= matches!(event, Event::Disk(DiskReport::Closed, _));
                 event
             }
+            Wake::Signal(signal) => return self.obey(signal, actions),
+            Wake::Prepared(prepared) => return self.finish_reload(*prepared, actions),
+            Wake::Input(Input::Tap { filter, reply }) => {
+                let _ = reply.try_send(self.taps.add(&filter));
+                return;
+            }
+            Wake::Input(Input::Reload(reply)) => return self.begin_reload(Some(reply)),
             Wake::Input(Input::Connected(device)) => Event::Connected(device),
             Wake::Input(Input::Disconnected(device)) => Event::Disconnected(device),
             Wake::Input(Input::Offer { drafts, reply }) => {
@@ -189,16 +265,44 @@ impl Shell {
                 self.tickets.insert(self.next_ticket, reply);
                 Event::Offer { ticket: self.next_ticket, drafts }
             }
+            Wake::Input(Input::Health(reply)) => {
+                let _ = reply.try_send(self.agent.health(clock::now()));
+                return;
+            }
             Wake::Input(Input::Status(reply)) => {
-                let _ = reply.try_send(self.agent.status(clock::now()));
+                let now = clock::now();
+                if self.agent.wants_host(now) {
+                    self.agent.step(now, Event::Host(self.machine.look()), actions);
+                }
+                let _ = reply.try_send(self.agent.status(now));
                 return;
             }
         };
+        if !self.taps.is_empty() {
+            self.taps.event(&event);
+        }
         self.agent.step(clock::now(), event, actions);
     }
 
-    /// What is there already, the disk first: it is what makes others wait.
+    fn obey(&mut self, signal: Signal, actions: &mut Vec<Action>) {
+        if signal == Signal::Hup {
+            return self.begin_reload(None);
+        }
+        log::info!("stopping signal={signal:?}");
+        if self.successor.take().is_some() {
+            self.supervisor.stopping();
+        }
+        self.agent.step(clock::now(), Event::Stop, actions);
+    }
+
+    /// What is there already, the disk first of all that flows: it is what makes others wait.
     fn waiting(&self) -> Option<Wake> {
+        if let Ok(signal) = self.signals.try_recv() {
+            return Some(Wake::Signal(signal));
+        }
+        if let Ok(prepared) = self.prepared.1.try_recv() {
+            return Some(Wake::Prepared(Box::new(prepared)));
+        }
         if let Ok((report, facts)) = self.disk.try_recv() {
             return Some(Wake::Event(Event::Disk(report, facts)));
         }
@@ -228,13 +332,25 @@ impl Shell {
             }
         };
         let tick = async {
-            match self.agent.deadline() {
+            match self.agent.deadline().into_iter().chain(self.supervisor.deadline()).min() {
                 Some(time) => clock::sleep_until(time).await,
                 None => pending::<()>().await,
             }
             Wake::Event(Event::Tick)
         };
-        or(disk, or(event, or(input, tick))).await
+        let signal = async {
+            match self.signals.recv().await {
+                Ok(signal) => Wake::Signal(signal),
+                Err(_) => pending().await,
+            }
+        };
+        let prepared = async {
+            match self.prepared.1.recv().await {
+                Ok(prepared) => Wake::Prepared(Box::new(prepared)),
+                Err(_) => pending().await,
+            }
+        };
+        or(signal, or(disk, or(event, or(prepared, or(input, tick))))).await
     }
 
     fn act(&mut self, action: Action) {
@@ -249,7 +365,14 @@ impl Shell {
                 }
             }
             Action::Note(notice) => write_down(&notice),
-            Action::CloseSources => drop(self.intake.alive.take()),
+            Action::LookAtHost => self.overdue.push(Event::Host(self.machine.look())),
+            Action::CloseSources => {
+                if self.successor.is_none() {
+                    self.supervisor.stopping();
+                }
+                self.taps.clear();
+                drop(self.intake.alive.take());
+            }
             Action::Exit => self.ended = true,
         }
     }
@@ -286,24 +409,24 @@ impl Shell {
     }
 }
 
+/// Binds all listeners, or takes the kept ones; the error names the one that cannot be bound.
+async fn bind(config: &Config, kept: &[server::Kept]) -> anyhow::Result<Bound> {
+    let mut servers = Vec::new();
+    for table in &config.servers {
+        let listeners = server::bind(table, kept).await.map_err(anyhow::Error::msg)?;
+        servers.push((Rc::new(table.clone()), listeners));
+    }
+    Ok(servers)
+}
+
 /// The listeners and the control socket.
 struct Doors {
-    servers: Vec<(Rc<Server>, Listeners)>,
+    servers: Bound,
     control: PathBuf,
     sources: Intake,
 }
 
 impl Doors {
-    /// Binds all listeners; the error names the one that cannot be bound.
-    async fn open(config: &Config, control: PathBuf, sources: Intake) -> anyhow::Result<Doors> {
-        let mut servers = Vec::new();
-        for table in &config.servers {
-            let listeners = server::bind(table).await.map_err(anyhow::Error::msg)?;
-            servers.push((Rc::new(table.clone()), listeners));
-        }
-        Ok(Doors { servers, control, sources })
-    }
-
     fn serve(self, executor: &Rc<LocalExecutor<'static>>) {
         for (table, listeners) in self.servers {
             for address in listeners.addresses() {
@@ -328,11 +451,18 @@ async fn pass_on(link: usize, conn: u64, reports: Receiver<LinkReport>, events: 
     }
 }
 
-async fn watch_signals(mut signals: Signals, events: Sender<Event>) {
-    while let Some(Ok(signal)) = signals.next().await {
-        log::info!("stopping signal={signal:?}");
-        let _ = events.send(Event::Stop).await;
-    }
+/// The signals that the agent obeys, through all of its lives.
+fn signals(executor: &Rc<LocalExecutor<'static>>) -> anyhow::Result<Receiver<Signal>> {
+    let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
+    let (sender, receiver) = bounded(SIGNALS);
+    let watching = async move {
+        while let Some(Ok(signal)) = signals.next().await {
+            // Whoever is asked so often knows by then.
+            let _ = sender.try_send(signal);
+        }
+    };
+    executor.spawn(watching).detach();
+    Ok(receiver)
 }
 
 fn write_down(notice: &Notice) {

@@ -12,7 +12,8 @@ use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use futures_rustls::rustls::crypto::{CryptoProvider, ring};
 use futures_rustls::rustls::server::WebPkiClientVerifier;
 use futures_rustls::rustls::{
-    AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage, RootCertStore, ServerConfig,
+    AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage, ProtocolVersion, RootCertStore,
+    ServerConfig,
 };
 use futures_rustls::{TlsAcceptor, TlsConnector};
 use smol::net::TcpStream;
@@ -41,6 +42,19 @@ pub async fn connect(
     let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let days_left = leaf.and_then(|leaf| certificate_days_left(leaf, clock::now().wall_ns));
     Ok((stream, days_left))
+}
+
+/// What a handshake agreed on: `TLS 1.3, certificate good for 60 days`.
+pub fn shown(stream: &TlsStream<TcpStream>, days_left: Option<i64>) -> String {
+    let version = match stream.get_ref().1.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    };
+    match days_left {
+        Some(days) => format!("{version}, certificate good for {days} days"),
+        None => version.to_owned(),
+    }
 }
 
 /// A connector that trusts the configured roots only, or the system's. The error names the file that is at fault.

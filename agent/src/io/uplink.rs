@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use async_tungstenite::tungstenite::{Error, Message};
+use futures_util::StreamExt;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
 use super::net::{self, Stage, Stream};
-use crate::config::client::Client;
+use crate::config::client::{Auth, Client};
 use crate::logic::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
+use crate::logic::probe::Step;
 
 mod codec;
 mod request;
@@ -27,6 +30,9 @@ const READ_BUFFER: usize = 16 << 10;
 const WRITE_BUFFER: usize = 64 << 10;
 /// Beyond [`WRITE_BUFFER`] never more than one frame waits: the next one is taken after a flush.
 const WRITE_BUFFER_MAX: usize = 64 << 20;
+const TEST_PING: &[u8] = b"holdfast test";
+/// How long a test waits for the peer's part of the closing.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What a connection needs to know.
 #[derive(Debug, Clone)]
@@ -43,7 +49,7 @@ pub struct Uplink {
 ///
 /// The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are gone it says goodbye.
 pub async fn run(uplink: Rc<Uplink>, orders: Receiver<LinkOrder>, reports: Sender<LinkReport>) {
-    let last = match dial(&uplink.client).await {
+    let last = match dial(&uplink.client, &Stage::new()).await {
         Err(refusal) => LinkReport::DialFailed(refusal),
         Ok((socket, peer)) => {
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
@@ -55,17 +61,55 @@ pub async fn run(uplink: Rc<Uplink>, orders: Receiver<LinkOrder>, reports: Sende
     let _ = reports.send(last).await;
 }
 
-async fn dial(client: &Client) -> Result<(WebSocketStream<Stream>, Peer), Refusal> {
+/// Makes one connection as the agent does, has a ping answered, and says goodbye. The stage tells how far it came.
+pub async fn test(client: &Client, stage: &Stage) -> Result<(), Refusal> {
+    let (mut socket, _) = dial(client, stage).await?;
+    stage.enter(Step::Authentication);
+    stage.found(if client.auth == Auth::None { "none asked for" } else { "accepted" });
+    stage.enter(Step::Ping);
+    let late = async {
+        Timer::after(client.ping.timeout).await;
+        Err(format!("no pong within {} s", client.ping.timeout.as_secs_f32()))
+    };
+    let answered = or(answer_to_ping(&mut socket), late).await;
+    answered.map_err(|error| Refusal { kind: RefusalKind::Retry, error })?;
+    let going = async {
+        // The test has its result; how the peer takes the goodbye changes nothing.
+        let _ = socket.close(None).await;
+    };
+    or(going, async {
+        Timer::after(GOODBYE).await;
+    })
+    .await;
+    Ok(())
+}
+
+async fn answer_to_ping(socket: &mut WebSocketStream<Stream>) -> Result<(), String> {
+    let broken = |error: Error| format!("the connection broke: {error}");
+    socket.send(Message::Ping(TEST_PING.into())).await.map_err(broken)?;
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Pong(payload))) if payload == TEST_PING => return Ok(()),
+            Some(Ok(Message::Close(Some(frame)))) => {
+                return Err(format!("the server closes with {} {}", frame.code, frame.reason.escape_debug()));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(broken(error)),
+            None => return Err("the server closed the connection".to_owned()),
+        }
+    }
+}
+
+async fn dial(client: &Client, stage: &Stage) -> Result<(WebSocketStream<Stream>, Peer), Refusal> {
     let retry = |error| Refusal { kind: RefusalKind::Retry, error };
     let request =
         Request::new(client).map_err(|cause| retry(format!("cannot dial client {}: {cause}", client.id)))?;
-    let stage = Stage::new();
     let deadline = async {
         Timer::after(client.connect_timeout).await;
         let after_s = client.connect_timeout.as_secs_f32();
-        Err(retry(format!("timed out after {after_s} s {}", stage.name())))
+        Err(retry(format!("timed out after {after_s} s {}", stage.place())))
     };
-    let dialed = or(connect(client, &request, &stage), deadline).await;
+    let dialed = or(connect(client, &request, stage), deadline).await;
     dialed.map_err(|refusal| Refusal {
         error: format!("cannot dial {}: {}", request.label, refusal.error),
         ..refusal
@@ -80,8 +124,8 @@ async fn connect(
     let (mut stream, peer) = net::open(&request.target, &client.tls, user_timeout(client), stage)
         .await
         .map_err(|error| Refusal { kind: RefusalKind::Retry, error })?;
-    stage.enter("while waiting for the answer to the upgrade");
-    let tail = upgrade::upgrade(&mut stream, request).await?;
+    stage.enter(Step::Upgrade);
+    let tail = upgrade::upgrade(&mut stream, request, stage).await?;
     let socket = WebSocketStream::from_partially_read(stream, tail, Role::Client, Some(limits())).await;
     Ok((socket, peer))
 }

@@ -1,10 +1,16 @@
 //! The whole agent as one state machine: events in, actions out. It composes the links, the buffer and the presence, and
 //! adds what lies between them: who is sent what, who is told what, and how a stop goes.
 
+mod reconfigure;
+mod stop;
+
 use std::time::Duration;
 
+use self::stop::Stop;
 use super::buffer::{Buffer, BufferEffect, BufferState};
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
+use super::health::Health;
+use super::host::{Host, HostFacts};
 use super::intake::{Answer, Draft, Refused};
 use super::link::{Link, LinkEffect, LinkRule};
 use super::notice::Notice;
@@ -16,15 +22,10 @@ pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
 
-/// A stop may take so long in each of its three steps: flush, goodbye, save.
-const STOP_STEP: Duration = Duration::from_millis(1500);
 /// Different ways to refuse a connection that are told until it is up again.
 const REFUSALS_TOLD: usize = 4;
-/// RFC 6455 §7.4.1: the endpoint is going away.
-const GOING_AWAY: u16 = 1001;
-
 /// A fact from the world.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A source hands over a batch and waits for the answer under this ticket.
     Offer {
@@ -48,6 +49,15 @@ pub enum Event {
     },
     /// The store's thread reports.
     Disk(DiskReport, DiskFacts),
+    /// A look at the machine found this.
+    Host(HostFacts),
+    /// Another configuration with the same outlets is in force.
+    Reconfigure {
+        /// What the agent is made of.
+        setup: Box<Setup>,
+        /// For each link, whether it must connect anew.
+        links: Vec<bool>,
+    },
     /// Someone asked the agent to stop.
     Stop,
     /// A deadline has passed.
@@ -78,6 +88,8 @@ pub enum Action {
     },
     /// Tell the store's thread.
     Disk(DiskOrder),
+    /// Look at the machine, and tell as `Event::Host` before anything else.
+    LookAtHost,
     /// Answer a batch.
     Answer(u64, Answer),
     /// Write a line to the log.
@@ -95,6 +107,7 @@ pub struct Agent {
     pub(super) links: Vec<Line>,
     pub(super) buffer: Buffer,
     pub(super) presence: Presence,
+    pub(super) host: Host,
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
     status: StatusPace,
@@ -112,6 +125,8 @@ pub(super) struct Line {
     pub(super) last_confirmed_ns: Option<u64>,
     pub(super) certificate_days_left: Option<i64>,
     pub(super) received: u64,
+    /// Numbers confirmed since the start, gaps included.
+    pub(super) confirmed: u64,
     window: usize,
     hello: bool,
     conn: u64,
@@ -119,15 +134,6 @@ pub(super) struct Line {
     nacked: std::collections::BTreeSet<u64>,
     /// The words of the failed dials since it was up last.
     refused_as: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    Running,
-    Flushing { until: Time },
-    Closing { until: Time },
-    Saving { until: Time },
-    Done,
 }
 
 impl Agent {
@@ -141,6 +147,7 @@ impl Agent {
             links: clients.chain(mqtt).collect(),
             buffer,
             presence: Presence::new(setup.presence.clone(), opened.presence.as_deref(), now.mono),
+            host: Host::new(setup.host.interval, now.mono),
             started: now,
             repairs: opened.repairs.clone(),
             status: StatusPace::default(),
@@ -163,6 +170,8 @@ impl Agent {
             Event::Disconnected(device) => self.presence.disconnected(now, &device),
             Event::Link { link, conn, report } => self.reported(now, link, conn, report, out),
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
+            Event::Host(facts) => self.saw_host(now, facts, out),
+            Event::Reconfigure { setup, links } => self.reconfigure(now, *setup, &links, out),
             Event::Stop => self.begin_stop(now, out),
             Event::Tick => {}
         }
@@ -191,7 +200,9 @@ impl Agent {
         let mut effects = Vec::new();
         self.buffer.advance(now.mono, &mut effects);
         act(effects, out);
-        self.publish_status(now, out);
+        if self.publish_status(now, out) || self.host.is_due(now.mono) {
+            out.push(Action::LookAtHost);
+        }
         self.go_on_stopping(now, out);
     }
 
@@ -206,7 +217,8 @@ impl Agent {
             Stop::Flushing { until } | Stop::Closing { until } | Stop::Saving { until } => Some(until),
         };
         let status = self.status.deadline().filter(|_| self.mqtt_is_up());
-        [links, stop, status, self.buffer.deadline(), self.presence.deadline()].into_iter().flatten().min()
+        let own = [self.buffer.deadline(), self.presence.deadline(), self.host.deadline()];
+        [links, stop, status].into_iter().chain(own).flatten().min()
     }
 
     /// Whether messages can be taken, or the sources should be told why they can't.
@@ -235,13 +247,29 @@ impl Agent {
         status::whole(self, now)
     }
 
-    /// Whether all that is left is to wait for the store; then until when.
-    fn is_ending(&self) -> Option<Option<Time>> {
-        match self.stop {
-            Stop::Running | Stop::Flushing { .. } | Stop::Closing { .. } => None,
-            Stop::Saving { until } => Some(Some(until)),
-            Stop::Done => Some(None),
-        }
+    /// The id of a link, `mqtt` for the broker's.
+    pub fn name(&self, link: usize) -> &str {
+        &self.links[link].id
+    }
+
+    /// Last confirmed number of each link.
+    pub fn confirmed(&self) -> Vec<u64> {
+        (0..self.links.len()).map(|link| self.buffer.outbox(link).confirmed()).collect()
+    }
+
+    /// How it is, in a line.
+    pub fn headline(&self) -> String {
+        status::headline(self)
+    }
+
+    /// Whether the agent makes progress.
+    pub fn health(&self, now: Now) -> Health {
+        Health::of(self, now.mono)
+    }
+
+    /// Whether a status should not be shown before the machine was looked at again.
+    pub fn wants_host(&self, now: Now) -> bool {
+        self.host.is_stale(now.mono)
     }
 
     fn mqtt_line(&self) -> Option<usize> {
@@ -312,7 +340,7 @@ impl Agent {
         let id = self.links[link].id.clone();
         out.push(Action::Note(Notice::Refused { link: id, seq, reason: reason.clone() }));
         out.push(Action::Disk(DiskOrder::SetAside { outlet: link, seq, reason, message }));
-        self.confirmed(now, link, None, out);
+        self.take_confirmation(now, link, None, out);
     }
 
     fn disk(&mut self, now: Now, report: DiskReport, facts: DiskFacts, out: &mut Vec<Action>) {
@@ -342,7 +370,7 @@ impl Agent {
                 }
                 LinkEffect::Tell(order) => out.push(Action::Tell { link, order }),
                 LinkEffect::Opened(peer) => self.opened(link, &peer, out),
-                LinkEffect::Confirmed(seq) => self.confirmed(now, link, Some(seq), out),
+                LinkEffect::Confirmed(seq) => self.take_confirmation(now, link, Some(seq), out),
                 LinkEffect::Lost { error, retry_in, was_up, .. } => {
                     self.lost(link, error, retry_in, was_up, out);
                 }
@@ -385,7 +413,8 @@ impl Agent {
     }
 
     /// Takes in a confirmation, and the refused numbers that follow right behind it.
-    fn confirmed(&mut self, now: Now, link: usize, seq: Option<u64>, out: &mut Vec<Action>) {
+    fn take_confirmation(&mut self, now: Now, link: usize, seq: Option<u64>, out: &mut Vec<Action>) {
+        let before = self.buffer.outbox(link).confirmed();
         let mut effects = Vec::new();
         let mut changed = seq.is_some_and(|seq| self.buffer.confirm(link, seq, &mut effects));
         while self.links[link].nacked.remove(&(self.buffer.outbox(link).confirmed() + 1)) {
@@ -396,6 +425,7 @@ impl Agent {
             let confirmed = self.buffer.outbox(link).confirmed();
             let in_flight = self.buffer.outbox(link).in_flight();
             let line = &mut self.links[link];
+            line.confirmed += confirmed - before;
             line.nacked.retain(|seq| *seq > confirmed);
             line.last_confirmed_ns = Some(now.wall_ns);
             line.link.progressed(now.mono, in_flight);
@@ -457,76 +487,34 @@ impl Agent {
         next.iter().for_each(|device| self.queue_state(now, device, out));
     }
 
-    fn publish_status(&mut self, now: Now, out: &mut Vec<Action>) {
-        let (Some(link), Some(mqtt)) = (self.mqtt_line(), self.setup.mqtt.as_ref()) else { return };
-        if !self.mqtt_is_up() {
+    fn saw_host(&mut self, now: Now, facts: HostFacts, out: &mut Vec<Action>) {
+        let due = self.host.saw(now.mono, facts);
+        out.push(Action::Disk(DiskOrder::Measure));
+        if !due || self.stop != Stop::Running {
             return;
         }
+        let draft = self.host.draft(self.buffer.facts().free_bytes);
+        let outlets: Vec<usize> = (0..self.setup.links.len()).collect();
+        let mut effects = Vec::new();
+        self.buffer.offer(now, None, vec![draft], &outlets, &mut effects);
+        act(effects, out);
+    }
+
+    /// Publishes the status if it is due. Returns whether the machine must be looked at first.
+    fn publish_status(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
+        let (Some(link), Some(mqtt)) = (self.mqtt_line(), self.setup.mqtt.as_ref()) else { return false };
         let digest = status::digest(self);
-        if self.status.is_due(now.mono, digest, mqtt.status_interval) {
-            let topic = format!("{}/status", mqtt.prefix);
-            let payload = status::message(self, now);
-            out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
+        if !self.mqtt_is_up() || !self.status.is_due(now.mono, digest) {
+            return false;
         }
-    }
-
-    fn begin_stop(&mut self, now: Now, out: &mut Vec<Action>) {
-        if self.stop == Stop::Running {
-            self.stop = Stop::Flushing { until: now.mono + STOP_STEP };
-            self.buffer.hurry();
-            out.push(Action::CloseSources);
+        if self.host.is_stale(now.mono) {
+            return true;
         }
-    }
-
-    fn go_on_stopping(&mut self, now: Now, out: &mut Vec<Action>) {
-        match self.stop {
-            Stop::Running | Stop::Done => {}
-            Stop::Flushing { until } => {
-                if self.buffer.is_settled() || until <= now.mono {
-                    self.say_goodbye(now, out);
-                }
-            }
-            Stop::Closing { until } => {
-                if self.links.iter().all(|line| line.link.is_idle()) || until <= now.mono {
-                    self.save_all(now, out);
-                }
-            }
-            Stop::Saving { until } => {
-                if until <= now.mono {
-                    self.stop = Stop::Done;
-                    out.push(Action::Exit);
-                }
-            }
-        }
-    }
-
-    fn say_goodbye(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.stop = Stop::Closing { until: now.mono + STOP_STEP };
-        if let (Some(link), Some(mqtt)) = (self.mqtt_line().filter(|_| self.mqtt_is_up()), &self.setup.mqtt) {
-            let topic = format!("{}/status", mqtt.prefix);
-            let payload = status::last_words(self, "stopped");
-            out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
-        }
-        for link in 0..self.links.len() {
-            let mut effects = Vec::new();
-            self.links[link].link.close(GOING_AWAY, &mut effects);
-            self.apply(now, link, effects, out);
-        }
-        self.go_on_stopping(now, out);
-    }
-
-    fn save_all(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.stop = Stop::Saving { until: now.mono + STOP_STEP };
-        for link in 0..self.links.len() {
-            let mut effects = Vec::new();
-            self.links[link].link.abandon(&mut effects);
-            self.apply(now, link, effects, out);
-        }
-        if self.buffer.is_settled() && !self.buffer.is_starting() {
-            out.push(Action::Disk(DiskOrder::SaveNumbers(self.buffer.last_numbers())));
-        }
-        out.push(Action::Disk(DiskOrder::SavePresence(self.presence.snapshot(now.mono))));
-        out.push(Action::Disk(DiskOrder::Close));
+        self.status.published(now.mono, digest, mqtt.status_interval);
+        let topic = format!("{}/status", mqtt.prefix);
+        let payload = status::message(self, now);
+        out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
+        false
     }
 }
 
@@ -538,6 +526,7 @@ impl Line {
             last_confirmed_ns: None,
             certificate_days_left: None,
             received: 0,
+            confirmed: 0,
             window,
             hello,
             conn: 0,

@@ -50,6 +50,15 @@ pub enum BufferState {
     Failing,
 }
 
+/// What was taken, the agent's own news included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Accepted {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
 /// The outboxes and their disk.
 #[derive(Debug)]
 pub struct Buffer {
@@ -67,8 +76,11 @@ pub struct Buffer {
     facts: DiskFacts,
     /// Orders that are not reported yet.
     asked: usize,
+    /// When the disk reported last, or was first asked since.
+    heard_at: Time,
     failure: Option<Failure>,
     shortage: Option<Shortage>,
+    accepted: Accepted,
     dropped: u64,
     refused: u64,
     /// Whether something had to give way or was refused, and no quarter of the room is free since.
@@ -116,6 +128,8 @@ impl Buffer {
             dropping: false,
             facts: opened.facts.clone(),
             asked: 0,
+            heard_at: Time::default(),
+            accepted: Accepted::default(),
             failure: None,
             shortage: None,
             dropped: 0,
@@ -145,6 +159,16 @@ impl Buffer {
     /// How the store stands.
     pub fn facts(&self) -> &DiskFacts {
         &self.facts
+    }
+
+    /// What was taken since the start.
+    pub fn accepted(&self) -> Accepted {
+        self.accepted
+    }
+
+    /// Since when the disk owes an answer.
+    pub fn owed_since(&self) -> Option<Time> {
+        (self.asked > 0).then_some(self.heard_at)
     }
 
     /// Messages given up at a bound since the start.
@@ -221,12 +245,14 @@ impl Buffer {
         }
         let first = self.ids.next;
         for draft in drafts {
+            self.accepted.bytes += count(draft.payload.len());
             let message = Arc::new(stamp(now, self.ids.next, draft));
             self.ids.next += 1;
             for outlet in outlets {
                 self.outboxes[*outlet].push(now.mono, Arc::clone(&message));
             }
         }
+        self.accepted.messages += self.ids.next - first;
         if let Some(ticket) = ticket {
             self.accepts.add(ticket, first, self.ids.next - 1, count(outlets.len()));
         }
@@ -247,6 +273,7 @@ impl Buffer {
             outbox.learn(*held);
         }
         self.facts = facts;
+        self.heard_at = now;
         self.note_recovery(&report, out);
         match report {
             DiskReport::Appended => self.appended(now, out),
@@ -287,6 +314,9 @@ impl Buffer {
                 out.push(BufferEffect::Disk(DiskOrder::Read { outlet, from, max_bytes, token }));
             }
         }
+        if self.asked == 0 {
+            self.heard_at = now;
+        }
         self.asked += out[before..].iter().filter(|effect| matches!(effect, BufferEffect::Disk(_))).count();
     }
 
@@ -319,6 +349,14 @@ impl Buffer {
         }
         self.rule.commit_after = Duration::ZERO;
         self.hurry = true;
+    }
+
+    /// Goes on under another rule.
+    pub fn reconfigure(&mut self, now: Time, rule: Rule) {
+        self.rule = rule;
+        if let Commit::Idle { not_before } = &mut self.commit {
+            *not_before = (*not_before).min(now + rule.commit_after);
+        }
     }
 
     /// The numbers as a run that ends in order leaves them.

@@ -14,9 +14,16 @@ use crate::config::client::{Confirm, Ping, Reconnect};
 const FLIGHT_BYTES_START: usize = 64 * 1024;
 const FLIGHT_BYTES_MIN: usize = 16 * 1024;
 const FLIGHT_BYTES_MAX: usize = 1024 * 1024;
+/// A ping that confirms waits so long behind the one before, so that a stream of single messages shares it. The first one
+/// after a pause goes out at once.
+const PING_SPACING: Duration = Duration::from_millis(5);
+/// Unless so many numbers wait for it.
+const PING_SHARE: u64 = 100;
+/// A peer that is left for another rule may take so long for its part of the closing.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a link is told by the configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LinkRule {
     /// False holds messages and never dials.
     pub active: bool,
@@ -74,6 +81,10 @@ enum Life {
     Up(Up),
     /// Goodbye was said.
     Closing,
+    /// Goodbye was said, to dial again under another rule.
+    Leaving {
+        give_up_at: Time,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +95,11 @@ struct Up {
     next_ping_at: Option<Time>,
     /// Whether the peer has answered a ping on this connection.
     answers_pings: bool,
+    /// The last ping, and what it covers.
+    pinged_at: Option<Time>,
+    pinged_through: u64,
+    /// When the ping goes out that was put off.
+    ping_due: Option<Time>,
     /// Last number sent, and whether it was sent after the ping that is out.
     sent: u64,
     sent_since_ping: bool,
@@ -129,8 +145,10 @@ pub enum LinkState {
 impl Link {
     /// A link that dials at its first step, if it is active.
     pub fn new(rule: LinkRule, now: Time) -> Self {
-        let life = if rule.active { Life::Down { failures: 0, retry_at: now } } else { Life::Idle };
-        Link { rule, life, since: now, pings: 0, rtt: None, reconnects: 0, last_error: None }
+        let mut link =
+            Link { rule, life: Life::Idle, since: now, pings: 0, rtt: None, reconnects: 0, last_error: None };
+        link.begin(now);
+        link
     }
 
     /// Whether entries may be sent.
@@ -147,7 +165,7 @@ impl Link {
     pub fn state(&self) -> LinkState {
         match self.life {
             Life::Idle => LinkState::Inactive,
-            Life::Down { .. } => LinkState::Down,
+            Life::Down { .. } | Life::Leaving { .. } => LinkState::Down,
             Life::Dialing { .. } => LinkState::Connecting,
             Life::Up(_) | Life::Closing => LinkState::Up,
         }
@@ -162,7 +180,7 @@ impl Link {
     pub fn retry_at(&self) -> Option<Time> {
         match self.life {
             Life::Down { retry_at, .. } => Some(retry_at),
-            Life::Idle | Life::Dialing { .. } | Life::Up(_) | Life::Closing => None,
+            Life::Idle | Life::Dialing { .. } | Life::Up(_) | Life::Closing | Life::Leaving { .. } => None,
         }
     }
 
@@ -185,7 +203,7 @@ impl Link {
     pub fn flight_bytes_max(&self) -> usize {
         match &self.life {
             Life::Up(up) => up.flight_bytes,
-            Life::Idle | Life::Down { .. } | Life::Dialing { .. } | Life::Closing => 0,
+            Life::Idle | Life::Down { .. } | Life::Dialing { .. } | Life::Closing | Life::Leaving { .. } => 0,
         }
     }
 
@@ -218,7 +236,7 @@ impl Link {
         up.waiting_since.get_or_insert(now);
         match up.ping_out {
             Some(_) => up.sent_since_ping = true,
-            None if by_pong => self.ping(now, out),
+            None if by_pong => self.ping_soon(now, out),
             None => {}
         }
     }
@@ -249,10 +267,17 @@ impl Link {
                     self.hang_up(now, &error, seed, out);
                 }
             }
+            Life::Leaving { give_up_at } => {
+                if *give_up_at <= now {
+                    out.push(LinkEffect::HangUp);
+                    self.begin(now);
+                    self.advance(now, seed, out);
+                }
+            }
             Life::Up(up) => {
                 if let Some(error) = self.overdue(up, now) {
                     self.hang_up(now, &error, seed, out);
-                } else if self.pong_deadline(up).is_none() && up.next_ping_at.is_some_and(|at| at <= now) {
+                } else if self.pong_deadline(up).is_none() && up.ping_at().is_some_and(|at| at <= now) {
                     self.ping(now, out);
                 }
                 self.settle(now);
@@ -265,9 +290,9 @@ impl Link {
         match &self.life {
             Life::Idle | Life::Closing => None,
             Life::Down { retry_at, .. } => Some(*retry_at),
-            Life::Dialing { give_up_at, .. } => Some(*give_up_at),
+            Life::Dialing { give_up_at, .. } | Life::Leaving { give_up_at } => Some(*give_up_at),
             Life::Up(up) => {
-                let ping = self.pong_deadline(up).or(up.next_ping_at);
+                let ping = self.pong_deadline(up).or(up.ping_at());
                 let progress = up.waiting_since.map(|since| since + self.rule.confirm_timeout);
                 [ping, progress].into_iter().flatten().min()
             }
@@ -281,13 +306,37 @@ impl Link {
                 out.push(LinkEffect::Tell(LinkOrder::Close(code)));
                 self.life = Life::Closing;
             }
-            Life::Dialing { .. } => {
+            Life::Dialing { .. } | Life::Leaving { .. } => {
                 out.push(LinkEffect::HangUp);
                 self.life = Life::Idle;
             }
             Life::Idle | Life::Down { .. } => self.life = Life::Idle,
             Life::Closing => {}
         }
+    }
+
+    /// Lives on under another rule: says goodbye with this close code if it is up, and dials as if it had just begun.
+    pub fn reconfigure(&mut self, now: Time, rule: LinkRule, code: u16, out: &mut Vec<LinkEffect>) {
+        self.rule = rule;
+        self.last_error = None;
+        match self.life {
+            Life::Up(_) => {
+                out.push(LinkEffect::Tell(LinkOrder::Close(code)));
+                self.life = Life::Leaving { give_up_at: now + LEAVE_WITHIN };
+                self.since = now;
+                self.rtt = None;
+            }
+            Life::Dialing { .. } => {
+                out.push(LinkEffect::HangUp);
+                self.begin(now);
+            }
+            Life::Idle | Life::Down { .. } => self.begin(now),
+            Life::Closing | Life::Leaving { .. } => {}
+        }
+    }
+
+    fn begin(&mut self, now: Time) {
+        self.life = if self.rule.active { Life::Down { failures: 0, retry_at: now } } else { Life::Idle };
     }
 
     /// Drops whatever is left of it, for good.
@@ -306,6 +355,9 @@ impl Link {
             ping_out: None,
             next_ping_at: self.next_ping_at(now),
             answers_pings: false,
+            pinged_at: None,
+            pinged_through: 0,
+            ping_due: None,
             sent: 0,
             sent_since_ping: false,
             waiting_since: None,
@@ -331,7 +383,18 @@ impl Link {
             out.push(LinkEffect::Confirmed(ping.covers));
         }
         if again {
+            self.ping_soon(now, out);
+        }
+    }
+
+    /// Asks for a confirmation of what was sent, at once or together with what comes within a moment.
+    fn ping_soon(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
+        let Life::Up(up) = &mut self.life else { return };
+        let due = up.pinged_at.map_or(now, |at| at + PING_SPACING);
+        if due <= now || up.sent.saturating_sub(up.pinged_through) >= PING_SHARE {
             self.ping(now, out);
+        } else {
+            up.ping_due = Some(due);
         }
     }
 
@@ -340,6 +403,7 @@ impl Link {
         let Life::Up(up) = &mut self.life else { return };
         self.pings += 1;
         up.ping_out = Some(PingOut { number: self.pings, covers: up.sent, at: now });
+        (up.pinged_at, up.pinged_through, up.ping_due) = (Some(now), up.sent, None);
         up.next_ping_at = next_ping_at;
         up.sent_since_ping = false;
         out.push(LinkEffect::Tell(LinkOrder::Ping(self.pings)));
@@ -400,6 +464,7 @@ impl Link {
                 self.life = Life::Idle;
                 return;
             }
+            Life::Leaving { .. } => return self.begin(now),
             Life::Idle | Life::Down { .. } => return,
         };
         let retry_in = backoff::delay(&self.rule.reconnect, failures, cause, seed);
@@ -410,6 +475,13 @@ impl Link {
         self.last_error = Some(error.to_owned());
         self.life = Life::Down { failures: failures.saturating_add(1), retry_at: now + retry_in };
         out.push(LinkEffect::Lost { error: error.to_owned(), code, retry_in, was_up });
+    }
+}
+
+impl Up {
+    /// When the next ping goes out if none is under way.
+    fn ping_at(&self) -> Option<Time> {
+        [self.ping_due, self.next_ping_at].into_iter().flatten().min()
     }
 }
 

@@ -66,6 +66,12 @@ impl Presence {
         Presence { check_at: Some(now + rule.offline_after), rule, devices, save, ignored: 0 }
     }
 
+    /// Goes on under another rule.
+    pub fn reconfigure(&mut self, now: Time, rule: Rule) {
+        self.rule = rule;
+        self.look_at(now);
+    }
+
     /// All devices, by id.
     pub fn devices(&self) -> &BTreeMap<String, Device> {
         &self.devices

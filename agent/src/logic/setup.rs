@@ -6,7 +6,7 @@ use super::link::LinkRule;
 use crate::config;
 
 /// What the agent is made of.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Setup {
     /// Its id.
     pub agent: String,
@@ -20,6 +20,8 @@ pub struct Setup {
     pub buffer: config::buffer::Buffer,
     /// `[presence]`
     pub presence: config::agent::Presence,
+    /// `[host]`
+    pub host: config::host::Host,
     /// An epoch for each outlet that has none yet.
     pub births: Vec<String>,
     /// Where chance starts.
@@ -35,7 +37,7 @@ impl Setup {
 }
 
 /// One client link.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LinkSetup {
     /// Its id.
     pub id: String,
@@ -48,7 +50,7 @@ pub struct LinkSetup {
 }
 
 /// The MQTT link.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MqttSetup {
     /// How it lives.
     pub rule: LinkRule,

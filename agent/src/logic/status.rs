@@ -35,21 +35,23 @@ impl StatusPace {
         self.hurry = true;
     }
 
-    /// Whether it is to be published, which is then taken as done.
-    pub fn is_due(&mut self, now: Time, digest: u64, interval: Duration) -> bool {
+    /// Whether it is to be published.
+    pub fn is_due(&mut self, now: Time, digest: u64) -> bool {
         if let Some(last) = &mut self.last
             && !self.hurry
         {
             if last.digest != digest {
                 last.next_at = last.next_at.min(last.at + LEAST_INTERVAL);
             }
-            if now < last.next_at {
-                return false;
-            }
+            return last.next_at <= now;
         }
+        true
+    }
+
+    /// It was published.
+    pub fn published(&mut self, now: Time, digest: u64, interval: Duration) {
         self.hurry = false;
         self.last = Some(Published { at: now, digest, next_at: now + interval });
-        true
     }
 
     /// When it is due if nothing changes.
@@ -62,6 +64,19 @@ impl StatusPace {
 pub fn digest(agent: &Agent) -> u64 {
     let links = agent.links.iter().map(|line| line.link.is_up() as u64 + 1);
     links.fold(agent.buffer.state() as u64, |digest, state| digest.wrapping_mul(5).wrapping_add(state))
+}
+
+/// How the agent is, in a line: `1 of 2 links up, 12 messages held, 3 devices`.
+pub fn headline(agent: &Agent) -> String {
+    let active = || agent.links.iter().filter(|line| line.link.state() != LinkState::Inactive);
+    let (up, all) = (active().filter(|line| line.link.is_up()).count(), active().count());
+    let held: u64 = (0..agent.links.len()).map(|outlet| agent.buffer.outbox(outlet).unconfirmed()).sum();
+    let devices = agent.presence.devices().len();
+    let line = format!("{up} of {all} links up, {held} messages held, {devices} devices");
+    match agent.buffer.failure() {
+        Some(error) => format!("{line}, the store is failing: {error}"),
+        None => line,
+    }
 }
 
 /// The status with the devices, for the control interface.
@@ -119,6 +134,7 @@ fn base(agent: &Agent, now: Now) -> Value {
         "clock": if now.clock == Clock::Synced { "synced" } else { "unsynced" },
         "links": links,
         "buffer": buffer_status(agent, now),
+        "host": agent.host.shown(agent.buffer.facts().free_bytes),
     });
     if let Some(line) = agent.links.get(clients) {
         status["mqtt"] = link_status(agent, clients, line, now);
@@ -142,6 +158,7 @@ fn link_status(agent: &Agent, outlet: usize, line: &Line, now: Now) -> Value {
         "last_confirmed": line.last_confirmed_ns.map(rfc3339),
         "last_error": line.link.last_error(),
         "retry_in_s": line.link.retry_at().map(|at| at.since(now.mono).as_secs_f64()),
+        "confirmed": line.confirmed,
         "unconfirmed": agent.buffer.outbox(outlet).unconfirmed(),
         "received": line.received,
     })
@@ -158,6 +175,8 @@ fn buffer_status(agent: &Agent, now: Now) -> Value {
         "messages": outboxes().map(|outbox| outbox.unconfirmed()).sum::<u64>(),
         "bytes": outboxes().map(|outbox| outbox.held().bytes).sum::<u64>(),
         "oldest_age_s": oldest_age,
+        "accepted": agent.buffer.accepted().messages,
+        "accepted_bytes": agent.buffer.accepted().bytes,
         "dropped": agent.buffer.dropped(),
         "refused": agent.buffer.refused(),
         "dead": facts.dead,
@@ -217,33 +236,41 @@ mod tests {
 
     fn pace() -> StatusPace {
         let mut pace = StatusPace::default();
-        assert!(pace.is_due(at(0), 1, INTERVAL), "the first one is due at once");
+        assert!(publishes(&mut pace, at(0), 1), "the first one is due at once");
         pace
+    }
+
+    fn publishes(pace: &mut StatusPace, now: Time, digest: u64) -> bool {
+        let due = pace.is_due(now, digest);
+        if due {
+            pace.published(now, digest, INTERVAL);
+        }
+        due
     }
 
     #[test]
     fn a_change_is_due_at_once_unless_one_went_out_less_than_a_second_ago() {
         let mut pace = pace();
-        assert!(!pace.is_due(at(400), 2, INTERVAL));
+        assert!(!publishes(&mut pace, at(400), 2));
         assert_eq!(pace.deadline(), Some(at(1000)));
-        assert!(pace.is_due(at(1000), 2, INTERVAL));
-        assert!(pace.is_due(at(5000), 3, INTERVAL));
+        assert!(publishes(&mut pace, at(1000), 2));
+        assert!(publishes(&mut pace, at(5000), 3));
     }
 
     #[test]
     fn without_a_change_it_is_due_each_interval() {
         let mut pace = pace();
-        assert!(!pace.is_due(at(29_999), 1, INTERVAL));
+        assert!(!publishes(&mut pace, at(29_999), 1));
         assert_eq!(pace.deadline(), Some(at(30_000)));
-        assert!(pace.is_due(at(30_000), 1, INTERVAL));
-        assert!(!pace.is_due(at(30_001), 1, INTERVAL));
+        assert!(publishes(&mut pace, at(30_000), 1));
+        assert!(!publishes(&mut pace, at(30_001), 1));
     }
 
     #[test]
     fn a_new_connection_to_the_broker_makes_it_due_once() {
         let mut pace = pace();
         pace.hurry();
-        assert!(pace.is_due(at(1), 1, INTERVAL));
-        assert!(!pace.is_due(at(2), 1, INTERVAL));
+        assert!(publishes(&mut pace, at(1), 1));
+        assert!(!publishes(&mut pace, at(2), 1));
     }
 }

@@ -34,12 +34,7 @@ impl Agent {
 
     /// The same, with further lines of `[[server]]`.
     pub fn start_with(directory: &Path, tables: &str, server: &str) -> Agent {
-        let text = format!(
-            "[agent]\nid = \"gw\"\ndata_dir = {data:?}\n\n[[server]]\nid = \"sensors\"\nbind = [\"127.0.0.1:0\"]\n\
-             {server}\n{tables}",
-            data = directory.join("data"),
-        );
-        std::fs::write(directory.join("holdfast.toml"), text).expect("the directory is ours");
+        configure(directory, tables, server);
         let process = Agent::launch(directory);
         Agent { address: address(&process), directory: directory.to_owned(), process }
     }
@@ -54,7 +49,16 @@ impl Agent {
     /// The binary, free of what the environment would say to it.
     pub fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command.env("RUST_LOG", "info").env_remove("CREDENTIALS_DIRECTORY").env_remove("RUNTIME_DIRECTORY");
+        command.env("RUST_LOG", "info");
+        for name in [
+            "CREDENTIALS_DIRECTORY",
+            "RUNTIME_DIRECTORY",
+            "STATE_DIRECTORY",
+            "NOTIFY_SOCKET",
+            "JOURNAL_STREAM",
+        ] {
+            command.env_remove(name);
+        }
         command
     }
 
@@ -64,6 +68,11 @@ impl Agent {
         let mut asking = Agent::command();
         asking.arg(command).arg("--socket").arg(self.directory.join("data/control.sock")).args(rest);
         asking.output().expect("the binary runs")
+    }
+
+    /// Writes another configuration, with the same server, for it to take over.
+    pub fn configure(&self, tables: &str) {
+        configure(&self.directory, tables, "");
     }
 
     /// Starts it again in the same directory with the same configuration.
@@ -145,6 +154,15 @@ impl Agent {
     pub fn wait_until_delivered(&self) {
         self.wait_for_fact("/links/cloud/unconfirmed", json!(0));
     }
+}
+
+fn configure(directory: &Path, tables: &str, server: &str) {
+    let text = format!(
+        "[agent]\nid = \"gw\"\ndata_dir = {data:?}\n\n[[server]]\nid = \"sensors\"\nbind = [\"127.0.0.1:0\"]\n\
+         {server}\n{tables}",
+        data = directory.join("data"),
+    );
+    std::fs::write(directory.join("holdfast.toml"), text).expect("the directory is ours");
 }
 
 fn address(process: &Running) -> String {

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 
 /// Issues certificates.
 pub struct Authority {
@@ -35,8 +38,14 @@ impl Authority {
 
     /// A certificate for this name.
     pub fn issue(&self, name: &str) -> Files {
+        self.issue_for(name, 2000, 2100)
+    }
+
+    /// A certificate for this name, good from the first day of a year to the first of another.
+    pub fn issue_for(&self, name: &str, from: i32, until: i32) -> Files {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let files = Files {
             cert: self.directory.join(format!("{name}.pem")),

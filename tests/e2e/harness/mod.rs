@@ -9,8 +9,9 @@ mod process;
 mod proxy;
 
 use std::fmt::Debug;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub use agent::{Agent, uplink};
@@ -59,10 +60,18 @@ pub fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory can be made")
 }
 
-/// A port where nobody listens at this moment.
+/// A port where nobody listens, that no other test gets, and that the kernel gives to no outgoing connection, so that it is
+/// still free when its peer comes back.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback can be bound");
-    listener.local_addr().map(|address: SocketAddr| address.port()).expect("it is bound")
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let ports = (0..COUNT).map(|_| {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        u16::try_from(FIRST + number % COUNT).expect("it is below 65536")
+    });
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("some port is free")
 }
 
 /// The lines of a file; none while it does not exist.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Agent, Running, lines_of};
+use super::{Agent, Running, free_port, lines_of};
 
 /// A server that the agent connects to.
 pub struct Peer {
@@ -21,6 +21,9 @@ impl Peer {
     /// Runs `peers/SCRIPT.py`. The file outlives it, and another may go on with it.
     pub fn python(script: &str, file: &Path, arguments: &[&str]) -> Peer {
         let mut command = python(script);
+        if !arguments.contains(&"--port") {
+            command.arg("--port").arg(free_port().to_string());
+        }
         command.args(arguments).arg("--file").arg(file);
         let process = Running::start(script, &mut command);
         let port = process.read("the peer tells its port", |line| line.parse().ok());
@@ -29,7 +32,7 @@ impl Peer {
 
     /// Runs `holdfast receive`.
     pub fn receiver(file: &Path, arguments: &[&str]) -> Peer {
-        Peer::receiver_at(0, file, arguments)
+        Peer::receiver_at(free_port(), file, arguments)
     }
 
     /// The same on this port.

@@ -3,14 +3,16 @@
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
-use super::http::{Page, Problem, is_ndjson, status_page, take};
+use super::http::{Page, Problem, is_ndjson, json, ndjson, status_page, take};
 use super::{Site, path};
 use crate::message::Format;
 
 /// Answers a request whose path begins with `/api`.
 ///
 /// `GET /api/status` is the status. `POST /api/send?topic=T[&device=D]` takes one message; `application/x-ndjson` makes
-/// every line a JSON message, `lines=1` makes every line a message of any kind.
+/// every line a JSON message, `lines=1` makes every line a message of any kind. `GET /api/tap?topic=FILTER` is a line
+/// of JSON for whatever happens, until the agent stops. `POST /api/reload` takes over the
+/// configuration as it is on the disk; for the control socket only.
 pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Result<Page, Problem> {
     if !local {
         return Err(Problem::new(StatusCode::FORBIDDEN, "/api is open to this machine only"));
@@ -18,9 +20,29 @@ pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Res
     match (request.uri().path(), request.method()) {
         ("/api/status", &Method::GET | &Method::HEAD) => status_page(site).await,
         ("/api/status", _) => Err(Problem::not_allowed("GET, HEAD")),
+        ("/api/tap", &Method::GET) => tap(site, request.uri().query()).await,
+        ("/api/tap", _) => Err(Problem::not_allowed("GET")),
         ("/api/send", &Method::POST | &Method::PUT) => send(site, request).await,
         ("/api/send", _) => Err(Problem::not_allowed("POST, PUT")),
+        ("/api/reload", &Method::POST) if site.api_only => reload(site).await,
         (path, _) => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
+    }
+}
+
+async fn tap(site: &Site, query: Option<&str>) -> Result<Page, Problem> {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let filter = pairs.filter(|(name, _)| name == "topic").map(|(_, filter)| filter.into_owned()).last();
+    let lines = site.intake.tap(filter.as_deref().unwrap_or("#")).await.map_err(Problem::bad)?;
+    Ok(ndjson(lines))
+}
+
+async fn reload(site: &Site) -> Result<Page, Problem> {
+    match site.intake.reload().await {
+        Ok(done) => {
+            let text = serde_json::json!({ "reload": done.how, "changed": done.changed }).to_string();
+            Ok(json(StatusCode::OK, text))
+        }
+        Err(error) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error)),
     }
 }
 

@@ -1,20 +1,24 @@
 //! HTTP: one request in, one answer out. Every error is JSON with the member `error`.
 
 use std::cell::Cell;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use futures_util::{Stream, StreamExt};
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use smol::Timer;
 use smol::future::or;
 
 use super::path::Target;
-use super::{Site, api, payload, session};
+use super::{Site, api, metrics, payload, session};
 use crate::config::server::HttpPage;
+use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
 use crate::message::Format;
 
@@ -22,6 +26,8 @@ use crate::message::Format;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A batch must be stored within this, else the sender is told to try again.
 const STORE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The loop must say how it is within this.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the rest of a refused body is read, so that the sender sees the answer instead of a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most bytes of one body of lines.
@@ -32,7 +38,10 @@ const LINES_FACTOR: usize = 16;
 const LINES: usize = 10_000;
 
 /// What every answer is.
-pub type Page = Response<Full<Bytes>>;
+pub type Page = Response<Either<Full<Bytes>, Lines>>;
+
+/// A body that goes on until there are no more lines.
+pub type Lines = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>>>>>;
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -72,6 +81,13 @@ async fn dispatch(
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
         return api::answer(site, local, request).await;
+    }
+    let reads =
+        matches!(*request.method(), Method::GET | Method::HEAD) && !session::is_upgrade(request.headers());
+    match path {
+        "/healthz" if reads => return Ok(health_page(site).await),
+        "/metrics" if reads && site.tells() => return metrics_page(site).await,
+        _ => {}
     }
     if site.api_only {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}")));
@@ -121,13 +137,41 @@ pub async fn take(
 
 /// The status as a page.
 pub async fn status_page(site: &Site) -> Result<Page, Problem> {
+    Ok(json(StatusCode::OK, status(site).await?.to_string()))
+}
+
+/// 200 while the agent makes progress, else 503 with the reasons. A loop that does not even answer is told as such.
+async fn health_page(site: &Site) -> Page {
+    let late = async {
+        Timer::after(HEALTH_TIMEOUT).await;
+        let silence = format!("the loop has not answered for {} s", HEALTH_TIMEOUT.as_secs());
+        Some(Health { stuck: vec![silence], failing: None })
+    };
+    let stopping = || Health { stuck: Vec::new(), failing: Some(Refused::Stopping.to_string()) };
+    let health = or(site.intake.health(), late).await.unwrap_or_else(stopping);
+    if health.is_good() {
+        return json(StatusCode::OK, serde_json::json!({ "status": "ok" }).to_string());
+    }
+    let reasons: Vec<&String> = health.reasons().collect();
+    let text = serde_json::json!({ "status": "failing", "reasons": reasons }).to_string();
+    json(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+async fn metrics_page(site: &Site) -> Result<Page, Problem> {
+    let broken =
+        |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write metrics: {error}"));
+    let mut page = Response::new(whole(metrics::text(&status(site).await?).map_err(broken)?));
+    page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    Ok(page)
+}
+
+async fn status(site: &Site) -> Result<serde_json::Value, Problem> {
     let stopping = || Problem::of_refusal(&Refused::Stopping);
     let late = async {
         Timer::after(STORE_TIMEOUT).await;
         None
     };
-    let status = or(site.intake.status(), late).await.ok_or_else(stopping)?;
-    Ok(json(StatusCode::OK, status.to_string()))
+    or(site.intake.status(), late).await.ok_or_else(stopping)
 }
 
 /// Whether the content is said to be a JSON text a line.
@@ -203,15 +247,29 @@ fn stored(ids: String) -> Page {
     json(StatusCode::OK, format!("{{\"stored\":{ids}}}"))
 }
 
-fn json(status: StatusCode, text: String) -> Page {
-    let mut page = Response::new(Full::from(text));
+/// A line of JSON for each that comes, until there are no more.
+pub fn ndjson(lines: smol::channel::Receiver<String>) -> Page {
+    let frames = lines.map(|line| Ok(Frame::data(Bytes::from(line + "\n"))));
+    let mut page = Response::new(Either::Right(StreamBody::new(Box::pin(frames) as Pin<Box<_>>)));
+    page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    page
+}
+
+fn whole(text: impl Into<Bytes>) -> Either<Full<Bytes>, Lines> {
+    Either::Left(Full::new(text.into()))
+}
+
+/// A JSON text.
+pub fn json(status: StatusCode, text: String) -> Page {
+    let mut page = Response::new(whole(text));
     *page.status_mut() = status;
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     page
 }
 
-fn empty() -> Page {
-    let mut page = Response::new(Full::default());
+/// 204 without content.
+pub fn empty() -> Page {
+    let mut page = Response::new(whole(""));
     *page.status_mut() = StatusCode::NO_CONTENT;
     page
 }

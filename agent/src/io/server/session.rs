@@ -16,7 +16,7 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use smol::channel::{Sender, bounded};
 use smol::future::{or, pending, yield_now};
 use smol::io::AsyncWriteExt;
@@ -25,7 +25,7 @@ use smol_hyper::rt::FuturesIo;
 
 use super::Site;
 use super::batch::{Batch, End, read};
-use super::http::{Page, Problem, Slot};
+use super::http::{Page, Problem, Slot, empty};
 use super::path::{self, Target};
 use crate::io::intake::Intake;
 use crate::io::net::Stream;
@@ -80,7 +80,7 @@ pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<P
     let confirm = path::is_set(query, "confirm");
     slot.set(Some(Pending { upgrade: hyper::upgrade::on(request), target, confirm }));
 
-    let mut page: Page = Response::default();
+    let mut page = empty();
     *page.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     page.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     page.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));

@@ -18,6 +18,7 @@ use super::*;
 use crate::config::server::{Route, ServerTls};
 use crate::io::intake::{Input, channel};
 use crate::io::tls::authority::Authority;
+use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Refused};
 
 /// What the loop saw.
@@ -29,6 +30,7 @@ enum Seen {
 }
 
 struct Bench {
+    health: Rc<RefCell<Health>>,
     address: SocketAddr,
     seen: Receiver<Seen>,
     /// Refusals that come before anything is stored.
@@ -60,13 +62,20 @@ fn with(server: Server, test: impl AsyncFnOnce(Bench)) {
         let (sender, seen) = unbounded();
         let refusals = Rc::new(RefCell::new(VecDeque::new()));
         let gate = Rc::default();
-        let slow = Answers { refusals: refusals.clone(), gate: Rc::clone(&gate), executor: executor.clone() };
+        let health: Rc<RefCell<Health>> = Rc::default();
+        let slow = Answers {
+            health: health.clone(),
+            refusals: refusals.clone(),
+            gate: Rc::clone(&gate),
+            executor: executor.clone(),
+        };
         executor.spawn(fake_loop(outtake.inputs, sender, slow)).detach();
-        let listeners = bind(&server).await.unwrap();
+        let listeners = bind(&server, &[]).await.unwrap();
         let address = listeners.addresses()[0];
         executor.spawn(serve(listeners, Rc::new(server), intake.clone(), executor.clone())).detach();
         let alive = RefCell::new(outtake.alive);
-        let bench = Bench { address, seen, refusals, gate, alive, intake, executor: executor.clone() };
+        let bench =
+            Bench { health, address, seen, refusals, gate, alive, intake, executor: executor.clone() };
         or(test(bench), async {
             Timer::after(Duration::from_secs(20)).await;
             panic!("the test hangs");
@@ -76,6 +85,7 @@ fn with(server: Server, test: impl AsyncFnOnce(Bench)) {
 }
 
 struct Answers {
+    health: Rc<RefCell<Health>>,
     refusals: Rc<RefCell<VecDeque<Refused>>>,
     gate: Rc<RefCell<Option<Receiver<()>>>>,
     executor: Rc<LocalExecutor<'static>>,
@@ -108,6 +118,13 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             }
             Input::Connected(device) => note(Seen::Connected(device)),
             Input::Disconnected(device) => note(Seen::Disconnected(device)),
+            Input::Health(reply) => reply.try_send(answers.health.borrow().clone()).unwrap(),
+            Input::Tap { filter, reply } => {
+                let (lines, read) = unbounded();
+                lines.try_send(format!("{{\"filter\":{filter:?}}}")).unwrap();
+                reply.try_send(Ok(read)).unwrap();
+            }
+            Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
             Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),
         }
     }

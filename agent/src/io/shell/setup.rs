@@ -28,6 +28,7 @@ pub fn setup(config: &Config) -> Setup {
         mqtt: config.mqtt.as_ref().map(mqtt),
         buffer: config.buffer,
         presence: config.presence.clone(),
+        host: config.host,
         births: (0..outlets).map(|_| epoch()).collect(),
         seed: fastrand::u64(..),
     }

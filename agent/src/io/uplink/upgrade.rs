@@ -9,7 +9,7 @@ use async_tungstenite::tungstenite::http::StatusCode;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::request::Request;
-use crate::io::net::{self, Stream};
+use crate::io::net::{self, Stage, Stream};
 use crate::io::{clock, tls};
 use crate::logic::port::{Refusal, RefusalKind};
 
@@ -19,10 +19,16 @@ const FIELDS_MAX: usize = 64;
 const TLS_ALERT: u8 = 0x15;
 
 /// Sends the request and reads the answer. Returns what the server sent behind it.
-pub async fn upgrade(stream: &mut Stream, request: &Request) -> Result<Vec<u8>, Refusal> {
+pub async fn upgrade(stream: &mut Stream, request: &Request, stage: &Stage) -> Result<Vec<u8>, Refusal> {
     send(stream, &request.head).await?;
     let (answer, tail) = receive(stream).await?;
     answer.judge(request)?;
+    let chosen = answer.field("Sec-WebSocket-Protocol");
+    stage.found(match chosen {
+        Some(chosen) => format!("HTTP 101, subprotocol {chosen}"),
+        None if request.offered.is_empty() => "HTTP 101".to_owned(),
+        None => format!("HTTP 101, but the server chose no subprotocol of {}", request.offered.join(", ")),
+    });
     Ok(tail)
 }
 

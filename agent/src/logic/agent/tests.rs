@@ -1,5 +1,6 @@
 use super::super::disk::Held;
 use super::super::port::{Peer, Refusal, RefusalKind};
+use super::stop::STOP_STEP;
 use super::*;
 use crate::config::buffer::{Buffer as BufferRule, WhenFull};
 use crate::config::client::{Confirm, Ping, Reconnect};
@@ -16,7 +17,10 @@ struct Sim {
 
 impl Sim {
     fn new(links: Vec<LinkSetup>, mqtt: bool) -> Self {
-        let setup = setup(links, mqtt);
+        Sim::of(setup(links, mqtt))
+    }
+
+    fn of(setup: Setup) -> Self {
         let facts = DiskFacts { held: vec![Held::default(); setup.outlets().len()], ..DiskFacts::default() };
         let now = Now { mono: Time::default(), wall_ns: 1_700_000_000_000_000_000, clock: Clock::Synced };
         let opened = Opened { facts: facts.clone(), ..Opened::default() };
@@ -44,6 +48,10 @@ impl Sim {
         let mut out = Vec::new();
         self.agent.step(self.now, event, &mut out);
         self.agent.advance(self.now, &mut out);
+        if out.contains(&Action::LookAtHost) {
+            self.agent.step(self.now, Event::Host(HostFacts::default()), &mut out);
+            self.agent.advance(self.now, &mut out);
+        }
         let deadline = self.agent.deadline();
         assert!(deadline.is_none_or(|at| at > self.now.mono), "the loop would spin: {deadline:?}");
         out
@@ -78,6 +86,110 @@ impl Sim {
     }
 }
 
+#[test]
+fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
+    let mut sim = Sim::new(vec![client("a", Confirm::Pong, false), client("b", Confirm::Pong, false)], false);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.link(1, LinkReport::Up(Peer::default()));
+    let changed = client("a", Confirm::Ack, false);
+    let setup = Box::new(setup(vec![changed, client("b", Confirm::Pong, false)], false));
+    let actions = sim.step(Event::Reconfigure { setup, links: vec![true, false] });
+    assert_eq!(actions, [Action::Tell { link: 0, order: LinkOrder::Close(1001) }]);
+    let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
+    assert_eq!(actions, [Action::Dial { link: 0, conn: 2 }]);
+    assert!(sim.agent.links[1].link.is_up());
+}
+
+#[test]
+fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
+    let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
+    let setup = Box::new(setup(vec![client("cloud", Confirm::Ack, false)], false));
+    sim.step(Event::Reconfigure { setup, links: vec![true] });
+    assert_eq!(sim.wait(SECOND * 2 - SECOND / 10), []);
+    assert_eq!(sim.wait(SECOND / 10), [Action::HangUp { link: 0 }, Action::Dial { link: 0, conn: 3 }]);
+}
+
+#[test]
+fn a_link_that_becomes_inactive_hangs_up_and_holds() {
+    let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
+    let mut idle = client("cloud", Confirm::Pong, false);
+    idle.rule.active = false;
+    sim.step(Event::Reconfigure { setup: Box::new(setup(vec![idle], false)), links: vec![true] });
+    sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
+    assert_eq!(sim.shown("/links/cloud/state"), "inactive");
+    sim.offer(1, 1);
+    assert_eq!(sim.shown("/links/cloud/unconfirmed"), 1);
+}
+
+#[test]
+fn under_another_prefix_the_old_status_is_taken_back() {
+    let mut sim = Sim::with_broker();
+    let mut next = setup(vec![client("cloud", Confirm::Pong, false)], true);
+    next.mqtt.as_mut().unwrap().prefix = "q".into();
+    let actions = sim.step(Event::Reconfigure { setup: Box::new(next), links: vec![false, true] });
+    let [LinkOrder::Publish(farewell), LinkOrder::Close(1001)] = &orders(&actions, 1)[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(farewell.topic, "p/status");
+    assert!(String::from_utf8_lossy(&farewell.payload).contains("\"offline\""));
+    assert_eq!(sim.agent.will().unwrap().topic, "q/status");
+}
+
+#[test]
+fn a_shorter_commit_after_is_in_force_at_once() {
+    let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
+    let mut next = setup(vec![client("cloud", Confirm::Pong, false)], false);
+    next.buffer.commit_after = SECOND / 100;
+    sim.step(Event::Reconfigure { setup: Box::new(next), links: vec![false] });
+    sim.offer(1, 1);
+    assert!(appends(&sim.wait(SECOND / 100)));
+}
+
+#[test]
+fn a_store_that_owes_an_answer_for_too_long_is_told_as_stuck() {
+    let mut sim = Sim::new(vec![client("cloud", Confirm::Pong, false)], false);
+    sim.offer(1, 1);
+    assert!(sim.agent.health(sim.now).is_good());
+    sim.wait(SECOND * 44);
+    assert_eq!(sim.agent.health(sim.now).stuck, Vec::<String>::new());
+    assert!(sim.agent.health(sim.now).failing.is_some(), "nothing was committed for 30 s");
+    sim.wait(SECOND);
+    assert_eq!(sim.agent.health(sim.now).stuck, ["the store has not answered for 45 s"]);
+    sim.disk(DiskReport::Appended);
+    assert_eq!(sim.agent.health(sim.now).stuck, Vec::<String>::new());
+}
+
+#[test]
+fn a_loop_that_does_not_get_to_what_is_due_is_told_as_stuck() {
+    let sim = Sim::online(client("cloud", Confirm::Pong, false));
+    let late = Now { mono: sim.now.mono + SECOND * 31, ..sim.now };
+    assert_eq!(sim.agent.health(late).stuck, ["the loop is 11 s late"]);
+}
+
+#[test]
+fn a_link_that_is_down_is_no_fault_of_the_agent() {
+    let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
+    sim.link(0, LinkReport::Closed { code: None, error: "reset".into() });
+    assert!(sim.agent.health(sim.now).is_good());
+}
+
+#[test]
+fn the_facts_of_the_host_become_a_message_each_interval() {
+    let mut setup = setup(vec![client("cloud", Confirm::Pong, false)], false);
+    setup.host.interval = Some(SECOND * 10);
+    let mut sim = Sim::of(setup);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.wait(SECOND * 9);
+    assert_eq!(sim.agent.buffer.accepted().messages, 0);
+    let actions = sim.wait(SECOND);
+    let [LinkOrder::Send(entries), LinkOrder::Ping(_)] = &orders(&actions, 0)[..] else {
+        panic!("{actions:?}")
+    };
+    let Body::Message(message) = &entries[0].body else { panic!("{entries:?}") };
+    assert_eq!((message.topic.as_str(), &message.device, &*message.source), ("host/metrics", &None, "host"));
+    assert_eq!(sim.agent.buffer.accepted().messages, 1);
+}
+
 fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
     let broker = || MqttSetup {
         rule: rule(Confirm::Ack),
@@ -98,6 +210,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
             commit_after: Duration::from_millis(250),
         },
         presence: crate::config::agent::Presence { offline_after: Duration::from_secs(300), max_devices: 10 },
+        host: crate::config::host::Host::default(),
         seed: 7,
     }
 }

@@ -163,9 +163,31 @@ fn a_pong_confirms_only_what_was_sent_before_its_ping() {
     let mut sim = Sim::online(Confirm::Pong);
     assert_eq!(sim.send(5), [ping(1)]);
     assert_eq!(sim.send(9), [], "one ping at a time");
-    assert_eq!(sim.hear(LinkReport::Pong(1)), [LinkEffect::Confirmed(5), ping(2)]);
+    assert_eq!(sim.hear(LinkReport::Pong(1)), [LinkEffect::Confirmed(5)]);
+    assert_eq!(sim.advance(PING_SPACING), [ping(2)]);
     assert_eq!(sim.hear(LinkReport::Pong(2)), [LinkEffect::Confirmed(9)]);
+    assert_eq!(sim.advance(PING_SPACING), []);
     assert_eq!(sim.send(10), [ping(3)]);
+}
+
+#[test]
+fn single_messages_that_follow_one_another_share_a_ping() {
+    let mut sim = Sim::online(Confirm::Pong);
+    assert_eq!(sim.send(1), [ping(1)], "the first one after a pause is not put off");
+    assert_eq!(sim.hear(LinkReport::Pong(1)), [LinkEffect::Confirmed(1)]);
+    assert_eq!([sim.send(2), sim.send(3), sim.send(4)], [[], [], []]);
+    assert_eq!(sim.advance(PING_SPACING - Duration::from_nanos(1)), []);
+    assert_eq!(sim.advance_to_deadline(), [ping(2)]);
+    assert_eq!(sim.hear(LinkReport::Pong(2)), [LinkEffect::Confirmed(4)]);
+}
+
+#[test]
+fn many_messages_do_not_wait_for_their_ping() {
+    let mut sim = Sim::online(Confirm::Pong);
+    assert_eq!(sim.send(1), [ping(1)]);
+    sim.hear(LinkReport::Pong(1));
+    assert_eq!(sim.send(PING_SHARE), []);
+    assert_eq!(sim.send(1 + PING_SHARE), [ping(2)]);
 }
 
 #[test]
@@ -407,6 +429,7 @@ fn quick_pongs_let_more_bytes_into_flight_and_slow_ones_fewer() {
     let mut number = 0;
     let mut answer_after = |sim: &mut Sim, rtt: Duration| {
         number += 1;
+        sim.now = sim.now + PING_SPACING;
         sim.send(number);
         sim.now = sim.now + rtt;
         sim.hear(LinkReport::Pong(number));

@@ -174,6 +174,31 @@ fn the_front_page_is_the_status_or_empty() {
 }
 
 #[test]
+fn the_health_is_told_with_its_reasons_to_everybody_who_asks() {
+    with(Server { http: HttpPage::Empty, ..config() }, async |bench| {
+        assert_eq!(bench.ask("GET", "/healthz", "", "").await, (200, r#"{"status":"ok"}"#.to_owned()));
+        let (stuck, failing) = (vec!["the loop is late".to_owned()], Some("the disk is full".to_owned()));
+        *bench.health.borrow_mut() = Health { stuck, failing };
+        let told = r#"{"reasons":["the loop is late","the disk is full"],"status":"failing"}"#;
+        assert_eq!(bench.ask("GET", "/healthz", "", "").await, (503, told.to_owned()));
+        assert_eq!(bench.ask("POST", "/healthz", "", "1").await.0, 200);
+        assert_eq!(bench.draft().await.topic, "healthz");
+    });
+}
+
+#[test]
+fn the_metrics_are_there_where_the_status_is() {
+    with(config(), async |bench| {
+        let answer = bench.raw(&request("GET", "/metrics", "", "")).await;
+        assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"), "{answer}");
+        assert!(answer.contains("\nholdfast_build_info") && answer.ends_with("# EOF\n"), "{answer}");
+    });
+    with(Server { http: HttpPage::Empty, ..config() }, async |bench| {
+        assert_eq!(bench.ask("GET", "/metrics", "", "").await.0, 405);
+    });
+}
+
+#[test]
 fn a_page_of_a_listed_origin_may_post() {
     with(config(), async |bench| {
         let answer = bench.raw(&request("POST", "/a", "origin: https://good.example\r\n", "1")).await;
@@ -248,7 +273,7 @@ fn tls_carries_both_and_a_caller_that_does_not_shake_hands_is_dropped() {
 fn an_address_that_is_taken_is_named() {
     with(config(), async |bench| {
         let server = Server { bind: vec![bench.address.to_string()], ..config() };
-        let error = bind(&server).await.err().unwrap();
+        let error = bind(&server, &[]).await.err().unwrap();
         let expected =
             format!("cannot bind {} (server.bind of sensors): address already in use", bench.address);
         assert_eq!(error, expected);
@@ -285,6 +310,19 @@ fn the_control_socket_serves_the_api_and_nothing_else() {
         assert_eq!(ask("/api/status", "").await, (200, r#"{"state":"online"}"#.to_owned()));
         assert_eq!(ask("/api/send?topic=a/b", "x").await, (200, r#"{"stored":1}"#.to_owned()));
         assert_eq!(&*bench.draft().await.source, "control");
+        let tapped = async {
+            let mut lines = Vec::new();
+            let take = |line: &str| {
+                lines.push(line.to_owned());
+                false
+            };
+            crate::io::control::lines(&path, "/api/tap?topic=a%2F%2B", take).await.unwrap();
+            lines
+        };
+        assert_eq!(tapped.await, [r#"{"filter":"a/+"}"#]);
+        let refused = r#"{"error":"holdfast.toml:1:1: unknown key"}"#;
+        assert_eq!(ask("/api/reload", "x").await, (422, refused.to_owned()));
+        assert_eq!(bench.ask("POST", "/api/reload", "", "").await.0, 404, "not over the network");
         assert_eq!(ask("/a", "x").await.0, 404);
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);

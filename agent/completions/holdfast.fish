@@ -1,0 +1,122 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_holdfast_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_holdfast_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_holdfast_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_holdfast_using_subcommand
+    set -l cmd (__fish_holdfast_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c holdfast -n "__fish_holdfast_needs_command" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_needs_command" -s V -l version -d 'Print version'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "run" -d 'Runs the agent until it is told to stop'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "check" -d 'Prints the configuration in force, with every default; or every fault, with its line and column'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "test" -d 'Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "status" -d 'Shows links, buffer and devices of the running agent'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "tap" -d 'Shows live what the running agent takes, stores, sends and has confirmed'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "reload" -d 'Makes the running agent take over its configuration as it is on the disk'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "send" -d 'Hands a message to the running agent and waits until it is stored'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "receive" -d 'Receives what an agent sends: prints it, acknowledges it, counts what is missing'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "demo" -d 'Shows in half a minute what happens when a link is cut and the agent is killed'
+complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand run" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l json -d 'Print JSON: {"config":…,"warnings":[…]}, or {"errors":[…]}'
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l watch -d 'Test again each INTERVAL until interrupted, 5s by default; with --json a line each time' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l json -d 'Print the results in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l watch -d 'Show it again each INTERVAL until interrupted, 1s by default; with --json a line each time' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l json -d 'Print the status as the agent gives it, in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l json -d 'Print lines of JSON, as the agent gives them'
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l json -d 'Print the answer in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l device -d 'Device that the message speaks for' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l timeout -d 'How long to try while the agent is busy' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l lines -d 'Make every line a message'
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l listen -d 'Address to listen on; port 0 takes a free one, and standard error tells which' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l tls-cert -d 'PEM file with the certificate chain: listens for wss://' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l tls-key -d 'PEM file with its key' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l store -d 'Append the messages to this file instead of printing them' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l format -d 'What a line holds [default: payload for raw frames, json for envelopes]' -r -f -a "payload\t'The payload as it came'
+json\t'A JSON object; for an envelope with epoch and number'"
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l ack-every -d 'Acknowledge each N messages, or when nothing more comes for 200 ms' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l exit-after -d 'End when N new messages have come' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l drop-after -d 'Reset each connection after N messages' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l close-after -d 'Close each connection after N messages' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l close-code -d 'Close code to use' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l silent-after -d 'Leave each connection open after N messages, read nothing, say nothing' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l die-after -d 'End the process at once after N messages of a connection, with code 137 and without flushing anything' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l nack -d 'Refuse the message with this number; may be given several times' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l slow -d 'Read no faster than this' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l misbehave-count -d 'Show these faults (but not --nack) only to the first K connections' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l refuse -d 'Answer requests for an upgrade with this HTTP status' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l retry-after -d 'Retry-After of such an answer' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l refuse-count -d 'Refuse only the first K requests' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l sync -d 'Sync the file before each acknowledgement'
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l quiet -d 'Print no messages'
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l show-duplicates -d 'Print messages that came before, too'
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l summary-json -d 'Write the last line as JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l no-pong -d 'Never answer a ping'
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l no-ack -d 'Never acknowledge'
+complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -l seconds -d 'How long the story takes' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -l json -d 'Print nothing but the counts at the end, in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -s h -l help -d 'Print help'

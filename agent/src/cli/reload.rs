@@ -1,0 +1,72 @@
+//! `holdfast reload`: the running agent takes over its configuration as it is on the disk.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use hyper::Method;
+use serde_json::Value;
+
+use super::options::Options;
+use crate::io::control;
+
+/// Makes the running agent take over its configuration as it is on the disk
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "The agent reads the file and options that it was started with. A wrong configuration changes nothing and is told \
+    with\nfile, line and column. Only links whose table changed connect anew; other clients, servers or directories need a new \
+    start,\nwhich the agent makes by itself with its listening sockets kept open. SIGHUP does the same.\n\n\
+    Exit code: 0 when the configuration is in force, 1 when it is wrong or no agent is running.\n\n\
+    Examples:\n  holdfast check && holdfast reload\n  holdfast reload --data-dir ./data"
+)]
+pub struct Args {
+    /// Print the answer in JSON
+    #[arg(long)]
+    json: bool,
+    /// Control socket of the agent; it follows from the configuration by default
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Asks the agent and prints what it did. The error says what is wrong with the configuration, or that none is running.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let socket = args.options.control_socket(args.socket.as_deref())?;
+    let asked = control::request(&socket, Method::POST, "/api/reload", None, Vec::new());
+    let (code, body) = smol::block_on(asked).map_err(anyhow::Error::msg)?;
+    let answer: Value = serde_json::from_slice(&body).context("cannot read the agent's answer")?;
+    if code != 200 {
+        let error = answer["error"].as_str().unwrap_or("it does not say why");
+        bail!("nothing has changed: {error}");
+    }
+    if args.json {
+        println!("{answer}");
+    } else {
+        println!("{}", words(&answer));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn words(answer: &Value) -> String {
+    let changed: Vec<&str> =
+        answer["changed"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let how = answer["reload"].as_str().unwrap_or_default();
+    if changed.is_empty() { how.to_owned() } else { format!("{how}: {}", changed.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_changed_is_told_behind_what_was_done() {
+        assert_eq!(words(&json!({ "reload": "unchanged", "changed": [] })), "unchanged");
+        assert_eq!(
+            words(&json!({ "reload": "applied", "changed": ["buffer", "mqtt"] })),
+            "applied: buffer, mqtt"
+        );
+    }
+}

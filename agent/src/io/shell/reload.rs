@@ -1,0 +1,105 @@
+//! How the loop takes over another configuration: it is read and checked, and what it needs is bound, before anything changes.
+
+use std::rc::Rc;
+
+use smol::channel::Sender;
+
+use super::{Bound, Load, Shell, bind, setup};
+use crate::config::Config;
+use crate::io::clock;
+use crate::io::server::Kept;
+use crate::logic::agent::{Action, Event};
+use crate::logic::reload::{self, Plan, Reloaded};
+
+/// Takes one answer.
+pub type Reply = Sender<Result<Reloaded, String>>;
+
+/// A configuration that was read, and who asked for it.
+pub struct Prepared {
+    outcome: Result<Next, String>,
+    reply: Option<Reply>,
+}
+
+struct Next {
+    config: Config,
+    plan: Plan,
+    bound: Option<Bound>,
+}
+
+/// Who comes after this life of the agent.
+pub struct Successor {
+    /// Its configuration.
+    pub config: Config,
+    /// Its listeners.
+    pub bound: Bound,
+}
+
+impl Shell {
+    /// Begins to read the configuration again.
+    pub fn begin_reload(&mut self, reply: Option<Reply>) {
+        if self.reloading || self.successor.is_some() {
+            return answer(reply, Err("another reload is under way".to_owned()));
+        }
+        self.reloading = true;
+        self.supervisor.reloading();
+        let (load, config, kept) = (self.load.clone(), self.config.clone(), self.kept.clone());
+        let prepared = self.prepared.0.clone();
+        let preparing = async move {
+            let outcome = prepare(&load, &config, &kept).await;
+            // The loop is gone only when nobody waits for it any more.
+            let _ = prepared.send(Prepared { outcome, reply }).await;
+        };
+        self.executor.spawn(preparing).detach();
+    }
+
+    /// Takes over what was read.
+    pub fn finish_reload(&mut self, prepared: Prepared, actions: &mut Vec<Action>) {
+        self.reloading = false;
+        match prepared.outcome {
+            Err(error) => {
+                log::error!("cannot reload, the configuration in force stays: {error}");
+                self.supervisor.ready();
+                answer(prepared.reply, Err(error));
+            }
+            Ok(next) => {
+                let told = next.plan.told();
+                log::info!("reload {} changed={}", told.how, told.changed.join(","));
+                answer(prepared.reply, Ok(told));
+                self.take_over(next, actions);
+            }
+        }
+    }
+
+    fn take_over(&mut self, next: Next, actions: &mut Vec<Action>) {
+        match (next.plan, next.bound) {
+            (Plan::Restart { .. }, Some(bound)) => {
+                self.successor = Some(Successor { config: next.config, bound });
+                self.agent.step(clock::now(), Event::Stop, actions);
+            }
+            (Plan::Apply { links, .. }, _) => {
+                let setup = Box::new(setup::setup(&next.config));
+                self.agent.step(clock::now(), Event::Reconfigure { setup, links }, actions);
+                self.peers = setup::peers(&next.config, &self.agent);
+                self.config = Rc::new(next.config);
+                self.supervisor.ready();
+            }
+            (Plan::Unchanged | Plan::Restart { .. }, _) => self.supervisor.ready(),
+        }
+    }
+}
+
+async fn prepare(load: &Load, old: &Config, kept: &[Kept]) -> Result<Next, String> {
+    let config = load().map_err(|error| format!("{error:#}"))?;
+    let plan = reload::plan(old, &config);
+    let bound = match plan {
+        Plan::Restart { .. } => Some(bind(&config, kept).await.map_err(|error| format!("{error:#}"))?),
+        Plan::Unchanged | Plan::Apply { .. } => None,
+    };
+    Ok(Next { config, plan, bound })
+}
+
+fn answer(reply: Option<Reply>, answer: Result<Reloaded, String>) {
+    if let Some(reply) = reply {
+        let _ = reply.try_send(answer);
+    }
+}

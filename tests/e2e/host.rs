@@ -1,0 +1,53 @@
+//! What is told of the machine and of the agent to those who watch over many of them.
+
+use serde_json::Value;
+
+use crate::harness::{Agent, Broker, Peer, numbered, python, scratch, uplink, wait_until};
+
+#[test]
+fn a_gateway_without_sensors_delivers_the_facts_of_its_machine() {
+    let directory = scratch();
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let tables = uplink(&peer.url(), "") + "[host]\ninterval = \"1s\"\n";
+    let agent = Agent::start(directory.path(), &tables);
+    wait_until("two messages have come", || peer.lines().len() >= 2);
+    let facts: Value = serde_json::from_str(&peer.lines()[1]).unwrap();
+    for name in ["memory_used_bytes", "memory_total_bytes", "disk_free_bytes", "load_1m", "uptime_s"] {
+        assert!(facts[name].as_f64().is_some_and(|value| value >= 0.0), "{name} of {facts}");
+    }
+    assert!((0.0..=100.0).contains(&facts["cpu_percent"].as_f64().unwrap()), "{facts}");
+    assert_eq!(agent.status()["devices"], serde_json::json!({}), "the host is no device");
+}
+
+#[test]
+fn the_status_on_the_broker_has_the_facts_of_the_machine() {
+    let directory = scratch();
+    let broker = Broker::start(directory.path());
+    let _agent = Agent::start(directory.path(), &format!("[mqtt]\nurl = \"{}\"\n", broker.url()));
+    wait_until("the facts are there", || {
+        let status = broker.retained("holdfast/gw/status", &[]);
+        status.is_some_and(|status| {
+            status["host"]["memory_total_bytes"].as_u64().is_some_and(|bytes| bytes > 0)
+        })
+    });
+}
+
+#[test]
+fn prometheus_can_read_the_metrics() {
+    let directory = scratch();
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let agent = Agent::start(directory.path(), &uplink(&peer.url(), ""));
+    agent.post_all("/pump/pressure", &numbered(7));
+    agent.wait_until_delivered();
+    let url = format!("http://{}/metrics", agent.address);
+    let scraped = python("scrape").args(["--url", &url]).output().unwrap();
+    assert!(scraped.status.success(), "{}", String::from_utf8_lossy(&scraped.stderr));
+    let samples: Vec<Value> = String::from_utf8_lossy(&scraped.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let value = |name: &str| samples.iter().find(|sample| sample["name"] == name)?["value"].as_f64();
+    assert_eq!(value("holdfast_accepted_messages_total"), Some(7.0));
+    assert_eq!(value("holdfast_link_confirmed_messages_total"), Some(7.0));
+    assert_eq!(value("holdfast_link_up"), Some(1.0));
+}

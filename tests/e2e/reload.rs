@@ -1,0 +1,115 @@
+//! The agent takes over another configuration while it runs.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{Agent, Peer, numbered, scratch, uplink, wait_for_value, wait_until};
+
+fn reload(agent: &Agent) -> Value {
+    let asked = agent.ask(&["reload", "--json"]);
+    assert!(asked.status.success(), "{asked:?}");
+    serde_json::from_slice(&asked.stdout).unwrap()
+}
+
+fn told(how: &str, changed: &[&str]) -> Value {
+    serde_json::json!({ "reload": how, "changed": changed })
+}
+
+fn lab(url: &str) -> String {
+    uplink(url, "").replace("\"cloud\"", "\"lab\"")
+}
+
+#[test]
+fn a_changed_link_connects_anew_while_another_keeps_its_connection() {
+    let directory = scratch();
+    let cloud_peer = Peer::python("echo_store", &directory.path().join("cloud"), &[]);
+    let lab_peer = Peer::python("echo_store", &directory.path().join("lab"), &[]);
+    let tables = |more: &str| uplink(&cloud_peer.url(), more) + &lab(&lab_peer.url());
+    let agent = Agent::start(directory.path(), &tables(""));
+    agent.wait_until_up();
+    agent.wait_for_fact("/links/lab/state", "up");
+    assert_eq!(reload(&agent), told("unchanged", &[]));
+    agent.configure(&tables("window = 7"));
+    assert_eq!(reload(&agent), told("applied", &["client.cloud"]));
+    cloud_peer.process.said(&["closed 1001"]);
+    agent.wait_for_fact("/links/cloud/reconnects", 1);
+    agent.post_all("/a", &numbered(20));
+    agent.wait_until_delivered();
+    agent.wait_for_fact("/links/lab/unconfirmed", 0);
+    assert_eq!(agent.fact("/links/lab/reconnects"), 0);
+    wait_for_value(&(numbered(20), numbered(20)), || (cloud_peer.lines(), lab_peer.lines()));
+}
+
+#[test]
+fn a_wrong_configuration_changes_nothing_and_is_told_with_its_place() {
+    let directory = scratch();
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let agent = Agent::start(directory.path(), &uplink(&peer.url(), ""));
+    agent.wait_until_up();
+    agent.configure(&uplink(&peer.url(), "windw = 7"));
+    let socket = directory.path().join("data/control.sock");
+    let asked = Agent::command().args(["reload", "--socket"]).arg(socket).output().unwrap();
+    let words = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(!asked.status.success(), "{words}");
+    assert!(
+        words.contains("nothing has changed") && words.contains("holdfast.toml:13:1: client.windw"),
+        "{words}"
+    );
+    agent.process.signal(Signal::HUP);
+    agent.process.said(&["ERROR", "the configuration in force stays", "client.windw"]);
+    agent.post("/a", "one");
+    agent.wait_until_delivered();
+    assert_eq!(agent.fact("/links/cloud/reconnects"), 0);
+}
+
+#[test]
+fn a_client_that_is_added_gets_what_comes_and_nothing_held_for_another_is_lost() {
+    let directory = scratch();
+    let cloud = uplink("ws://127.0.0.1:1/", "");
+    let agent = Agent::start(directory.path(), &cloud);
+    let held: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+    agent.post_lines("/a", &held);
+    let lab_peer = Peer::python("echo_store", &directory.path().join("lab"), &[]);
+    let cloud_peer = Peer::python("echo_store", &directory.path().join("cloud"), &[]);
+    agent.configure(&(uplink(&cloud_peer.url(), "") + &lab(&lab_peer.url())));
+    assert_eq!(reload(&agent), told("restarting", &["client.cloud", "client.lab"]));
+    let mut http = None;
+    wait_until("it serves at the same address", || {
+        http = Some(agent.http());
+        http.as_mut().is_some_and(|http| {
+            http.request("GET", "/api/status", &[], b"").is_ok_and(|(status, body)| {
+                status == 200 && String::from_utf8_lossy(&body).contains("\"lab\"")
+            })
+        })
+    });
+    agent.post("/a", "both");
+    wait_until("all have come", || cloud_peer.lines().len() == 51 && lab_peer.lines() == ["both"]);
+    assert_eq!(cloud_peer.lines()[..50], held);
+    assert_eq!(agent.fact("/session"), 2);
+}
+
+#[test]
+fn a_configuration_whose_address_is_taken_changes_nothing() {
+    let directory = scratch();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let agent = Agent::start(directory.path(), "");
+    let second = format!("[[server]]\nid = \"second\"\nbind = [\"{}\"]\n", taken.local_addr().unwrap());
+    agent.configure(&second);
+    let asked = agent.ask(&["reload"]);
+    let words = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(!asked.status.success() && words.contains("address already in use"), "{words}");
+    agent.post("/a", "still there");
+    assert_eq!(agent.fact("/session"), 1);
+}
+
+#[test]
+fn a_hangup_signal_takes_over_the_new_configuration_and_a_stop_ends_it_still() {
+    let directory = scratch();
+    let mut agent = Agent::start(directory.path(), "");
+    agent.configure("[buffer]\nmax_messages = 3\nwhen_full = \"reject\"\n");
+    agent.process.signal(Signal::HUP);
+    agent.process.said(&["INFO", "reload applied changed=buffer"]);
+    agent.post_all("/a", &numbered(3));
+    assert_eq!(agent.http().post("/a", &[], b"one more").unwrap().0, 503);
+    assert!(agent.terminate().success());
+}

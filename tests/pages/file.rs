@@ -1,0 +1,21 @@
+//! A generated file of the repository: as it should be, or brought up to date.
+
+use std::path::Path;
+
+/// Brings all of them up to date.
+const COMMAND: &str = "HOLDFAST_UPDATE=1 cargo test --lib --bins current";
+
+/// Fails if the file is not this text. With `HOLDFAST_UPDATE` in the environment it is written instead.
+pub fn assert_current(path: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("HOLDFAST_UPDATE").is_some() {
+        return std::fs::write(&file, text).unwrap_or_else(|error| panic!("cannot write {path}: {error}"));
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    let mut lines = found.lines().zip(text.lines()).enumerate();
+    if let Some((index, (found, wanted))) = lines.find(|(_, (found, wanted))| found != wanted) {
+        let number = index + 1;
+        panic!("{path}:{number} is out of date; run `{COMMAND}`\n  it has:  {found}\n  not:     {wanted}");
+    }
+    assert!(found == text, "{path} is out of date at its end; run `{COMMAND}`");
+}
