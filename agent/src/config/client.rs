@@ -217,7 +217,8 @@ pub struct Ping {
 /// Back-off between tries. Always with full jitter, also before the first retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reconnect {
-    /// Upper end of the first wait.
+    /// Upper end of the first wait. When a stable connection was lost it is 8 times as much, since a whole fleet may have lost
+    /// it.
     pub min: Duration,
     /// Upper end of the longest wait.
     pub max: Duration,

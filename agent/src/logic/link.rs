@@ -403,11 +403,15 @@ impl Link {
             .then(|| format!("nothing confirmed for {}", seconds(self.rule.confirm_timeout)))
     }
 
+    fn is_stable(&self, up: &Up, now: Time) -> bool {
+        now.since(up.since) >= self.rule.reconnect.stable_after
+    }
+
     /// Forgets the last error once the connection has proved itself.
     fn settle(&mut self, now: Time) {
-        let Life::Up(up) = &mut self.life else { return };
-        if now.since(up.since) >= self.rule.reconnect.stable_after {
-            up.failures = 0;
+        if let Life::Up(up) = &self.life
+            && self.is_stable(up, now)
+        {
             self.last_error = None;
         }
     }
@@ -428,6 +432,7 @@ impl Link {
     ) {
         self.settle(now);
         let (failures, was_up) = match &self.life {
+            Life::Up(up) if self.is_stable(up, now) => (backoff::STABLE_LOST, true),
             Life::Up(up) => (up.failures, true),
             Life::Dialing { failures, .. } => (*failures, false),
             Life::Closing => {
