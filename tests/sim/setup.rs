@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast::config::agent::Presence;
-use holdfast::config::buffer::{Buffer, WhenFull};
+use holdfast::config::buffer::{Buffer, Place, WhenFull};
 use holdfast::config::client::{Confirm, Ping, Reconnect};
 use holdfast::config::host::Host;
 use holdfast::logic::agent::{LinkSetup, MqttSetup, Setup};
@@ -15,7 +15,7 @@ pub const MQTT_WINDOW: usize = 10;
 
 /// What the agent of a seed is made of.
 pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
-    let links = (0..=seed.below(2)).map(|n| link(n, seed)).collect();
+    let mut links: Vec<LinkSetup> = (0..=seed.below(2)).map(|n| link(n, seed)).collect();
     let rule = rule(Confirm::Ack, seed);
     let mqtt = (seed.below(2) == 0).then(|| MqttSetup {
         rule,
@@ -32,9 +32,11 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
     let buffer = Buffer {
         max_bytes: if bounded && seed.below(2) == 0 { 5_050_000 } else { 1 << 30 },
         max_messages: if bounded { 60 } else { 0 },
+        ttl: Duration::ZERO,
         when_full,
         commit_after: Duration::from_millis(250),
     };
+    links.iter_mut().for_each(|link| link.bounds = buffer.bounds(Place::default()));
     let births = (0..4).map(|n| format!("epoch{n}-{}", seed.below(1000))).collect();
     let presence = Presence { offline_after: Duration::from_secs(30), max_devices: 100 };
     let host = Host::default();
@@ -46,7 +48,8 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
     let confirm = confirm[usize::try_from(seed.below(4)).expect("small")];
     let hello = confirm == Confirm::Ack || (confirm == Confirm::Pong && seed.below(2) == 0);
     let window = usize::try_from(1 + seed.below(40)).expect("small");
-    LinkSetup { id: format!("l{n}"), rule: rule(confirm, seed), window, hello }
+    let bounds = Buffer::default().bounds(Place::default());
+    LinkSetup { id: format!("l{n}"), rule: rule(confirm, seed), window, hello, bounds }
 }
 
 fn rule(confirm: Confirm, seed: &mut Seed) -> LinkRule {

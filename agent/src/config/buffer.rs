@@ -1,9 +1,11 @@
 //! `[buffer]`
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::render::{self, Lines};
-use super::table::Table;
+use super::table::{Reading, Table};
+use super::tree::Node;
 use super::value;
 
 const WHEN_FULL: [(&str, WhenFull); 3] = [
@@ -11,6 +13,8 @@ const WHEN_FULL: [(&str, WhenFull); 3] = [
     ("drop-newest", WhenFull::DropNewest),
     ("reject", WhenFull::Reject),
 ];
+
+const MESSAGES: RangeInclusive<u64> = 0..=1_000_000_000_000;
 
 /// `[buffer]`: what is held while a link is down, and what gives way when it is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +24,34 @@ pub struct Buffer {
     pub max_bytes: u64,
     /// Messages per outlet; 0 is no bound.
     pub max_messages: u64,
+    /// A message that is older is given up, counted and announced as a gap; zero holds it for ever.
+    pub ttl: Duration,
     /// What gives way when it is full.
     pub when_full: WhenFull,
     /// Age at which an unconfirmed message goes to the disk, and least time between two commits.
     pub commit_after: Duration,
+}
+
+/// What one outlet says of its own place in the buffer; what it does not say is as in `[buffer]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Messages; 0 is no bound.
+    pub max_messages: Option<u64>,
+    /// A message that is older is given up, counted and announced as a gap; zero holds it for ever.
+    pub ttl: Option<Duration>,
+    /// What gives way when it is full.
+    pub when_full: Option<WhenFull>,
+}
+
+/// What bounds one outlet's place in the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages; 0 is no bound.
+    pub max_messages: u64,
+    /// A message that is older is given up; none holds it for ever.
+    pub ttl: Option<Duration>,
+    /// What gives way when it is full.
+    pub when_full: WhenFull,
 }
 
 /// What gives way when the buffer is full.
@@ -43,6 +71,7 @@ impl Default for Buffer {
         Buffer {
             max_bytes: 256_000_000,
             max_messages: 0,
+            ttl: Duration::ZERO,
             when_full: WhenFull::DropOldest,
             commit_after: Duration::from_millis(250),
         }
@@ -52,20 +81,26 @@ impl Default for Buffer {
 impl Buffer {
     pub(super) fn read(table: &mut Table) -> Buffer {
         let default = Buffer::default();
-        table.planned(&["ttl"]);
         Buffer {
             max_bytes: table.value(
                 "max_bytes",
                 default.max_bytes,
                 value::bytes(8_000_000..=1_000_000_000_000),
             ),
-            max_messages: table.value(
-                "max_messages",
-                default.max_messages,
-                value::number(0..=1_000_000_000_000),
-            ),
+            max_messages: table.value("max_messages", default.max_messages, value::number(MESSAGES)),
+            ttl: table.value("ttl", default.ttl, ttl()),
             when_full: table.value("when_full", default.when_full, value::word(WHEN_FULL)),
             commit_after: table.value("commit_after", default.commit_after, value::duration(10..=60_000)),
+        }
+    }
+
+    /// The bounds of an outlet that says this of its place.
+    pub fn bounds(&self, place: Place) -> Bounds {
+        let ttl = place.ttl.unwrap_or(self.ttl);
+        Bounds {
+            max_messages: place.max_messages.unwrap_or(self.max_messages),
+            ttl: (!ttl.is_zero()).then_some(ttl),
+            when_full: place.when_full.unwrap_or(self.when_full),
         }
     }
 
@@ -73,8 +108,32 @@ impl Buffer {
         vec![
             ("max_bytes", Some(render::string(&render::bytes(self.max_bytes)))),
             ("max_messages", Some(self.max_messages.to_string())),
+            ("ttl", Some(render::string(&render::duration(self.ttl)))),
             ("when_full", Some(render::word(WHEN_FULL, self.when_full))),
             ("commit_after", Some(render::string(&render::duration(self.commit_after)))),
         ]
     }
+}
+
+impl Place {
+    pub(super) fn read(table: &mut Table) -> Place {
+        Place {
+            max_messages: table.optional("max_messages", value::number(MESSAGES)),
+            ttl: table.optional("ttl", ttl()),
+            when_full: table.optional("when_full", value::word(WHEN_FULL)),
+        }
+    }
+
+    pub(super) fn rendered(&self) -> String {
+        render::inline(&[
+            ("max_messages", self.max_messages.map(|messages| messages.to_string())),
+            ("ttl", self.ttl.map(|ttl| render::string(&render::duration(ttl)))),
+            ("when_full", self.when_full.map(|when_full| render::word(WHEN_FULL, when_full))),
+        ])
+    }
+}
+
+/// How long a message may be held: a second to a hundred years, or for ever.
+fn ttl() -> impl Fn(&Node, &Reading) -> Result<Duration, String> {
+    value::duration_or_zero(1000..=36_525 * value::DAY)
 }

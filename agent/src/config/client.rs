@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Secret;
+use super::buffer::Place;
 use super::render::{self, Lines};
 use super::table::{Reading, Table};
 use super::tree::{Kind, Node};
@@ -63,6 +64,8 @@ pub struct Client {
     pub encoding: Encoding,
     /// Messages in flight, unconfirmed.
     pub window: usize,
+    /// The link's own place in the buffer.
+    pub buffer: Place,
     /// DNS, TCP, TLS and upgrade together must end within this.
     pub connect_timeout: Duration,
     /// Something is in flight and nothing was confirmed for so long: the link is dead.
@@ -89,6 +92,7 @@ impl Client {
             framing: Framing::default(),
             encoding: Encoding::default(),
             window: 1000,
+            buffer: Place::default(),
             connect_timeout: Duration::from_secs(15),
             confirm_timeout: Duration::from_secs(30),
         }
@@ -114,6 +118,7 @@ impl Client {
             framing: table.value("framing", default.framing, value::word(FRAMING)),
             encoding: table.value("encoding", default.encoding, value::word(ENCODING)),
             window: table.value("window", default.window, value::number(1..=100_000)),
+            buffer: table.within("buffer", Place::read),
             connect_timeout: table.value("connect_timeout", default.connect_timeout, value::timeout()),
             confirm_timeout: table.value("confirm_timeout", default.confirm_timeout, value::timeout()),
             url,
@@ -140,6 +145,7 @@ impl Client {
             ("framing", Some(render::word(FRAMING, self.framing))),
             ("encoding", Some(render::word(ENCODING, self.encoding))),
             ("window", Some(self.window.to_string())),
+            ("buffer", Some(self.buffer.rendered())),
             ("connect_timeout", Some(render::string(&render::duration(self.connect_timeout)))),
             ("confirm_timeout", Some(render::string(&render::duration(self.confirm_timeout)))),
         ]

@@ -64,6 +64,7 @@ confirm = "ack"
 framing = "envelope"
 encoding = "cbor"
 window = 7
+buffer = { max_messages = 9, ttl = "2h", when_full = "drop-newest" }
 connect_timeout = "1s"
 confirm_timeout = "2s"
 [[client]]
@@ -90,6 +91,7 @@ bind = ["127.0.0.1:1"]
 [buffer]
 max_bytes = "64MiB"
 max_messages = 5
+ttl = "30days"
 when_full = "reject"
 commit_after = "1s"
 [mqtt]
@@ -293,7 +295,7 @@ fn unknown_keys_are_refused_at_their_place() {
         ("[variable]\na = 1", &["f:1:2: variable: unknown key; did you mean `variables`?"]),
         ("zzzzzzzz = 1", &["f:1:1: zzzzzzzz: unknown key"]),
         ("[[rule]]\nto = []", &["f:1:3: rule: not supported by this version"]),
-        ("[buffer]\nttl = '0s'", &["f:2:1: buffer.ttl: not supported by this version"]),
+        ("[buffer]\nttl = '1ms'", &["f:2:7: buffer.ttl: 1ms is below 1s"]),
         (
             "[[client]]\nurl='ws://h'\nping = { intervall = '2s' }",
             &["f:3:10: client.ping.intervall: unknown key; did you mean `interval`?"],

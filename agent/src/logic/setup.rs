@@ -47,6 +47,8 @@ pub struct LinkSetup {
     pub window: usize,
     /// Whether it introduces itself (envelope framing).
     pub hello: bool,
+    /// What bounds its place in the buffer.
+    pub bounds: config::buffer::Bounds,
 }
 
 /// The MQTT link.

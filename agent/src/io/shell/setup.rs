@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{ORDERS, Peer};
 use crate::config::Config;
+use crate::config::buffer::Buffer;
 use crate::config::client::{Client, Confirm, Framing, Ping};
 use crate::config::mqtt::Mqtt;
 use crate::io::clock;
@@ -24,7 +25,7 @@ pub fn setup(config: &Config) -> Setup {
     Setup {
         agent: config.agent.id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        links: config.clients.iter().map(link).collect(),
+        links: config.clients.iter().map(|client| link(client, &config.buffer)).collect(),
         mqtt: config.mqtt.as_ref().map(mqtt),
         buffer: config.buffer,
         presence: config.presence.clone(),
@@ -52,7 +53,7 @@ pub fn peers(config: &Config, agent: &Agent) -> Vec<Peer> {
     clients.chain(broker).collect()
 }
 
-fn link(client: &Client) -> LinkSetup {
+fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
     let rule = LinkRule {
         active: client.active && client.url.is_some(),
         confirm: client.confirm,
@@ -62,7 +63,8 @@ fn link(client: &Client) -> LinkSetup {
         confirm_timeout: client.confirm_timeout,
     };
     let hello = client.framing == Framing::Envelope;
-    LinkSetup { id: client.id.to_lowercase(), rule, window: client.window, hello }
+    let bounds = buffer.bounds(client.buffer);
+    LinkSetup { id: client.id.to_lowercase(), rule, window: client.window, hello, bounds }
 }
 
 fn mqtt(mqtt: &Mqtt) -> MqttSetup {

@@ -9,7 +9,7 @@ use smol::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::Secret;
-use crate::config::client::{Auth, ClientTls, Confirm, Encoding, Framing, Ping, Reconnect};
+use crate::config::client::{Auth, Confirm, Framing};
 use crate::io::tls::authority::Authority;
 use crate::message::{Body, Clock, Entry, Format, GapReason};
 
@@ -19,30 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A client with the defaults of the configuration.
 pub fn client(url: &str) -> Client {
-    Client {
-        id: "cloud".to_owned(),
-        name: String::new(),
-        description: String::new(),
-        active: true,
-        url: Some(url.to_owned()),
-        params: Default::default(),
-        headers: Default::default(),
-        auth: Auth::None,
-        tls: ClientTls::default(),
-        message: None,
-        ping: Ping { interval: Duration::from_secs(20), timeout: Duration::from_secs(10) },
-        reconnect: Reconnect {
-            min: Duration::from_secs(1),
-            max: Duration::from_secs(300),
-            stable_after: Duration::from_secs(60),
-        },
-        confirm: Confirm::Pong,
-        framing: Framing::Raw,
-        encoding: Encoding::Json,
-        window: 1000,
-        connect_timeout: Duration::from_secs(15),
-        confirm_timeout: Duration::from_secs(30),
-    }
+    Client { id: "cloud".to_owned(), url: Some(url.to_owned()), ..Client::of_index(0) }
 }
 
 fn entry(seq: u64, format: Format, payload: &str) -> Entry {

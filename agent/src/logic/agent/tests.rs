@@ -2,7 +2,7 @@ use super::super::disk::Held;
 use super::super::port::{Peer, Refusal, RefusalKind};
 use super::stop::STOP_STEP;
 use super::*;
-use crate::config::buffer::{Buffer as BufferRule, WhenFull};
+use crate::config::buffer::{Bounds, Buffer as BufferRule, WhenFull};
 use crate::config::client::{Confirm, Ping, Reconnect};
 use crate::message::{Body, Clock, Entry, Format};
 
@@ -206,6 +206,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
         buffer: BufferRule {
             max_bytes: 1 << 30,
             max_messages: 0,
+            ttl: Duration::ZERO,
             when_full: WhenFull::DropOldest,
             commit_after: Duration::from_millis(250),
         },
@@ -216,7 +217,8 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
 }
 
 fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
-    LinkSetup { id: id.into(), rule: rule(confirm), window: 100, hello }
+    let bounds = Bounds { max_messages: 0, ttl: None, when_full: WhenFull::DropOldest };
+    LinkSetup { id: id.into(), rule: rule(confirm), window: 100, hello, bounds }
 }
 
 fn rule(confirm: Confirm) -> LinkRule {

@@ -109,8 +109,13 @@ impl Sim {
     }
 }
 
-const RULE: Rule =
-    Rule { max_bytes: 1 << 30, max_messages: 0, when_full: WhenFull::DropOldest, commit_after: AFTER };
+const RULE: Rule = Rule {
+    max_bytes: 1 << 30,
+    max_messages: 0,
+    ttl: Duration::ZERO,
+    when_full: WhenFull::DropOldest,
+    commit_after: AFTER,
+};
 
 /// A thousand bytes of values fit below it.
 const FULL: BufferEffect = BufferEffect::Note(Notice::BufferFull(true));
