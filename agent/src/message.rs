@@ -89,6 +89,8 @@ pub enum GapReason {
     Restart,
     /// The store could not be read back.
     Damaged,
+    /// The peer refused it; it is among the dead letters.
+    Refused,
 }
 
 impl Entry {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use holdfast::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
+use holdfast::logic::lane;
 use holdfast::logic::seed::Seed;
 use holdfast::message::{Body, Entry, GapReason, Message};
 
@@ -11,8 +12,8 @@ const GROUP_MAX: u64 = 20;
 
 #[derive(Debug, Clone, Default)]
 struct Content {
-    /// Per outlet, groups by their first number.
-    outlets: Vec<BTreeMap<u64, Vec<Entry>>>,
+    /// By the name of the outlet, groups by their first number.
+    outlets: BTreeMap<String, BTreeMap<u64, Vec<Entry>>>,
     numbers: Option<Numbers>,
     presence: Option<Vec<u8>>,
     dead: Vec<Arc<Message>>,
@@ -21,6 +22,8 @@ struct Content {
 /// The disk and the orders that wait for it.
 #[derive(Debug)]
 pub struct Disk {
+    /// The outlets of the agent that lives, in the order of their numbers.
+    names: Vec<String>,
     durable: Content,
     flushed: Content,
     orders: VecDeque<DiskOrder>,
@@ -34,11 +37,11 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub fn new(outlets: usize) -> Self {
-        let content = Content { outlets: vec![BTreeMap::new(); outlets], ..Content::default() };
+    pub fn new() -> Self {
         Disk {
-            durable: content.clone(),
-            flushed: content,
+            names: Vec::new(),
+            durable: Content::default(),
+            flushed: Content::default(),
             orders: VecDeque::new(),
             failing: 0,
             short: false,
@@ -51,9 +54,25 @@ impl Disk {
         self.orders.push_back(order);
     }
 
-    pub fn opened(&self) -> Opened {
+    /// Opens it for these outlets and for lanes of theirs that were used before.
+    pub fn opened(&mut self, mut outlets: Vec<String>) -> Opened {
         let numbers = self.flushed.numbers.clone();
-        Opened { numbers, presence: self.flushed.presence.clone(), facts: self.facts(), repairs: Vec::new() }
+        for name in numbers.iter().flat_map(|numbers| numbers.outlets.keys()) {
+            if !outlets.contains(name) && outlets.iter().any(|known| known == lane::parse(name).0) {
+                outlets.push(name.clone());
+            }
+        }
+        self.names.clone_from(&outlets);
+        let presence = self.flushed.presence.clone();
+        Opened { outlets, numbers, presence, facts: self.facts(), repairs: Vec::new() }
+    }
+
+    fn groups(&self, outlet: usize) -> impl DoubleEndedIterator<Item = &Vec<Entry>> {
+        self.flushed.outlets.get(&self.names[outlet]).into_iter().flat_map(BTreeMap::values)
+    }
+
+    fn groups_mut(&mut self, outlet: usize) -> &mut BTreeMap<u64, Vec<Entry>> {
+        self.flushed.outlets.entry(self.names[outlet].clone()).or_default()
     }
 
     /// First number of an outlet, and first id, that was not reserved.
@@ -64,8 +83,9 @@ impl Disk {
     }
 
     /// Whether a power cut at this moment would leave the payload, here or among the dead letters.
-    pub fn keeps(&self, outlet: usize, payload: &[u8]) -> bool {
-        let stored = self.durable.outlets[outlet].values().flatten().any(|entry| match &entry.body {
+    pub fn keeps(&self, link: &str, payload: &[u8]) -> bool {
+        let own = self.durable.outlets.iter().filter(|(name, _)| lane::parse(name).0 == link);
+        let stored = own.flat_map(|(_, groups)| groups.values().flatten()).any(|entry| match &entry.body {
             Body::Message(message) => message.payload == payload,
             Body::Gap { .. } => false,
         });
@@ -121,12 +141,15 @@ impl Disk {
                 self.sync();
                 DiskReport::Appended
             }
-            DiskOrder::Read { outlet, from, max_bytes, token } => {
-                DiskReport::Read { outlet, token, entries: self.read(outlet, from, max_bytes) }
+            DiskOrder::Read { outlet, from, falling, max_bytes, token } => {
+                DiskReport::Read { outlet, token, entries: self.read(outlet, from, falling, max_bytes) }
             }
-            DiskOrder::Forget { outlet, through } => {
+            DiskOrder::Forget { outlet, ranges } => {
                 let last = |group: &Vec<Entry>| group.last().expect("no group is empty").last();
-                self.flushed.outlets[outlet].retain(|_, group| last(group) > through);
+                let within = |first: &u64, group: &Vec<Entry>| {
+                    ranges.iter().any(|(from, to)| from <= first && last(group) <= *to)
+                };
+                self.groups_mut(outlet).retain(|first, group| !within(first, group));
                 if seed.below(3) == 0 {
                     self.sync();
                 }
@@ -134,7 +157,7 @@ impl Disk {
             }
             DiskOrder::DropOldest { outlet, bytes } => self.drop_oldest(outlet, bytes),
             DiskOrder::SetAside { outlet, seq, message, .. } => {
-                let stored = self.flushed.outlets[outlet].values().flatten().find(|entry| entry.seq == seq);
+                let stored = self.groups(outlet).flatten().find(|entry| entry.seq == seq);
                 let stored = stored.and_then(|entry| match &entry.body {
                     Body::Message(message) => Some(Arc::clone(message)),
                     Body::Gap { .. } => None,
@@ -142,7 +165,7 @@ impl Disk {
                 let message = message.or(stored);
                 self.flushed.dead.extend(message.clone());
                 self.sync();
-                DiskReport::SetAside { found: message.is_some() }
+                DiskReport::SetAside { outlet, seq, found: message.is_some() }
             }
             DiskOrder::SaveNumbers(numbers) => {
                 self.flushed.numbers = Some(numbers.clone());
@@ -168,8 +191,8 @@ impl Disk {
 
     /// Writes groups; what an append that failed has left is not written twice.
     fn append(&mut self, outlet: usize, mut entries: Vec<Entry>, seed: &mut Seed) {
-        let groups = &self.flushed.outlets[outlet];
-        let last = groups.values().next_back().map_or(0, |group| group.last().expect("never empty").last());
+        let last =
+            self.groups(outlet).next_back().map_or(0, |group| group.last().expect("never empty").last());
         entries.retain(|entry| entry.last() > last);
         if let Some(first) = entries.first_mut() {
             first.seq = first.seq.max(last + 1);
@@ -177,7 +200,7 @@ impl Disk {
         while !entries.is_empty() {
             let size = usize::try_from(1 + seed.below(GROUP_MAX)).expect("small").min(entries.len());
             let rest = entries.split_off(size);
-            self.flushed.outlets[outlet].insert(entries[0].seq, entries);
+            self.groups_mut(outlet).insert(entries[0].seq, entries);
             entries = rest;
         }
     }
@@ -193,21 +216,28 @@ impl Disk {
         }
     }
 
-    fn read(&self, outlet: usize, from: u64, max_bytes: usize) -> Vec<Entry> {
+    fn read(&self, outlet: usize, from: u64, falling: bool, max_bytes: usize) -> Vec<Entry> {
         let mut bytes = 0;
         let mut found = Vec::new();
-        for entry in self.flushed.outlets[outlet].values().flatten().filter(|entry| entry.last() >= from) {
+        let mut wanted: Vec<&Entry> = self.groups(outlet).flatten().collect();
+        if falling {
+            wanted.retain(|entry| entry.seq <= from);
+            wanted.reverse();
+        } else {
+            wanted.retain(|entry| entry.last() >= from);
+        }
+        for entry in wanted {
             if bytes >= max_bytes && !found.is_empty() {
                 break;
             }
             bytes += entry.weight();
-            found.push(Entry { replayed: true, ..entry.clone() });
+            found.push(Entry { replayed: true, ..Entry::clone(entry) });
         }
         found
     }
 
     fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> DiskReport {
-        let groups = &mut self.flushed.outlets[outlet];
+        let mut groups = std::mem::take(self.groups_mut(outlet));
         let (mut freed, mut messages, mut range) = (0, 0, None);
         while freed < bytes {
             let Some((first, group)) = groups.pop_first() else { break };
@@ -225,12 +255,15 @@ impl Disk {
             let body = Body::Gap { to, reason: GapReason::DroppedOldest };
             groups.insert(seq, vec![Entry { seq, body, replayed: false }]);
         }
+        *self.groups_mut(outlet) = groups;
         self.sync();
         DiskReport::Dropped { outlet, messages, gap: range }
     }
 
     fn facts(&self) -> DiskFacts {
-        let held: Vec<Held> = self.flushed.outlets.iter().map(held).collect();
+        let empty = BTreeMap::new();
+        let of = |name: &String| held(self.flushed.outlets.get(name).unwrap_or(&empty));
+        let held: Vec<Held> = self.names.iter().map(of).collect();
         let free_bytes = Some(if self.short { 1 << 20 } else { 1 << 40 });
         DiskFacts {
             disk_bytes: held.iter().map(|held| held.bytes).sum(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast::config::client::Confirm;
 use holdfast::logic::port::{LinkOrder, LinkReport};
 use holdfast::logic::seed::Seed;
-use holdfast::message::{Body, Entry};
+use holdfast::message::{Body, Entry, GapReason};
 
 /// What the peer has of one epoch.
 #[derive(Debug, Default)]
@@ -25,7 +25,12 @@ pub struct Peer {
     pub numbered: bool,
     /// Of a thousand messages so many are refused.
     pub nacking: u64,
-    pub epoch: String,
+    /// A message whose payload is divisible by this makes it hang up; 0 is none.
+    pub choking: u64,
+    /// Whether messages may come in any order.
+    pub loose: bool,
+    /// The epoch of each lane.
+    pub epochs: Vec<String>,
     seen: BTreeMap<String, Seen>,
     pub refused: BTreeSet<Vec<u8>>,
     delivered: BTreeSet<Vec<u8>>,
@@ -33,8 +38,10 @@ pub struct Peer {
     pub retained: BTreeMap<String, Vec<u8>>,
     /// Deliveries that had been seen before, on this connection.
     twice: u64,
-    /// Last number that came on this connection.
-    last: u64,
+    /// Last number of each epoch that came on this connection.
+    last: BTreeMap<String, u64>,
+    /// How many messages were announced as given up because they came when the place was full.
+    pub dropped_newest: u64,
 }
 
 impl Peer {
@@ -43,20 +50,23 @@ impl Peer {
             confirm,
             numbered,
             nacking,
-            epoch: String::new(),
+            choking: 0,
+            loose: false,
+            epochs: Vec::new(),
             seen: BTreeMap::new(),
             refused: BTreeSet::new(),
             delivered: BTreeSet::new(),
             retained: BTreeMap::new(),
             twice: 0,
-            last: 0,
+            last: BTreeMap::new(),
+            dropped_newest: 0,
         }
     }
 
     /// A new connection to it.
     pub fn connect(&mut self) {
         self.twice = 0;
-        self.last = 0;
+        self.last.clear();
     }
 
     /// Deliveries that had been seen before, on this connection.
@@ -64,11 +74,26 @@ impl Peer {
         self.twice
     }
 
+    /// The place of the first entry that it cannot take.
+    pub fn chokes_at(&self, order: &LinkOrder) -> Option<usize> {
+        let LinkOrder::Send { entries, .. } = order else { return None };
+        entries.iter().position(|entry| match &entry.body {
+            Body::Message(message) => self.chokes_on(&message.payload),
+            Body::Gap { .. } => false,
+        })
+    }
+
+    /// Whether it cannot take this payload.
+    pub fn chokes_on(&self, payload: &[u8]) -> bool {
+        let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse::<u64>().ok());
+        self.choking > 0 && number.is_some_and(|number| number.is_multiple_of(self.choking))
+    }
+
     /// Takes in what arrives; returns what it answers.
     pub fn arrive(&mut self, order: LinkOrder, seed: &mut Seed) -> Result<Vec<LinkReport>, String> {
         match order {
-            LinkOrder::Hello { first, next } => self.greet(first, next),
-            LinkOrder::Send(entries) => self.take(entries, seed),
+            LinkOrder::Hello { lane, first, next } => self.greet(lane, first, next),
+            LinkOrder::Send { lane, entries, .. } => self.take(lane, entries, seed),
             LinkOrder::Ping(number) => Ok(vec![LinkReport::Pong(number)]),
             LinkOrder::Publish(publication) => {
                 self.retained.insert(publication.topic, publication.payload);
@@ -90,45 +115,55 @@ impl Peer {
         self.delivered.len() as u64
     }
 
-    fn greet(&mut self, first: u64, next: u64) -> Result<Vec<LinkReport>, String> {
-        let seen = self.seen.entry(self.epoch.clone()).or_default();
+    fn greet(&mut self, lane: usize, first: u64, next: u64) -> Result<Vec<LinkReport>, String> {
+        let seen = self.seen.entry(self.epochs[lane].clone()).or_default();
         if next <= seen.highest {
             return Err(format!("next is {next}, but {} was seen", seen.highest));
         }
         if first > seen.highest + 1 {
             return Err(format!("first is {first}, but only {} was seen", seen.highest));
         }
-        Ok(if seen.highest > 0 { vec![LinkReport::Resume(seen.highest + 1)] } else { Vec::new() })
+        Ok(if seen.highest > 0 {
+            vec![LinkReport::Resume { lane, from: seen.highest + 1 }]
+        } else {
+            Vec::new()
+        })
     }
 
-    fn take(&mut self, entries: Vec<Entry>, seed: &mut Seed) -> Result<Vec<LinkReport>, String> {
+    fn take(&mut self, lane: usize, entries: Vec<Entry>, seed: &mut Seed) -> Result<Vec<LinkReport>, String> {
         let mut answers = Vec::new();
         let mut last = 0;
         for entry in entries {
             last = entry.last();
-            if let Some(nack) = self.take_one(entry, seed)? {
-                answers.push(nack);
+            if let Some(seq) = self.take_one(lane, entry, seed)? {
+                answers.push(LinkReport::Nack { lane, seq, reason: "schema".to_owned() });
             }
         }
         if self.confirm == Confirm::Ack {
-            answers.push(LinkReport::Ack(last));
+            answers.push(LinkReport::Ack { lane, seq: last });
         }
         Ok(answers)
     }
 
-    fn take_one(&mut self, entry: Entry, seed: &mut Seed) -> Result<Option<LinkReport>, String> {
+    /// Returns the number if it is refused.
+    fn take_one(&mut self, lane: usize, entry: Entry, seed: &mut Seed) -> Result<Option<u64>, String> {
         let (seq, last) = (entry.seq, entry.last());
-        if seq <= self.last {
-            return Err(format!("{seq} follows {} on one connection", self.last));
+        let before = self.last.insert(self.epochs[lane].clone(), last).unwrap_or(0);
+        if seq <= before && !self.loose {
+            return Err(format!("{seq} follows {before} on one connection"));
         }
-        self.last = last;
-        let seen = self.seen.entry(self.epoch.clone()).or_default();
+        let seen = self.seen.entry(self.epochs[lane].clone()).or_default();
         let hole = seq > seen.highest + 1;
-        if hole && self.numbered {
+        if hole && self.numbered && !self.loose {
             return Err(format!("{seq} follows {} without a gap", seen.highest));
         }
         match entry.body {
-            Body::Gap { to, .. } => seen.gaps.push((seq, to)),
+            Body::Gap { to, reason } => {
+                if reason == GapReason::DroppedNewest && !seen.gaps.contains(&(seq, to)) {
+                    self.dropped_newest += to - seq + 1;
+                }
+                seen.gaps.push((seq, to));
+            }
             Body::Message(message) => {
                 self.retained.insert(message.topic.clone(), message.payload.clone());
                 if let Some(before) = seen.messages.get(&seq) {
@@ -137,6 +172,7 @@ impl Peer {
                         return Err(format!("{seq} was used for two messages"));
                     }
                 } else if self.confirm != Confirm::None
+                    && !self.loose
                     && seq <= seen.highest
                     && !self.refused.contains(&message.payload)
                 {
@@ -145,7 +181,7 @@ impl Peer {
                 } else if seed.below(1000) < self.nacking || self.refused.contains(&message.payload) {
                     self.refused.insert(message.payload.clone());
                     seen.highest = seen.highest.max(last);
-                    return Ok(Some(LinkReport::Nack { seq, reason: "schema".to_owned() }));
+                    return Ok(Some(seq));
                 } else {
                     seen.messages.insert(seq, message.payload.clone());
                     self.delivered.insert(message.payload.clone());

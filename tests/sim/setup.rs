@@ -6,6 +6,7 @@ use holdfast::config::agent::Presence;
 use holdfast::config::buffer::{Buffer, Place, WhenFull};
 use holdfast::config::client::{Confirm, Ping, Reconnect};
 use holdfast::config::host::Host;
+use holdfast::config::replay::{Order, Rate, Replay, Share};
 use holdfast::logic::agent::{LinkSetup, MqttSetup, Setup};
 use holdfast::logic::link::LinkRule;
 use holdfast::logic::seed::Seed;
@@ -23,12 +24,7 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
         prefix: "p".to_owned(),
         status_interval: Duration::from_secs(30),
     });
-    let when_full = if bounded {
-        [WhenFull::DropOldest, WhenFull::DropNewest, WhenFull::Reject]
-            [usize::try_from(seed.below(3)).expect("small")]
-    } else {
-        WhenFull::DropOldest
-    };
+    let when_full = if bounded { some_when_full(seed) } else { WhenFull::DropOldest };
     let buffer = Buffer {
         max_bytes: if bounded && seed.below(2) == 0 { 5_050_000 } else { 1 << 30 },
         max_messages: if bounded { 60 } else { 0 },
@@ -36,11 +32,34 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
         when_full,
         commit_after: Duration::from_millis(250),
     };
-    links.iter_mut().for_each(|link| link.bounds = buffer.bounds(Place::default()));
-    let births = (0..4).map(|n| format!("epoch{n}-{}", seed.below(1000))).collect();
+    for link in &mut links {
+        // Where one link refuses what another one drops, who is told what is still the truth.
+        let when_full = (bounded && seed.below(2) == 0).then(|| some_when_full(seed));
+        link.bounds = buffer.bounds(Place { when_full, ..Place::default() });
+    }
+    let priorities = vec![0];
+    let births = (0..8).map(|n| format!("epoch{n}-{}", seed.below(1000))).collect();
     let presence = Presence { offline_after: Duration::from_secs(30), max_devices: 100 };
     let host = Host::default();
-    Setup { agent: "sim".into(), version: "0".into(), links, mqtt, buffer, presence, host, births, seed: 0 }
+    let (agent, version) = ("sim".into(), "0".into());
+    Setup { agent, version, links, priorities, mqtt, buffer, presence, host, births, seed: 0 }
+}
+
+fn some_when_full(seed: &mut Seed) -> WhenFull {
+    [WhenFull::DropOldest, WhenFull::DropNewest, WhenFull::Reject]
+        [usize::try_from(seed.below(3)).expect("small")]
+}
+
+/// In order more often than not; never out of order where a number stands for all before it.
+fn replay(confirm: Confirm, seed: &mut Seed) -> Replay {
+    let messages = if seed.below(4) == 0 { 20 + seed.below(200) } else { 0 };
+    let max_rate = Rate { messages, bytes: 0 };
+    if confirm == Confirm::Ack || seed.below(2) == 0 {
+        return Replay { max_rate, ..Replay::default() };
+    }
+    let live_share = Share([0, 250, 500, 1000][usize::try_from(seed.below(4)).expect("small")]);
+    let order = [Order::Fifo, Order::NewestFirst][usize::try_from(seed.below(2)).expect("small")];
+    Replay { max_rate, live_share, order }
 }
 
 fn link(n: u64, seed: &mut Seed) -> LinkSetup {
@@ -49,7 +68,14 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
     let hello = confirm == Confirm::Ack || (confirm == Confirm::Pong && seed.below(2) == 0);
     let window = usize::try_from(1 + seed.below(40)).expect("small");
     let bounds = Buffer::default().bounds(Place::default());
-    LinkSetup { id: format!("l{n}"), rule: rule(confirm, seed), window, hello, bounds }
+    LinkSetup {
+        id: format!("l{n}"),
+        rule: rule(confirm, seed),
+        window,
+        hello,
+        bounds,
+        replay: replay(confirm, seed),
+    }
 }
 
 fn rule(confirm: Confirm, seed: &mut Seed) -> LinkRule {

@@ -6,10 +6,12 @@ mod judge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use holdfast::config::buffer::WhenFull;
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, Setup};
 use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::{Answer, Draft};
+use holdfast::logic::lane;
 use holdfast::logic::port::{LinkOrder, LinkReport, Refusal, RefusalKind};
 use holdfast::logic::seed::Seed;
 use holdfast::logic::time::{Now, Time};
@@ -32,6 +34,7 @@ pub struct Tally {
     pub delivered: u64,
     pub crashes: u64,
     pub cuts: u64,
+    pub choked: u64,
     pub reconfigured: u64,
     pub dropped: u64,
     pub commits: u64,
@@ -44,6 +47,7 @@ impl std::ops::AddAssign for Tally {
         self.delivered += rhs.delivered;
         self.crashes += rhs.crashes;
         self.cuts += rhs.cuts;
+        self.choked += rhs.choked;
         self.reconfigured += rhs.reconfigured;
         self.dropped += rhs.dropped;
         self.commits += rhs.commits;
@@ -132,11 +136,15 @@ impl World {
         let links = setup.links.len() + usize::from(setup.mqtt.is_some());
         let peer = |link: &LinkSetup| Peer::new(link.rule.confirm, link.hello, 0);
         let mut peers: Vec<Peer> = setup.links.iter().map(peer).collect();
+        for (peer, link) in peers.iter_mut().zip(&setup.links) {
+            peer.loose = !link.replay.keeps_order();
+            peer.choking = if peer.confirm != Confirm::None && seed.below(8) == 0 { 50 } else { 0 };
+        }
         for peer in peers.iter_mut().filter(|peer| peer.confirm == Confirm::Ack) {
             peer.nacking = if seed.below(4) == 0 { 20 } else { 0 };
         }
         peers.extend(setup.mqtt.iter().map(|_| Peer::new(Confirm::Ack, false, 0)));
-        let mut disk = Disk::new(links);
+        let mut disk = Disk::new();
         let bad_disk = seed.below(4) == 0;
         disk.failing = if bad_disk { 30 } else { 0 };
         let mut world = World {
@@ -305,10 +313,13 @@ impl World {
 
     fn start(&mut self) {
         let now = self.clock();
+        // Routes come and go with the configuration, and what they left in a lane is delivered all the same.
+        self.setup.priorities = if self.seed.below(2) == 0 { vec![0] } else { vec![0, 7] };
         let setup = Setup { seed: self.seed.draw(), ..self.setup.clone() };
-        let agent = Agent::new(setup, &self.disk.opened(), now);
+        let opened = self.disk.opened(setup.outlets());
+        let agent = Agent::new(setup, &opened, now);
         for (link, peer) in self.peers.iter_mut().enumerate() {
-            peer.epoch = agent.epoch(link).to_owned();
+            peer.epochs = agent.lanes(link).map(|(_, epoch)| epoch.to_owned()).collect();
             peer.connect();
         }
         self.agent = Some(agent);
@@ -370,6 +381,7 @@ impl World {
             format: Format::Text,
             payload: self.offered.to_string().into_bytes(),
             attributes: Vec::new(),
+            priority: if self.seed.below(4) == 0 { 8 } else { 0 },
         }
     }
 
@@ -472,8 +484,14 @@ impl World {
     fn check_safe(&self, last_id: u64, payloads: &[Vec<u8>]) -> Result<(), String> {
         for (link, peer) in self.peers.iter().take(self.setup.links.len()).enumerate() {
             let safe = |payload: &&Vec<u8>| {
-                peer.has(payload) || self.disk.keeps(link, payload) || self.disk.dropped.contains(payload)
+                peer.has(payload)
+                    || self.disk.keeps(&self.setup.outlet_of(link), payload)
+                    || self.disk.dropped.contains(payload)
             };
+            // What it gave up when it came is not safe, and that was said in a gap.
+            if self.setup.bounds_of(link).when_full == WhenFull::DropNewest && self.bounded {
+                continue;
+            }
             if peer.confirm != Confirm::None && !payloads.iter().all(|payload| safe(&payload)) {
                 return Err(format!("{last_id} was answered before link {link} had it safe"));
             }
@@ -486,9 +504,11 @@ impl World {
 
     /// No peer sees a number that a crash could give to another message.
     fn check_reserved(&self, link: usize, order: &LinkOrder) -> Result<(), String> {
-        let LinkOrder::Send(entries) = order else { return Ok(()) };
-        let last = entries.last().map_or(0, |entry| entry.last());
-        let (end, _) = self.disk.reserved(&self.setup.outlets()[link]);
+        let LinkOrder::Send { lane, entries, .. } = order else { return Ok(()) };
+        let last = entries.iter().map(|entry| entry.last()).max().unwrap_or(0);
+        let priority =
+            self.agent.as_ref().and_then(|agent| agent.lanes(link).nth(*lane)).map_or(0, |(own, _)| own);
+        let (end, _) = self.disk.reserved(&lane::name(&self.setup.outlet_of(link), priority));
         if last < end {
             Ok(())
         } else {
@@ -540,9 +560,9 @@ impl World {
         let conn = at.conn;
         at.up_at = at.up_at.max(self.now + latency);
         let arrives_at = at.up_at;
-        if let (LinkOrder::Send(entries), Confirm::None) = (&order, self.peers[link].confirm) {
-            let seq = entries.last().expect("a batch is never empty").last();
-            self.after(MS, Pending::ToAgent { link, conn, report: LinkReport::Written(seq) });
+        if let (LinkOrder::Send { through, .. }, Confirm::None) = (&order, self.peers[link].confirm) {
+            let report = LinkReport::Written(*through);
+            self.after(MS, Pending::ToAgent { link, conn, report });
         }
         self.at(arrives_at, Pending::ToPeer { link, conn, order });
     }
@@ -552,9 +572,19 @@ impl World {
         if !self.conns[link].as_ref().is_some_and(passes) {
             return Ok(());
         }
+        let (order, choked) = match (self.peers[link].chokes_at(&order), order) {
+            (Some(at), LinkOrder::Send { lane, through, mut entries }) => {
+                entries.truncate(at);
+                (LinkOrder::Send { lane, through, entries }, true)
+            }
+            (_, order) => (order, false),
+        };
         let reports =
             self.peers[link].arrive(order, &mut self.seed).map_err(|e| format!("link {link}: {e}"))?;
         self.check_twice(link)?;
+        if choked {
+            return self.hang_up(link, conn);
+        }
         for report in reports {
             let latency = 1 + self.seed.below(40 * MS);
             let Some(at) = &mut self.conns[link] else { return Ok(()) };
@@ -565,12 +595,27 @@ impl World {
         Ok(())
     }
 
+    /// The peer closes, and hears nothing more on this connection.
+    fn hang_up(&mut self, link: usize, conn: u64) -> Result<(), String> {
+        self.tally.choked += 1;
+        let code = [1007, 1008, 1009][usize::try_from(self.seed.below(3)).expect("small")];
+        let Some(at) = &mut self.conns[link] else { return Ok(()) };
+        at.up = false;
+        at.down_at = at.down_at.max(self.now + 1);
+        let (arrives_at, error) = (at.down_at, "the message is too big".to_owned());
+        let report = LinkReport::Closed { code: Some(code), error };
+        self.at(arrives_at, Pending::ToAgent { link, conn, report });
+        Ok(())
+    }
+
     /// On one connection at most a window and one group can come again. (A power cut may add what was confirmed within
     /// the last second, and a disk that refuses removals what it refused, so those are not counted here.)
     fn check_twice(&self, link: usize) -> Result<(), String> {
         let window = self.setup.links.get(link).map_or(MQTT_WINDOW, |link| link.window) as u64;
         let twice = self.peers[link].twice();
-        if twice > window + GROUP && !self.power_cut && !self.bad_disk {
+        // Out of order a lane has two places where it may stop in the middle of a group.
+        let groups = self.peers[link].epochs.len() as u64 * if self.peers[link].loose { 2 } else { 1 };
+        if twice > window + groups * GROUP && !self.power_cut && !self.bad_disk {
             return Err(format!("link {link}: {twice} came twice on one connection, the window is {window}"));
         }
         Ok(())

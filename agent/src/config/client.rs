@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Secret;
 use super::buffer::Place;
 use super::render::{self, Lines};
+use super::replay::Replay;
 use super::table::{Reading, Table};
 use super::tree::{Kind, Node};
 use super::url::Url;
@@ -66,6 +67,8 @@ pub struct Client {
     pub window: usize,
     /// The link's own place in the buffer.
     pub buffer: Place,
+    /// How what was held is sent once the link is back.
+    pub replay: Replay,
     /// DNS, TCP, TLS and upgrade together must end within this.
     pub connect_timeout: Duration,
     /// Something is in flight and nothing was confirmed for so long: the link is dead.
@@ -93,6 +96,7 @@ impl Client {
             encoding: Encoding::default(),
             window: 1000,
             buffer: Place::default(),
+            replay: Replay::default(),
             connect_timeout: Duration::from_secs(15),
             confirm_timeout: Duration::from_secs(30),
         }
@@ -100,7 +104,7 @@ impl Client {
 
     pub(super) fn read(index: usize, table: &mut Table) -> Client {
         let default = Client::of_index(index);
-        table.planned(&["urls", "balance", "replay"]);
+        table.planned(&["urls", "balance"]);
         let url = table.optional("url", client_url);
         let client = Client {
             id: table.value("id", default.id, value::id),
@@ -119,6 +123,7 @@ impl Client {
             encoding: table.value("encoding", default.encoding, value::word(ENCODING)),
             window: table.value("window", default.window, value::number(1..=100_000)),
             buffer: table.within("buffer", Place::read),
+            replay: table.within("replay", Replay::read),
             connect_timeout: table.value("connect_timeout", default.connect_timeout, value::timeout()),
             confirm_timeout: table.value("confirm_timeout", default.confirm_timeout, value::timeout()),
             url,
@@ -146,6 +151,7 @@ impl Client {
             ("encoding", Some(render::word(ENCODING, self.encoding))),
             ("window", Some(self.window.to_string())),
             ("buffer", Some(self.buffer.rendered())),
+            ("replay", Some(self.replay.rendered())),
             ("connect_timeout", Some(render::string(&render::duration(self.connect_timeout)))),
             ("confirm_timeout", Some(render::string(&render::duration(self.confirm_timeout)))),
         ]
@@ -158,6 +164,13 @@ impl Client {
         }
         if self.confirm == Confirm::Ack && self.framing == Framing::Raw {
             table.fail("confirm", "\"ack\" needs framing = \"envelope\"");
+        }
+        if self.confirm == Confirm::Ack && !self.replay.keeps_order() {
+            table.fail(
+                "replay",
+                "sends out of order, but with confirm = \"ack\" a number stands for all before it; use live_share = 0.0 and \
+                 order = \"fifo\", or confirm = \"pong\"",
+            );
         }
         if url.as_ref().is_some_and(|url| url.scheme == "ws") && self.tls != ClientTls::default() {
             table.fail("tls", "needs a wss:// url");

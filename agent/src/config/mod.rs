@@ -10,6 +10,7 @@ mod fault;
 pub mod host;
 pub mod mqtt;
 mod render;
+pub mod replay;
 pub mod route;
 pub mod secret;
 pub mod server;

@@ -80,6 +80,8 @@ pub struct Route {
     pub topic: Option<String>,
     /// Device template; `{device}` by default if the path names one.
     pub device: Option<String>,
+    /// Messages of a higher priority go before those of a lower one on every link: alarms before telemetry.
+    pub priority: u8,
 }
 
 impl Server {
@@ -178,7 +180,7 @@ impl Limits {
 impl Route {
     /// The route of this path when nothing else is said about it.
     pub fn of_path(path: &str) -> Route {
-        Route { path: path.to_owned(), format: None, topic: None, device: None }
+        Route { path: path.to_owned(), format: None, topic: None, device: None, priority: 0 }
     }
 
     fn read(table: &mut Table) -> Option<Route> {
@@ -188,7 +190,8 @@ impl Route {
         let format = table.optional("format", value::word(FORMAT));
         let topic = table.optional("topic", |node, _| topic(node, names));
         let device = table.optional("device", |node, _| template(node, names));
-        Some(Route { path: path?.0, format, topic, device })
+        let priority = table.value("priority", 0, value::number(0..=9));
+        Some(Route { path: path?.0, format, topic, device, priority })
     }
 
     pub(super) fn lines(&self) -> Lines {
@@ -197,6 +200,7 @@ impl Route {
             ("format", self.format.map(|format| render::word(FORMAT, format))),
             ("topic", self.topic.as_deref().map(render::string)),
             ("device", self.device.as_deref().map(render::string)),
+            ("priority", Some(self.priority.to_string())),
         ]
     }
 }

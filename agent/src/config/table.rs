@@ -136,7 +136,12 @@ impl<'a> Table<'a> {
         let node = self.take(key).unwrap_or(Node { place, kind: Kind::Table(Vec::new()) });
         let entries = match node.kind {
             Kind::Table(entries) => entries,
-            Kind::String(_) | Kind::Integer(_) | Kind::Boolean(_) | Kind::Array(_) | Kind::Other => {
+            Kind::String(_)
+            | Kind::Integer(_)
+            | Kind::Float(_)
+            | Kind::Boolean(_)
+            | Kind::Array(_)
+            | Kind::Other => {
                 self.fail(key, "must be a table");
                 Vec::new()
             }
@@ -169,7 +174,12 @@ impl<'a> Table<'a> {
                         read(index, table)
                     }))
                 }
-                Kind::String(_) | Kind::Integer(_) | Kind::Boolean(_) | Kind::Array(_) | Kind::Other => {
+                Kind::String(_)
+                | Kind::Integer(_)
+                | Kind::Float(_)
+                | Kind::Boolean(_)
+                | Kind::Array(_)
+                | Kind::Other => {
                     self.reading.faults.add(node.place, &path, "must be a table");
                 }
             }

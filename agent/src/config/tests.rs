@@ -65,10 +65,12 @@ framing = "envelope"
 encoding = "cbor"
 window = 7
 buffer = { max_messages = 9, ttl = "2h", when_full = "drop-newest" }
+replay = { max_rate = "200/s 64KB/s" }
 connect_timeout = "1s"
 confirm_timeout = "2s"
 [[client]]
 active = false
+replay = { max_rate = "1MB/s", live_share = 0.25, order = "newest-first" }
 auth = { bearer = { file = "/token" } }
 confirm = "none"
 [[server]]
@@ -81,6 +83,7 @@ limits = { connections = 3, message_bytes = "1MiB", handshake_timeout = "1s", id
 [[server.route]]
 path = "/lines/{line}/{device}"
 format = "json"
+priority = 7
 topic = "${topic}/{line}/{device}"
 device = "{line}-{device}"
 [[server.route]]
@@ -301,11 +304,10 @@ fn unknown_keys_are_refused_at_their_place() {
             &["f:3:10: client.ping.intervall: unknown key; did you mean `interval`?"],
         ),
         (
-            "[[client]]\nactive=false\nurls = []\nbalance = 'x'\nreplay = {}",
+            "[[client]]\nactive=false\nurls = []\nbalance = 'x'",
             &[
                 "f:3:1: client.urls: not supported by this version",
                 "f:4:1: client.balance: not supported by this version",
-                "f:5:1: client.replay: not supported by this version",
             ],
         ),
         (
@@ -391,6 +393,23 @@ fn wrong_clients_are_refused() {
         ("confirm = 'ack'", &["f:3:11: client.confirm: \"ack\" needs framing = \"envelope\""]),
         ("reconnect = { jitter = 'none' }", &["f:3:24: client.reconnect.jitter: must be \"full\""]),
         ("reconnect = { min = '10m' }", &["f:3:21: client.reconnect.min: 10m is above max (5m)"]),
+        (
+            "replay = { max_rate = '5' }",
+            &[
+                "f:3:23: client.replay.max_rate: must be a rate such as \"200/s\", \"64KB/s\" or \"200/s 64KB/s\"",
+            ],
+        ),
+        (
+            "replay = { live_share = 1.5 }",
+            &["f:3:25: client.replay.live_share: must be a number from 0.0 to 1.0"],
+        ),
+        (
+            "framing = 'envelope'\nconfirm = 'ack'\nreplay = { live_share = 0.5 }",
+            &[
+                "f:5:10: client.replay: sends out of order, but with confirm = \"ack\" a number stands for all before it; use \
+                 live_share = 0.0 and order = \"fifo\", or confirm = \"pong\"",
+            ],
+        ),
         ("window = 0", &["f:3:10: client.window: must be a whole number from 1 to 100000"]),
         ("ping = { interval = '1ms' }", &["f:3:21: client.ping.interval: 1ms is below 10ms"]),
         ("tls = { cert = 'a' }", &["f:3:16: client.tls.cert: needs `key` too"]),

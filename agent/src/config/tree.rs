@@ -15,6 +15,7 @@ pub(super) struct Node {
 pub(super) enum Kind {
     String(String),
     Integer(i64),
+    Float(f64),
     Boolean(bool),
     Array(Vec<Node>),
     Table(Vec<Entry>),
@@ -64,7 +65,7 @@ fn expand_node(node: &mut Node, path: &str, names: &Names, faults: &Faults) {
             }
         }
         Kind::Table(entries) => expand(entries, path, names, faults),
-        Kind::Integer(_) | Kind::Boolean(_) | Kind::Other => {}
+        Kind::Integer(_) | Kind::Float(_) | Kind::Boolean(_) | Kind::Other => {}
     }
 }
 
@@ -118,7 +119,8 @@ fn node(value: toml::Spanned<DeValue<'_>>) -> Node {
         DeValue::Boolean(value) => Kind::Boolean(value),
         DeValue::Array(values) => Kind::Array(values.into_iter().map(node).collect()),
         DeValue::Table(table) => Kind::Table(entries(table)),
-        DeValue::Float(_) | DeValue::Datetime(_) => Kind::Other,
+        DeValue::Float(digits) => digits.as_str().parse().map_or(Kind::Other, Kind::Float),
+        DeValue::Datetime(_) => Kind::Other,
     };
     Node { place, kind }
 }

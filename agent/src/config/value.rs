@@ -184,7 +184,7 @@ fn duration_or(
     }
 }
 
-fn parse_bytes(text: &str) -> Option<u64> {
+pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     let (number, unit) = UNITS.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, size)))?;
     let number = number.trim_end();
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());

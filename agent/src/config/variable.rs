@@ -88,7 +88,9 @@ fn read(node: Node, path: &str, env: &Names, faults: &Faults) -> Vec<(String, St
             Kind::String(text) => tree::expanded(&text, env),
             Kind::Integer(number) => Ok(number.to_string()),
             Kind::Boolean(value) => Ok(value.to_string()),
-            Kind::Array(_) | Kind::Table(_) | Kind::Other => Err("must be a string".to_owned()),
+            Kind::Float(_) | Kind::Array(_) | Kind::Table(_) | Kind::Other => {
+                Err("must be a string".to_owned())
+            }
         };
         match value {
             Ok(value) => variables.push((entry.key, value)),

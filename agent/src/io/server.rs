@@ -202,6 +202,7 @@ impl Site {
             format,
             payload,
             attributes: target.attributes.clone(),
+            priority: target.priority,
         }
     }
 }

@@ -42,7 +42,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 pub struct Settings {
     /// The data directory; made if it is missing.
     pub dir: PathBuf,
-    /// Names of the outlets; an outlet's number is its place here.
+    /// Names of the outlets; an outlet's number is its place here. Lanes of theirs that an earlier configuration had come
+    /// behind them.
     pub outlets: Vec<String>,
 }
 
@@ -91,7 +92,8 @@ pub fn open(
     let mut worker = Worker::open(settings, lock).map_err(|fault| OpenError::Disk(fault.to_string()))?;
     let files = worker.small_files();
     let (numbers, presence) = files.map_err(|error| disk("read the small files in", &dir, &error))?;
-    let opened = Opened { numbers, presence, facts: worker.facts(), repairs: worker.take_repairs() };
+    let outlets = worker.outlets().to_vec();
+    let opened = Opened { outlets, numbers, presence, facts: worker.facts(), repairs: worker.take_repairs() };
     let waiting = Arc::new(AtomicUsize::new(0));
     let (orders, received) = sync_channel(QUEUE * 2);
     let (end, ended) = channel();

@@ -41,7 +41,16 @@ pub struct Uplink {
     pub client: Client,
     /// Id of this agent, for the hello.
     pub agent: String,
-    /// Life of the outlet's numbers.
+    /// Its lanes in rising priority, the first of priority 0.
+    pub lanes: Vec<Lane>,
+}
+
+/// One priority's place on the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// From 0 to 9.
+    pub priority: u8,
+    /// Life of its numbers.
     pub epoch: String,
 }
 

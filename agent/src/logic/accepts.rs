@@ -20,9 +20,9 @@ struct Accept {
 }
 
 impl Accepts {
-    /// Notes a batch with the ids from `first` to `last`, each of which goes to `outlets` outlets.
-    pub fn add(&mut self, ticket: u64, first: u64, last: u64, outlets: u64) {
-        self.waiting.push_back(Accept { ticket, first, last, remaining: (last - first + 1) * outlets });
+    /// Notes a batch with the ids from `first` to `last`, which takes so many places in outlets.
+    pub fn add(&mut self, ticket: u64, first: u64, last: u64, places: u64) {
+        self.waiting.push_back(Accept { ticket, first, last, remaining: places });
     }
 
     /// A message became safe in one outlet. Returns the answer that is due by it. Ids without a batch are ignored.
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_batch_is_answered_only_when_every_outlet_has_every_message_of_it() {
         let mut accepts = Accepts::default();
-        accepts.add(7, 10, 11, 2);
+        accepts.add(7, 10, 11, 4);
         assert_eq!(accepts.release(10), None);
         assert_eq!(accepts.release(11), None);
         assert_eq!(accepts.release(10), None);

@@ -2,25 +2,31 @@
 //! adds what lies between them: who is sent what, who is told what, and how a stop goes.
 
 mod reconfigure;
+mod reply;
 mod stop;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use self::stop::Stop;
-use super::buffer::{Buffer, BufferEffect, BufferState};
+use super::buffer::{Buffer, BufferEffect, BufferState, Seat};
+use super::caution::{Caution, Suspect};
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
 use super::health::Health;
 use super::host::{Host, HostFacts};
 use super::intake::{Answer, Draft, Refused};
-use super::link::{Link, LinkEffect, LinkRule};
+use super::lane::{self, Routes};
+use super::link::{Link, LinkEffect};
 use super::notice::Notice;
-use super::outbox::Room;
+use super::outbox::{Outbox, Room};
+use super::pace::Pace;
 use super::port::{LinkOrder, LinkReport, Publication};
 use super::presence::Presence;
 use super::seed::Seed;
 pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
+use crate::config::replay::Replay;
 
 /// Different ways to refuse a connection that are told until it is up again.
 const REFUSALS_TOLD: usize = 4;
@@ -110,6 +116,9 @@ pub struct Agent {
     pub(super) host: Host,
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
+    routes: Routes,
+    /// Messages on their way to the dead letters.
+    leaving: BTreeSet<Suspect>,
     status: StatusPace,
     /// Last device that was announced to the broker on this connection; none when all are.
     announced: Option<String>,
@@ -127,11 +136,16 @@ pub(super) struct Line {
     pub(super) received: u64,
     /// Numbers confirmed since the start, gaps included.
     pub(super) confirmed: u64,
+    /// Its outlets and their priorities, rising, the first of priority 0.
+    pub(super) lanes: Vec<(u8, usize)>,
     window: usize,
     hello: bool,
+    replay: Replay,
+    pace: Pace,
+    caution: Caution,
     conn: u64,
-    /// Refused numbers that are not confirmed yet.
-    nacked: std::collections::BTreeSet<u64>,
+    /// How many entries were sent on this connection.
+    sent: u64,
     /// The words of the failed dials since it was up last.
     refused_as: Vec<String>,
 }
@@ -139,17 +153,20 @@ pub(super) struct Line {
 impl Agent {
     /// An agent that goes on after its last run.
     pub fn new(setup: Setup, opened: &Opened, now: Now) -> Self {
-        let names = setup.outlets();
-        let buffer = Buffer::new(setup.buffer, &names, &setup.births, opened, now.wall_ns);
-        let clients = setup.links.iter().map(|own| Line::new(&own.id, &own.rule, own.window, own.hello, now));
-        let mqtt = setup.mqtt.iter().map(|own| Line::new("mqtt", &own.rule, own.window, false, now));
+        let clients = setup.links.iter().map(|own| Line::of_client(own, now));
+        let mqtt = setup.mqtt.iter().map(|own| Line::of_broker(own, now));
+        let mut links: Vec<Line> = clients.chain(mqtt).collect();
+        let seats = seat(&mut links, &setup, &opened.outlets);
+        let lanes: Vec<_> = links.iter().take(setup.links.len()).map(|line| line.lanes.clone()).collect();
         Agent {
-            links: clients.chain(mqtt).collect(),
-            buffer,
+            buffer: Buffer::new(setup.buffer, seats, &setup.births, opened, now.wall_ns),
+            routes: Routes::over(&lanes),
+            links,
             presence: Presence::new(setup.presence.clone(), opened.presence.as_deref(), now.mono),
             host: Host::new(setup.host.interval, now.mono),
             started: now,
             repairs: opened.repairs.clone(),
+            leaving: BTreeSet::new(),
             status: StatusPace::default(),
             announced: None,
             seed: Seed::new(setup.seed),
@@ -217,7 +234,9 @@ impl Agent {
             Stop::Flushing { until } | Stop::Closing { until } | Stop::Saving { until } => Some(until),
         };
         let status = self.status.deadline().filter(|_| self.mqtt_is_up());
-        let own = [self.buffer.deadline(), self.presence.deadline(), self.host.deadline()];
+        let paced =
+            self.links.iter().filter(|line| line.link.is_up()).filter_map(|line| self.paced(line)).min();
+        let own = [self.buffer.deadline(), self.presence.deadline(), self.host.deadline(), paced];
         [links, stop, status].into_iter().chain(own).flatten().min()
     }
 
@@ -231,9 +250,10 @@ impl Agent {
         self.buffer.session()
     }
 
-    /// The epoch of a link's numbers.
-    pub fn epoch(&self, link: usize) -> &str {
-        &self.buffer.outbox(link).epoch
+    /// The lanes of a link in rising priority, the first of priority 0: priority and epoch of each.
+    pub fn lanes(&self, link: usize) -> impl Iterator<Item = (u8, &str)> {
+        let lanes = self.links[link].lanes.iter();
+        lanes.map(|(priority, outlet)| (*priority, self.buffer.outbox(*outlet).epoch.as_str()))
     }
 
     /// What the broker publishes when the agent is gone without a word.
@@ -252,9 +272,29 @@ impl Agent {
         &self.links[link].id
     }
 
-    /// Last confirmed number of each link.
-    pub fn confirmed(&self) -> Vec<u64> {
-        (0..self.links.len()).map(|link| self.buffer.outbox(link).confirmed()).collect()
+    /// Last confirmed number of each lane of each link, with its priority.
+    pub fn confirmed(&self) -> Vec<(usize, u8, u64)> {
+        let lanes = self.links.iter().enumerate().flat_map(|(link, line)| {
+            line.lanes.iter().map(move |(priority, outlet)| (link, *priority, *outlet))
+        });
+        lanes
+            .map(|(link, priority, outlet)| (link, priority, self.buffer.outbox(outlet).confirmed()))
+            .collect()
+    }
+
+    /// Messages held for a link, about.
+    pub(super) fn unconfirmed(&self, link: usize) -> u64 {
+        self.outboxes(link).map(Outbox::unconfirmed).sum()
+    }
+
+    fn outboxes(&self, link: usize) -> impl Iterator<Item = &Outbox> {
+        self.links[link].lanes.iter().map(|(_, outlet)| self.buffer.outbox(*outlet))
+    }
+
+    /// When a backlog that waits for its pace may go on.
+    fn paced(&self, line: &Line) -> Option<Time> {
+        let waits = |outlet: usize| self.buffer.outbox(outlet).is_behind(true);
+        line.pace.opens_at().filter(|_| line.lanes.iter().any(|(_, outlet)| waits(*outlet)))
     }
 
     /// How it is, in a line.
@@ -291,9 +331,8 @@ impl Agent {
                 changed.push(device.clone());
             }
         }
-        let outlets: Vec<usize> = (0..self.setup.links.len()).collect();
         let mut effects = Vec::new();
-        self.buffer.offer(now, Some(ticket), drafts, &outlets, &mut effects);
+        self.buffer.offer(now, Some(ticket), drafts, &self.routes, &mut effects);
         act(effects, out);
         changed.iter().for_each(|device| self.notify(now, device, out));
     }
@@ -303,44 +342,20 @@ impl Agent {
             return;
         }
         let report = match report {
-            LinkReport::Nack { seq, reason } => return self.nacked(now, link, seq, reason, out),
+            LinkReport::Nack { lane, seq, reason } => {
+                return self.nacked(link, lane, seq, reason, out);
+            }
+            LinkReport::Ack { lane, seq } => return self.acknowledged(now, link, lane, seq, out),
+            LinkReport::Resume { lane, from } => return self.resumed(now, link, lane, from, out),
             LinkReport::Inbound { .. } => {
                 self.links[link].received += 1;
                 return;
             }
-            report => self.believable(link, report, out),
+            report => report,
         };
         let mut effects = Vec::new();
         self.links[link].link.handle(now.mono, &report, &mut self.seed, &mut effects);
         self.apply(now, link, effects, out);
-    }
-
-    /// A peer can't have what it was not sent, on this connection or, when it resumes, on any.
-    fn believable(&self, link: usize, report: LinkReport, out: &mut Vec<Action>) -> LinkReport {
-        let outbox = self.buffer.outbox(link);
-        let (seq, sent) = match report {
-            LinkReport::Ack(seq) => (seq, outbox.sent()),
-            LinkReport::Resume(seq) => (seq.saturating_sub(1), outbox.ever_sent()),
-            other => return other,
-        };
-        if seq > sent {
-            let what = format!("acknowledged {seq}, sent was up to {sent}");
-            out.push(Action::Note(Notice::PeerOdd { link: self.links[link].id.clone(), what }));
-        }
-        LinkReport::Ack(seq.min(sent))
-    }
-
-    fn nacked(&mut self, now: Now, link: usize, seq: u64, reason: String, out: &mut Vec<Action>) {
-        let outbox = self.buffer.outbox(link);
-        let known = seq > outbox.confirmed() && seq <= outbox.sent();
-        if !known || !self.links[link].nacked.insert(seq) {
-            return;
-        }
-        let message = outbox.in_memory(seq);
-        let id = self.links[link].id.clone();
-        out.push(Action::Note(Notice::Refused { link: id, seq, reason: reason.clone() }));
-        out.push(Action::Disk(DiskOrder::SetAside { outlet: link, seq, reason, message }));
-        self.take_confirmation(now, link, None, out);
     }
 
     fn disk(&mut self, now: Now, report: DiskReport, facts: DiskFacts, out: &mut Vec<Action>) {
@@ -349,12 +364,21 @@ impl Agent {
             out.push(Action::Exit);
             return;
         }
-        if matches!(report, DiskReport::Failed { order: "save presence", .. }) {
-            self.presence.save_failed();
+        match report {
+            DiskReport::Failed { order: "save presence", .. } => self.presence.save_failed(),
+            DiskReport::Failed { order: "set aside", .. } => self.leaving.clear(),
+            _ => {}
         }
+        let left = match report {
+            DiskReport::SetAside { outlet, seq, .. } => Some(Suspect { outlet, seq }),
+            _ => None,
+        };
         let mut effects = Vec::new();
         self.buffer.handle(now.mono, report, facts, &mut effects);
         act(effects, out);
+        if let Some(message) = left {
+            self.left(now, message, out);
+        }
     }
 
     fn apply(&mut self, now: Now, link: usize, effects: Vec<LinkEffect>, out: &mut Vec<Action>) {
@@ -370,8 +394,16 @@ impl Agent {
                 }
                 LinkEffect::Tell(order) => out.push(Action::Tell { link, order }),
                 LinkEffect::Opened(peer) => self.opened(link, &peer, out),
-                LinkEffect::Confirmed(seq) => self.take_confirmation(now, link, Some(seq), out),
-                LinkEffect::Lost { error, retry_in, was_up, .. } => {
+                LinkEffect::Confirmed(ordinal) => {
+                    self.take_confirmation(now, link, out, |agent, effects| {
+                        let lanes = agent.links[link].lanes.clone();
+                        lanes.iter().fold(false, |changed, (_, outlet)| {
+                            agent.buffer.confirm_sent(*outlet, ordinal, effects) || changed
+                        })
+                    });
+                }
+                LinkEffect::Lost { error, retry_in, was_up, code } => {
+                    self.look_for_poison(link, code, &error, out);
                     self.lost(link, error, retry_in, was_up, out);
                 }
             }
@@ -379,15 +411,18 @@ impl Agent {
     }
 
     fn opened(&mut self, link: usize, peer: &super::port::Peer, out: &mut Vec<Action>) {
-        self.buffer.link_changed(link, true);
-        let outbox = self.buffer.outbox(link);
-        let ((first, next), held) = (outbox.horizon(), outbox.unconfirmed());
+        let held = self.unconfirmed(link);
         let line = &mut self.links[link];
         line.refused_as.clear();
+        line.sent = 0;
         line.certificate_days_left = peer.certificate_days_left;
         out.push(Action::Note(Notice::LinkUp { link: line.id.clone(), peer: peer.address.clone(), held }));
-        if line.hello {
-            out.push(Action::Tell { link, order: LinkOrder::Hello { first, next } });
+        for (lane, (_, outlet)) in line.lanes.iter().enumerate() {
+            self.buffer.came_up(*outlet, &line.replay);
+            if line.hello {
+                let (first, next) = self.buffer.outbox(*outlet).horizon();
+                out.push(Action::Tell { link, order: LinkOrder::Hello { lane, first, next } });
+            }
         }
         if self.mqtt_line() == Some(link) {
             self.status.hurry();
@@ -395,10 +430,13 @@ impl Agent {
         }
     }
 
+    pub(super) fn go_down(&mut self, link: usize) {
+        self.links[link].lanes.iter().for_each(|(_, outlet)| self.buffer.went_down(*outlet));
+    }
+
     fn lost(&mut self, link: usize, error: String, retry_in: Duration, was_up: bool, out: &mut Vec<Action>) {
-        self.buffer.link_changed(link, false);
+        self.go_down(link);
         let line = &mut self.links[link];
-        line.nacked.clear();
         let name = line.id.clone();
         if was_up {
             out.push(Action::Note(Notice::LinkLost { link: name, error, retry_in }));
@@ -412,21 +450,24 @@ impl Agent {
         out.push(Action::Note(Notice::LinkRefused { link: name, error, retry_in, again }));
     }
 
-    /// Takes in a confirmation, and the refused numbers that follow right behind it.
-    fn take_confirmation(&mut self, now: Now, link: usize, seq: Option<u64>, out: &mut Vec<Action>) {
-        let before = self.buffer.outbox(link).confirmed();
+    /// Takes in a confirmation: `confirm` tells whether anything changed by it.
+    fn take_confirmation(
+        &mut self,
+        now: Now,
+        link: usize,
+        out: &mut Vec<Action>,
+        confirm: impl FnOnce(&mut Agent, &mut Vec<BufferEffect>) -> bool,
+    ) {
+        let before: u64 = self.outboxes(link).map(Outbox::accounted).sum();
         let mut effects = Vec::new();
-        let mut changed = seq.is_some_and(|seq| self.buffer.confirm(link, seq, &mut effects));
-        while self.links[link].nacked.remove(&(self.buffer.outbox(link).confirmed() + 1)) {
-            changed |= self.buffer.confirm(link, self.buffer.outbox(link).confirmed() + 1, &mut effects);
-        }
+        let changed = confirm(self, &mut effects);
         act(effects, out);
         if changed {
-            let confirmed = self.buffer.outbox(link).confirmed();
-            let in_flight = self.buffer.outbox(link).in_flight();
+            let confirmed = self.outboxes(link).map(Outbox::accounted).sum::<u64>() - before;
+            let in_flight = self.outboxes(link).any(Outbox::in_flight);
             let line = &mut self.links[link];
-            line.confirmed += confirmed - before;
-            line.nacked.retain(|seq| *seq > confirmed);
+            line.confirmed += confirmed;
+            line.caution.confirmed(confirmed);
             line.last_confirmed_ns = Some(now.wall_ns);
             line.link.progressed(now.mono, in_flight);
         }
@@ -437,16 +478,29 @@ impl Agent {
         if !line.link.is_up() {
             return;
         }
-        let room = Room { window: line.window, bytes: line.link.flight_bytes_max() };
-        let outbox = self.buffer.outbox_mut(link);
-        let entries = outbox.take(room);
-        if entries.is_empty() {
-            return;
+        line.pace.advance(now.mono);
+        let load = |outlet: &(u8, usize)| self.buffer.outbox(outlet.1).load();
+        let (messages, bytes) = line.lanes.iter().map(load).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        let flying = line.lanes.iter().map(|(_, outlet)| self.buffer.outbox(*outlet).flying()).sum();
+        let mut room = Room {
+            messages: line.window.saturating_sub(messages).min(line.caution.room(flying)),
+            bytes: line.link.flight_bytes_max().saturating_sub(bytes),
+            idle: bytes == 0,
+        };
+        let before = line.sent;
+        for (lane, (_, outlet)) in line.lanes.iter().enumerate().rev() {
+            let outbox = self.buffer.outbox_mut(*outlet);
+            let entries = outbox.take(&mut room, &mut line.pace, &mut line.sent);
+            if !entries.is_empty() {
+                let order = LinkOrder::Send { lane, through: line.sent, entries };
+                out.push(Action::Tell { link, order });
+            }
         }
-        let mut effects = Vec::new();
-        line.link.sent(now.mono, outbox.sent(), &mut effects);
-        out.push(Action::Tell { link, order: LinkOrder::Send(entries) });
-        self.apply(now, link, effects, out);
+        if line.sent > before {
+            let mut effects = Vec::new();
+            line.link.sent(now.mono, line.sent, &mut effects);
+            self.apply(now, link, effects, out);
+        }
     }
 
     /// Queues the news of a device for the broker.
@@ -460,7 +514,8 @@ impl Agent {
         let (Some(line), Some(mqtt)) = (self.mqtt_line(), self.setup.mqtt.as_ref()) else { return };
         let Some(draft) = status::device_news(&mqtt.prefix, device, &self.presence) else { return };
         let mut effects = Vec::new();
-        if !self.buffer.offer(now, None, vec![draft], &[line], &mut effects) {
+        let routes = Routes::to(&[self.links[line].lanes[0].1]);
+        if !self.buffer.offer(now, None, vec![draft], &routes, &mut effects) {
             self.announced = Some(String::new());
         }
         act(effects, out);
@@ -472,7 +527,7 @@ impl Agent {
         let Some(line) = self.mqtt_line().filter(|_| self.mqtt_is_up()) else { return };
         let has_room = matches!(self.buffer.state(), BufferState::Empty | BufferState::Holding);
         if self.announced.is_none()
-            || !self.buffer.outbox(line).is_drained()
+            || !self.outboxes(line).all(Outbox::is_drained)
             || self.buffer.is_starting()
             || !has_room
         {
@@ -494,9 +549,8 @@ impl Agent {
             return;
         }
         let draft = self.host.draft(self.buffer.facts().free_bytes);
-        let outlets: Vec<usize> = (0..self.setup.links.len()).collect();
         let mut effects = Vec::new();
-        self.buffer.offer(now, None, vec![draft], &outlets, &mut effects);
+        self.buffer.offer(now, None, vec![draft], &self.routes, &mut effects);
         act(effects, out);
     }
 
@@ -519,21 +573,50 @@ impl Agent {
 }
 
 impl Line {
-    fn new(id: &str, rule: &LinkRule, window: usize, hello: bool, now: Now) -> Self {
+    fn of_client(own: &LinkSetup, now: Now) -> Line {
+        let pace = Pace::new(own.replay, now.mono);
+        let link = Link::new(own.rule.clone(), now.mono);
+        Line { hello: own.hello, replay: own.replay, ..Line::new(&own.id, link, own.window, pace) }
+    }
+
+    fn of_broker(own: &MqttSetup, now: Now) -> Line {
+        let pace = Pace::new(Replay::default(), now.mono);
+        Line::new("mqtt", Link::new(own.rule.clone(), now.mono), own.window, pace)
+    }
+
+    fn new(id: &str, link: Link, window: usize, pace: Pace) -> Line {
         Line {
             id: id.to_owned(),
-            link: Link::new(rule.clone(), now.mono),
+            link,
             last_confirmed_ns: None,
             certificate_days_left: None,
             received: 0,
             confirmed: 0,
+            lanes: Vec::new(),
             window,
-            hello,
+            hello: false,
+            replay: Replay::default(),
+            pace,
+            caution: Caution::default(),
             conn: 0,
-            nacked: std::collections::BTreeSet::new(),
+            sent: 0,
             refused_as: Vec::new(),
         }
     }
+}
+
+/// Gives each outlet of the store to its link, which gets its lanes by it.
+fn seat(links: &mut [Line], setup: &Setup, outlets: &[String]) -> Vec<Seat> {
+    let owners: Vec<String> = (0..links.len()).map(|link| setup.outlet_of(link)).collect();
+    let mut seats = Vec::new();
+    for (outlet, name) in outlets.iter().enumerate() {
+        let (owner, priority) = lane::parse(name);
+        let link = owners.iter().position(|own| own == owner).expect("the store opens no others");
+        links[link].lanes.push((priority, outlet));
+        seats.push(Seat { link, priority, bounds: setup.bounds_of(link) });
+    }
+    links.iter_mut().for_each(|line| line.lanes.sort_unstable());
+    seats
 }
 
 fn act(effects: Vec<BufferEffect>, out: &mut Vec<Action>) {

@@ -12,11 +12,13 @@ use self::health::{DISK_SILENCE, Failure, Shortage};
 use super::accepts::Accepts;
 use super::disk::{Block, DiskFacts, DiskOrder, DiskReport, Numbers, Opened};
 use super::intake::{Answer, Draft, Refused};
+use super::lane::Routes;
 use super::notice::Notice;
 use super::numbers::{self, Reserve};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Want};
 use super::time::{Now, Time};
-use crate::config::buffer::{Buffer as Rule, WhenFull};
+use crate::config::buffer::{Bounds, Buffer as Rule};
+use crate::config::replay::Replay;
 use crate::message::Message;
 
 /// Bytes of entries that may wait in memory for the disk or a confirmation, all outlets together.
@@ -63,6 +65,7 @@ pub struct Accepted {
 #[derive(Debug)]
 pub struct Buffer {
     rule: Rule,
+    seats: Vec<Seat>,
     outboxes: Vec<Outbox>,
     /// For each outlet, whether its link is up.
     up: Vec<bool>,
@@ -90,6 +93,17 @@ pub struct Buffer {
     hurry: bool,
 }
 
+/// Whose an outlet is, and what bounds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    /// The link that it belongs to.
+    pub link: usize,
+    /// Its priority among the outlets of that link.
+    pub priority: u8,
+    /// What bounds all outlets of that link together.
+    pub bounds: Bounds,
+}
+
 /// What must be on the disk before the first number is used: the gaps of the last run, then the new numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
@@ -105,8 +119,9 @@ enum Commit {
 }
 
 impl Buffer {
-    /// Goes on after the last run. `names` are the outlets; `births` an epoch for each that has none yet.
-    pub fn new(rule: Rule, names: &[String], births: &[String], opened: &Opened, wall_ns: u64) -> Self {
+    /// Goes on after the last run. There is a seat for each outlet, and a birth: its epoch if it has none yet.
+    pub fn new(rule: Rule, seats: Vec<Seat>, births: &[String], opened: &Opened, wall_ns: u64) -> Self {
+        let names = &opened.outlets;
         let held = &opened.facts.held;
         let resumed = numbers::resume(opened.numbers.clone(), names, held, births, wall_ns);
         let mut outboxes = Vec::new();
@@ -138,12 +153,18 @@ impl Buffer {
             busy_until: Time::default(),
             hurry: false,
             up: vec![false; names.len()],
+            seats,
         }
     }
 
     /// One outlet's place.
     pub fn outbox(&self, outlet: usize) -> &Outbox {
         &self.outboxes[outlet]
+    }
+
+    /// Every outlet's place.
+    pub fn outboxes(&self) -> &[Outbox] {
+        &self.outboxes
     }
 
     /// One outlet's place, to send from. Confirmations go through [`Buffer::confirm`].
@@ -187,12 +208,16 @@ impl Buffer {
         failed.or(self.shortage.as_ref().map(|shortage| &shortage.error)).map(String::as_str)
     }
 
-    /// Learns that the outlet's link came up, or was lost: then all that is not confirmed will be sent again.
-    pub fn link_changed(&mut self, outlet: usize, up: bool) {
-        self.up[outlet] = up;
-        if !up {
-            self.outboxes[outlet].disconnected();
-        }
+    /// Learns that the outlet's link came up: what is held is sent as its replay says.
+    pub fn came_up(&mut self, outlet: usize, replay: &Replay) {
+        self.up[outlet] = true;
+        self.outboxes[outlet].connected(replay);
+    }
+
+    /// Learns that the outlet's link was lost: all that is not confirmed will be sent again.
+    pub fn went_down(&mut self, outlet: usize) {
+        self.up[outlet] = false;
+        self.outboxes[outlet].disconnected();
     }
 
     /// How it is, in a word.
@@ -219,44 +244,60 @@ impl Buffer {
         at_rest && self.accepts.is_empty() && matches!(self.commit, Commit::Idle { .. })
     }
 
-    /// Takes a batch for these outlets, or refuses all of it. With a ticket it is answered, now or later. Returns whether
-    /// it was taken.
+    /// Takes a batch for the outlets that the routes name, or refuses all of it. With a ticket it is answered, now or later.
+    /// Returns whether it was taken.
     pub fn offer(
         &mut self,
         now: Now,
         ticket: Option<u64>,
         drafts: Vec<Draft>,
-        outlets: &[usize],
+        routes: &Routes,
         out: &mut Vec<BufferEffect>,
     ) -> bool {
         if drafts.is_empty() {
             return true;
         }
-        if let Err(refused) = self.admit(now, drafts.len(), outlets) {
-            if refused == Refused::Full {
-                self.became_full(out);
+        let closed = match self.admit(now, &drafts, routes) {
+            Ok(closed) => closed,
+            Err(refused) => {
+                self.refuse(ticket, drafts.len(), refused, out);
+                return false;
             }
-            // Without a ticket it is the agent's own news, which comes again.
-            if let Some(ticket) = ticket {
-                self.refused += count(drafts.len());
-                out.push(BufferEffect::Answer(ticket, Answer::Refused(refused)));
-            }
-            return false;
+        };
+        if !closed.is_empty() {
+            self.became_full(out);
         }
-        let first = self.ids.next;
+        let (first, mut places) = (self.ids.next, 0);
         for draft in drafts {
             self.accepted.bytes += count(draft.payload.len());
+            let outlets = routes.of(draft.priority);
             let message = Arc::new(stamp(now, self.ids.next, draft));
             self.ids.next += 1;
             for outlet in outlets {
-                self.outboxes[*outlet].push(now.mono, Arc::clone(&message));
+                if closed.contains(outlet) {
+                    self.drop_newest(now.mono, *outlet);
+                } else {
+                    self.outboxes[*outlet].push(now.mono, Arc::clone(&message));
+                    places += 1;
+                }
             }
         }
         self.accepted.messages += self.ids.next - first;
         if let Some(ticket) = ticket {
-            self.accepts.add(ticket, first, self.ids.next - 1, count(outlets.len()));
+            self.accepts.add(ticket, first, self.ids.next - 1, places);
         }
         true
+    }
+
+    fn refuse(&mut self, ticket: Option<u64>, drafts: usize, refused: Refused, out: &mut Vec<BufferEffect>) {
+        if refused == Refused::Full {
+            self.became_full(out);
+        }
+        // Without a ticket it is the agent's own news, which comes again.
+        if let Some(ticket) = ticket {
+            self.refused += count(drafts);
+            out.push(BufferEffect::Answer(ticket, Answer::Refused(refused)));
+        }
     }
 
     /// Everything up to `seq` is confirmed by the outlet's peer.
@@ -265,6 +306,21 @@ impl Buffer {
         let changed = self.outboxes[outlet].confirm(seq, &mut safe);
         self.answer(&safe, out);
         changed
+    }
+
+    /// Everything that the outlet's link sent with or before the one with this ordinal is confirmed.
+    pub fn confirm_sent(&mut self, outlet: usize, ordinal: u64, out: &mut Vec<BufferEffect>) -> bool {
+        let mut safe = Vec::new();
+        let changed = self.outboxes[outlet].confirm_sent(ordinal, &mut safe);
+        self.answer(&safe, out);
+        changed
+    }
+
+    /// Follows up on a number that the outlet's peer refused.
+    pub fn settle(&mut self, outlet: usize, out: &mut Vec<BufferEffect>) {
+        let mut safe = Vec::new();
+        self.outboxes[outlet].settle(&mut safe);
+        self.answer(&safe, out);
     }
 
     /// Takes in what the disk reports.
@@ -304,14 +360,11 @@ impl Buffer {
             self.begin_commit(now, out);
         }
         for (outlet, outbox) in self.outboxes.iter_mut().enumerate() {
-            if let Some(through) = outbox.forget() {
-                out.push(BufferEffect::Disk(DiskOrder::Forget { outlet, through }));
+            if let Some(ranges) = outbox.forget() {
+                out.push(BufferEffect::Disk(DiskOrder::Forget { outlet, ranges }));
             }
-            if self.up[outlet]
-                && let Some(want) = outbox.want()
-            {
-                let (from, max_bytes, token) = (want.from, want.max_bytes, want.token);
-                out.push(BufferEffect::Disk(DiskOrder::Read { outlet, from, max_bytes, token }));
+            if self.up[outlet] {
+                out.extend(outbox.wants().map(|want| BufferEffect::Disk(read(outlet, want))));
             }
         }
         if self.asked == 0 {
@@ -351,9 +404,10 @@ impl Buffer {
         self.hurry = true;
     }
 
-    /// Goes on under another rule.
-    pub fn reconfigure(&mut self, now: Time, rule: Rule) {
+    /// Goes on under another rule; `bounds` are those of a link.
+    pub fn reconfigure(&mut self, now: Time, rule: Rule, bounds: impl Fn(usize) -> Bounds) {
         self.rule = rule;
+        self.seats.iter_mut().for_each(|seat| seat.bounds = bounds(seat.link));
         if let Commit::Idle { not_before } = &mut self.commit {
             *not_before = (*not_before).min(now + rule.commit_after);
         }
@@ -364,7 +418,9 @@ impl Buffer {
         Numbers { clean: true, ..self.numbers_in_use() }
     }
 
-    fn admit(&mut self, now: Now, messages: usize, outlets: &[usize]) -> Result<(), Refused> {
+    /// Whether a batch can be taken, and which of its outlets give their messages up at once.
+    fn admit(&mut self, now: Now, drafts: &[Draft], routes: &Routes) -> Result<Vec<usize>, Refused> {
+        let outlets = &targets(drafts, routes)[..];
         let left = outlets.iter().map(|outlet| self.outboxes[*outlet].numbers_left());
         let left = left.min().unwrap_or(u64::MAX).min(self.ids.end.saturating_sub(self.ids.next));
         if let Some(error) = self.failure()
@@ -372,23 +428,26 @@ impl Buffer {
         {
             return Err(Refused::Failing(error.to_owned()));
         }
-        let no_room = left < count(messages) || self.memory_bytes() >= MEMORY_BYTES_MAX;
+        let no_room = left < count(drafts.len()) || self.memory_bytes() >= MEMORY_BYTES_MAX;
         if no_room || self.start != Start::Done || now.mono < self.busy_until {
             if now.mono >= self.busy_until {
                 self.busy_until = now.mono + BUSY_AT_LEAST;
             }
             return Err(Refused::Busy);
         }
-        if self.rule.when_full == WhenFull::DropOldest || !self.has_reached_bound(outlets) {
-            return Ok(());
-        }
-        if self.rule.when_full == WhenFull::DropNewest {
-            for _ in 0..messages {
-                outlets.iter().for_each(|outlet| self.outboxes[*outlet].push_dropped(now.mono));
+        let closed = self.closed(outlets)?;
+        if !closed.is_empty() && closed.len() == outlets.len() {
+            for outlet in drafts.iter().flat_map(|draft| routes.of(draft.priority)) {
+                self.drop_newest(now.mono, *outlet);
             }
-            self.dropped += count(messages);
+            return Err(Refused::Full);
         }
-        Err(Refused::Full)
+        Ok(closed)
+    }
+
+    fn drop_newest(&mut self, now: Time, outlet: usize) {
+        self.outboxes[outlet].push_dropped(now);
+        self.dropped += 1;
     }
 
     fn memory_bytes(&self) -> usize {
@@ -544,6 +603,23 @@ fn stamp(now: Now, id: u64, draft: Draft) -> Message {
         payload: draft.payload,
         attributes: draft.attributes,
     }
+}
+
+/// The outlets of all of these, each once.
+fn targets(drafts: &[Draft], routes: &Routes) -> Vec<usize> {
+    let mut outlets = Vec::new();
+    let mut known = None;
+    for draft in drafts.iter().filter(|draft| known.replace(draft.priority) != Some(draft.priority)) {
+        outlets.extend(routes.of(draft.priority));
+    }
+    outlets.sort_unstable();
+    outlets.dedup();
+    outlets
+}
+
+fn read(outlet: usize, want: Want) -> DiskOrder {
+    let Want { from, falling, max_bytes, token } = want;
+    DiskOrder::Read { outlet, from, falling, max_bytes, token }
 }
 
 fn count(number: usize) -> u64 {

@@ -16,23 +16,26 @@ pub enum DiskOrder {
         /// Outlet and its entries, in rising `seq`.
         parts: Vec<(usize, Vec<Entry>)>,
     },
-    /// Reads entries with `seq >= from`. Reported as `Read`.
+    /// Reads entries with `seq >= from`, or those with `seq <= from` from the highest downwards. Reported as `Read`.
     Read {
         /// Outlet to read.
         outlet: usize,
         /// First number wanted.
         from: u64,
+        /// Whether they are wanted from there downwards.
+        falling: bool,
         /// About how many bytes of entries to return; at least one entry if there is one.
         max_bytes: usize,
         /// Comes back in the report, so that a stale one can be told.
         token: u64,
     },
-    /// Removes every group that ends at or before `through`; flushed at once, synced within a second. Reported as `Forgot`.
+    /// Removes every group that lies within one of these ranges; flushed at once, synced within a second. Reported as
+    /// `Forgot`.
     Forget {
         /// Outlet that needs them no more.
         outlet: usize,
-        /// Last confirmed number.
-        through: u64,
+        /// First and last of confirmed numbers, rising; the first range begins below all others.
+        ranges: Vec<(u64, u64)>,
     },
     /// Replaces the oldest groups, at least `bytes` of them, by one gap entry. Reported as `Dropped`.
     DropOldest {
@@ -67,7 +70,7 @@ pub enum DiskOrder {
 pub enum DiskReport {
     /// All entries of the order are on the disk for good.
     Appended,
-    /// Entries read, in rising `seq`; fewer than asked for only at the end of what is held.
+    /// Entries read, in the order that was wanted; fewer than asked for only at the end of what is held.
     Read {
         /// Outlet that was read.
         outlet: usize,
@@ -92,6 +95,10 @@ pub enum DiskReport {
     },
     /// The message is among the dead letters (`found` tells whether there was one).
     SetAside {
+        /// Outlet whose peer refused it.
+        outlet: usize,
+        /// Its number there.
+        seq: u64,
         /// Whether the message could be found.
         found: bool,
     },
@@ -152,6 +159,9 @@ pub struct Held {
 /// What the store knew when it was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opened {
+    /// Names of the outlets, in the order of their numbers: those that were asked for, then lanes that an earlier
+    /// configuration had and that may still hold something.
+    pub outlets: Vec<String>,
     /// The numbers file, if there was a sound one.
     pub numbers: Option<Numbers>,
     /// The presence file, if there was a sound one.

@@ -98,6 +98,7 @@ impl Host {
             format: Format::Json,
             payload: self.shown(disk_free_bytes).to_string().into_bytes(),
             attributes: Vec::new(),
+            priority: 0,
         }
     }
 }

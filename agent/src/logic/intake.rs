@@ -19,6 +19,8 @@ pub struct Draft {
     pub payload: Vec<u8>,
     /// Path, query and header parameters.
     pub attributes: Vec<(String, String)>,
+    /// From 0 to 9; higher ones go first.
+    pub priority: u8,
 }
 
 /// What became of a batch of drafts. All of it, or none.

@@ -45,7 +45,7 @@ pub enum LinkEffect {
     Tell(LinkOrder),
     /// The connection can be used.
     Opened(Peer),
-    /// The peer has confirmed everything sent up to this number.
+    /// Of what was sent on this connection, the first so many entries are confirmed.
     Confirmed(u64),
     /// The connection is gone, or could not be made; the next try comes after `retry_in`.
     Lost {
@@ -90,7 +90,7 @@ struct Up {
     next_ping_at: Option<Time>,
     /// Whether the peer has answered a ping on this connection.
     answers_pings: bool,
-    /// Last number sent, and whether it was sent after the ping that is out.
+    /// How many entries were sent, and whether any of them after the ping that is out.
     sent: u64,
     sent_since_ping: bool,
     /// Since when something is in flight without any confirmation.
@@ -101,7 +101,7 @@ struct Up {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PingOut {
     number: u64,
-    /// Everything up to here was sent before it.
+    /// So many entries were sent before it.
     covers: u64,
     at: Time,
 }
@@ -209,20 +209,22 @@ impl Link {
                 self.lost(now, cause, error, *code, seed, out);
             }
             LinkReport::Pong(number) => self.pong(now, *number, out),
-            LinkReport::Ack(seq) => out.push(LinkEffect::Confirmed(*seq)),
-            LinkReport::Resume(seq) => out.push(LinkEffect::Confirmed(seq.saturating_sub(1))),
-            LinkReport::Written(seq) if self.rule.confirm == Confirm::None => {
-                out.push(LinkEffect::Confirmed(*seq));
+            LinkReport::Written(sent) if self.rule.confirm == Confirm::None => {
+                out.push(LinkEffect::Confirmed(*sent));
             }
-            LinkReport::Written(_) | LinkReport::Nack { .. } | LinkReport::Inbound { .. } => {}
+            LinkReport::Written(_)
+            | LinkReport::Ack { .. }
+            | LinkReport::Resume { .. }
+            | LinkReport::Nack { .. }
+            | LinkReport::Inbound { .. } => {}
         }
     }
 
-    /// Notes that everything up to `seq` was told to be sent.
-    pub fn sent(&mut self, now: Time, seq: u64, out: &mut Vec<LinkEffect>) {
+    /// Notes that entries were told to be sent, `count` of them on this connection so far.
+    pub fn sent(&mut self, now: Time, count: u64, out: &mut Vec<LinkEffect>) {
         let by_pong = self.rule.confirm == Confirm::Pong;
         let Life::Up(up) = &mut self.life else { return };
-        up.sent = seq;
+        up.sent = count;
         up.waiting_since.get_or_insert(now);
         match up.ping_out {
             Some(_) => up.sent_since_ping = true,

@@ -1,59 +1,61 @@
-//! One outlet's place in the buffer: what it holds, in order, from the oldest unconfirmed number to the newest.
+//! One outlet's place in the buffer: what it holds, from the oldest unconfirmed number to the newest.
 //!
-//! Numbers rise through three places: the store (`stored`), then memory (`memory`), then what is not given yet (`next`).
-//! Confirmation is cumulative and takes from the front of all of them. A message leaves memory when it is safe: confirmed,
-//! or committed to the store.
+//! Numbers rise through three places: the store (`held`), then memory (`memory`), then what is not given yet (`block`).
+//! A message leaves memory when it is safe: confirmed, or committed to the store. As a rule all is sent in order, and a
+//! confirmation stands for everything before it. A link may instead send its backlog aside, next to what is fresh; then
+//! what is confirmed ahead of the rest is kept in `done`.
 
-use std::collections::VecDeque;
+mod reader;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+pub use self::reader::Want;
+use self::reader::{Reader, Taken};
 use super::disk::{Block, Held};
+use super::pace::Pace;
+use super::runs::Runs;
 use super::time::Time;
+use crate::config::replay::{Order, Replay};
 use crate::message::{Body, Entry, GapReason, Message};
 
-/// Bytes of entries read back from the store at once.
-const READ_BYTES: usize = 256 * 1024;
-
-/// Room for more messages in flight.
+/// Room for more messages in flight on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Messages at most that are in flight, or confirmed and not yet removed from the disk: what a crash can send twice.
-    pub window: usize,
-    /// Bytes in flight at most; one message may always be in flight.
+    /// Messages that may still be sent, with those that are confirmed and not yet removed from the disk: what a crash can
+    /// send twice.
+    pub messages: usize,
+    /// Bytes that may still be sent.
     pub bytes: usize,
-}
-
-/// A read that the outbox wants from the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Want {
-    /// First number wanted.
-    pub from: u64,
-    /// About how many bytes.
-    pub max_bytes: usize,
-    /// To tell the answer from a stale one.
-    pub token: u64,
+    /// Whether nothing is in flight: then one message may be sent however large it is.
+    pub idle: bool,
 }
 
 /// One outlet's place in the buffer.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    /// Name in the store: `client:cloud`, `mqtt`.
+    /// Name in the store: `client:cloud`, `client:cloud/7`, `mqtt`.
     pub name: String,
     /// Names the life of the numbers.
     pub epoch: String,
     block: Block,
+    /// Everything up to here is confirmed, and what is in `done`.
     confirmed: u64,
-    /// Last number that was sent on this connection, or `confirmed`.
-    sent: u64,
+    done: Runs,
+    /// Numbers that the peer refused: only a gap is sent for them.
+    refused: BTreeSet<u64>,
     /// Last number that a peer can have, on this or an earlier connection.
     ever_sent: u64,
-    flight: VecDeque<(u64, usize)>,
+    /// What goes out in order; behind the backlog, if there is one.
+    fresh: Reader,
+    backlog: Option<Backlog>,
+    flight: VecDeque<Flying>,
     flight_bytes: usize,
-    /// Confirmed numbers that the store may still give out again after a crash.
-    limbo: VecDeque<u64>,
+    /// Confirmed messages that the store may still give out again after a crash: those of the removal that is under way,
+    /// and those since.
+    leaving: usize,
+    limbo: usize,
     held: Held,
-    ready: VecDeque<Entry>,
-    reading: Option<u64>,
     tokens: u64,
     memory: VecDeque<Waiting>,
     memory_bytes: usize,
@@ -64,8 +66,30 @@ pub struct Outbox {
     /// Last number that may be on the disk.
     on_disk: u64,
     forgetting: bool,
-    /// `confirmed` at the last removal: an order that removes nothing is not given again.
-    forgot: u64,
+    /// Whether something that may be on the disk was confirmed since the last removal was ordered.
+    stale: bool,
+    /// Numbers that were confirmed ahead of the rest since then.
+    ahead: Runs,
+}
+
+/// What was held when the link came up, sent beside what is fresh.
+#[derive(Debug, Clone)]
+struct Backlog {
+    reader: Reader,
+    /// Its last number; downwards its first.
+    end: u64,
+}
+
+/// Something that was sent and is not confirmed.
+#[derive(Debug, Clone, Copy)]
+struct Flying {
+    /// How many were sent on this connection with it.
+    ordinal: u64,
+    /// The number of the message itself.
+    seq: u64,
+    from: u64,
+    to: u64,
+    weight: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -74,25 +98,47 @@ struct Waiting {
     at: Time,
 }
 
+/// Where the next fresh entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Store,
+    Memory,
+}
+
+impl Room {
+    fn is_left(&self) -> bool {
+        self.messages > 0 && (self.idle || self.bytes > 0)
+    }
+
+    fn use_up(&mut self, bytes: usize) {
+        self.messages -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.idle = false;
+    }
+}
+
 impl Outbox {
     /// An outbox that continues after what the store holds. `block.next` is the next number to give; `gap` are numbers
     /// just below it that an earlier run may have used.
     pub fn new(name: String, epoch: String, block: Block, held: Held, gap: Option<(u64, u64)>) -> Self {
         let unheld = gap.map_or(block.next, |(from, _)| from);
         let first = held.range.map_or(unheld, |(first, _)| first);
+        let confirmed = first.saturating_sub(1);
         let mut outbox = Outbox {
             name,
             epoch,
             block,
-            confirmed: first.saturating_sub(1),
-            sent: first.saturating_sub(1),
+            confirmed,
+            done: Runs::default(),
+            refused: BTreeSet::new(),
             ever_sent: block.next.saturating_sub(1),
+            fresh: Reader::behind(confirmed),
+            backlog: None,
             flight: VecDeque::new(),
             flight_bytes: 0,
-            limbo: VecDeque::new(),
+            leaving: 0,
+            limbo: 0,
             held,
-            ready: VecDeque::new(),
-            reading: None,
             tokens: 0,
             memory: VecDeque::new(),
             memory_bytes: 0,
@@ -101,7 +147,8 @@ impl Outbox {
             committing: 0,
             on_disk: held.range.map_or(0, |(_, last)| last),
             forgetting: false,
-            forgot: 0,
+            stale: false,
+            ahead: Runs::default(),
         };
         if let Some((from, to)) = gap {
             outbox.push_gap(Time::default(), from, to, GapReason::Restart);
@@ -158,53 +205,139 @@ impl Outbox {
         self.remember(now, Entry { seq: from, body: Body::Gap { to, reason }, replayed: false });
     }
 
-    /// Takes the next entries to send, as far as there is room.
-    pub fn take(&mut self, room: Room) -> Vec<Entry> {
+    /// The link is up: what is held is sent as its replay says.
+    pub fn connected(&mut self, replay: &Replay) {
+        let Some((first, last)) = self.held.range.filter(|(_, last)| *last > self.confirmed) else { return };
+        if replay.keeps_order() {
+            return;
+        }
+        self.fresh.reset(self.done.last().unwrap_or(0).max(last));
+        let (reader, end) = match replay.order {
+            Order::Fifo => (Reader::behind(self.confirmed), last),
+            Order::NewestFirst => (Reader::down_from(last), first.max(self.confirmed + 1)),
+        };
+        self.backlog = Some(Backlog { reader, end });
+    }
+
+    /// Takes the next entries to send, as far as there is room and the pace lets them. `sent` counts what was sent on this
+    /// connection.
+    pub fn take(&mut self, room: &mut Room, pace: &mut Pace, sent: &mut u64) -> Vec<Entry> {
         let mut taken = Vec::new();
-        let window = room.window.saturating_sub(self.limbo.len());
-        while self.flight.len() < window && (self.flight.is_empty() || self.flight_bytes < room.bytes) {
-            let Some(entry) = self.next_entry() else { break };
+        while room.is_left() {
+            let Some(Taken { entry, from, to }) = self.next_entry(pace) else { break };
             let weight = entry.weight();
-            self.sent = entry.last();
-            self.ever_sent = self.ever_sent.max(self.sent);
-            self.flight.push_back((self.sent, weight));
+            self.ever_sent = self.ever_sent.max(to);
+            *sent += 1;
+            self.flight.push_back(Flying { ordinal: *sent, seq: entry.seq, from, to, weight });
             self.flight_bytes += weight;
+            room.use_up(weight);
             taken.push(entry);
         }
         taken
     }
 
-    /// The read that is needed to go on sending, at most one at a time.
-    pub fn want(&mut self) -> Option<Want> {
-        let behind = self.ready.back().map_or(self.sent, Entry::last);
-        let (_, last) = self.held.range?;
-        let enough = self.ready.iter().map(Entry::weight).sum::<usize>() > READ_BYTES / 2;
-        if self.reading.is_some() || enough || last <= behind {
+    fn next_entry(&mut self, pace: &mut Pace) -> Option<Taken> {
+        loop {
+            let fresh = self.next_fresh_at().filter(|at| *at == Place::Memory || pace.is_open());
+            let backlog = self.backlog.as_mut().filter(|backlog| backlog.reader.is_ready() && pace.is_open());
+            let taken = match (fresh, backlog) {
+                (None, None) => return None,
+                (None, Some(backlog)) => backlog.reader.next()?,
+                (Some(_), Some(backlog)) if !pace.picks_fresh() => backlog.reader.next()?,
+                (Some(Place::Store), _) => self.fresh.next()?,
+                (Some(Place::Memory), _) => self.next_in_memory()?,
+            };
+            if taken.entry.replayed {
+                pace.spend(taken.entry.weight());
+            }
+            self.end_backlog();
+            if let Some(taken) = self.unless_done(taken) {
+                return Some(taken);
+            }
+        }
+    }
+
+    fn next_fresh_at(&mut self) -> Option<Place> {
+        if self.fresh.is_ready() {
+            return Some(Place::Store);
+        }
+        if self.held.range.is_some_and(|(_, last)| last > self.fresh.sent()) {
             return None;
         }
-        self.tokens += 1;
-        self.reading = Some(self.tokens);
-        Some(Want { from: behind + 1, max_bytes: READ_BYTES, token: self.tokens })
+        // A commit that failed may have left its entries in the store, from where they were sent already.
+        let sent = self.fresh.sent();
+        while self.memory.get(self.memory_sent).is_some_and(|waiting| waiting.entry.last() <= sent) {
+            self.memory_sent += 1;
+        }
+        (self.memory_sent < self.memory.len()).then_some(Place::Memory)
+    }
+
+    fn next_in_memory(&mut self) -> Option<Taken> {
+        let entry = self.memory.get(self.memory_sent)?.entry.clone();
+        self.memory_sent += 1;
+        Some(self.fresh.take(entry))
+    }
+
+    /// What the peer has already is not sent again, and nothing but a gap for what it refused.
+    fn unless_done(&self, mut taken: Taken) -> Option<Taken> {
+        let (seq, last) = (taken.entry.seq, taken.entry.last());
+        if last <= self.confirmed || self.done.holds(seq, last) {
+            return None;
+        }
+        if self.refused.contains(&seq) {
+            taken.entry.body = Body::Gap { to: last, reason: GapReason::Refused };
+        }
+        Some(taken)
+    }
+
+    /// Once all of the backlog is taken, numbers in it that nothing stands for are as good as confirmed.
+    fn end_backlog(&mut self) {
+        let Some(Backlog { reader, end }) = &self.backlog else { return };
+        let at_end = if reader.is_falling() { reader.sent() <= *end } else { reader.sent() >= *end };
+        if at_end && !reader.is_ready() {
+            self.leave_backlog();
+        }
+    }
+
+    fn leave_backlog(&mut self) {
+        let Some(Backlog { reader, end }) = self.backlog.take() else { return };
+        let end = if reader.is_falling() { self.confirmed + 1 } else { end };
+        let (from, to) = reader.unaccounted(end);
+        if from <= to {
+            self.account(from, to);
+        }
+    }
+
+    /// The reads that are needed to go on sending.
+    pub fn wants(&mut self) -> impl Iterator<Item = Want> {
+        let backlog = self.backlog.as_mut().and_then(|own| own.reader.want(own.end, &mut self.tokens));
+        let fresh = self.held.range.and_then(|(_, last)| self.fresh.want(last, &mut self.tokens));
+        backlog.into_iter().chain(fresh)
     }
 
     /// Takes in what was read.
-    pub fn read(&mut self, token: u64, entries: Vec<Entry>) {
-        if self.reading != Some(token) {
+    pub fn read(&mut self, token: u64, mut entries: Vec<Entry>) {
+        if let Some(Backlog { reader, end }) = &mut self.backlog
+            && let Some(found) = reader.read(token, &mut entries, *end)
+        {
+            if !found {
+                self.leave_backlog();
+            }
             return;
         }
-        self.reading = None;
-        if entries.is_empty() && self.ready.is_empty() {
+        if self.fresh.read(token, &mut entries, u64::MAX) == Some(false) {
             // The store believed in more than it has: those numbers can't come any more.
             let (_, last) = self.held.range.unwrap_or_default();
-            self.sent = self.sent.max(last.min(self.first_unsafe().saturating_sub(1)));
+            self.fresh.skip_to(last.min(self.first_unsafe().saturating_sub(1)));
         }
-        let behind = self.ready.back().map_or(self.sent, Entry::last);
-        self.ready.extend(entries.into_iter().filter(|entry| entry.last() > behind));
     }
 
-    /// Gives a failed read another chance.
+    /// Gives failed reads another chance.
     pub fn read_failed(&mut self) {
-        self.reading = None;
+        self.fresh.read_failed();
+        if let Some(backlog) = &mut self.backlog {
+            backlog.reader.read_failed();
+        }
     }
 
     /// Everything up to `seq` is confirmed. Adds the ids of the messages that became safe by it. Returns whether
@@ -214,44 +347,111 @@ impl Outbox {
         if seq <= self.confirmed {
             return false;
         }
-        self.confirmed = seq;
-        self.sent = self.sent.max(seq);
-        while let Some((last, weight)) = self.flight.pop_front_if(|(last, _)| *last <= seq) {
-            self.flight_bytes -= weight;
-            if last <= self.on_disk {
-                self.limbo.push_back(last);
-            }
-        }
-        while self.ready.pop_front_if(|entry| entry.last() <= seq).is_some() {}
-        while self.memory.front().is_some_and(|waiting| waiting.entry.last() <= seq) {
-            self.release_front(safe);
-        }
+        self.account(self.confirmed + 1, seq);
+        self.fresh.skip_to(seq);
+        self.settle(safe);
         true
     }
 
-    /// The removal that the store should carry out, at most one at a time.
-    pub fn forget(&mut self) -> Option<u64> {
-        let held = self.held.range.is_some_and(|(first, _)| first <= self.confirmed);
-        if !held && self.committing == 0 {
-            self.limbo.clear();
+    /// Everything that was sent with or before this one is confirmed. Adds the ids of the messages that became safe by it.
+    /// Returns whether anything changed.
+    pub fn confirm_sent(&mut self, ordinal: u64, safe: &mut Vec<u64>) -> bool {
+        let mut changed = false;
+        while let Some(flying) = self.flight.pop_front_if(|flying| flying.ordinal <= ordinal) {
+            self.landed(flying);
+            self.account(flying.from, flying.to);
+            changed = true;
         }
-        if !held || self.forgetting || self.confirmed <= self.forgot {
+        if changed {
+            self.settle(safe);
+        }
+        changed
+    }
+
+    /// Nothing but a gap is sent for this number from here on.
+    pub fn refuse(&mut self, seq: u64) {
+        self.refused.insert(seq);
+    }
+
+    /// Whether a peer can refuse it: it may have got it, has not confirmed it and did not refuse it before.
+    pub fn is_refusable(&self, seq: u64) -> bool {
+        let open = seq > self.confirmed && !self.done.holds(seq, seq);
+        open && seq <= self.ever_sent && !self.refused.contains(&seq)
+    }
+
+    /// Notes that these numbers need not be sent any more.
+    fn account(&mut self, from: u64, to: u64) {
+        self.stale |= from <= self.on_disk;
+        if from > self.confirmed + 1 {
+            self.done.insert(from, to);
+            self.ahead.insert(from, to);
+            return;
+        }
+        self.reach(to);
+    }
+
+    fn reach(&mut self, to: u64) {
+        self.confirmed = self.done.first_missing_from(self.confirmed.max(to) + 1) - 1;
+        self.done.remove_through(self.confirmed);
+        self.ahead.remove_through(self.confirmed);
+    }
+
+    /// Follows up on what is confirmed: refused numbers right behind it, what was in flight, what waited in memory. Adds the
+    /// ids of the messages that became safe by it.
+    pub fn settle(&mut self, safe: &mut Vec<u64>) {
+        while self.refused.remove(&(self.confirmed + 1)) {
+            self.stale |= self.confirmed < self.on_disk;
+            self.reach(self.confirmed + 1);
+        }
+        let confirmed = self.confirmed;
+        while self.refused.first().is_some_and(|seq| *seq <= confirmed) {
+            self.refused.pop_first();
+        }
+        while let Some(flying) = self.flight.pop_front_if(|flying| flying.to <= confirmed) {
+            self.landed(flying);
+        }
+        self.fresh.confirmed(confirmed);
+        while self.memory.front().is_some_and(|waiting| self.is_done(&waiting.entry)) {
+            self.release_front(safe);
+        }
+    }
+
+    fn landed(&mut self, flying: Flying) {
+        self.flight_bytes -= flying.weight;
+        self.limbo += usize::from(flying.to <= self.on_disk);
+    }
+
+    fn is_done(&self, entry: &Entry) -> bool {
+        entry.last() <= self.confirmed || self.done.holds(entry.seq, entry.last())
+    }
+
+    /// The removal that the store should carry out, at most one at a time: what lies within these numbers.
+    pub fn forget(&mut self) -> Option<Vec<(u64, u64)>> {
+        if self.held.range.is_none() && self.committing == 0 {
+            self.limbo = 0;
+        }
+        if !self.stale || self.held.range.is_none() || self.forgetting {
             return None;
         }
+        self.stale = false;
         self.forgetting = true;
-        self.forgot = self.confirmed;
-        Some(self.confirmed)
+        self.leaving = std::mem::take(&mut self.limbo);
+        let mut ranges = vec![(0, self.confirmed)];
+        for (from, _) in std::mem::take(&mut self.ahead).iter() {
+            ranges.extend(self.done.around(from));
+        }
+        Some(ranges)
     }
 
     /// The removal has ended; one that failed is ordered again.
     pub fn forget_ended(&mut self, done: bool) {
         self.forgetting = false;
-        let forgot = self.forgot;
         if !done {
-            self.forgot = 0;
+            self.stale = true;
+            self.ahead = self.done.clone();
         }
         // A disk that fails must not hold up the link: better seen twice than not at all.
-        while self.limbo.pop_front_if(|last| *last <= forgot).is_some() {}
+        self.leaving = 0;
     }
 
     /// The connection is gone: all that is not confirmed will be sent again.
@@ -260,16 +460,18 @@ impl Outbox {
             waiting.entry.replayed = true;
         }
         self.memory_sent = 0;
-        self.sent = self.confirmed;
         self.flight.clear();
         self.flight_bytes = 0;
-        self.reread();
+        self.backlog = None;
+        self.fresh.reset(self.confirmed);
     }
 
     /// Forgets what was read ahead, because the store changed under it.
     pub fn reread(&mut self) {
-        self.ready.clear();
-        self.reading = None;
+        self.fresh.reread();
+        if let Some(backlog) = &mut self.backlog {
+            backlog.reader.reread();
+        }
     }
 
     /// Takes the next entries for the disk, up to about `max_bytes`.
@@ -320,9 +522,24 @@ impl Outbox {
         !self.flight.is_empty()
     }
 
-    /// Last number that was sent on this connection.
+    /// How many were sent and are not confirmed.
+    pub fn flying(&self) -> usize {
+        self.flight.len()
+    }
+
+    /// Messages and bytes that count against the window: in flight, or confirmed and not yet removed from the disk.
+    pub fn load(&self) -> (usize, usize) {
+        (self.flight.len() + self.leaving + self.limbo, self.flight_bytes)
+    }
+
+    /// The number that was sent first of those in flight, and how many were sent with it.
+    pub fn first_in_flight(&self) -> Option<(u64, u64)> {
+        self.flight.front().map(|flying| (flying.seq, flying.ordinal))
+    }
+
+    /// Last number that was sent in order on this connection.
     pub fn sent(&self) -> u64 {
-        self.sent
+        self.fresh.sent()
     }
 
     /// Last number that a peer can have; what an earlier run sent is not known, so it may be any of its numbers.
@@ -333,6 +550,11 @@ impl Outbox {
     /// Last confirmed number.
     pub fn confirmed(&self) -> u64 {
         self.confirmed
+    }
+
+    /// How many numbers are confirmed, counted from the first one of the epoch.
+    pub fn accounted(&self) -> u64 {
+        self.confirmed + self.done.total()
     }
 
     /// Whether every message is confirmed.
@@ -347,8 +569,8 @@ impl Outbox {
 
     /// Whether messages wait for the link, or are kept on the disk until those before them are sent.
     pub fn is_behind(&self, up: bool) -> bool {
-        let unsent = self.held.range.is_some_and(|(_, last)| last > self.sent);
-        if up { unsent } else { self.unconfirmed() > 0 }
+        let unsent = self.held.range.is_some_and(|(_, last)| last > self.fresh.sent());
+        if up { unsent || self.backlog.is_some() } else { self.unconfirmed() > 0 }
     }
 
     /// What the store holds of it.
@@ -387,31 +609,6 @@ impl Outbox {
     /// First number that a crash could lose: nobody was told `stored` for it.
     pub fn first_unsafe(&self) -> u64 {
         self.memory.front().map_or(self.block.next, |waiting| waiting.entry.seq)
-    }
-
-    fn next_entry(&mut self) -> Option<Entry> {
-        let mut entry = match self.ready.pop_front() {
-            Some(entry) => entry,
-            None => self.next_in_memory()?,
-        };
-        if let Body::Gap { .. } = entry.body {
-            // It takes the place of whole groups, and the peer may have a part of the first one.
-            entry.seq = entry.seq.max(self.sent + 1);
-        }
-        Some(entry)
-    }
-
-    fn next_in_memory(&mut self) -> Option<Entry> {
-        if self.held.range.is_some_and(|(_, last)| last > self.sent) {
-            return None;
-        }
-        // A commit that failed may have left its entries in the store, from where they were sent already.
-        while self.memory.get(self.memory_sent).is_some_and(|waiting| waiting.entry.last() <= self.sent) {
-            self.memory_sent += 1;
-        }
-        let entry = self.memory.get(self.memory_sent)?.entry.clone();
-        self.memory_sent += 1;
-        Some(entry)
     }
 
     fn release_front(&mut self, safe: &mut Vec<u64>) {

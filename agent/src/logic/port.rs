@@ -8,15 +8,25 @@ use crate::message::Entry;
 /// An order to the task of a connection that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkOrder {
-    /// Introduces the agent on an envelope link: the first number that it can still send and the next one that it will give.
+    /// Introduces one lane of the agent on an envelope link: the first number that it can still send and the next one that it
+    /// will give.
     Hello {
+        /// Which lane of the link: its outlets in rising priority.
+        lane: usize,
         /// Oldest number that is held.
         first: u64,
         /// Number that the next new message gets.
         next: u64,
     },
     /// Writes entries, in this order, then flushes.
-    Send(Vec<Entry>),
+    Send {
+        /// Which lane of the link they belong to.
+        lane: usize,
+        /// How many entries were sent on this connection with the last of these.
+        through: u64,
+        /// At least one.
+        entries: Vec<Entry>,
+    },
     /// Sends a ping that is answered by `Pong` with the same number. It goes out after everything sent before it.
     Ping(u64),
     /// Publishes a retained state that need not be numbered (MQTT only).
@@ -44,17 +54,29 @@ pub enum LinkReport {
     /// The ping with this number came back.
     Pong(u64),
     /// The peer has everything up to and including this number (`{"ack":N}`, or PUBACKs without a hole).
-    Ack(u64),
+    Ack {
+        /// Which lane of the link.
+        lane: usize,
+        /// Last number that it has.
+        seq: u64,
+    },
     /// The peer has everything below this number (`{"resume":N}`).
-    Resume(u64),
+    Resume {
+        /// Which lane of the link.
+        lane: usize,
+        /// First number that it has not.
+        from: u64,
+    },
     /// The peer refuses this one (`{"nack":N}`).
     Nack {
+        /// Which lane of the link.
+        lane: usize,
         /// The refused number.
         seq: u64,
         /// Its words.
         reason: String,
     },
-    /// Everything up to and including this number was handed to the socket.
+    /// So many entries of this connection were handed to the socket.
     Written(u64),
     /// The peer sent a message of its own.
     Inbound {

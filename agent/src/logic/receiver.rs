@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::runs::Runs;
+
 /// Epochs that are remembered; a peer that names more is refused.
 const EPOCHS_MAX: usize = 1000;
 /// Separate runs of numbers that are remembered of one epoch.
@@ -69,7 +71,7 @@ impl Receiver {
     /// Takes note of a hello: nothing before `first` can come any more. Returns the number to resume from, if anything
     /// of this epoch was here before.
     pub fn hello(&mut self, epoch: &str, first: u64) -> Result<Option<u64>, Full> {
-        let known = self.epochs.get(epoch).is_some_and(|epoch| epoch.covered.total > 0);
+        let known = self.epochs.get(epoch).is_some_and(|epoch| epoch.covered.total() > 0);
         let epoch = self.epoch(epoch, first)?;
         epoch.skip_to(first);
         Ok(known.then_some(epoch.next))
@@ -161,7 +163,7 @@ impl Receiver {
             self.epochs.insert(name.to_owned(), Epoch::starting_at(first));
         }
         let epoch = self.epochs.get_mut(name).ok_or(Full)?;
-        if epoch.covered.runs.len() >= RUNS_MAX { Err(Full) } else { Ok(epoch) }
+        if epoch.covered.len() >= RUNS_MAX { Err(Full) } else { Ok(epoch) }
     }
 }
 
@@ -225,55 +227,12 @@ impl Epoch {
     }
 
     fn missing(&self) -> u64 {
-        self.covered.total.saturating_sub(self.came.total)
+        self.covered.total().saturating_sub(self.came.total())
     }
 
     fn lost(&self) -> u64 {
-        (self.end - self.base).saturating_sub(self.covered.total)
+        (self.end - self.base).saturating_sub(self.covered.total())
     }
-}
-
-/// A set of numbers, kept as runs of neighbours.
-#[derive(Debug, Default)]
-struct Runs {
-    /// First number of a run to its last.
-    runs: BTreeMap<u64, u64>,
-    /// How many numbers there are.
-    total: u64,
-}
-
-impl Runs {
-    /// Adds the numbers and tells how many of them are new.
-    fn insert(&mut self, from: u64, to: u64) -> u64 {
-        let (mut first, mut last, mut had) = (from, to, 0u64);
-        while let Some((start, end)) = self.neighbour(first, last) {
-            self.runs.remove(&start);
-            had = had.saturating_add(size(start, end));
-            first = first.min(start);
-            last = last.max(end);
-        }
-        self.runs.insert(first, last);
-        let new = size(first, last).saturating_sub(had);
-        self.total = self.total.saturating_add(new);
-        new
-    }
-
-    /// A run that overlaps or touches these numbers.
-    fn neighbour(&self, first: u64, last: u64) -> Option<(u64, u64)> {
-        let (&start, &end) = self.runs.range(..=last.saturating_add(1)).next_back()?;
-        (end.saturating_add(1) >= first).then_some((start, end))
-    }
-
-    fn first_missing_from(&self, seq: u64) -> u64 {
-        match self.runs.range(..=seq).next_back() {
-            Some((_, &end)) if end >= seq => end.saturating_add(1),
-            Some(_) | None => seq,
-        }
-    }
-}
-
-fn size(first: u64, last: u64) -> u64 {
-    (last - first).saturating_add(1)
 }
 
 /// How a receiver is to misbehave, so that a sender can be tested.
@@ -491,21 +450,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn runs_agree_with_a_plain_set(ranges in prop::collection::vec((0u64..60, 0u64..8), 0..30)) {
-            let (mut runs, mut plain) = (Runs::default(), BTreeSet::new());
-            for (from, length) in ranges {
-                let before = plain.len();
-                plain.extend(from..=from + length);
-                prop_assert_eq!(runs.insert(from, from + length), (plain.len() - before) as u64);
-                prop_assert_eq!(runs.total, plain.len() as u64);
-            }
-            for seq in 0..80 {
-                let missing = (seq..).find(|n| !plain.contains(n));
-                prop_assert_eq!(Some(runs.first_missing_from(seq)), missing);
-            }
-        }
-
         #[test]
         fn an_ack_never_covers_a_number_that_did_not_come(seqs in prop::collection::vec(1u64..40, 1..60)) {
             let mut receiver = Receiver::new([]);

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use super::lane;
 use super::link::LinkRule;
 use crate::config;
+use crate::config::buffer::{Bounds, Place};
+use crate::config::replay::Replay;
+
+/// Name of the broker's outlet in the store.
+const MQTT: &str = "mqtt";
 
 /// What the agent is made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +20,8 @@ pub struct Setup {
     pub version: String,
     /// The client links; link and outlet numbers are their positions.
     pub links: Vec<LinkSetup>,
+    /// Priorities that have a lane on each client link, rising; the first is 0.
+    pub priorities: Vec<u8>,
     /// The MQTT link, which comes after them.
     pub mqtt: Option<MqttSetup>,
     /// `[buffer]`
@@ -29,11 +37,28 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Names of the outlets in the store, in the order of their numbers.
+    /// Names of the outlets in the store: for each client link one for each priority, then that of the broker.
     pub fn outlets(&self) -> Vec<String> {
-        let clients = self.links.iter().map(|link| format!("client:{}", link.id));
-        clients.chain(self.mqtt.iter().map(|_| "mqtt".to_owned())).collect()
+        let lanes = |link: &LinkSetup| -> Vec<String> {
+            self.priorities.iter().map(|priority| lane::name(&outlet(&link.id), *priority)).collect()
+        };
+        let clients = self.links.iter().flat_map(lanes);
+        clients.chain(self.mqtt.iter().map(|_| MQTT.to_owned())).collect()
     }
+
+    /// Name of the outlet of a link, without a priority; the links' positions are as in the agent.
+    pub fn outlet_of(&self, link: usize) -> String {
+        self.links.get(link).map_or_else(|| MQTT.to_owned(), |link| outlet(&link.id))
+    }
+
+    /// What bounds the place of a link in the buffer.
+    pub fn bounds_of(&self, link: usize) -> Bounds {
+        self.links.get(link).map_or_else(|| self.buffer.bounds(Place::default()), |link| link.bounds)
+    }
+}
+
+fn outlet(link: &str) -> String {
+    format!("client:{link}")
 }
 
 /// One client link.
@@ -48,7 +73,9 @@ pub struct LinkSetup {
     /// Whether it introduces itself (envelope framing).
     pub hello: bool,
     /// What bounds its place in the buffer.
-    pub bounds: config::buffer::Bounds,
+    pub bounds: Bounds,
+    /// How a backlog is sent.
+    pub replay: Replay,
 }
 
 /// The MQTT link.

@@ -8,6 +8,7 @@ use super::agent::{Agent, Line};
 use super::buffer::BufferState;
 use super::intake::Draft;
 use super::link::LinkState;
+use super::outbox::Outbox;
 use super::presence::{Device, Presence};
 use super::time::{Now, Time};
 use crate::message::{Clock, Format};
@@ -70,7 +71,7 @@ pub fn digest(agent: &Agent) -> u64 {
 pub fn headline(agent: &Agent) -> String {
     let active = || agent.links.iter().filter(|line| line.link.state() != LinkState::Inactive);
     let (up, all) = (active().filter(|line| line.link.is_up()).count(), active().count());
-    let held: u64 = (0..agent.links.len()).map(|outlet| agent.buffer.outbox(outlet).unconfirmed()).sum();
+    let held: u64 = agent.buffer.outboxes().iter().map(Outbox::unconfirmed).sum();
     let devices = agent.presence.devices().len();
     let line = format!("{up} of {all} links up, {held} messages held, {devices} devices");
     match agent.buffer.failure() {
@@ -115,6 +116,7 @@ pub fn device_news(prefix: &str, id: &str, presence: &Presence) -> Option<Draft>
         format: Format::Json,
         payload: device_status(device).to_string().into_bytes(),
         attributes: Vec::new(),
+        priority: 0,
     })
 }
 
@@ -122,7 +124,7 @@ fn base(agent: &Agent, now: Now) -> Value {
     let clients = agent.setup.links.len();
     let lines = agent.links.iter().enumerate().take(clients);
     let links: Map<_, _> =
-        lines.map(|(outlet, line)| (line.id.clone(), link_status(agent, outlet, line, now))).collect();
+        lines.map(|(link, line)| (line.id.clone(), link_status(agent, link, line, now))).collect();
     let days = agent.links.iter().filter_map(|line| line.certificate_days_left).min();
     let mut status = json!({
         "state": "online",
@@ -148,7 +150,18 @@ fn base(agent: &Agent, now: Now) -> Value {
     status
 }
 
-fn link_status(agent: &Agent, outlet: usize, line: &Line, now: Now) -> Value {
+fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
+    let mut status = link_facts(agent, link, line, now);
+    if line.lanes.len() > 1 {
+        let lanes = line.lanes.iter().map(|(priority, outlet)| {
+            (priority.to_string(), Value::from(agent.buffer.outbox(*outlet).unconfirmed()))
+        });
+        status["unconfirmed_by_priority"] = Value::Object(lanes.collect());
+    }
+    status
+}
+
+fn link_facts(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
     let since = now.wall_ns.saturating_sub(nanos(now.mono.since(line.link.since())));
     json!({
         "state": state_of_link(&line.link),
@@ -159,13 +172,13 @@ fn link_status(agent: &Agent, outlet: usize, line: &Line, now: Now) -> Value {
         "last_error": line.link.last_error(),
         "retry_in_s": line.link.retry_at().map(|at| at.since(now.mono).as_secs_f64()),
         "confirmed": line.confirmed,
-        "unconfirmed": agent.buffer.outbox(outlet).unconfirmed(),
+        "unconfirmed": agent.unconfirmed(link),
         "received": line.received,
     })
 }
 
 fn buffer_status(agent: &Agent, now: Now) -> Value {
-    let outboxes = || (0..agent.links.len()).map(|outlet| agent.buffer.outbox(outlet));
+    let outboxes = || agent.buffer.outboxes().iter();
     let facts = agent.buffer.facts();
     let in_store = outboxes().map(|outbox| outbox.held().oldest_ns).filter(|ns| *ns > 0);
     let oldest = in_store.chain(outboxes().filter_map(|outbox| outbox.oldest_message_ns())).min();

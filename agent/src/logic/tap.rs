@@ -25,7 +25,7 @@ pub struct Tap {
     filter: String,
     /// Batches with messages that were shown.
     tickets: BTreeSet<u64>,
-    /// Last confirmed number of each link.
+    /// Last confirmed number of each lane.
     confirmed: Vec<u64>,
 }
 
@@ -69,7 +69,7 @@ impl Tap {
                 Answer::Stored { first, last } => json!({ "batch": ticket, "stored": [first, last] }),
                 Answer::Refused(refused) => json!({ "batch": ticket, "refused": refused.to_string() }),
             }),
-            Action::Tell { link, order: LinkOrder::Send(entries) } => {
+            Action::Tell { link, order: LinkOrder::Send { entries, .. } } => {
                 if let Some(sent) = self.sent(entries) {
                     show(json!({ "link": name(*link), "sent": sent }));
                 }
@@ -90,14 +90,24 @@ impl Tap {
         }
     }
 
-    /// How far each link is confirmed, in the order of the links.
-    pub fn confirmed(&mut self, now: &[u64], name: impl Fn(usize) -> String, show: &mut impl FnMut(Value)) {
-        for (link, seq) in now.iter().enumerate() {
-            if self.confirmed.get(link).is_some_and(|before| before != seq) {
-                show(json!({ "link": name(link), "confirmed": seq }));
+    /// How far each lane is confirmed: its link, its priority, its last confirmed number.
+    pub fn confirmed(
+        &mut self,
+        now: &[(usize, u8, u64)],
+        name: impl Fn(usize) -> String,
+        show: &mut impl FnMut(Value),
+    ) {
+        for (lane, (link, priority, seq)) in now.iter().enumerate() {
+            if self.confirmed.get(lane).is_none_or(|before| before == seq) {
+                continue;
             }
+            let mut line = json!({ "link": name(*link), "confirmed": seq });
+            if *priority > 0 {
+                line["priority"] = (*priority).into();
+            }
+            show(line);
         }
-        self.confirmed = now.to_vec();
+        self.confirmed = now.iter().map(|(.., seq)| *seq).collect();
     }
 
     /// First and last number and count of the messages that are meant.
@@ -147,6 +157,7 @@ mod tests {
             format,
             payload: payload.to_owned(),
             attributes: Vec::new(),
+            priority: 0,
         }
     }
 
@@ -195,10 +206,12 @@ mod tests {
     fn a_confirmation_is_shown_when_it_moves() {
         let mut tap = Tap::new("#").unwrap();
         let mut lines = Vec::new();
-        for now in [[5, 0], [5, 0], [9, 0]] {
+        for seq in [5, 5, 9] {
+            let now = [(0, 0, seq), (0, 7, seq / 9), (1, 0, 0)];
             tap.confirmed(&now, |link| format!("l{link}"), &mut |line| lines.push(line));
         }
-        assert_eq!(lines, [json!({ "link": "l0", "confirmed": 9 })]);
+        let alarm = json!({ "link": "l0", "priority": 7, "confirmed": 1 });
+        assert_eq!(lines, [json!({ "link": "l0", "confirmed": 9 }), alarm]);
     }
 
     #[test]

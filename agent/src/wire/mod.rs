@@ -5,12 +5,17 @@
 //!
 //! ```text
 //! -> {"hello":{"agent":"gw-17","epoch":"01J…","first":101,"next":1201,"version":"0.1.0"}}
+//! -> {"hello":{"agent":"gw-17","epoch":"01K…","first":1,"next":4,"version":"0.1.0","priority":7}}
 //! <- {"resume":150}
 //! -> {"epoch":"01J…","messages":[{"seq":150,"time":"2026-…Z","clock":"synced","topic":"…","device":"…","data":{…},"replayed":true}]}
 //! <- {"ack":180}
 //! <- {"nack":181,"reason":"…"}
-//! -> {"gap":{"from":190,"to":240,"reason":"dropped-oldest"}}
+//! -> {"gap":{"from":190,"to":240,"reason":"dropped-oldest","epoch":"01J…"}}
+//! <- {"ack":3,"epoch":"01K…"}
 //! ```
+//!
+//! Each priority has numbers of its own, so an epoch of its own, and a hello of its own. An answer without `epoch` is about
+//! the first of them, priority 0; a peer of an agent that has no other priorities needs no `epoch`.
 //!
 //! A message of an envelope has these keys:
 //!
@@ -84,7 +89,7 @@ pub enum Frame {
         /// In the order in which they were sent.
         messages: Vec<Item>,
     },
-    /// Nothing more comes for these numbers; of the epoch that the connection spoke of last.
+    /// Nothing more comes for these numbers.
     Gap(Gap),
 }
 
@@ -101,6 +106,14 @@ pub struct Hello {
     pub next: u64,
     /// The agent's version.
     pub version: String,
+    /// Priority of the messages with these numbers; left out when it is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u8,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(priority: &u8) -> bool {
+    *priority == 0
 }
 
 /// Numbers without messages.
@@ -112,6 +125,9 @@ pub struct Gap {
     pub to: u64,
     /// Why, as [`crate::message::GapReason`] is written; a peer must bear words that it does not know.
     pub reason: String,
+    /// Names the life of the numbers; of the epoch that the connection spoke of last if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
 }
 
 /// A message as a peer sees it.
@@ -288,13 +304,16 @@ mod tests {
         let entries = [entry(188, one()), entry(189, one()), gap(190, 240), entry(241, one())];
         let frames: Vec<_> = envelopes("E", &entries, Encoding::Json).collect();
         assert_eq!(frames.iter().map(|frame| frame.last).collect::<Vec<_>>(), [189, 240, 241]);
-        assert_eq!(text_of(&frames[1].payload), r#"{"gap":{"from":190,"to":240,"reason":"dropped-oldest"}}"#);
+        assert_eq!(
+            text_of(&frames[1].payload),
+            r#"{"gap":{"from":190,"to":240,"reason":"dropped-oldest","epoch":"E"}}"#
+        );
     }
 
     #[test]
     fn every_reason_is_written_as_message_rs_names_it() {
-        use GapReason::{Damaged, DroppedNewest, DroppedOldest, Restart};
-        for reason in [DroppedOldest, DroppedNewest, Restart, Damaged] {
+        use GapReason::{Damaged, DroppedNewest, DroppedOldest, Refused, Restart};
+        for reason in [DroppedOldest, DroppedNewest, Restart, Damaged, Refused] {
             let entry = Entry { seq: 1, body: Body::Gap { to: 2, reason }, replayed: false };
             let frame = envelopes("E", std::slice::from_ref(&entry), Encoding::Json).next().unwrap();
             let word = serde_json::to_string(&reason).unwrap();
@@ -310,15 +329,17 @@ mod tests {
             first: 101,
             next: 1201,
             version: "0.1.0".into(),
+            priority: 0,
         };
         assert_eq!(
             text_of(&encode(&Frame::Hello(hello), Encoding::Json)),
             r#"{"hello":{"agent":"gw-17","epoch":"01J","first":101,"next":1201,"version":"0.1.0"}}"#
         );
         let nack = Answer::Nack { seq: 181, reason: "no".into() };
-        assert_eq!(text_of(&encode_answer(&nack, Encoding::Json)), r#"{"nack":181,"reason":"no"}"#);
-        assert_eq!(text_of(&encode_answer(&Answer::Ack(180), Encoding::Json)), r#"{"ack":180}"#);
-        assert_eq!(text_of(&encode_answer(&Answer::Resume(150), Encoding::Json)), r#"{"resume":150}"#);
+        assert_eq!(text_of(&encode_answer(&nack, None, Encoding::Json)), r#"{"nack":181,"reason":"no"}"#);
+        assert_eq!(text_of(&encode_answer(&Answer::Ack(180), None, Encoding::Json)), r#"{"ack":180}"#);
+        let resume = encode_answer(&Answer::Resume(150), Some("01K"), Encoding::Json);
+        assert_eq!(text_of(&resume), r#"{"resume":150,"epoch":"01K"}"#);
     }
 
     #[test]
@@ -376,7 +397,9 @@ mod tests {
 
     #[test]
     fn only_an_object_with_exactly_the_keys_of_an_answer_is_one() {
-        let parse = |text| parse_answer(PayloadRef::Text(text));
+        let parse = |text| parse_answer(PayloadRef::Text(text)).map(|(answer, _)| answer);
+        let epoch = |text| parse_answer(PayloadRef::Text(text)).and_then(|(_, epoch)| epoch);
+        assert_eq!(epoch(r#"{"ack":180,"epoch":"E"}"#).as_deref(), Some("E"));
         assert_eq!(parse(r#" {"ack": 180} "#), Some(Answer::Ack(180)));
         assert_eq!(parse(r#"{"resume":18446744073709551615}"#), Some(Answer::Resume(u64::MAX)));
         let nack = |reason: &str| Some(Answer::Nack { seq: 1, reason: reason.into() });
@@ -409,7 +432,7 @@ mod tests {
         assert_eq!(parse_answer(PayloadRef::Binary(&[0xa1, 0x00, 0x05])), None);
         assert_eq!(
             parse_answer(PayloadRef::Binary(&[0xa1, 0x63, b'a', b'c', b'k', 0x05])),
-            Some(Answer::Ack(5))
+            Some((Answer::Ack(5), None))
         );
     }
 
@@ -500,12 +523,13 @@ mod tests {
     }
 
     fn some_frame() -> impl Strategy<Value = Frame> {
-        let hello =
-            any::<(String, String, u64, u64, String)>().prop_map(|(agent, epoch, first, next, version)| {
-                Frame::Hello(Hello { agent, epoch, first, next, version })
-            });
-        let gap =
-            any::<(u64, u64, String)>().prop_map(|(from, to, reason)| Frame::Gap(Gap { from, to, reason }));
+        let hello = any::<(String, String, u64, u64, String, u8)>().prop_map(
+            |(agent, epoch, first, next, version, priority)| {
+                Frame::Hello(Hello { agent, epoch, first, next, version, priority })
+            },
+        );
+        let gap = any::<(u64, u64, String, Option<String>)>()
+            .prop_map(|(from, to, reason, epoch)| Frame::Gap(Gap { from, to, reason, epoch }));
         let messages =
             (any::<String>(), prop::collection::vec(some_entry(), 0..4)).prop_map(|(epoch, entries)| {
                 Frame::Messages { epoch, messages: entries.iter().filter_map(Item::of).collect() }
@@ -532,10 +556,10 @@ mod tests {
         }
 
         #[test]
-        fn every_answer_comes_back_as_it_went(answer in some_answer()) {
+        fn every_answer_comes_back_as_it_went(answer in some_answer(), epoch in any::<Option<String>>()) {
             for encoding in [Encoding::Json, Encoding::Cbor] {
-                let payload = encode_answer(&answer, encoding);
-                prop_assert_eq!(parse_answer(payload.view()), Some(answer.clone()));
+                let payload = encode_answer(&answer, epoch.as_deref(), encoding);
+                prop_assert_eq!(parse_answer(payload.view()), Some((answer.clone(), epoch.clone())));
                 prop_assert_eq!(parse_frame(payload.view()), None);
             }
         }

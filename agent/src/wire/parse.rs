@@ -13,11 +13,11 @@ use serde_json::value::RawValue;
 use super::{Answer, Frame, Gap, Hello, Item, PayloadRef};
 use crate::message::{Clock, Format};
 
-/// Reads what a peer sent as an answer. Only a map with exactly the keys of one answer is one; anything else is a
-/// message of the peer's own.
-pub fn parse_answer(payload: PayloadRef<'_>) -> Option<Answer> {
-    let AnswerMap(answer) = parse_map(payload)?;
-    Some(answer)
+/// Reads what a peer sent as an answer, and the epoch that it names, if it does. Only a map with exactly the keys of one
+/// answer is one; anything else is a message of the peer's own.
+pub fn parse_answer(payload: PayloadRef<'_>) -> Option<(Answer, Option<String>)> {
+    let AnswerMap(answer, epoch) = parse_map(payload)?;
+    Some((answer, epoch))
 }
 
 /// Reads what an agent sent as an envelope frame; none when it is anything else. Unknown keys are borne inside a
@@ -51,25 +51,25 @@ fn is_cbor_map(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|head| head >> 5 == 5)
 }
 
-struct AnswerMap(Answer);
+struct AnswerMap(Answer, Option<String>);
 
 impl<'de> Deserialize<'de> for AnswerMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(AnswerVisitor).map(AnswerMap)
+        deserializer.deserialize_map(AnswerVisitor)
     }
 }
 
 struct AnswerVisitor;
 
 impl<'de> Visitor<'de> for AnswerVisitor {
-    type Value = Answer;
+    type Value = AnswerMap;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map with resume, ack or nack")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer, A::Error> {
-        let (mut answer, mut reason) = (None, None);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnswerMap, A::Error> {
+        let (mut answer, mut reason, mut epoch) = (None, None, None);
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "resume" if answer.is_none() => answer = Some(Answer::Resume(map.next_value()?)),
@@ -78,12 +78,15 @@ impl<'de> Visitor<'de> for AnswerVisitor {
                     answer = Some(Answer::Nack { seq: map.next_value()?, reason: String::new() });
                 }
                 "reason" if reason.is_none() => reason = Some(map.next_value()?),
+                "epoch" if epoch.is_none() => epoch = Some(map.next_value()?),
                 _ => return Err(A::Error::custom("not an answer")),
             }
         }
         match (answer, reason) {
-            (Some(Answer::Nack { seq, .. }), Some(reason)) => Ok(Answer::Nack { seq, reason }),
-            (Some(answer), None) => Ok(answer),
+            (Some(Answer::Nack { seq, .. }), Some(reason)) => {
+                Ok(AnswerMap(Answer::Nack { seq, reason }, epoch))
+            }
+            (Some(answer), None) => Ok(AnswerMap(answer, epoch)),
             _ => Err(A::Error::custom("not an answer")),
         }
     }

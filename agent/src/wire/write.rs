@@ -29,13 +29,15 @@ pub fn encode(frame: &Frame, encoding: Encoding) -> Payload {
     }
 }
 
-/// Encodes one answer of a peer.
-pub fn encode_answer(answer: &Answer, encoding: Encoding) -> Payload {
-    match answer {
-        Answer::Resume(seq) => encode_map(&BTreeMap::from([("resume", seq)]), encoding),
-        Answer::Ack(seq) => encode_map(&BTreeMap::from([("ack", seq)]), encoding),
-        Answer::Nack { seq, reason } => encode_map(&NackFrame { nack: *seq, reason }, encoding),
-    }
+/// Encodes one answer of a peer, about the numbers of this epoch; of the first one that was introduced if it names none.
+pub fn encode_answer(answer: &Answer, epoch: Option<&str>, encoding: Encoding) -> Payload {
+    let frame = AnswerFrame { epoch, ..AnswerFrame::default() };
+    let frame = match answer {
+        Answer::Resume(seq) => AnswerFrame { resume: Some(*seq), ..frame },
+        Answer::Ack(seq) => AnswerFrame { ack: Some(*seq), ..frame },
+        Answer::Nack { seq, reason } => AnswerFrame { nack: Some(*seq), reason: Some(reason), ..frame },
+    };
+    encode_map(&frame, encoding)
 }
 
 /// Turns entries into envelope frames, in their order: consecutive messages share a frame up to
@@ -95,7 +97,8 @@ impl Iterator for Envelopes<'_> {
         match &first.body {
             Body::Gap { to, reason } => {
                 self.rest = behind;
-                let gap = Gap { from: first.seq, to: *to, reason: gap_reason(*reason).to_owned() };
+                let epoch = Some(self.epoch.to_owned());
+                let gap = Gap { from: first.seq, to: *to, reason: gap_reason(*reason).to_owned(), epoch };
                 Some(Outgoing { payload: encode_map(&GapFrame { gap: &gap }, self.encoding), last: *to })
             }
             Body::Message(_) => Some(self.next_batch(first.seq)),
@@ -129,6 +132,7 @@ fn gap_reason(reason: GapReason) -> &'static str {
         GapReason::DroppedNewest => "dropped-newest",
         GapReason::Restart => "restart",
         GapReason::Damaged => "damaged",
+        GapReason::Refused => "refused",
     }
 }
 
@@ -149,10 +153,18 @@ struct GapFrame<'a> {
     gap: &'a Gap,
 }
 
-#[derive(Serialize)]
-struct NackFrame<'a> {
-    nack: u64,
-    reason: &'a str,
+#[derive(Serialize, Default)]
+struct AnswerFrame<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ack: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nack: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<&'a str>,
 }
 
 /// A frame of messages under construction.

@@ -95,7 +95,7 @@ impl Session<'_> {
 
     fn take_order(&mut self, order: LinkOrder) -> Result<(), String> {
         match order {
-            LinkOrder::Send(entries) => self.waiting.extend(entries.into_iter().map(Outgoing::Entry)),
+            LinkOrder::Send { entries, .. } => self.waiting.extend(entries.into_iter().map(Outgoing::Entry)),
             LinkOrder::Publish(publication) => self.waiting.push_back(Outgoing::State(publication)),
             // Not through MqttState, which calls a second ping before the answer to the first a dead connection: that
             // is for the giver of the orders to decide.
@@ -176,7 +176,7 @@ impl Session<'_> {
 
     async fn report_settled(&mut self) {
         if let Some(through) = self.flights.settle() {
-            let _ = self.reports.send(LinkReport::Ack(through)).await;
+            let _ = self.reports.send(LinkReport::Ack { lane: 0, seq: through }).await;
         }
     }
 

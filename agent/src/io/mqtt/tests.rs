@@ -31,6 +31,11 @@ fn broker(url: String) -> Broker {
     Broker { mqtt, will }
 }
 
+fn send(entries: Vec<Entry>) -> LinkOrder {
+    let through = entries.last().expect("a batch is never empty").last();
+    LinkOrder::Send { lane: 0, through, entries }
+}
+
 fn entry(seq: u64, topic: &str, attributes: &[(&str, &str)]) -> Entry {
     let attributes = attributes.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     let message = Message {
@@ -240,10 +245,10 @@ fn pubacks_in_any_order_become_acks_without_a_hole() {
         async |link| {
             link.up().await;
             let entries = vec![entry(1, "a/b", &[]), entry(2, "a/b", &[]), gap(3, 5), entry(6, "a/b", &[])];
-            link.order(LinkOrder::Send(entries)).await;
-            assert_eq!(link.report().await, LinkReport::Ack(5));
+            link.order(send(entries)).await;
+            assert_eq!(link.report().await, LinkReport::Ack { lane: 0, seq: 5 });
             told.send(()).await.unwrap();
-            assert_eq!(link.report().await, LinkReport::Ack(6));
+            assert_eq!(link.report().await, LinkReport::Ack { lane: 0, seq: 6 });
             link.close().await;
         },
     );
@@ -263,8 +268,8 @@ fn what_mqtt_cannot_carry_is_never_published_and_counts_as_acknowledged() {
             link.up().await;
             let entries =
                 vec![entry(1, "a/+/b", &[]), entry(2, "a/#", &[]), entry(3, "a\0b", &[]), gap(4, 9)];
-            link.order(LinkOrder::Send(entries)).await;
-            assert_eq!(link.report().await, LinkReport::Ack(9));
+            link.order(send(entries)).await;
+            assert_eq!(link.report().await, LinkReport::Ack { lane: 0, seq: 9 });
             link.close().await;
         },
     );
@@ -287,10 +292,10 @@ fn a_state_is_retained_and_a_message_that_says_otherwise_is_not() {
         peer,
         async |link| {
             link.up().await;
-            link.order(LinkOrder::Send(vec![entry(1, "a", &[("retain", "false")])])).await;
+            link.order(send(vec![entry(1, "a", &[("retain", "false")])])).await;
             let state = Publication { topic: "s".to_owned(), payload: b"on".to_vec() };
             link.order(LinkOrder::Publish(state)).await;
-            assert_eq!(link.report().await, LinkReport::Ack(1));
+            assert_eq!(link.report().await, LinkReport::Ack { lane: 0, seq: 1 });
             link.close().await;
         },
     );
@@ -320,10 +325,10 @@ fn no_more_than_a_hundred_publications_are_in_flight_and_all_arrive_in_order() {
         peer,
         async |link| {
             link.up().await;
-            link.order(LinkOrder::Send((1..=250).map(|seq| entry(seq, "a", &[])).collect())).await;
+            link.order(send((1..=250).map(|seq| entry(seq, "a", &[])).collect())).await;
             let mut reached = 0;
             while reached < 250 {
-                let LinkReport::Ack(through) = link.report().await else { panic!("not an ack") };
+                let LinkReport::Ack { seq: through, .. } = link.report().await else { panic!("not an ack") };
                 assert!(through > reached);
                 reached = through;
             }
@@ -356,8 +361,8 @@ fn an_id_that_the_broker_passed_over_delays_its_next_bearer_and_loses_nothing() 
         peer,
         async |link| {
             link.up().await;
-            link.order(LinkOrder::Send((1..=102).map(|seq| entry(seq, "a", &[])).collect())).await;
-            while link.report().await != LinkReport::Ack(102) {}
+            link.order(send((1..=102).map(|seq| entry(seq, "a", &[])).collect())).await;
+            while link.report().await != (LinkReport::Ack { lane: 0, seq: 102 }) {}
             link.close().await;
         },
     );
@@ -402,9 +407,9 @@ fn a_goodbye_waits_for_the_pubacks_that_are_due() {
         peer,
         async |link| {
             link.up().await;
-            link.order(LinkOrder::Send(vec![entry(4, "a", &[])])).await;
+            link.order(send(vec![entry(4, "a", &[])])).await;
             link.order(LinkOrder::Close(0)).await;
-            assert_eq!(link.report().await, LinkReport::Ack(4));
+            assert_eq!(link.report().await, LinkReport::Ack { lane: 0, seq: 4 });
             assert!(matches!(link.last().await, LinkReport::Closed { .. }));
         },
     );

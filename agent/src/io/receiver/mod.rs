@@ -305,8 +305,10 @@ mod tests {
 
         async fn answer(&mut self) -> Option<Answer> {
             match self.0.next().await.unwrap().unwrap() {
-                Message::Text(text) => wire::parse_answer(PayloadRef::Text(&text)),
-                Message::Binary(bytes) => wire::parse_answer(PayloadRef::Binary(&bytes)),
+                Message::Text(text) => wire::parse_answer(PayloadRef::Text(&text)).map(|(answer, _)| answer),
+                Message::Binary(bytes) => {
+                    wire::parse_answer(PayloadRef::Binary(&bytes)).map(|(answer, _)| answer)
+                }
                 other => panic!("not an answer: {other}"),
             }
         }
@@ -314,7 +316,7 @@ mod tests {
 
     fn hello(first: u64) -> Frame {
         let [agent, epoch, version] = ["gw", "E", "0"].map(str::to_owned);
-        Frame::Hello(Hello { agent, epoch, first, next: 100, version })
+        Frame::Hello(Hello { agent, epoch, first, next: 100, version, priority: 0 })
     }
 
     fn messages(seqs: impl IntoIterator<Item = u64>) -> Frame {
@@ -350,7 +352,9 @@ mod tests {
                 assert_eq!(second.answer().await, Some(Answer::Resume(4)));
                 second.say(messages(3..=4), encoding).await;
                 assert_eq!(second.answer().await, Some(Answer::Ack(4)));
-                second.say(Frame::Gap(Gap { from: 5, to: 9, reason: "restart".into() }), encoding).await;
+                second
+                    .say(Frame::Gap(Gap { from: 5, to: 9, reason: "restart".into(), epoch: None }), encoding)
+                    .await;
                 assert_eq!(second.answer().await, Some(Answer::Ack(9)));
             });
             assert_eq!(

@@ -1,6 +1,7 @@
 //! One connection of the reference receiver: upgrade, frames in, answers out.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -49,6 +50,8 @@ pub(super) struct Session {
     epoch: String,
     messages: u64,
     unacknowledged: u64,
+    /// Epochs of what is not acknowledged.
+    owed: BTreeSet<String>,
     pinged: bool,
     turn: u32,
 }
@@ -102,6 +105,7 @@ async fn upgrade(shared: &Rc<Shared>, tcp: TcpStream, address: SocketAddr) -> Re
         epoch: String::new(),
         messages: 0,
         unacknowledged: 0,
+        owed: BTreeSet::new(),
         pinged: false,
         turn: 0,
     })
@@ -251,7 +255,7 @@ impl Session {
         let resume = self.shared.receiver.borrow_mut().hello(&hello.epoch, hello.first);
         self.epoch = hello.epoch;
         match resume.map_err(|_| End::Full)? {
-            Some(seq) if self.agreed => self.answer(&Answer::Resume(seq)).await,
+            Some(seq) if self.agreed => self.answer(&Answer::Resume(seq), &self.epoch.clone()).await,
             Some(_) | None => Ok(()),
         }
     }
@@ -288,13 +292,17 @@ impl Session {
         if !self.agreed {
             return Ok(());
         }
-        self.answer(&Answer::Nack { seq, reason: "refused by --nack".to_owned() }).await
+        let nack = Answer::Nack { seq, reason: "refused by --nack".to_owned() };
+        self.answer(&nack, &self.epoch.clone()).await
     }
 
     async fn take_gap(&mut self, gap: &Gap) -> Result<(), End> {
+        if let Some(epoch) = &gap.epoch {
+            self.epoch.clone_from(epoch);
+        }
         let new = self.shared.receiver.borrow_mut().gap(&self.epoch, gap.from, gap.to);
         if new.map_err(|_| End::Full)? {
-            let Gap { from, to, reason } = gap;
+            let Gap { from, to, reason, .. } = gap;
             tell(format_args!("gap: {}: {from} to {to} of epoch {:?}: {reason:?}", self.address, self.epoch));
             self.shared.sink.borrow_mut().note_gap(&self.epoch, gap).map_err(End::Unwritable)?;
         }
@@ -312,24 +320,30 @@ impl Session {
 
     async fn owe(&mut self, count: u64) -> Result<(), End> {
         self.unacknowledged += count;
+        if !self.owed.contains(&self.epoch) {
+            self.owed.insert(self.epoch.clone());
+        }
         if self.unacknowledged >= self.shared.options.ack_every { self.acknowledge().await } else { Ok(()) }
     }
 
     async fn acknowledge(&mut self) -> Result<(), End> {
         self.unacknowledged = 0;
+        let owed = std::mem::take(&mut self.owed);
         if !self.agreed || self.conduct.no_ack {
             return Ok(());
         }
         self.shared.sink.borrow_mut().settle().map_err(End::Unwritable)?;
-        let ack = self.shared.receiver.borrow().ack(&self.epoch);
-        match ack {
-            Some(seq) => self.answer(&Answer::Ack(seq)).await,
-            None => Ok(()),
+        for epoch in owed {
+            let ack = self.shared.receiver.borrow().ack(&epoch);
+            if let Some(seq) = ack {
+                self.answer(&Answer::Ack(seq), &epoch).await?;
+            }
         }
+        Ok(())
     }
 
-    async fn answer(&mut self, answer: &Answer) -> Result<(), End> {
-        self.send(match wire::encode_answer(answer, self.encoding) {
+    async fn answer(&mut self, answer: &Answer, epoch: &str) -> Result<(), End> {
+        self.send(match wire::encode_answer(answer, Some(epoch), self.encoding) {
             Payload::Text(text) => Message::text(text),
             Payload::Binary(bytes) => Message::binary(bytes),
         })

@@ -204,7 +204,7 @@ mod tests {
     fn written(path: &Path, format: Option<LineFormat>) -> Sink {
         let mut sink = Sink::file(path, format, true, &mut Receiver::default()).unwrap();
         sink.write_item("E", &item(1)).unwrap();
-        sink.note_gap("E", &Gap { from: 2, to: 4, reason: "restart".into() }).unwrap();
+        sink.note_gap("E", &Gap { from: 2, to: 4, reason: "restart".into(), epoch: None }).unwrap();
         sink.note_nack("E", 5).unwrap();
         sink.write_raw(PayloadRef::Text("plain")).unwrap();
         sink.settle().unwrap();

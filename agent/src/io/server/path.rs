@@ -24,6 +24,8 @@ pub struct Target {
     pub format: Option<Format>,
     /// Path parameters, then query parameters.
     pub attributes: Vec<(String, String)>,
+    /// From 0 to 9.
+    pub priority: u8,
 }
 
 /// The routes of a server, ready to be asked.
@@ -59,7 +61,7 @@ impl Router {
         };
         let first = topic.split('/').next().filter(|_| self.entries.is_empty()).map(str::to_owned);
         let device = query.device.clone().or(first);
-        check(Target { topic, device, format: None, attributes: query.attributes(false) })
+        check(Target { topic, device, format: None, attributes: query.attributes(false), priority: 0 })
     }
 }
 
@@ -81,6 +83,7 @@ struct Entry {
     format: Option<Format>,
     topic: Option<String>,
     device: Option<String>,
+    priority: u8,
 }
 
 impl Entry {
@@ -89,7 +92,8 @@ impl Entry {
             .map_err(|error| format!("cannot use the route {}: it {error}", route.path))?;
         let named = template.names().any(|name| name == "device").then(|| "{device}".to_owned());
         let device = route.device.clone().or(named);
-        Ok(Entry { template, format: route.format, topic: route.topic.clone(), device })
+        let (format, topic, priority) = (route.format, route.topic.clone(), route.priority);
+        Ok(Entry { template, format, topic, device, priority })
     }
 
     fn target(&self, path: &str, query: Query, mut values: Vec<(String, String)>) -> Result<Target, String> {
@@ -103,7 +107,7 @@ impl Entry {
         let device = self.device.as_ref().map(|template| expand(template, &values));
         let device = device.or_else(|| query.device.clone());
         values.extend(query.attributes(path == "/"));
-        check(Target { topic, device, format: self.format, attributes: values })
+        check(Target { topic, device, format: self.format, attributes: values, priority: self.priority })
     }
 }
 
@@ -134,7 +138,7 @@ impl Query {
         let topic = self.topic.take().ok_or(NO_TOPIC)?;
         let device = self.device.take();
         let attributes = self.others.into_iter().filter(|(name, _)| name != "lines").collect();
-        check(Target { topic, device, format: None, attributes })
+        check(Target { topic, device, format: None, attributes, priority: 0 })
     }
 
     /// All but `confirm` and `device`, and `topic` if it has become the topic.
@@ -200,7 +204,7 @@ mod tests {
 
     fn route(path: &str, topic: Option<&str>, device: Option<&str>) -> Route {
         let (topic, device) = (topic.map(str::to_owned), device.map(str::to_owned));
-        Route { path: path.to_owned(), format: Some(Format::Json), topic, device }
+        Route { format: Some(Format::Json), topic, device, ..Route::of_path(path) }
     }
 
     fn target(routes: &[Route], path: &str, query: &str) -> Result<(String, Option<String>, String), String> {

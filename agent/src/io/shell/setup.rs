@@ -1,5 +1,6 @@
 //! From the configuration to what the agent and its connections need to know.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use crate::config::client::{Client, Confirm, Framing, Ping};
 use crate::config::mqtt::Mqtt;
 use crate::io::clock;
 use crate::io::mqtt::Broker;
-use crate::io::uplink::Uplink;
+use crate::io::uplink::{Lane, Uplink};
 use crate::logic::agent::{Agent, LinkSetup, MqttSetup, Setup};
+use crate::logic::lane::PRIORITIES;
 use crate::logic::link::LinkRule;
 
 /// Publications in flight to the broker.
@@ -21,11 +23,13 @@ const MQTT_CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the agent is told.
 pub fn setup(config: &Config) -> Setup {
-    let outlets = config.clients.len() + usize::from(config.mqtt.is_some());
+    // One for each that there could be, since the store may know more of them than the configuration.
+    let outlets = config.clients.len() * PRIORITIES + usize::from(config.mqtt.is_some());
     Setup {
         agent: config.agent.id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         links: config.clients.iter().map(|client| link(client, &config.buffer)).collect(),
+        priorities: priorities(config),
         mqtt: config.mqtt.as_ref().map(mqtt),
         buffer: config.buffer,
         presence: config.presence.clone(),
@@ -41,7 +45,10 @@ pub fn peers(config: &Config, agent: &Agent) -> Vec<Peer> {
         uplink: Rc::new(Uplink {
             client: client.clone(),
             agent: config.agent.id.clone(),
-            epoch: agent.epoch(link).to_owned(),
+            lanes: agent
+                .lanes(link)
+                .map(|(priority, epoch)| Lane { priority, epoch: epoch.to_owned() })
+                .collect(),
         }),
         orders: client.window + ORDERS,
     });
@@ -51,6 +58,13 @@ pub fn peers(config: &Config, agent: &Agent) -> Vec<Peer> {
         Peer::Mqtt(Rc::new(Broker { mqtt, will }))
     });
     clients.chain(broker).collect()
+}
+
+/// Those that a route gives its messages, and 0.
+fn priorities(config: &Config) -> Vec<u8> {
+    let routes = config.servers.iter().flat_map(|server| &server.routes);
+    let set: BTreeSet<u8> = routes.map(|route| route.priority).chain([0]).collect();
+    set.into_iter().collect()
 }
 
 fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
@@ -64,7 +78,14 @@ fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
     };
     let hello = client.framing == Framing::Envelope;
     let bounds = buffer.bounds(client.buffer);
-    LinkSetup { id: client.id.to_lowercase(), rule, window: client.window, hello, bounds }
+    LinkSetup {
+        id: client.id.to_lowercase(),
+        rule,
+        window: client.window,
+        hello,
+        bounds,
+        replay: client.replay,
+    }
 }
 
 fn mqtt(mqtt: &Mqtt) -> MqttSetup {

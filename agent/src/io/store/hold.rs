@@ -179,13 +179,28 @@ impl Hold {
         Ok(batch)
     }
 
-    /// Removes all groups that end at or before a number. Flushed, not synced.
-    pub fn forget(&mut self, outlet: usize, through: u64) -> Result<(), Fault> {
+    /// Reads from a number downwards.
+    pub fn read_down(&mut self, outlet: usize, from: u64, bytes_max: usize) -> Result<Batch, Trouble> {
+        let mut batch = Batch::default();
+        let (mut weight, mut next) = (0, Some(from));
+        while let Some(slot) = next.and_then(|next| self.shelves[outlet].at_or_before(next)) {
+            let mut entries = self.entries(outlet, &slot, &mut batch.damaged)?;
+            entries.retain(|entry| entry.seq <= from);
+            weight += entries.iter().map(Entry::weight).sum::<usize>();
+            batch.entries.extend(entries.into_iter().rev());
+            next = slot.first.checked_sub(1).filter(|_| weight < bytes_max);
+        }
+        Ok(batch)
+    }
+
+    /// Removes all groups that lie within one of these ranges. Flushed, not synced.
+    pub fn forget(&mut self, outlet: usize, ranges: &[(u64, u64)]) -> Result<(), Fault> {
         let mut removed = false;
-        while self.shelves[outlet].front().is_some_and(|slot| slot.last <= through) {
-            let Some(slot) = self.shelves[outlet].pop_front() else { break };
-            self.remove(outlet, &slot)?;
-            removed = true;
+        for (from, to) in ranges {
+            for slot in self.shelves[outlet].take_within(*from, *to) {
+                self.remove(outlet, &slot)?;
+                removed = true;
+            }
         }
         if removed {
             self.database.flush()?;

@@ -106,6 +106,25 @@ impl Shelf {
         self.slots.get(self.slots.partition_point(|slot| slot.last < seq)).copied()
     }
 
+    /// The group that holds this number or, if none does, the next lower one.
+    pub fn at_or_before(&self, seq: u64) -> Option<Slot> {
+        let behind = self.slots.partition_point(|slot| slot.first <= seq);
+        self.slots.get(behind.checked_sub(1)?).copied()
+    }
+
+    /// Takes the groups out that lie within these numbers.
+    pub fn take_within(&mut self, from: u64, to: u64) -> Vec<Slot> {
+        let start = self.slots.partition_point(|slot| slot.first < from);
+        let end = self.slots.partition_point(|slot| slot.last <= to);
+        let taken: Vec<Slot> = self.slots.drain(start..end.max(start)).collect();
+        self.messages -= taken.iter().map(|slot| u64::from(slot.messages)).sum::<u64>();
+        self.bytes -= taken.iter().map(|slot| u64::from(slot.bytes)).sum::<u64>();
+        if self.messages == 0 {
+            self.last_id = 0;
+        }
+        taken
+    }
+
     /// Last number held.
     pub fn last(&self) -> Option<u64> {
         self.slots.back().map(|slot| slot.last)

@@ -38,13 +38,13 @@ impl Bench {
     }
 
     fn forget(&self, outlet: usize, through: u64) -> DiskFacts {
-        let (report, facts) = self.ask(DiskOrder::Forget { outlet, through });
+        let (report, facts) = self.ask(DiskOrder::Forget { outlet, ranges: vec![(0, through)] });
         assert_eq!(report, DiskReport::Forgot { outlet });
         facts
     }
 
     fn read(&self, outlet: usize, from: u64, max_bytes: usize) -> Vec<Entry> {
-        match self.ask(DiskOrder::Read { outlet, from, max_bytes, token: 7 }).0 {
+        match self.ask(DiskOrder::Read { outlet, from, falling: false, max_bytes, token: 7 }).0 {
             DiskReport::Read { outlet: of, token: 7, entries } if of == outlet => entries,
             other => panic!("{other:?}"),
         }
@@ -240,16 +240,63 @@ fn full_groups_make_no_file_that_sled_does_not_sync() {
 }
 
 #[test]
+fn what_is_held_is_read_downwards_and_forgotten_in_the_middle() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    for group in 0..5 {
+        bench.append(0, noise(group * 10 + 1..=group * 10 + 10, 700));
+    }
+    let order = DiskOrder::Read { outlet: 0, from: 34, falling: true, max_bytes: 8_000, token: 1 };
+    let DiskReport::Read { entries, .. } = bench.ask(order).0 else { panic!("not read") };
+    let numbers: Vec<u64> = entries.iter().map(|entry| entry.seq).collect();
+    assert_eq!(numbers[0], 34);
+    assert!(numbers.is_sorted_by(|a, b| *a == b + 1) && numbers.len() > 8, "{numbers:?}");
+    let (_, facts) = bench.ask(DiskOrder::Forget { outlet: 0, ranges: vec![(0, 5), (21, 40)] });
+    assert_eq!((facts.held[0].range, facts.held[0].messages), (Some((6, 50)), 25), "a group has five");
+    bench.close();
+    let bench = Bench::open(dir.path());
+    assert_eq!(bench.opened.facts.held[0].messages, 25);
+    let order = DiskOrder::Read { outlet: 0, from: 50, falling: true, max_bytes: 1 << 20, token: 1 };
+    let DiskReport::Read { entries, .. } = bench.ask(order).0 else { panic!("not read") };
+    let numbers: Vec<u64> = entries.iter().rev().map(|entry| entry.seq).collect();
+    assert_eq!(numbers, (6..=20).chain(41..=50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_lane_that_is_not_configured_any_more_is_opened_with_its_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |names: &[&str]| {
+        let outlets = names.iter().map(|name| (*name).to_owned()).collect();
+        let settings = Settings { dir: dir.path().to_owned(), outlets };
+        let (told, reports) = channel();
+        let (store, opened) = super::open(settings, move |report, _| drop(told.send(report))).unwrap();
+        (store, opened, reports)
+    };
+    let (store, _, reports) = open(&["client:a", "client:a/7"]);
+    let names = ["client:a", "client:a/7", "client:b/7"].map(|name| (name.to_owned(), Default::default()));
+    store.order(DiskOrder::SaveNumbers(Numbers { outlets: names.into(), ..Numbers::default() }));
+    store.order(DiskOrder::Append { parts: vec![(1, noise(1..=3, 50))] });
+    assert_eq!(
+        (reports.recv().unwrap(), reports.recv().unwrap()),
+        (DiskReport::NumbersSaved, DiskReport::Appended)
+    );
+    drop(store);
+    let (_store, opened, _) = open(&["client:a"]);
+    assert_eq!(opened.outlets, ["client:a", "client:a/7"]);
+    assert_eq!(opened.facts.held[1].messages, 3);
+}
+
+#[test]
 fn a_refused_message_is_set_aside_from_memory_or_from_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     bench.append(0, noise(1..=9, 50));
     let order = |seq, message| DiskOrder::SetAside { outlet: 0, seq, reason: "no".to_owned(), message };
     let Body::Message(given) = message(70, vec![1; 30_000]).body else { unreachable!() };
-    assert_eq!(bench.ask(order(70, Some(given))).0, DiskReport::SetAside { found: true });
-    assert_eq!(bench.ask(order(4, None)).0, DiskReport::SetAside { found: true });
+    assert_eq!(bench.ask(order(70, Some(given))).0, DiskReport::SetAside { outlet: 0, seq: 70, found: true });
+    assert_eq!(bench.ask(order(4, None)).0, DiskReport::SetAside { outlet: 0, seq: 4, found: true });
     let (report, facts) = bench.ask(order(12, None));
-    assert_eq!((report, facts.dead), (DiskReport::SetAside { found: false }, 2));
+    assert_eq!((report, facts.dead), (DiskReport::SetAside { outlet: 0, seq: 12, found: false }, 2));
     bench.close();
     assert_eq!(Bench::open(dir.path()).opened.facts.dead, 2);
 }
@@ -328,7 +375,7 @@ fn the_numbers_and_the_presence_survive_and_are_put_aside_when_damaged() {
 fn an_order_that_cannot_be_carried_out_is_answered_and_the_next_one_is_carried_out() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    let (report, _) = bench.ask(DiskOrder::Forget { outlet: 5, through: 1 });
+    let (report, _) = bench.ask(DiskOrder::Forget { outlet: 5, ranges: vec![(0, 1)] });
     let error = "there is no outlet 5".to_owned();
     assert_eq!(report, DiskReport::Failed { order: "forget", outlet: Some(5), error });
     bench.append(0, noise(1..=2, 10));
@@ -553,7 +600,7 @@ fn an_order_that_finds_the_queue_full_fails_in_its_turn() {
     let (store, _) = open(settings, report).unwrap();
     let orders = QUEUE as u64 + 5;
     for through in 0..orders {
-        store.order(DiskOrder::Forget { outlet: 0, through });
+        store.order(DiskOrder::Forget { outlet: 0, ranges: vec![(0, through)] });
     }
     drop(release);
     let answers: Vec<_> = (0..orders).map(|_| reports.recv_timeout(DEADLINE).unwrap()).collect();

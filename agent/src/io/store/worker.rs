@@ -16,6 +16,7 @@ use super::tray::Tray;
 use super::{Settings, numbers, space};
 use crate::io::clock;
 use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers};
+use crate::logic::lane;
 use crate::logic::time::Time;
 use crate::message::{Body, Entry, Message};
 
@@ -37,6 +38,8 @@ pub struct Worker {
     dead: Tray,
     damaged: Tray,
     held: Vec<Held>,
+    /// As they lay on the disk at the opening.
+    numbers: Option<Numbers>,
     repairs: Vec<String>,
     disk_bytes: u64,
     free_bytes: Option<u64>,
@@ -66,7 +69,12 @@ struct Letter<'a> {
 impl Worker {
     /// Opens everything; on a full disk gives the ballast up first.
     pub fn open(settings: Settings, lock: File) -> Result<Worker, Fault> {
-        let Settings { dir, outlets } = settings;
+        let Settings { dir, mut outlets } = settings;
+        let mut repairs = Vec::new();
+        let numbers = numbers::load(&dir, &mut repairs);
+        let numbers = numbers
+            .map_err(|error| Fault::World(error.to_string()).context("read", &numbers::numbers_path(&dir)))?;
+        add_lanes(&mut outlets, numbers.as_ref());
         let tray = |name, magic, bytes_max| {
             let path = dir.join(name);
             let opened = Tray::open(path.clone(), magic, bytes_max);
@@ -78,7 +86,8 @@ impl Worker {
             held: vec![Held::default(); outlets.len()],
             wrote: Written { before: space::written(), own: 0 },
             hold: None,
-            repairs: Vec::new(),
+            repairs,
+            numbers,
             disk_bytes: 0,
             free_bytes: None,
             syncs: 0,
@@ -95,8 +104,12 @@ impl Worker {
 
     /// The numbers and the presence as they lie on the disk.
     pub fn small_files(&mut self) -> io::Result<(Option<Numbers>, Option<Vec<u8>>)> {
-        let numbers = numbers::load(&self.dir, &mut self.repairs)?;
-        Ok((numbers, numbers::load_presence(&self.dir, &mut self.repairs)?))
+        Ok((self.numbers.take(), numbers::load_presence(&self.dir, &mut self.repairs)?))
+    }
+
+    /// Names of the outlets, in the order of their numbers.
+    pub fn outlets(&self) -> &[String] {
+        &self.outlets
     }
 
     /// The sentences about repairs since this was asked last.
@@ -151,17 +164,23 @@ impl Worker {
     fn attempt(&mut self, order: DiskOrder) -> Result<DiskReport, String> {
         let report = match order {
             DiskOrder::Append { parts } => self.append(&parts)?,
-            DiskOrder::Read { outlet, from, max_bytes, token } => {
-                self.read(outlet, from, max_bytes, token)?
+            DiskOrder::Read { outlet, from, falling, max_bytes, token } => {
+                self.known(outlet)?;
+                let batch = self.with(|hold| match falling {
+                    false => hold.read(outlet, from, max_bytes),
+                    true => hold.read_down(outlet, from, max_bytes),
+                })?;
+                self.keep_damaged(&batch.damaged);
+                DiskReport::Read { outlet, token, entries: batch.entries }
             }
-            DiskOrder::Forget { outlet, through } => self.forget(outlet, through)?,
+            DiskOrder::Forget { outlet, ranges } => self.forget(outlet, &ranges)?,
             DiskOrder::DropOldest { outlet, bytes } => {
                 self.known(outlet)?;
                 let (messages, gap) = self.with(|hold| hold.drop_oldest(outlet, bytes))?;
                 DiskReport::Dropped { outlet, messages, gap }
             }
             DiskOrder::SetAside { outlet, seq, reason, message } => {
-                DiskReport::SetAside { found: self.set_aside(outlet, seq, &reason, message)? }
+                DiskReport::SetAside { outlet, seq, found: self.set_aside(outlet, seq, &reason, message)? }
             }
             DiskOrder::SaveNumbers(numbers) => {
                 self.save(|dir| numbers::save(dir, &numbers))
@@ -190,17 +209,10 @@ impl Worker {
         Ok(DiskReport::Appended)
     }
 
-    fn read(&mut self, outlet: usize, from: u64, max_bytes: usize, token: u64) -> Result<DiskReport, String> {
-        self.known(outlet)?;
-        let batch = self.with(|hold| hold.read(outlet, from, max_bytes))?;
-        self.keep_damaged(&batch.damaged);
-        Ok(DiskReport::Read { outlet, token, entries: batch.entries })
-    }
-
-    fn forget(&mut self, outlet: usize, through: u64) -> Result<DiskReport, String> {
+    fn forget(&mut self, outlet: usize, ranges: &[(u64, u64)]) -> Result<DiskReport, String> {
         self.known(outlet)?;
         let renew = self.with(|hold| {
-            hold.forget(outlet, through)?;
+            hold.forget(outlet, ranges)?;
             let empty = hold.shelves().iter().all(Shelf::is_empty);
             Ok(empty && !hold.database().others_hold_anything()?)
         })?;
@@ -328,6 +340,16 @@ impl Written {
     fn bytes(&self) -> u64 {
         let kernel = self.before.and_then(|before| Some(space::written()?.saturating_sub(before)));
         kernel.unwrap_or(self.own)
+    }
+}
+
+/// Adds the lanes of these outlets that were used before.
+fn add_lanes(outlets: &mut Vec<String>, numbers: Option<&Numbers>) {
+    for name in numbers.into_iter().flat_map(|numbers| numbers.outlets.keys()) {
+        let (link, _) = lane::parse(name);
+        if !outlets.contains(name) && outlets.iter().any(|known| known == link) {
+            outlets.push(name.clone());
+        }
     }
 }
 

@@ -8,27 +8,32 @@ use crate::logic::port::LinkReport;
 use crate::message::Entry;
 use crate::wire::{self, Answer, Frame, Hello, Payload, PayloadRef};
 
-/// Introduces the agent; nothing on a raw link.
-pub fn hello(uplink: &Uplink, first: u64, next: u64) -> Option<Message> {
+/// Introduces a lane of the agent; nothing on a raw link.
+pub fn hello(uplink: &Uplink, lane: usize, first: u64, next: u64) -> Option<Message> {
     if uplink.client.framing == Framing::Raw {
         return None;
     }
     let hello = Hello {
         agent: uplink.agent.clone(),
-        epoch: uplink.epoch.clone(),
+        epoch: uplink.lanes[lane].epoch.clone(),
         first,
         next,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        priority: uplink.lanes[lane].priority,
     };
     Some(message(wire::encode(&Frame::Hello(hello), uplink.client.encoding)))
 }
 
 /// The frames of these entries, made one at a time.
-pub fn frames<'a>(uplink: &'a Uplink, entries: &'a [Entry]) -> Box<dyn Iterator<Item = Message> + 'a> {
+pub fn frames<'a>(
+    uplink: &'a Uplink,
+    lane: usize,
+    entries: &'a [Entry],
+) -> Box<dyn Iterator<Item = Message> + 'a> {
     match uplink.client.framing {
         Framing::Raw => Box::new(entries.iter().filter_map(wire::raw).map(message)),
         Framing::Envelope => {
-            let envelopes = wire::envelopes(&uplink.epoch, entries, uplink.client.encoding);
+            let envelopes = wire::envelopes(&uplink.lanes[lane].epoch, entries, uplink.client.encoding);
             Box::new(envelopes.map(|outgoing| message(outgoing.payload)))
         }
     }
@@ -50,10 +55,15 @@ fn answer(uplink: &Uplink, payload: PayloadRef<'_>) -> Option<LinkReport> {
     if uplink.client.framing == Framing::Raw {
         return None;
     }
-    Some(match wire::parse_answer(payload)? {
-        Answer::Ack(through) => LinkReport::Ack(through),
-        Answer::Resume(from) => LinkReport::Resume(from),
-        Answer::Nack { seq, reason } => LinkReport::Nack { seq, reason },
+    let (answer, epoch) = wire::parse_answer(payload)?;
+    let lane = match epoch {
+        None => 0,
+        Some(epoch) => uplink.lanes.iter().position(|lane| lane.epoch == epoch)?,
+    };
+    Some(match answer {
+        Answer::Ack(seq) => LinkReport::Ack { lane, seq },
+        Answer::Resume(from) => LinkReport::Resume { lane, from },
+        Answer::Nack { seq, reason } => LinkReport::Nack { lane, seq, reason },
     })
 }
 

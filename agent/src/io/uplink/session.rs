@@ -136,7 +136,11 @@ impl Reader<'_> {
             Message::Ping(_) | Message::Close(_) | Message::Frame(_) => return,
         };
         match (news.last_mut(), &report) {
-            (Some(LinkReport::Ack(last)), LinkReport::Ack(new)) => *last = (*last).max(*new),
+            (Some(LinkReport::Ack { lane, seq: last }), LinkReport::Ack { lane: same, seq: new })
+                if lane == same =>
+            {
+                *last = (*last).max(*new);
+            }
             (Some(LinkReport::Pong(last)), LinkReport::Pong(new)) => *last = (*last).max(*new),
             _ => news.push(report),
         }
@@ -195,19 +199,19 @@ impl Writer<'_> {
         Ok(GOING_AWAY)
     }
 
-    /// Hands the frames of an order to the write buffer. `written` becomes the last number among them.
+    /// Hands the frames of an order to the write buffer. `written` becomes the count of entries with them.
     async fn feed(&mut self, order: LinkOrder, written: &mut Option<u64>) -> Result<(), Error> {
         match order {
-            LinkOrder::Hello { first, next } => {
-                if let Some(hello) = codec::hello(self.uplink, first, next) {
+            LinkOrder::Hello { lane, first, next } => {
+                if let Some(hello) = codec::hello(self.uplink, lane, first, next) {
                     self.sink.feed(hello).await?;
                 }
             }
-            LinkOrder::Send(entries) => {
-                for frame in codec::frames(self.uplink, &entries) {
+            LinkOrder::Send { lane, through, entries } => {
+                for frame in codec::frames(self.uplink, lane, &entries) {
                     self.sink.feed(frame).await?;
                 }
-                *written = entries.last().map(|entry| entry.last()).or(*written);
+                *written = Some(through);
             }
             LinkOrder::Ping(number) => {
                 self.sink.feed(Message::Ping(number.to_be_bytes().to_vec().into())).await?;

@@ -22,6 +22,11 @@ pub fn client(url: &str) -> Client {
     Client { id: "cloud".to_owned(), url: Some(url.to_owned()), ..Client::of_index(0) }
 }
 
+fn send(entries: Vec<Entry>) -> LinkOrder {
+    let through = entries.last().expect("a batch is never empty").last();
+    LinkOrder::Send { lane: 0, through, entries }
+}
+
 fn entry(seq: u64, format: Format, payload: &str) -> Entry {
     let message = crate::message::Message {
         id: seq,
@@ -83,7 +88,11 @@ fn with_peer(
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let mut client = client(&format!("ws://127.0.0.1:{}/in", listener.local_addr().unwrap().port()));
         change(&mut client);
-        let uplink = Uplink { client, agent: "gw-17".to_owned(), epoch: "E1".to_owned() };
+        let uplink = Uplink {
+            client,
+            agent: "gw-17".to_owned(),
+            lanes: vec![Lane { priority: 0, epoch: "E1".to_owned() }],
+        };
         let (orders, orders_taken) = bounded(16);
         let (reports_given, reports) = bounded(16);
         let task = executor.spawn(run(Rc::new(uplink), orders_taken, reports_given));
@@ -133,8 +142,8 @@ fn payloads_go_out_as_they_came_and_a_gap_leaves_no_trace_on_a_raw_link() {
                 Entry { seq: 2, body: gap, replayed: false },
                 entry(8, Format::Binary, "raw"),
             ];
-            link.order(LinkOrder::Hello { first: 1, next: 9 }).await;
-            link.order(LinkOrder::Send(entries)).await;
+            link.order(LinkOrder::Hello { lane: 0, first: 1, next: 9 }).await;
+            link.order(send(entries)).await;
             link.order(LinkOrder::Ping(0x0102_0304_0506_0708)).await;
             assert_eq!(link.report().await, LinkReport::Pong(0x0102_0304_0506_0708));
             link.order(LinkOrder::Close(1000)).await;
@@ -155,7 +164,7 @@ fn only_confirm_none_reports_what_is_written_and_counts_a_gap_to_its_end() {
         async |link| {
             let gap = Body::Gap { to: 9, reason: GapReason::Restart };
             let entries = vec![entry(1, Format::Text, "x"), Entry { seq: 2, body: gap, replayed: false }];
-            link.order(LinkOrder::Send(entries)).await;
+            link.order(send(entries)).await;
             link.order(LinkOrder::Close(1000)).await;
             link.up().await;
             assert_eq!(link.report().await, LinkReport::Written(9));
@@ -176,7 +185,7 @@ fn the_configured_message_comes_before_everything_else() {
         |client| client.message = Some("hi".to_owned()),
         peer,
         async |link| {
-            link.order(LinkOrder::Send(vec![entry(1, Format::Text, "x")])).await;
+            link.order(send(vec![entry(1, Format::Text, "x")])).await;
             link.up().await;
             link.order(LinkOrder::Close(1000)).await;
             link.closed().await;
@@ -198,11 +207,11 @@ fn acks_that_arrive_together_fold_into_one() {
     let change = |client: &mut Client| (client.framing, client.confirm) = (Framing::Envelope, Confirm::Ack);
     with_peer(change, peer, async |link| {
         link.up().await;
-        link.order(LinkOrder::Hello { first: 1, next: 5 }).await;
+        link.order(LinkOrder::Hello { lane: 0, first: 1, next: 5 }).await;
         let expected = [
-            LinkReport::Ack(2),
-            LinkReport::Nack { seq: 3, reason: "no".to_owned() },
-            LinkReport::Ack(4),
+            LinkReport::Ack { lane: 0, seq: 2 },
+            LinkReport::Nack { lane: 0, seq: 3, reason: "no".to_owned() },
+            LinkReport::Ack { lane: 0, seq: 4 },
             LinkReport::Inbound { text: true, payload: b"hello".to_vec() },
         ];
         for report in expected {
@@ -232,9 +241,9 @@ fn an_envelope_link_offers_the_subprotocol_introduces_itself_and_bears_a_server_
     let change = |client: &mut Client| (client.framing, client.confirm) = (Framing::Envelope, Confirm::Ack);
     with_peer(change, peer, async |link| {
         link.up().await;
-        link.order(LinkOrder::Hello { first: 3, next: 5 }).await;
-        link.order(LinkOrder::Send(vec![entry(3, Format::Text, "x")])).await;
-        assert_eq!(link.report().await, LinkReport::Resume(3));
+        link.order(LinkOrder::Hello { lane: 0, first: 3, next: 5 }).await;
+        link.order(send(vec![entry(3, Format::Text, "x")])).await;
+        assert_eq!(link.report().await, LinkReport::Resume { lane: 0, from: 3 });
         link.order(LinkOrder::Close(1000)).await;
         link.closed().await;
     });
@@ -350,12 +359,13 @@ fn a_peer_that_takes_nothing_is_still_heard() {
     smol::block_on(executor.run(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let client = client(&format!("ws://{}/", listener.local_addr().unwrap()));
-        let uplink = Uplink { client, agent: String::new(), epoch: String::new() };
+        let uplink =
+            Uplink { client, agent: String::new(), lanes: vec![Lane { priority: 0, epoch: String::new() }] };
         let (orders, taken) = bounded(2 * ORDERS);
         let (given, reports) = bounded(16);
         let blob = "x".repeat(1 << 20);
         for seq in 1..=32 {
-            orders.try_send(LinkOrder::Send(vec![entry(seq, Format::Text, &blob)])).unwrap();
+            orders.try_send(send(vec![entry(seq, Format::Text, &blob)])).unwrap();
         }
         let _task = executor.spawn(run(Rc::new(uplink), taken, given));
         let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
@@ -377,7 +387,8 @@ fn hanging_up_closes_the_socket_in_the_middle_of_everything() {
     smol::block_on(executor.run(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let client = client(&format!("ws://{}/", listener.local_addr().unwrap()));
-        let uplink = Uplink { client, agent: String::new(), epoch: String::new() };
+        let uplink =
+            Uplink { client, agent: String::new(), lanes: vec![Lane { priority: 0, epoch: String::new() }] };
         let (orders, taken) = bounded(16);
         let (given, reports) = bounded(16);
         let task = executor.spawn(run(Rc::new(uplink), taken, given));

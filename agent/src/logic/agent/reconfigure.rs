@@ -1,7 +1,7 @@
 //! How a new configuration is taken over while everything runs: what it does not change goes on as it was.
 
 use super::stop::{GOING_AWAY, Stop};
-use super::{Action, Agent, Setup};
+use super::{Action, Agent, Line, Setup};
 use crate::logic::host::Host;
 use crate::logic::port::{LinkOrder, Publication};
 use crate::logic::status;
@@ -15,26 +15,26 @@ impl Agent {
             return;
         }
         self.leave_prefix(&setup, out);
-        self.buffer.reconfigure(now.mono, setup.buffer);
+        self.buffer.reconfigure(now.mono, setup.buffer, |link| setup.bounds_of(link));
         self.presence.reconfigure(now.mono, setup.presence.clone());
         if setup.host != self.setup.host {
             self.host = Host::new(setup.host.interval, now.mono);
         }
-        let clients = setup.links.iter().map(|own| (own.rule.clone(), own.window, own.hello));
-        let mqtt = setup.mqtt.iter().map(|own| (own.rule.clone(), own.window, false));
-        let rules: Vec<_> = clients.chain(mqtt).collect();
+        let clients = setup.links.iter().map(|own| (own.rule.clone(), Line::of_client(own, now)));
+        let mqtt = setup.mqtt.iter().map(|own| (own.rule.clone(), Line::of_broker(own, now)));
+        let fresh: Vec<_> = clients.chain(mqtt).collect();
         self.setup = setup;
-        for (link, (rule, window, hello)) in rules.into_iter().enumerate() {
+        for (link, (rule, fresh)) in fresh.into_iter().enumerate() {
             if !changed.get(link).is_some_and(|changed| *changed) {
                 continue;
             }
             let line = &mut self.links[link];
-            (line.window, line.hello) = (window, hello);
-            line.nacked.clear();
+            (line.window, line.hello) = (fresh.window, fresh.hello);
+            (line.replay, line.pace, line.caution) = (fresh.replay, fresh.pace, fresh.caution);
             line.refused_as.clear();
             let mut effects = Vec::new();
             line.link.reconfigure(now.mono, rule, GOING_AWAY, &mut effects);
-            self.buffer.link_changed(link, false);
+            self.go_down(link);
             self.apply(now, link, effects, out);
         }
     }

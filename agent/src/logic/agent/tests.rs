@@ -1,10 +1,12 @@
 use super::super::disk::Held;
+use super::super::link::LinkRule;
 use super::super::port::{Peer, Refusal, RefusalKind};
 use super::stop::STOP_STEP;
 use super::*;
 use crate::config::buffer::{Bounds, Buffer as BufferRule, WhenFull};
 use crate::config::client::{Confirm, Ping, Reconnect};
-use crate::message::{Body, Clock, Entry, Format};
+use crate::config::replay::Replay;
+use crate::message::{Body, Clock, Entry, Format, GapReason, Message};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -23,7 +25,7 @@ impl Sim {
     fn of(setup: Setup) -> Self {
         let facts = DiskFacts { held: vec![Held::default(); setup.outlets().len()], ..DiskFacts::default() };
         let now = Now { mono: Time::default(), wall_ns: 1_700_000_000_000_000_000, clock: Clock::Synced };
-        let opened = Opened { facts: facts.clone(), ..Opened::default() };
+        let opened = Opened { outlets: setup.outlets(), facts: facts.clone(), ..Opened::default() };
         let mut sim = Sim { agent: Agent::new(setup, &opened, now), now, facts };
         sim.step(Event::Tick);
         sim.disk(DiskReport::NumbersSaved);
@@ -182,7 +184,7 @@ fn the_facts_of_the_host_become_a_message_each_interval() {
     sim.wait(SECOND * 9);
     assert_eq!(sim.agent.buffer.accepted().messages, 0);
     let actions = sim.wait(SECOND);
-    let [LinkOrder::Send(entries), LinkOrder::Ping(_)] = &orders(&actions, 0)[..] else {
+    let [LinkOrder::Send { entries, .. }, LinkOrder::Ping(_)] = &orders(&actions, 0)[..] else {
         panic!("{actions:?}")
     };
     let Body::Message(message) = &entries[0].body else { panic!("{entries:?}") };
@@ -200,6 +202,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
     Setup {
         agent: "gw".into(),
         version: "1".into(),
+        priorities: vec![0],
         births: vec!["E".into(); links.len() + 1],
         links,
         mqtt: mqtt.then(broker),
@@ -218,7 +221,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
 
 fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
     let bounds = Bounds { max_messages: 0, ttl: None, when_full: WhenFull::DropOldest };
-    LinkSetup { id: id.into(), rule: rule(confirm), window: 100, hello, bounds }
+    LinkSetup { id: id.into(), rule: rule(confirm), window: 100, hello, bounds, replay: Replay::default() }
 }
 
 fn rule(confirm: Confirm) -> LinkRule {
@@ -240,6 +243,7 @@ fn draft(device: Option<&str>) -> Draft {
         format: Format::Text,
         payload: b"x".to_vec(),
         attributes: Vec::new(),
+        priority: 0,
     }
 }
 
@@ -272,7 +276,7 @@ fn orders(actions: &[Action], to: usize) -> Vec<&LinkOrder> {
 fn topics(actions: &[Action], to: usize) -> Vec<String> {
     let mut topics = Vec::new();
     for order in orders(actions, to) {
-        let LinkOrder::Send(entries) = order else { continue };
+        let LinkOrder::Send { entries, .. } = order else { continue };
         for entry in entries {
             match &entry.body {
                 Body::Message(message) => topics.push(message.topic.clone()),
@@ -301,9 +305,9 @@ fn a_sender_is_answered_only_when_every_outlet_has_its_messages_safe() {
     sim.link(0, LinkReport::Up(Peer::default()));
     sim.link(1, LinkReport::Up(Peer::default()));
     assert_eq!(answers(&sim.offer(9, 2)), Vec::<&Action>::new());
-    assert_eq!(answers(&sim.link(0, LinkReport::Ack(2))), Vec::<&Action>::new());
-    assert_eq!(answers(&sim.link(1, LinkReport::Ack(1))), Vec::<&Action>::new());
-    assert_eq!(answers(&sim.link(1, LinkReport::Ack(2))), [&stored(9, 1, 2)]);
+    assert_eq!(answers(&sim.link(0, LinkReport::Ack { lane: 0, seq: 2 })), Vec::<&Action>::new());
+    assert_eq!(answers(&sim.link(1, LinkReport::Ack { lane: 0, seq: 1 })), Vec::<&Action>::new());
+    assert_eq!(answers(&sim.link(1, LinkReport::Ack { lane: 0, seq: 2 })), [&stored(9, 1, 2)]);
 }
 
 #[test]
@@ -319,15 +323,15 @@ fn an_envelope_link_introduces_itself_before_it_sends() {
     sim.offer(1, 3);
     let orders: Vec<_> =
         orders(&sim.link(0, LinkReport::Up(Peer::default())), 0).into_iter().cloned().collect();
-    assert_eq!(orders[0], LinkOrder::Hello { first: 1, next: 4 });
-    assert!(matches!(&orders[1], LinkOrder::Send(entries) if entries.len() == 3));
+    assert_eq!(orders[0], LinkOrder::Hello { lane: 0, first: 1, next: 4 });
+    assert!(matches!(&orders[1], LinkOrder::Send { entries, .. } if entries.len() == 3));
 }
 
 #[test]
 fn a_raw_link_does_not_introduce_itself_and_pings_behind_what_it_sends() {
     let mut sim = Sim::online(client("a", Confirm::Pong, false));
     let told = sim.offer(1, 1);
-    assert!(matches!(orders(&told, 0)[..], [LinkOrder::Send(_), LinkOrder::Ping(1)]), "{told:?}");
+    assert!(matches!(orders(&told, 0)[..], [LinkOrder::Send { .. }, LinkOrder::Ping(1)]), "{told:?}");
     assert_eq!(answers(&sim.link(0, LinkReport::Pong(1))), [&stored(1, 1, 1)]);
 }
 
@@ -337,10 +341,10 @@ fn an_acknowledgement_beyond_what_was_sent_counts_up_to_there_and_is_noted() {
     link.window = 1;
     let mut sim = Sim::online(link);
     sim.offer(1, 2);
-    let actions = sim.link(0, LinkReport::Ack(99));
+    let actions = sim.link(0, LinkReport::Ack { lane: 0, seq: 99 });
     assert!(is_odd(&actions));
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1, "the second was not sent");
-    assert!(!is_odd(&sim.link(0, LinkReport::Ack(2))));
+    assert!(!is_odd(&sim.link(0, LinkReport::Ack { lane: 0, seq: 2 })));
 }
 
 #[test]
@@ -352,10 +356,10 @@ fn a_peer_resumes_behind_what_any_connection_sent_and_not_behind_what_none_did()
     sim.link(0, LinkReport::Closed { code: None, error: "cut".into() });
     sim.wait(SECOND);
     sim.link(0, LinkReport::Up(Peer::default()));
-    assert!(!is_odd(&sim.link(0, LinkReport::Resume(2))));
+    assert!(!is_odd(&sim.link(0, LinkReport::Resume { lane: 0, from: 2 })));
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1);
     let sent = sim.agent.buffer.outbox(0).ever_sent();
-    assert!(is_odd(&sim.link(0, LinkReport::Resume(sent + 2))));
+    assert!(is_odd(&sim.link(0, LinkReport::Resume { lane: 0, from: sent + 2 })));
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), sent);
 }
 
@@ -363,7 +367,7 @@ fn a_peer_resumes_behind_what_any_connection_sent_and_not_behind_what_none_did()
 fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
     sim.offer(1, 3);
-    let nack = |seq| LinkReport::Nack { seq, reason: "schema".into() };
+    let nack = |seq| LinkReport::Nack { lane: 0, seq, reason: "schema".into() };
     let actions = sim.link(0, nack(2));
     let aside = |action: &Action| match action {
         Action::Disk(DiskOrder::SetAside { outlet: 0, seq: 2, reason, message: Some(message) }) => {
@@ -374,17 +378,112 @@ fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     assert!(actions.iter().any(aside), "{actions:?}");
     assert_eq!(sim.link(0, nack(2)), [], "it counts once");
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0, "the first is still under way");
-    sim.link(0, LinkReport::Ack(1));
+    sim.link(0, LinkReport::Ack { lane: 0, seq: 1 });
+    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1, "it is not yet among the dead letters");
+    sim.disk(DiskReport::SetAside { outlet: 0, seq: 2, found: true });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 2);
-    assert_eq!(answers(&sim.link(0, LinkReport::Ack(3))), [&stored(1, 1, 3)]);
+    assert_eq!(answers(&sim.link(0, LinkReport::Ack { lane: 0, seq: 3 })), [&stored(1, 1, 3)]);
+}
+
+/// The link is lost with this close code, comes back, and what was not confirmed is sent again. Returns the numbers.
+fn close_and_come_back(sim: &mut Sim, code: u16) -> Vec<u64> {
+    sim.link(0, LinkReport::Closed { code: Some(code), error: format!("the peer closed with {code}") });
+    sim.wait(SECOND * 300);
+    let actions = sim.link(0, LinkReport::Up(Peer::default()));
+    sent(&actions, 0)
+}
+
+fn sent(actions: &[Action], link: usize) -> Vec<u64> {
+    let entries = orders(actions, link).into_iter().filter_map(|order| match order {
+        LinkOrder::Send { entries, .. } => Some(entries),
+        _ => None,
+    });
+    entries.flatten().map(|entry| entry.seq).collect()
+}
+
+#[test]
+fn a_message_that_makes_the_peer_close_three_times_is_set_aside_and_the_rest_flows_on() {
+    let mut sim = Sim::online(client("a", Confirm::Pong, false));
+    assert_eq!(sent(&sim.offer(1, 3), 0), [1, 2, 3]);
+    assert_eq!(close_and_come_back(&mut sim, 1009), [1], "one at a time from here on");
+    assert_eq!(sent(&sim.link(0, LinkReport::Pong(2)), 0), [2]);
+    assert_eq!(close_and_come_back(&mut sim, 1009), [2]);
+    assert_eq!(close_and_come_back(&mut sim, 1009), [2]);
+    let closed = LinkReport::Closed { code: Some(1009), error: "the peer closed with 1009".into() };
+    let actions = sim.link(0, closed);
+    let aside = |action: &Action| match action {
+        Action::Disk(DiskOrder::SetAside { seq: 2, reason, .. }) => reason == "the peer closed with 1009",
+        _ => false,
+    };
+    assert!(actions.iter().any(aside), "{actions:?}");
+    sim.disk(DiskReport::SetAside { outlet: 0, seq: 2, found: true });
+    sim.wait(SECOND * 300);
+    let actions = sim.link(0, LinkReport::Up(Peer::default()));
+    let LinkOrder::Send { entries, .. } = &orders(&actions, 0)[0] else { panic!("{actions:?}") };
+    assert_eq!(entries[0].body, Body::Gap { to: 2, reason: GapReason::Refused });
+    assert_eq!(entries[1].seq, 3);
+}
+
+#[test]
+fn an_alarm_goes_before_the_telemetry_that_waits_and_confirms_on_its_own() {
+    let mut link = client("a", Confirm::Ack, true);
+    link.window = 2;
+    let mut sim = Sim::of(Setup { priorities: vec![0, 7], ..setup(vec![link], false) });
+    sim.offer(1, 4);
+    sim.step(Event::Offer { ticket: 2, drafts: vec![Draft { priority: 9, ..draft(None) }] });
+    let actions = sim.link(0, LinkReport::Up(Peer::default()));
+    let orders = orders(&actions, 0);
+    assert_eq!(*orders[0], LinkOrder::Hello { lane: 0, first: 1, next: 5 });
+    assert_eq!(*orders[1], LinkOrder::Hello { lane: 1, first: 1, next: 2 });
+    let lanes = |order: &LinkOrder| match order {
+        LinkOrder::Send { lane, through, entries } => (*lane, *through, entries.len()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((lanes(&orders[2]), lanes(&orders[3])), ((1, 1, 1), (0, 2, 1)));
+    let actions = sim.link(0, LinkReport::Ack { lane: 1, seq: 1 });
+    assert_eq!(answers(&actions), [&stored(2, 5, 5)]);
+    assert_eq!(sent(&actions, 0), [2], "it leaves room for one more");
+}
+
+#[test]
+fn a_backlog_that_is_held_back_by_its_rate_has_a_deadline() {
+    let mut link = client("a", Confirm::Pong, false);
+    link.replay.max_rate.messages = 10;
+    let mut sim = Sim::new(vec![link], false);
+    let held = Held { range: Some((1, 50)), messages: 50, bytes: 5000, ..Held::default() };
+    sim.facts.held[0] = held;
+    sim.disk(DiskReport::Measured);
+    let actions = sim.link(0, LinkReport::Up(Peer::default()));
+    let token = actions.iter().find_map(|action| match action {
+        Action::Disk(DiskOrder::Read { token, .. }) => Some(*token),
+        _ => None,
+    });
+    let message = |id| Message {
+        id,
+        time_ns: 0,
+        clock: Clock::Synced,
+        topic: "t".into(),
+        device: None,
+        source: "server:s".into(),
+        format: Format::Text,
+        payload: b"x".to_vec(),
+        attributes: Vec::new(),
+    };
+    let entry = |seq| Entry { seq, body: Body::Message(message(seq).into()), replayed: true };
+    let entries = (1..=50).map(entry).collect();
+    let actions = sim.disk(DiskReport::Read { outlet: 0, token: token.unwrap(), entries });
+    assert_eq!(sent(&actions, 0), [1]);
+    let wait = sim.agent.deadline().unwrap().since(sim.now.mono);
+    assert!(wait <= SECOND / 10, "{wait:?}");
+    assert_eq!(sent(&sim.wait(SECOND / 10), 0), [2]);
 }
 
 #[test]
 fn a_refusal_of_what_was_not_sent_is_ignored() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
     sim.offer(1, 1);
-    assert_eq!(sim.link(0, LinkReport::Nack { seq: 2, reason: String::new() }), []);
-    assert_eq!(sim.link(0, LinkReport::Nack { seq: 0, reason: String::new() }), []);
+    assert_eq!(sim.link(0, LinkReport::Nack { lane: 0, seq: 2, reason: String::new() }), []);
+    assert_eq!(sim.link(0, LinkReport::Nack { lane: 0, seq: 0, reason: String::new() }), []);
 }
 
 #[test]
@@ -395,7 +494,7 @@ fn reports_of_a_connection_that_is_gone_are_ignored() {
     sim.link(0, LinkReport::Closed { code: None, error: "cut".into() });
     sim.wait(SECOND);
     sim.link(0, LinkReport::Up(Peer::default()));
-    let stale = sim.step(Event::Link { link: 0, conn, report: LinkReport::Ack(1) });
+    let stale = sim.step(Event::Link { link: 0, conn, report: LinkReport::Ack { lane: 0, seq: 1 } });
     assert_eq!(stale, []);
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0);
 }
@@ -497,15 +596,15 @@ fn a_new_connection_to_the_broker_is_told_of_every_device_a_window_at_a_time() {
     for device in ["a", "b", "c"] {
         sim.hear_of(device);
         let sent = sim.agent.buffer.outbox(1).sent();
-        sim.link(1, LinkReport::Ack(sent));
+        sim.link(1, LinkReport::Ack { lane: 0, seq: sent });
     }
     sim.link(1, LinkReport::Closed { code: None, error: "cut".into() });
     sim.wait(SECOND);
     let first = sim.link(1, LinkReport::Up(Peer::default()));
     assert_eq!(topics(&first, 1), ["p/devices/a/status", "p/devices/b/status"]);
     let sent = sim.agent.buffer.outbox(1).sent();
-    assert_eq!(topics(&sim.link(1, LinkReport::Ack(sent)), 1), ["p/devices/c/status"]);
-    assert_eq!(topics(&sim.link(1, LinkReport::Ack(sent + 1)), 1), Vec::<String>::new());
+    assert_eq!(topics(&sim.link(1, LinkReport::Ack { lane: 0, seq: sent }), 1), ["p/devices/c/status"]);
+    assert_eq!(topics(&sim.link(1, LinkReport::Ack { lane: 0, seq: sent + 1 }), 1), Vec::<String>::new());
 }
 
 #[test]
@@ -534,7 +633,7 @@ fn the_status_shows_the_links_and_what_they_hold() {
     sim.wait(SECOND * 3);
     sim.offer(1, 2);
     sim.wait(SECOND * 5);
-    sim.link(1, LinkReport::Ack(2));
+    sim.link(1, LinkReport::Ack { lane: 0, seq: 2 });
     assert_eq!(sim.shown("/links/b/state"), "up");
     assert_eq!(sim.shown("/links/b/since"), "2023-11-14T22:13:20.000Z");
     assert_eq!(sim.shown("/links/b/last_confirmed"), "2023-11-14T22:13:28.000Z");

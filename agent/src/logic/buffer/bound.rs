@@ -1,20 +1,52 @@
 //! The bounds of the buffer: when it is full, and who gives way.
 
-use super::{Buffer, BufferEffect, COMMIT_BYTES_MAX, count};
+use std::cmp::Reverse;
+
+use super::{Buffer, BufferEffect, COMMIT_BYTES_MAX, Seat, count};
 use crate::config::buffer::WhenFull;
 use crate::logic::disk::DiskOrder;
+use crate::logic::intake::Refused;
 use crate::logic::notice::Notice;
-use crate::logic::outbox::Outbox;
 
 /// Dropping less at once costs more writes than it keeps messages.
 const DROP_BYTES_MIN: u64 = 64 * 1024;
 
 impl Buffer {
-    /// Whether one of these outlets, or the store as a whole, takes nothing more.
-    pub(super) fn has_reached_bound(&self, outlets: &[usize]) -> bool {
-        let messages = self.rule.max_messages;
-        let crowded = |outlet: &usize| messages > 0 && self.outboxes[*outlet].unconfirmed() >= messages;
-        outlets.iter().any(crowded) || self.excess(count(self.memory_bytes())) > 0
+    /// Which of these outlets give up what is new, because they are full. The error says that one of them refuses it.
+    pub(super) fn closed(&self, outlets: &[usize]) -> Result<Vec<usize>, Refused> {
+        let short = self.excess(count(self.memory_bytes())) > 0;
+        let full = |outlet: &usize| short || self.crowd(self.seats[*outlet].link) > 0;
+        let mut closed = Vec::new();
+        for outlet in outlets.iter().filter(|outlet| self.policy(**outlet) != WhenFull::DropOldest) {
+            match (full(outlet), self.policy(*outlet)) {
+                (true, WhenFull::Reject) => return Err(Refused::Full),
+                (true, _) => closed.push(*outlet),
+                (false, _) => {}
+            }
+        }
+        // Others hold all there is, and give none of it up.
+        if short && self.kept_bytes() >= self.live_bytes_max() {
+            return Err(Refused::Full);
+        }
+        Ok(closed)
+    }
+
+    fn policy(&self, outlet: usize) -> WhenFull {
+        self.seats[outlet].bounds.when_full
+    }
+
+    /// Bytes held by outlets that never give up what is old.
+    fn kept_bytes(&self) -> u64 {
+        let kept = (0..self.outboxes.len()).filter(|outlet| self.policy(*outlet) != WhenFull::DropOldest);
+        kept.map(|outlet| self.outboxes[outlet].held().bytes).sum()
+    }
+
+    /// By how many messages a link would be above its bound with one more; 0 without a bound.
+    fn crowd(&self, link: usize) -> u64 {
+        let own = || self.seats.iter().zip(&self.outboxes).filter(|(seat, _)| seat.link == link);
+        let max = own().map(|(seat, _)| seat.bounds.max_messages).next().unwrap_or(0);
+        let messages: u64 = own().map(|(_, outbox)| outbox.unconfirmed()).sum();
+        if max == 0 { 0 } else { (messages + 1).saturating_sub(max) }
     }
 
     /// Notes that something had to give way, or was refused.
@@ -27,13 +59,17 @@ impl Buffer {
     /// Notes that there is room again, once a quarter is free: at its bound a buffer is full all the time, although each
     /// drop makes some room.
     pub(super) fn look_for_room(&mut self, out: &mut Vec<BufferEffect>) {
-        let messages = self.rule.max_messages;
-        let roomy = |outbox: &Outbox| messages == 0 || outbox.unconfirmed() < messages - messages / 4;
+        if !self.full {
+            return;
+        }
+        let roomy = |seat: &Seat| {
+            let own = self.seats.iter().zip(&self.outboxes).filter(|(other, _)| other.link == seat.link);
+            let messages: u64 = own.map(|(_, outbox)| outbox.unconfirmed()).sum();
+            let max = seat.bounds.max_messages;
+            max == 0 || messages < max - max / 4
+        };
         let quarter = self.live_bytes_max() / 4;
-        if self.full
-            && self.excess(count(self.memory_bytes()) + quarter) == 0
-            && self.outboxes.iter().all(roomy)
-        {
+        if self.excess(count(self.memory_bytes()) + quarter) == 0 && self.seats.iter().all(roomy) {
             self.full = false;
             out.push(BufferEffect::Note(Notice::BufferFull(false)));
         }
@@ -63,9 +99,6 @@ impl Buffer {
 
     /// Drops the oldest messages if what waits would not fit. True while that is under way.
     pub(super) fn make_room(&mut self, out: &mut Vec<BufferEffect>) -> bool {
-        if self.rule.when_full != WhenFull::DropOldest {
-            return false;
-        }
         let Some((outlet, bytes)) = self.surplus() else { return false };
         self.became_full(out);
         self.dropping = true;
@@ -73,17 +106,24 @@ impl Buffer {
         true
     }
 
-    /// The outlet that has to give way and by how many bytes: the largest when bytes are short, else one above its count.
+    /// The outlet that has to give way and by how many bytes: the lowest priority first, then the largest; when bytes are
+    /// short any, else one of a link that is above its count.
     fn surplus(&self) -> Option<(usize, u64)> {
-        let max = self.rule.max_messages;
         let excess = self.excess(count(self.memory_bytes().min(self.commit_bytes_max())));
-        let holding = || self.outboxes.iter().enumerate().filter(|(_, outbox)| outbox.held().messages > 0);
+        let gives = |outlet: &usize| {
+            self.policy(*outlet) == WhenFull::DropOldest && self.outboxes[*outlet].held().messages > 0
+        };
+        let rank =
+            |outlet: &usize| (Reverse(self.seats[*outlet].priority), self.outboxes[*outlet].held().bytes);
+        let giving = || (0..self.outboxes.len()).filter(gives);
         let (outlet, bytes) = if excess > 0 {
-            (holding().max_by_key(|(_, outbox)| outbox.held().bytes)?.0, excess)
+            (giving().max_by_key(rank)?, excess)
         } else {
-            let (outlet, outbox) = holding().find(|(_, outbox)| max > 0 && outbox.unconfirmed() > max)?;
-            let per_message = (outbox.held().bytes / outbox.held().messages).max(1);
-            (outlet, (outbox.unconfirmed() - max) * per_message)
+            // One more than the bound is no surplus yet.
+            let above = |outlet: &usize| self.crowd(self.seats[*outlet].link) > 1;
+            let outlet = giving().filter(above).max_by_key(rank)?;
+            let held = self.outboxes[outlet].held();
+            (outlet, (self.crowd(self.seats[outlet].link) - 1) * (held.bytes / held.messages).max(1))
         };
         // Some more than needed, so that not every commit has to drop; but never most of what is held.
         let held = self.outboxes[outlet].held().bytes;

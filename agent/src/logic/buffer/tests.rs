@@ -1,6 +1,7 @@
 use super::super::disk::Held;
 use super::health::DISK_RETRY;
 use super::*;
+use crate::config::buffer::{Place, WhenFull};
 use crate::message::{Clock, Entry, Format};
 
 const OUTLETS: [usize; 1] = [0];
@@ -25,8 +26,10 @@ impl Sim {
         let births: Vec<_> = (0..outlets).map(|n| format!("E{n}")).collect();
         let mut facts = opened.facts.clone();
         facts.held.resize(outlets, Held::default());
-        let opened = Opened { facts: facts.clone(), ..opened };
-        let buffer = Buffer::new(rule, &names, &births, &opened, 0);
+        let opened = Opened { outlets: names, facts: facts.clone(), ..opened };
+        let bounds = rule.bounds(Place::default());
+        let seats = (0..outlets).map(|link| Seat { link, priority: 0, bounds }).collect();
+        let buffer = Buffer::new(rule, seats, &births, &opened, 0);
         Sim { buffer, now: Time::default() + Duration::from_secs(100), facts, tickets: 0 }
     }
 
@@ -79,7 +82,8 @@ impl Sim {
         let mut out = Vec::new();
         self.tickets += 1;
         let drafts = vec![draft(100); messages];
-        self.buffer.offer(self.clock(), Some(self.tickets), drafts, outlets, &mut out);
+        let routes = Routes::to(outlets);
+        self.buffer.offer(self.clock(), Some(self.tickets), drafts, &routes, &mut out);
         out.extend(self.advance());
         out
     }
@@ -129,6 +133,7 @@ fn draft(bytes: usize) -> Draft {
         format: Format::Text,
         payload: vec![b'x'; bytes],
         attributes: Vec::new(),
+        priority: 0,
     }
 }
 
@@ -180,7 +185,7 @@ fn without_a_link_there_is_at_most_one_commit_each_commit_after() {
 #[test]
 fn with_a_link_a_message_goes_to_the_disk_only_when_it_is_old_enough() {
     let mut sim = Sim::new();
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     assert_eq!(sim.offer(1), []);
     assert_eq!(sim.buffer.deadline(), Some(sim.now + AFTER));
     assert_eq!(sim.wait(ms(249)), []);
@@ -190,7 +195,7 @@ fn with_a_link_a_message_goes_to_the_disk_only_when_it_is_old_enough() {
 #[test]
 fn what_is_confirmed_in_time_never_touches_the_disk() {
     let mut sim = Sim::new();
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     sim.offer(2);
     assert_eq!(sim.confirm(0, 1), []);
     assert_eq!(sim.confirm(0, 2), [stored(1, 1, 2)]);
@@ -202,7 +207,7 @@ fn what_is_confirmed_in_time_never_touches_the_disk() {
 #[test]
 fn outlets_are_committed_together_and_a_batch_is_answered_when_all_have_it() {
     let mut sim = Sim::with(RULE, 2);
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     sim.offer_to(&[0], 1);
     assert_eq!(appended(&sim.offer_to(&[0, 1], 1)), Some(vec![(0, vec![1, 2]), (1, vec![1])]));
     assert_eq!(sim.confirm(0, 2), [stored(1, 1, 1)], "the second outlet has nothing safe");
@@ -258,7 +263,7 @@ fn a_crash_of_a_full_store_first_makes_room_for_its_gap() {
 #[test]
 fn numbers_are_reserved_while_half_a_block_is_left_and_refused_beyond_the_reserved() {
     let mut sim = Sim::new();
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     let reserves = |effects: &[BufferEffect]| {
         let is = |effect: &BufferEffect| matches!(effect, BufferEffect::Disk(DiskOrder::SaveNumbers(_)));
         effects.iter().any(is)
@@ -278,7 +283,7 @@ fn numbers_are_reserved_while_half_a_block_is_left_and_refused_beyond_the_reserv
 #[test]
 fn a_reservation_counts_what_only_memory_has_as_unused() {
     let mut sim = Sim::new();
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     sim.offer(3);
     sim.confirm(0, 1);
     let effects = sim.offer(10_000);
@@ -289,7 +294,7 @@ fn a_reservation_counts_what_only_memory_has_as_unused() {
 #[test]
 fn the_largest_batch_of_a_source_is_taken_whatever_was_used_before() {
     let mut sim = Sim::new();
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     sim.offer(9_999);
     sim.confirm(0, 9_999);
     let reserves = sim.offer(10_000);
@@ -309,9 +314,9 @@ fn a_failed_reservation_is_tried_again_with_the_same_size() {
 #[test]
 fn more_than_memory_may_hold_is_refused_as_busy_and_nobody_overtakes() {
     let mut sim = Sim::new();
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     let mut out = Vec::new();
-    sim.buffer.offer(sim.clock(), None, vec![draft(MEMORY_BYTES_MAX)], &OUTLETS, &mut out);
+    sim.buffer.offer(sim.clock(), None, vec![draft(MEMORY_BYTES_MAX)], &Routes::to(&OUTLETS), &mut out);
     assert_eq!(sim.refusal(1), Refused::Busy);
     sim.confirm(0, 1);
     assert_eq!(sim.refusal(1), Refused::Busy, "whoever was refused comes first");
@@ -351,7 +356,7 @@ fn at_the_bound_drop_newest_refuses_counts_and_leaves_a_gap() {
 fn at_the_bound_in_bytes_what_waits_in_memory_counts_as_well() {
     let rule = Rule { max_bytes: SMALL, when_full: WhenFull::Reject, ..RULE };
     let mut sim = Sim::with(rule, 1);
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     for _ in 0..7 {
         assert_eq!(sim.offer(1), [], "1000 bytes of values fit, and each message weighs 165");
     }
@@ -452,7 +457,7 @@ fn one_order_that_fails_among_others_that_do_not_is_told_once() {
 #[test]
 fn a_link_that_confirms_at_once_is_fed_although_the_disk_fails() {
     let mut sim = Sim::new();
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     sim.hear(DiskReport::Failed { order: "forget", outlet: Some(0), error: "no".into() });
     assert_eq!(sim.offer(1), []);
     assert_eq!(sim.refusal(1), Refused::Failing("no".into()), "one at a time");
@@ -477,7 +482,7 @@ fn the_store_is_read_only_for_a_link_that_is_up() {
     sim.hold(3, 300);
     assert_eq!(sim.hear(DiskReport::NumbersSaved), []);
     assert_eq!(sim.buffer.state(), BufferState::Holding);
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     assert!(matches!(sim.advance()[..], [BufferEffect::Disk(DiskOrder::Read { outlet: 0, from: 1, .. })]));
 }
 
@@ -485,10 +490,16 @@ fn the_store_is_read_only_for_a_link_that_is_up() {
 fn what_was_read_before_a_drop_is_read_again() {
     let mut sim = Sim::new();
     sim.hold(3, 300);
-    sim.buffer.link_changed(0, true);
+    sim.buffer.came_up(0, &Replay::default());
     sim.hear(DiskReport::PresenceSaved);
     let again = sim.hear(DiskReport::Dropped { outlet: 0, messages: 1, gap: Some((1, 1)) });
-    let read = BufferEffect::Disk(DiskOrder::Read { outlet: 0, from: 1, max_bytes: 256 * 1024, token: 2 });
+    let read = BufferEffect::Disk(DiskOrder::Read {
+        outlet: 0,
+        from: 1,
+        falling: false,
+        max_bytes: 256 * 1024,
+        token: 2,
+    });
     assert_eq!(again.last(), Some(&read));
 }
 
@@ -499,7 +510,7 @@ fn what_is_confirmed_is_removed_from_the_store() {
     sim.hold(3, 300);
     sim.hear(DiskReport::Appended);
     sim.confirm(0, 3);
-    assert_eq!(sim.advance(), [BufferEffect::Disk(DiskOrder::Forget { outlet: 0, through: 3 })]);
+    assert_eq!(sim.advance(), [BufferEffect::Disk(DiskOrder::Forget { outlet: 0, ranges: vec![(0, 3)] })]);
     sim.facts.held[0] = Held::default();
     assert_eq!(sim.hear(DiskReport::Forgot { outlet: 0 }), []);
     assert_eq!(sim.buffer.state(), BufferState::Empty);
@@ -536,4 +547,63 @@ fn a_file_system_that_is_nearly_full_is_spared_until_there_is_room_again() {
     assert_eq!(notices(&sim.hear(DiskReport::Measured)), [&Notice::StoreRecovered]);
     assert_eq!(sim.buffer.failure(), None);
     assert!(appended(&sim.offer(1)).is_some());
+}
+
+/// Two links whose places are bounded differently.
+fn with_bounds(places: [Place; 2]) -> Sim {
+    let mut sim = Sim::with(RULE, 2);
+    let bounds = places.map(|place| RULE.bounds(place));
+    sim.buffer.reconfigure(sim.now, RULE, |link| bounds[link]);
+    sim
+}
+
+fn two_at_most(when_full: WhenFull) -> Place {
+    Place { max_messages: Some(2), when_full: Some(when_full), ..Place::default() }
+}
+
+#[test]
+fn an_outlet_that_refuses_when_it_is_full_refuses_for_all() {
+    let mut sim = with_bounds([Place::default(), two_at_most(WhenFull::Reject)]);
+    sim.offer_to(&[0, 1], 2);
+    let effects = sim.offer_to(&[0, 1], 1);
+    assert!(effects.contains(&BufferEffect::Answer(2, Answer::Refused(Refused::Full))), "{effects:?}");
+    assert_eq!(sim.buffer.outbox(0).unconfirmed(), 2);
+}
+
+#[test]
+fn an_outlet_that_drops_what_is_new_leaves_it_to_the_others_and_says_so_in_a_gap() {
+    let mut sim = with_bounds([Place::default(), two_at_most(WhenFull::DropNewest)]);
+    sim.offer_to(&[0, 1], 2);
+    let effects = sim.offer_to(&[0, 1], 1);
+    assert!(effects.contains(&FULL), "{effects:?}");
+    assert_eq!((sim.buffer.dropped(), sim.buffer.refused()), (1, 0));
+    assert_eq!([0, 1].map(|outlet| sim.buffer.outbox(outlet).unconfirmed()), [3, 2]);
+    assert_eq!(sim.buffer.outbox(1).block().next, 4, "the third number is used up");
+    assert_eq!(sim.confirm(0, 3), [stored(2, 3, 3)], "it is safe wherever it was taken");
+}
+
+#[test]
+fn telemetry_gives_way_before_alarms_and_never_what_refuses() {
+    let names = ["client:a", "client:a/7", "client:b"];
+    let mut facts = DiskFacts { held: vec![Held::default(); 3], ..DiskFacts::default() };
+    for (outlet, bytes) in [(0, 400), (1, 900), (2, 2_000)] {
+        facts.held[outlet] = Held { range: Some((1, 8)), messages: 8, bytes, ..Held::default() };
+    }
+    let opened = Opened { outlets: names.map(str::to_owned).into(), facts, ..Opened::default() };
+    let rule = Rule { max_bytes: SMALL, ..RULE };
+    let keep = rule.bounds(Place { when_full: Some(WhenFull::Reject), ..Place::default() });
+    let drop = rule.bounds(Place::default());
+    let seats = vec![
+        Seat { link: 0, priority: 0, bounds: drop },
+        Seat { link: 0, priority: 7, bounds: drop },
+        Seat { link: 1, priority: 0, bounds: keep },
+    ];
+    let births = vec!["E".to_owned(); 3];
+    let mut buffer = Buffer::new(rule, seats, &births, &opened, 0);
+    let mut out = Vec::new();
+    assert!(buffer.make_room(&mut out));
+    assert!(
+        matches!(out[..], [FULL, BufferEffect::Disk(DiskOrder::DropOldest { outlet: 0, .. })]),
+        "{out:?}"
+    );
 }

@@ -194,8 +194,6 @@ fn where_numbers_are_acknowledged_pongs_confirm_nothing() {
     assert_eq!(sim.send(5), []);
     assert_eq!(sim.advance(secs(20)), [ping(1)]);
     assert_eq!(sim.hear(LinkReport::Pong(1)), []);
-    assert_eq!(sim.hear(LinkReport::Ack(4)), [LinkEffect::Confirmed(4)]);
-    assert_eq!(sim.hear(LinkReport::Resume(6)), [LinkEffect::Confirmed(5)]);
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn a_refusal_has_its_status_and_says_when_to_come_back() {
 fn what_is_wrong_with_a_request_is_said() {
     let mut server = config();
     let (path, format) = ("/json/{name}".to_owned(), Some(Format::Json));
-    server.routes = vec![Route { path, format, topic: None, device: None }];
+    server.routes = vec![Route { format, ..Route::of_path(&path) }];
     with(server, async |bench| {
         let json = "content-type: application/json\r\n";
         let evil = "origin: https://evil.example\r\n";

@@ -100,7 +100,7 @@ fn a_refusal_closes_with_its_reason_or_is_told_when_confirmations_are_asked_for(
 fn a_frame_that_may_not_be_ends_the_session_with_the_reason() {
     let mut server = config();
     let (path, format) = ("/json".to_owned(), Some(Format::Json));
-    server.routes = vec![Route { path, format, topic: None, device: None }];
+    server.routes = vec![Route { format, ..Route::of_path(&path) }];
     with(server, async |bench| {
         let mut socket = bench.web_socket("/json?confirm=1").await;
         socket.feed(Message::text("1")).await.unwrap();
