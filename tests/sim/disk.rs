@@ -254,6 +254,7 @@ fn held(groups: &BTreeMap<u64, Vec<Entry>>) -> Held {
         messages: messages().count() as u64,
         bytes: groups.values().map(|group| weight(group)).sum(),
         oldest_ns: messages().next().map_or(0, |message| message.time_ns),
+        oldest_group: None,
         last_id: messages().map(|message| message.id).max().unwrap_or(0),
     }
 }

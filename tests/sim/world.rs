@@ -13,7 +13,7 @@ use holdfast::logic::intake::{Answer, Draft};
 use holdfast::logic::port::{LinkOrder, LinkReport, Refusal, RefusalKind};
 use holdfast::logic::seed::Seed;
 use holdfast::logic::time::{Now, Time};
-use holdfast::message::{Clock, Format};
+use holdfast::message::{Boot, Clock, Format};
 
 use super::disk::Disk;
 use super::peer::Peer;
@@ -300,7 +300,8 @@ impl World {
 
     fn clock(&self) -> Now {
         let wall = self.wall + i64::try_from(self.now).expect("a short run");
-        Now { mono: Time(self.now), wall_ns: u64::try_from(wall).unwrap_or(0), clock: Clock::Unsynced }
+        let wall_ns = u64::try_from(wall).unwrap_or(0);
+        Now { mono: Time(self.now), wall_ns, clock: Clock::Unsynced, boot: Boot(1), up_ns: self.now }
     }
 
     fn start(&mut self) {

@@ -537,6 +537,8 @@ fn stamp(now: Now, id: u64, draft: Draft) -> Message {
         id,
         time_ns: now.wall_ns,
         clock: now.clock,
+        boot: now.boot,
+        up_ns: now.up_ns,
         topic: draft.topic,
         device: draft.device,
         source: draft.source,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Entry, Message};
+use crate::message::{Entry, Message, Stamp};
 
 /// An order to the store's thread. Orders are carried out, and reported, in the order in which they are given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +145,8 @@ pub struct Held {
     pub bytes: u64,
     /// Arrival time of the oldest message, UTC ns, 0 when there is none.
     pub oldest_ns: u64,
+    /// When the newest message of its oldest group came, none when there is none.
+    pub oldest_group: Option<Stamp>,
     /// Largest message id in it, 0 when there is none.
     pub last_id: u64,
 }

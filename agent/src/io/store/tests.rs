@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::logic::disk::{Block, DiskFacts, DiskOrder, DiskReport, Held, Numbers};
-use crate::message::{Body, Clock, Entry, Format, GapReason, Message};
+use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -72,6 +72,8 @@ fn message(seq: u64, payload: Vec<u8>) -> Entry {
         id: seq + 1000,
         time_ns: seq * 1_000_000,
         clock: Clock::Synced,
+        boot: Boot(7),
+        up_ns: seq * 1_000_000,
         topic: "lines/3/pump".to_owned(),
         device: Some("pump".to_owned()),
         source: Arc::from("server:sensors"),

@@ -4,7 +4,7 @@ use super::stop::STOP_STEP;
 use super::*;
 use crate::config::buffer::{Bounds, Buffer as BufferRule, WhenFull};
 use crate::config::client::{Confirm, Ping, Reconnect};
-use crate::message::{Body, Clock, Entry, Format};
+use crate::message::{Body, Boot, Clock, Entry, Format};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,7 +22,13 @@ impl Sim {
 
     fn of(setup: Setup) -> Self {
         let facts = DiskFacts { held: vec![Held::default(); setup.outlets().len()], ..DiskFacts::default() };
-        let now = Now { mono: Time::default(), wall_ns: 1_700_000_000_000_000_000, clock: Clock::Synced };
+        let now = Now {
+            mono: Time::default(),
+            wall_ns: 1_700_000_000_000_000_000,
+            clock: Clock::Synced,
+            boot: Boot(1),
+            up_ns: 1_000_000_000,
+        };
         let opened = Opened { facts: facts.clone(), ..Opened::default() };
         let mut sim = Sim { agent: Agent::new(setup, &opened, now), now, facts };
         sim.step(Event::Tick);
@@ -60,6 +66,7 @@ impl Sim {
     fn wait(&mut self, by: Duration) -> Vec<Action> {
         self.now.mono = self.now.mono + by;
         self.now.wall_ns += u64::try_from(by.as_nanos()).unwrap();
+        self.now.up_ns += u64::try_from(by.as_nanos()).unwrap();
         self.step(Event::Tick)
     }
 

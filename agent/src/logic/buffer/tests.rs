@@ -1,7 +1,7 @@
 use super::super::disk::Held;
 use super::health::DISK_RETRY;
 use super::*;
-use crate::message::{Clock, Entry, Format};
+use crate::message::{Boot, Clock, Entry, Format};
 
 const OUTLETS: [usize; 1] = [0];
 const AFTER: Duration = ms(250);
@@ -71,7 +71,7 @@ impl Sim {
     }
 
     fn clock(&self) -> Now {
-        Now { mono: self.now, wall_ns: 5, clock: Clock::Synced }
+        Now { mono: self.now, wall_ns: 5, clock: Clock::Synced, boot: Boot(1), up_ns: self.now.0 }
     }
 
     /// Offers so many messages, and does what is due.

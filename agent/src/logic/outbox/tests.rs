@@ -1,5 +1,5 @@
 use super::*;
-use crate::message::{Clock, Format};
+use crate::message::{Boot, Clock, Format};
 
 const ROOM: Room = Room { window: 100, bytes: 1 << 20 };
 
@@ -89,6 +89,8 @@ fn message(id: u64) -> Arc<Message> {
         id,
         time_ns: 0,
         clock: Clock::Synced,
+        boot: Boot(1),
+        up_ns: 0,
         topic: "t".into(),
         device: None,
         source: "server:s".into(),
