@@ -106,6 +106,8 @@ pub enum GapReason {
     DroppedOldest,
     /// The buffer was full and gave up the newest message.
     DroppedNewest,
+    /// The messages became older than the outlet's time to live.
+    Expired,
     /// The numbers were reserved by a run that ended without saying how many it used.
     Restart,
     /// The store could not be read back.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use holdfast::logic::age::Limit;
 use holdfast::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
 use holdfast::logic::seed::Seed;
-use holdfast::message::{Body, Entry, GapReason, Message};
+use holdfast::message::{Body, Boot, Clock, Entry, GapReason, Message, Stamp};
 
 const GROUP_MAX: u64 = 20;
 
@@ -15,6 +16,7 @@ struct Content {
     outlets: Vec<BTreeMap<u64, Vec<Entry>>>,
     numbers: Option<Numbers>,
     presence: Option<Vec<u8>>,
+    clocks: Option<Vec<u8>>,
     dead: Vec<Arc<Message>>,
 }
 
@@ -30,6 +32,8 @@ pub struct Disk {
     pub short: bool,
     /// Payloads that were dropped at the bound.
     pub dropped: Vec<Vec<u8>>,
+    /// Outlets, payloads and limits of what was given up for its age since this was looked at.
+    pub expired: Vec<(usize, Vec<u8>, Limit)>,
     pub commits: u64,
 }
 
@@ -43,6 +47,7 @@ impl Disk {
             failing: 0,
             short: false,
             dropped: vec![],
+            expired: vec![],
             commits: 0,
         }
     }
@@ -52,8 +57,8 @@ impl Disk {
     }
 
     pub fn opened(&self) -> Opened {
-        let numbers = self.flushed.numbers.clone();
-        Opened { numbers, presence: self.flushed.presence.clone(), facts: self.facts(), repairs: Vec::new() }
+        let Content { numbers, presence, clocks, .. } = self.flushed.clone();
+        Opened { numbers, presence, clocks, facts: self.facts(), repairs: Vec::new() }
     }
 
     /// First number of an outlet, and first id, that was not reserved.
@@ -133,6 +138,7 @@ impl Disk {
                 DiskReport::Forgot { outlet }
             }
             DiskOrder::DropOldest { outlet, bytes } => self.drop_oldest(outlet, bytes),
+            DiskOrder::Expire { outlet, limit } => self.expire(outlet, &limit),
             DiskOrder::SetAside { outlet, seq, message, .. } => {
                 let stored = self.flushed.outlets[outlet].values().flatten().find(|entry| entry.seq == seq);
                 let stored = stored.and_then(|entry| match &entry.body {
@@ -153,6 +159,11 @@ impl Disk {
                 self.flushed.presence = Some(bytes.clone());
                 self.durable.presence = Some(bytes);
                 DiskReport::PresenceSaved
+            }
+            DiskOrder::SaveClocks(bytes) => {
+                self.flushed.clocks = Some(bytes.clone());
+                self.durable.clocks = Some(bytes);
+                DiskReport::ClocksSaved
             }
             DiskOrder::Measure => DiskReport::Measured,
             DiskOrder::Close => {
@@ -175,7 +186,7 @@ impl Disk {
             first.seq = first.seq.max(last + 1);
         }
         while !entries.is_empty() {
-            let size = usize::try_from(1 + seed.below(GROUP_MAX)).expect("small").min(entries.len());
+            let size = usize::try_from(1 + seed.below(GROUP_MAX)).expect("small").min(alike(&entries));
             let rest = entries.split_off(size);
             self.flushed.outlets[outlet].insert(entries[0].seq, entries);
             entries = rest;
@@ -229,6 +240,32 @@ impl Disk {
         DiskReport::Dropped { outlet, messages, gap: range }
     }
 
+    fn expire(&mut self, outlet: usize, limit: &Limit) -> DiskReport {
+        let groups = &mut self.flushed.outlets[outlet];
+        let old = |group: &Vec<Entry>| newest(group).is_none_or(|stamp| limit.has_passed(&stamp));
+        let front: Vec<u64> =
+            groups.iter().take_while(|(_, group)| old(group)).map(|(first, _)| *first).collect();
+        let last =
+            front.iter().rposition(|first| newest(&groups[first]).is_some()).map_or(0, |last| last + 1);
+        let (mut messages, mut range) = (0, None);
+        for first in &front[..last] {
+            let group = groups.remove(first).expect("it was just seen");
+            range = Some((range.map_or(*first, |(from, _)| from), group.last().expect("never empty").last()));
+            for entry in group {
+                if let Body::Message(message) = entry.body {
+                    messages += 1;
+                    self.expired.push((outlet, message.payload.clone(), limit.clone()));
+                }
+            }
+        }
+        if let Some((seq, to)) = range {
+            let body = Body::Gap { to, reason: GapReason::Expired };
+            groups.insert(seq, vec![Entry { seq, body, replayed: false }]);
+        }
+        self.sync();
+        DiskReport::Expired { outlet, messages, gap: range }
+    }
+
     fn facts(&self) -> DiskFacts {
         let held: Vec<Held> = self.flushed.outlets.iter().map(held).collect();
         let free_bytes = Some(if self.short { 1 << 20 } else { 1 << 40 });
@@ -254,9 +291,32 @@ fn held(groups: &BTreeMap<u64, Vec<Entry>>) -> Held {
         messages: messages().count() as u64,
         bytes: groups.values().map(|group| weight(group)).sum(),
         oldest_ns: messages().next().map_or(0, |message| message.time_ns),
-        oldest_group: None,
+        oldest_group: groups.values().find_map(|group| newest(group)),
         last_id: messages().map(|message| message.id).max().unwrap_or(0),
     }
+}
+
+fn stamps(group: &[Entry]) -> impl Iterator<Item = Stamp> {
+    group.iter().filter_map(|entry| match &entry.body {
+        Body::Message(message) => Some(message.stamp()),
+        Body::Gap { .. } => None,
+    })
+}
+
+/// When the newest message of a group came, which is vouched for if all of them are.
+fn newest(group: &[Entry]) -> Option<Stamp> {
+    let newest = stamps(group).max_by_key(|stamp| stamp.up_ns)?;
+    let synced = stamps(group).all(|stamp| stamp.clock == Clock::Synced);
+    Some(Stamp { clock: if synced { Clock::Synced } else { Clock::Unsynced }, ..newest })
+}
+
+/// How many of the first entries came in one run of the machine between two settings of the clock.
+fn alike(entries: &[Entry]) -> usize {
+    let origin =
+        |entry: &Entry| stamps(std::slice::from_ref(entry)).next().map(|stamp| (stamp.boot, stamp.offset()));
+    let first: Option<(Boot, u64)> = entries.iter().find_map(origin);
+    let other = entries.iter().position(|entry| origin(entry).is_some_and(|origin| Some(origin) != first));
+    other.unwrap_or(entries.len())
 }
 
 fn weight(group: &[Entry]) -> u64 {
@@ -269,9 +329,11 @@ fn failed(order: &DiskOrder) -> DiskReport {
         DiskOrder::Read { outlet, .. } => ("read", Some(*outlet)),
         DiskOrder::Forget { outlet, .. } => ("forget", Some(*outlet)),
         DiskOrder::DropOldest { outlet, .. } => ("drop", Some(*outlet)),
+        DiskOrder::Expire { outlet, .. } => ("expire", Some(*outlet)),
         DiskOrder::SetAside { outlet, .. } => ("set aside", Some(*outlet)),
         DiskOrder::SaveNumbers(_) => ("save numbers", None),
         DiskOrder::SavePresence(_) => ("save presence", None),
+        DiskOrder::SaveClocks(_) => ("save clocks", None),
         DiskOrder::Measure => ("measure", None),
         DiskOrder::Close => ("close", None),
     };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast::config::client::Confirm;
 use holdfast::logic::port::{LinkOrder, LinkReport};
 use holdfast::logic::seed::Seed;
-use holdfast::message::{Body, Entry};
+use holdfast::message::{Body, Entry, GapReason};
 
 /// What the peer has of one epoch.
 #[derive(Debug, Default)]
@@ -14,7 +14,15 @@ struct Seen {
     messages: BTreeMap<u64, Vec<u8>>,
     /// Highest number that was delivered or announced as missing.
     highest: u64,
-    gaps: Vec<(u64, u64)>,
+    gaps: Vec<(u64, u64, GapReason)>,
+}
+
+impl Seen {
+    /// After a restart without the time, nobody knows any more that a message was too old.
+    fn may_come_late(&self, seq: u64) -> bool {
+        let expired = self.gaps.iter().filter(|(_, _, reason)| *reason == GapReason::Expired);
+        expired.into_iter().any(|(from, to, _)| (*from..=*to).contains(&seq))
+    }
 }
 
 /// A peer that outlives its connections.
@@ -128,7 +136,7 @@ impl Peer {
             return Err(format!("{seq} follows {} without a gap", seen.highest));
         }
         match entry.body {
-            Body::Gap { to, .. } => seen.gaps.push((seq, to)),
+            Body::Gap { to, reason } => seen.gaps.push((seq, to, reason)),
             Body::Message(message) => {
                 self.retained.insert(message.topic.clone(), message.payload.clone());
                 if let Some(before) = seen.messages.get(&seq) {
@@ -139,8 +147,9 @@ impl Peer {
                 } else if self.confirm != Confirm::None
                     && seq <= seen.highest
                     && !self.refused.contains(&message.payload)
+                    && !seen.may_come_late(seq)
                 {
-                    let known = seen.gaps.iter().find(|(from, to)| (*from..=*to).contains(&seq));
+                    let known = seen.gaps.iter().find(|(from, to, _)| (*from..=*to).contains(&seq));
                     return Err(format!("{seq} comes late: {} was seen, gap {known:?}", seen.highest));
                 } else if seed.below(1000) < self.nacking || self.refused.contains(&message.payload) {
                     self.refused.insert(message.payload.clone());

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use self::stop::Stop;
 use super::buffer::{Buffer, BufferEffect, BufferState};
+use super::clocks::Clocks;
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
 use super::health::Health;
 use super::host::{Host, HostFacts};
@@ -108,6 +109,7 @@ pub struct Agent {
     pub(super) buffer: Buffer,
     pub(super) presence: Presence,
     pub(super) host: Host,
+    pub(super) clocks: Clocks,
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
     status: StatusPace,
@@ -148,6 +150,7 @@ impl Agent {
             buffer,
             presence: Presence::new(setup.presence.clone(), opened.presence.as_deref(), now.mono),
             host: Host::new(setup.host.interval, now.mono),
+            clocks: Clocks::new(opened.clocks.as_deref(), now.mono),
             started: now,
             repairs: opened.repairs.clone(),
             status: StatusPace::default(),
@@ -182,6 +185,9 @@ impl Agent {
         if self.is_ending().is_some() {
             return self.go_on_stopping(now, out);
         }
+        if let Some(bytes) = self.clocks.look(now) {
+            out.push(Action::Disk(DiskOrder::SaveClocks(bytes)));
+        }
         for link in 0..self.links.len() {
             let mut effects = Vec::new();
             self.links[link].link.advance(now.mono, &mut self.seed, &mut effects);
@@ -198,6 +204,7 @@ impl Agent {
             self.send(now, link, out);
         }
         let mut effects = Vec::new();
+        self.buffer.expire(now, &self.clocks, |outlet| self.setup.ttl(outlet), &mut effects);
         self.buffer.advance(now.mono, &mut effects);
         act(effects, out);
         if self.publish_status(now, out) || self.host.is_due(now.mono) {
@@ -217,7 +224,8 @@ impl Agent {
             Stop::Flushing { until } | Stop::Closing { until } | Stop::Saving { until } => Some(until),
         };
         let status = self.status.deadline().filter(|_| self.mqtt_is_up());
-        let own = [self.buffer.deadline(), self.presence.deadline(), self.host.deadline()];
+        let own =
+            [self.buffer.deadline(), self.presence.deadline(), self.host.deadline(), self.clocks.deadline()];
         [links, stop, status].into_iter().chain(own).flatten().min()
     }
 
@@ -349,8 +357,10 @@ impl Agent {
             out.push(Action::Exit);
             return;
         }
-        if matches!(report, DiskReport::Failed { order: "save presence", .. }) {
-            self.presence.save_failed();
+        match report {
+            DiskReport::Failed { order: "save presence", .. } => self.presence.save_failed(),
+            DiskReport::Failed { order: "save clocks", .. } => self.clocks.save_failed(now.mono),
+            _ => {}
         }
         let mut effects = Vec::new();
         self.buffer.handle(now.mono, report, facts, &mut effects);
@@ -445,6 +455,7 @@ impl Agent {
         }
         let mut effects = Vec::new();
         line.link.sent(now.mono, outbox.sent(), &mut effects);
+        let entries = self.buffer.fresh(link, now, &self.clocks, self.setup.ttl(link), entries);
         out.push(Action::Tell { link, order: LinkOrder::Send(entries) });
         self.apply(now, link, effects, out);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::age::Limit;
 use crate::message::{Entry, Message, Stamp};
 
 /// An order to the store's thread. Orders are carried out, and reported, in the order in which they are given.
@@ -41,6 +42,13 @@ pub enum DiskOrder {
         /// Least number of stored bytes to free.
         bytes: u64,
     },
+    /// Replaces the groups at the front whose messages are all too old by one gap entry. Reported as `Expired`.
+    Expire {
+        /// Outlet that loses them.
+        outlet: usize,
+        /// What is too old.
+        limit: Limit,
+    },
     /// Copies a refused message to the dead letters, synced. Reported as `SetAside`.
     SetAside {
         /// Outlet whose peer refused it.
@@ -56,6 +64,8 @@ pub enum DiskOrder {
     SaveNumbers(Numbers),
     /// Replaces the presence file, synced. Reported as `PresenceSaved`.
     SavePresence(Vec<u8>),
+    /// Replaces the file about the clocks, synced. Reported as `ClocksSaved`.
+    SaveClocks(Vec<u8>),
     /// Looks how the store and its file system stand. Reported as `Measured`.
     Measure,
     /// Syncs, closes and ends the thread. Reported as `Closed`.
@@ -90,6 +100,15 @@ pub enum DiskReport {
         /// The gap that stands in their place: first and last number, none when nothing was left to drop.
         gap: Option<(u64, u64)>,
     },
+    /// The groups that were too old are gone.
+    Expired {
+        /// Outlet that lost them.
+        outlet: usize,
+        /// How many messages they had.
+        messages: u64,
+        /// The gap that stands in their place: first and last number, none when nothing was too old.
+        gap: Option<(u64, u64)>,
+    },
     /// The message is among the dead letters (`found` tells whether there was one).
     SetAside {
         /// Whether the message could be found.
@@ -99,13 +118,16 @@ pub enum DiskReport {
     NumbersSaved,
     /// The presence file is on the disk.
     PresenceSaved,
+    /// The file about the clocks is on the disk.
+    ClocksSaved,
     /// The facts are fresh.
     Measured,
     /// The order could not be carried out; nothing of it counts. The store opens itself anew at the next order.
     Failed {
-        /// What was asked, as `append`, `read`, `forget`, `drop`, `set aside`, `save numbers`, `save presence`.
+        /// What was asked, as `append`, `read`, `forget`, `drop`, `expire`, `set aside`, `save numbers`, `save presence`,
+        /// `save clocks`.
         order: &'static str,
-        /// Outlet of a read, a forget or a drop.
+        /// Outlet of what concerns one.
         outlet: Option<usize>,
         /// The cause, with the path.
         error: String,
@@ -158,6 +180,8 @@ pub struct Opened {
     pub numbers: Option<Numbers>,
     /// The presence file, if there was a sound one.
     pub presence: Option<Vec<u8>>,
+    /// The file about the clocks, if there was a sound one.
+    pub clocks: Option<Vec<u8>>,
     /// How the store stands.
     pub facts: DiskFacts,
     /// What recovery had to do, one sentence each; empty after a normal start.

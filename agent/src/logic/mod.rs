@@ -1,9 +1,11 @@
 //! Pure decisions: facts in, orders out. No clock, no socket, no file, no log, no chance of its own.
 
 pub mod accepts;
+pub mod age;
 pub mod agent;
 pub mod backoff;
 pub mod buffer;
+pub mod clocks;
 pub mod disk;
 pub mod health;
 pub mod host;

@@ -34,6 +34,12 @@ impl Setup {
         let clients = self.links.iter().map(|link| format!("client:{}", link.id));
         clients.chain(self.mqtt.iter().map(|_| "mqtt".to_owned())).collect()
     }
+
+    /// How old a message may be for an outlet; none holds it for ever.
+    pub fn ttl(&self, outlet: usize) -> Option<Duration> {
+        let bounds = self.links.get(outlet).map(|link| link.bounds);
+        bounds.unwrap_or_else(|| self.buffer.bounds(config::buffer::Place::default())).ttl
+    }
 }
 
 /// One client link.

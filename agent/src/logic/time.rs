@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::message::{Boot, Clock};
+use crate::message::{Boot, Clock, Stamp};
 
 /// Monotonic time since the agent started, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -21,6 +21,13 @@ pub struct Now {
     pub boot: Boot,
     /// Nanoseconds since that start, time asleep included: nobody sets this clock, and it outlives the agent.
     pub up_ns: u64,
+}
+
+impl Now {
+    /// This moment, to be kept.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { boot: self.boot, up_ns: self.up_ns, time_ns: self.wall_ns, clock: self.clock }
+    }
 }
 
 impl Time {

@@ -1,12 +1,44 @@
-//! Whether the promises hold at the end of a run, when peace has come.
+//! Whether the promises hold: at each answer and each sending, and at the end of a run, when peace has come.
 
 use std::collections::BTreeSet;
 
 use holdfast::config::client::Confirm;
+use holdfast::logic::port::LinkOrder;
 
 use super::World;
 
 impl World {
+    /// Who is told `stored` is told the truth at that moment: each peer has it, a power cut would leave it, or it
+    /// was given up at the bound or for its age since.
+    pub(super) fn check_safe(&self, last_id: u64, payloads: &[Vec<u8>]) -> Result<(), String> {
+        for (link, peer) in self.peers.iter().take(self.setup.links.len()).enumerate() {
+            let safe = |payload: &&Vec<u8>| {
+                let given_up =
+                    self.disk.dropped.contains(payload) || self.expired.contains(&(link, (*payload).clone()));
+                peer.has(payload) || self.disk.keeps(link, payload) || given_up
+            };
+            if peer.confirm != Confirm::None && !payloads.iter().all(|payload| safe(&payload)) {
+                return Err(format!("{last_id} was answered before link {link} had it safe"));
+            }
+        }
+        match self.disk.reserved("").1 {
+            end if last_id < end => Ok(()),
+            end => Err(format!("id {last_id} was used, but only those below {end} are reserved")),
+        }
+    }
+
+    /// No peer sees a number that a crash could give to another message.
+    pub(super) fn check_reserved(&self, link: usize, order: &LinkOrder) -> Result<(), String> {
+        let LinkOrder::Send(entries) = order else { return Ok(()) };
+        let last = entries.last().map_or(0, |entry| entry.last());
+        let (end, _) = self.disk.reserved(&self.setup.outlets()[link]);
+        if last < end {
+            Ok(())
+        } else {
+            Err(format!("{last} was sent, but only those below {end} are reserved"))
+        }
+    }
+
     /// What was promised holds.
     pub(super) fn judge(&mut self) -> Result<(), String> {
         let dropped: BTreeSet<&[u8]> = self.disk.dropped.iter().map(Vec::as_slice).collect();
@@ -18,7 +50,9 @@ impl World {
             if peer.confirm == Confirm::None {
                 continue;
             }
-            let lost = |payload: &&Vec<u8>| !peer.has(payload) && !dropped.contains(payload.as_slice());
+            let expired = |payload: &Vec<u8>| self.expired.contains(&(link, payload.clone()));
+            let excused = |payload: &Vec<u8>| dropped.contains(payload.as_slice()) || expired(payload);
+            let lost = |payload: &&Vec<u8>| !peer.has(payload) && !excused(payload);
             let lost: Vec<_> = self.stored.iter().filter(lost).map(|p| String::from_utf8_lossy(p)).collect();
             if !lost.is_empty() {
                 return Err(format!("link {link} never saw {lost:?} although they were stored"));
@@ -34,6 +68,7 @@ impl World {
     fn judge_dead_letters(&self) -> Result<(), String> {
         let mut kept: BTreeSet<&[u8]> = self.disk.dead().map(|message| message.payload.as_slice()).collect();
         kept.extend(self.disk.dropped.iter().map(Vec::as_slice));
+        kept.extend(self.expired.iter().map(|(_, payload)| payload.as_slice()));
         let refused = self.peers.iter().flat_map(|peer| &peer.refused);
         let lost = refused.filter(|payload| !kept.contains(payload.as_slice())).count();
         let excused = self.bad_disk || self.tally.crashes > 0 || self.tally.cuts > 0;

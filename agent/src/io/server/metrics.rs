@@ -84,6 +84,7 @@ impl Page {
             ("accepted_payload", "Bytes of their payloads", Some(Unit::Bytes), "accepted_bytes"),
             ("refused_messages", "Messages refused because they could not be held", None, "refused"),
             ("dropped_messages", "Messages given up at a bound", None, "dropped"),
+            ("expired_messages", "Messages given up because they were too old", None, "expired"),
             ("disk_written", "Bytes written to the disk", Some(Unit::Bytes), "disk_bytes_written"),
             ("disk_syncs", "Syncs of the disk", None, "syncs"),
         ] {

@@ -105,6 +105,12 @@ impl Shelf {
         self.slots[place] = new;
     }
 
+    /// How many groups at the front hold nothing but what is too old, up to the last one that has a message.
+    pub fn old_front(&self, is_old: impl Fn(&Stamp) -> bool) -> usize {
+        let old = self.slots.iter().take_while(|slot| slot.newest.as_ref().is_none_or(&is_old));
+        old.enumerate().filter(|(_, slot)| slot.newest.is_some()).last().map_or(0, |(place, _)| place + 1)
+    }
+
     /// The oldest group.
     pub fn front(&self) -> Option<&Slot> {
         self.slots.front()

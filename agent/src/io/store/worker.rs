@@ -15,7 +15,7 @@ use super::shelf::Shelf;
 use super::tray::Tray;
 use super::{Settings, numbers, space};
 use crate::io::clock;
-use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers};
+use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Opened};
 use crate::logic::time::Time;
 use crate::message::{Body, Entry, Message};
 
@@ -93,10 +93,12 @@ impl Worker {
         Ok(worker)
     }
 
-    /// The numbers and the presence as they lie on the disk.
-    pub fn small_files(&mut self) -> io::Result<(Option<Numbers>, Option<Vec<u8>>)> {
+    /// What the store knows after its opening, the small files included.
+    pub fn opened(&mut self) -> io::Result<Opened> {
         let numbers = numbers::load(&self.dir, &mut self.repairs)?;
-        Ok((numbers, numbers::load_presence(&self.dir, &mut self.repairs)?))
+        let presence = numbers::load_presence(&self.dir, &mut self.repairs)?;
+        let clocks = numbers::load_clocks(&self.dir, &mut self.repairs)?;
+        Ok(Opened { numbers, presence, clocks, facts: self.facts(), repairs: self.take_repairs() })
     }
 
     /// The sentences about repairs since this was asked last.
@@ -160,6 +162,11 @@ impl Worker {
                 let (messages, gap) = self.with(|hold| hold.drop_oldest(outlet, bytes))?;
                 DiskReport::Dropped { outlet, messages, gap }
             }
+            DiskOrder::Expire { outlet, limit } => {
+                self.known(outlet)?;
+                let (messages, gap) = self.with(|hold| hold.expire(outlet, &limit))?;
+                DiskReport::Expired { outlet, messages, gap }
+            }
             DiskOrder::SetAside { outlet, seq, reason, message } => {
                 DiskReport::SetAside { found: self.set_aside(outlet, seq, &reason, message)? }
             }
@@ -172,6 +179,11 @@ impl Worker {
                 let saved = self.save(|dir| numbers::save_presence(dir, &bytes));
                 saved.map_err(|error| self.about("presence", &error))?;
                 DiskReport::PresenceSaved
+            }
+            DiskOrder::SaveClocks(bytes) => {
+                let saved = self.save(|dir| numbers::save_clocks(dir, &bytes));
+                saved.map_err(|error| self.about("clocks", &error))?;
+                DiskReport::ClocksSaved
             }
             DiskOrder::Measure => DiskReport::Measured,
             DiskOrder::Close => DiskReport::Closed,
@@ -342,9 +354,11 @@ pub fn label(order: &DiskOrder) -> (&'static str, Option<usize>) {
         DiskOrder::Read { outlet, .. } => ("read", Some(*outlet)),
         DiskOrder::Forget { outlet, .. } => ("forget", Some(*outlet)),
         DiskOrder::DropOldest { outlet, .. } => ("drop", Some(*outlet)),
+        DiskOrder::Expire { outlet, .. } => ("expire", Some(*outlet)),
         DiskOrder::SetAside { .. } => ("set aside", None),
         DiskOrder::SaveNumbers(_) => ("save numbers", None),
         DiskOrder::SavePresence(_) => ("save presence", None),
+        DiskOrder::SaveClocks(_) => ("save clocks", None),
         DiskOrder::Measure => ("measure", None),
         DiskOrder::Close => ("close", None),
     }
