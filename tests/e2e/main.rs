@@ -20,6 +20,8 @@ mod host;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod meter;
+#[cfg(test)]
 mod mqtt;
 #[cfg(test)]
 mod probe;

@@ -35,6 +35,7 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
         ttl: Duration::from_secs(if seed.below(3) == 0 { 3 + seed.below(40) } else { 0 }),
         when_full,
         commit_after: Duration::from_millis(250),
+        daily_budget: None,
     };
     links.iter_mut().for_each(|link| link.bounds = buffer.bounds(Place::default()));
     let births = (0..4).map(|n| format!("epoch{n}-{}", seed.below(1000))).collect();

@@ -203,6 +203,11 @@ fn buffer(buffer: &Value, paint: &Paint) -> String {
     if let Some(written) = buffer["disk_bytes_written"].as_u64() {
         let _ = write!(page, "  written {}", size(written));
     }
+    for (key, when) in [("disk_bytes_written_today", "today"), ("disk_bytes_written_total", "in all")] {
+        if let Some(written) = buffer[key].as_u64() {
+            let _ = write!(page, ", {} {when}", size(written));
+        }
+    }
     if let Some(error) = buffer["error"].as_str() {
         let _ = write!(page, "\n        {}", clean(error));
     }

@@ -5,6 +5,7 @@
 mod bound;
 mod expire;
 mod health;
+mod pace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -343,7 +344,7 @@ impl Buffer {
         let ripe_at = match self.start {
             Start::Gaps => Some(not_before),
             Start::Numbers => None,
-            Start::Done => self.ripe_at().map(|at| at.max(not_before)),
+            Start::Done => self.ripe_at().map(|at| at.max(self.stretched(not_before))),
         };
         ripe_at.filter(|_| !self.dropping)
     }
@@ -408,16 +409,17 @@ impl Buffer {
             Start::Numbers => false,
             Start::Done => self.ripe_at().is_some_and(|at| at <= now),
         };
-        ripe && not_before <= now && !self.dropping
+        ripe && self.stretched(not_before) <= now && !self.dropping
     }
 
     /// When the oldest message in memory should go to the disk.
     fn ripe_at(&self) -> Option<Time> {
+        let commit_after = self.commit_after();
         let ripe = |(outbox, up): (&Outbox, &bool)| {
             // A gap alone promises nothing to anybody, so it can wait until the agent stops.
             let worth = self.hurry || outbox.memory_messages() > 0;
             let arrived = outbox.oldest_in_memory().filter(|_| worth)?;
-            Some(if *up { arrived + self.rule.commit_after } else { arrived })
+            Some(if *up { arrived + commit_after } else { arrived })
         };
         self.outboxes.iter().zip(&self.up).filter_map(ripe).min()
     }

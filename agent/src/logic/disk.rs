@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::age::Limit;
+use super::meter::Count;
 use crate::message::{Entry, Message, Stamp};
 
 /// An order to the store's thread. Orders are carried out, and reported, in the order in which they are given.
@@ -148,6 +149,10 @@ pub struct DiskFacts {
     pub written_bytes: u64,
     /// Syncs since the agent started.
     pub syncs: u64,
+    /// What was written today.
+    pub today: Count,
+    /// What was ever written.
+    pub total: Count,
     /// Messages among the dead letters.
     pub dead: u64,
     /// Groups that were found damaged and set aside since the store was born.

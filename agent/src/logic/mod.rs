@@ -11,6 +11,7 @@ pub mod health;
 pub mod host;
 pub mod intake;
 pub mod link;
+pub mod meter;
 pub mod notice;
 pub mod numbers;
 pub mod outbox;

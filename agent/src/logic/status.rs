@@ -187,7 +187,12 @@ fn buffer_status(agent: &Agent, now: Now) -> Value {
         "disk_bytes_free": facts.free_bytes,
         "disk_bytes_max": agent.setup.buffer.max_bytes,
         "disk_bytes_written": facts.written_bytes,
+        "disk_bytes_written_today": facts.today.bytes,
+        "disk_bytes_written_total": facts.total.bytes,
         "syncs": facts.syncs,
+        "syncs_today": facts.today.syncs,
+        "syncs_total": facts.total.syncs,
+        "commit_after_s": agent.buffer.commit_after().as_secs_f64(),
         "error": agent.buffer.failure(),
     })
 }

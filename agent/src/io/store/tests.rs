@@ -160,6 +160,24 @@ fn groups_that_are_too_old_become_one_gap_and_younger_ones_stay() {
 }
 
 #[test]
+fn what_is_written_is_counted_over_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    let first = bench.append(0, noise(1..=20, 300));
+    assert_eq!((first.total, first.today.syncs), (first.today, first.syncs));
+    bench.close();
+
+    let bench = Bench::open(dir.path());
+    let second = bench.append(0, noise(21..=40, 300));
+    assert!(second.total.syncs >= first.total.syncs + second.syncs, "{first:?} {second:?}");
+    assert!(second.total.bytes >= first.total.bytes + second.written_bytes, "{first:?} {second:?}");
+    bench.close();
+    std::fs::write(dir.path().join("meter"), "damaged").unwrap();
+    let bench = Bench::open(dir.path());
+    assert!(bench.opened.repairs[0].contains("meter"), "{:?}", bench.opened.repairs);
+}
+
+#[test]
 fn reading_starts_at_the_number_asked_for_and_stops_at_the_bytes_but_never_at_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());

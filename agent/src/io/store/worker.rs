@@ -16,6 +16,7 @@ use super::tray::Tray;
 use super::{Settings, numbers, space};
 use crate::io::clock;
 use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Opened};
+use crate::logic::meter::{Count, Meter};
 use crate::logic::time::Time;
 use crate::message::{Body, Entry, Message};
 
@@ -42,6 +43,7 @@ pub struct Worker {
     free_bytes: Option<u64>,
     syncs: u64,
     wrote: Written,
+    meter: Meter,
     sync_by: Option<Time>,
     /// Keeps other agents out as long as it is open.
     _lock: File,
@@ -74,11 +76,16 @@ impl Worker {
         };
         let dead = tray("dead", DEAD_MAGIC, DEAD_BYTES_MAX)?;
         let damaged = tray("damaged", DAMAGED_MAGIC, DAMAGED_BYTES_MAX)?;
+        let mut repairs = Vec::new();
+        let meter = numbers::load_meter(&dir, &mut repairs);
+        let meter =
+            meter.map_err(|error| Fault::World(error.to_string()).context("read", &dir.join("meter")))?;
         let mut worker = Worker {
             held: vec![Held::default(); outlets.len()],
             wrote: Written { before: space::written(), own: 0 },
+            meter: Meter::new(meter.as_deref(), clock::now().mono),
             hold: None,
-            repairs: Vec::new(),
+            repairs,
             disk_bytes: 0,
             free_bytes: None,
             syncs: 0,
@@ -110,6 +117,7 @@ impl Worker {
     pub fn carry_out(&mut self, order: DiskOrder) -> DiskReport {
         let (name, outlet) = label(&order);
         let report = self.attempt(order);
+        self.save_meter(false);
         report.unwrap_or_else(|error| DiskReport::Failed { order: name, outlet, error })
     }
 
@@ -131,6 +139,7 @@ impl Worker {
     /// Syncs and closes the database.
     pub fn close(&mut self) {
         self.settle();
+        self.save_meter(true);
         self.lose();
     }
 
@@ -139,14 +148,38 @@ impl Worker {
         if let Some(hold) = &self.hold {
             self.held = held(hold);
         }
+        let written = self.count();
         DiskFacts {
             disk_bytes: self.disk_bytes,
             free_bytes: self.free_bytes,
-            written_bytes: self.wrote.bytes(),
-            syncs: self.syncs + self.hold.as_ref().map_or(0, Hold::syncs),
+            written_bytes: written.bytes,
+            syncs: written.syncs,
+            today: self.meter.today(),
+            total: self.meter.total(),
             dead: self.dead.len(),
             damaged: self.damaged.added(),
             held: self.held.clone(),
+        }
+    }
+
+    /// What was written since the start, with the meter told of it.
+    fn count(&mut self) -> Count {
+        let syncs = self.syncs + self.hold.as_ref().map_or(0, Hold::syncs);
+        let written = Count { bytes: self.wrote.bytes(), syncs };
+        self.meter.count(clock::now(), written);
+        written
+    }
+
+    /// Writes the meter's file if it is due.
+    fn save_meter(&mut self, is_end: bool) {
+        self.count();
+        let now = clock::now().mono;
+        if !self.meter.is_due(now, is_end) {
+            return;
+        }
+        let file = self.meter.file(now);
+        if let Err(error) = self.save(|dir| numbers::save_meter(dir, &file)) {
+            log::warn!("{}", self.about("meter", &error));
         }
     }
 

@@ -115,6 +115,7 @@ const RULE: Rule = Rule {
     ttl: Duration::ZERO,
     when_full: WhenFull::DropOldest,
     commit_after: AFTER,
+    daily_budget: None,
 };
 
 /// A thousand bytes of values fit below it.
