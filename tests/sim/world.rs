@@ -458,7 +458,7 @@ impl World {
             Action::HangUp { link } => self.conns[link] = None,
             Action::Tell { link, order } => {
                 self.check_reserved(link, &order)?;
-                self.note_announced(link, &order);
+                self.check_sent(link, &order)?;
                 self.tell(link, order);
             }
             Action::Disk(order) => {

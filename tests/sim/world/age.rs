@@ -1,6 +1,9 @@
 //! The clocks of a seed, and the reference model of what may be given up for its age: nothing before its time, whatever the wall
 //! clock says.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use holdfast::logic::port::LinkOrder;
 use holdfast::logic::time::{Now, Time};
 use holdfast::message::{Body, Boot, Clock, Entry, GapReason};
@@ -74,19 +77,34 @@ impl World {
         Ok(())
     }
 
-    /// What is announced as too old is excused if it is. What is not, and was promised, will be missed.
-    pub(super) fn note_announced(&mut self, link: usize, order: &LinkOrder) {
-        let LinkOrder::Send(entries) = order else { return };
+    /// What is too old is not sent; of earlier runs of the machine that may not be known. What is announced as too old is excused
+    /// if it is. What is not, and was promised, will be missed.
+    pub(super) fn check_sent(&mut self, link: usize, order: &LinkOrder) -> Result<(), String> {
+        let LinkOrder::Send(entries) = order else { return Ok(()) };
         self.note_numbers(link, entries);
-        let Some(ttl) = self.setup.ttl(link) else { return };
+        let Some(ttl) = self.setup.ttl(link) else { return Ok(()) };
         for entry in entries {
-            let Body::Gap { to, reason: GapReason::Expired } = entry.body else { continue };
-            for seq in entry.seq..=to {
-                if let Some(payload) = self.numbers.get(&(link, seq)).cloned()
-                    && self.is_older(&payload, self.now, ttl.as_nanos())
-                {
-                    self.expired.insert((link, payload));
+            match &entry.body {
+                Body::Message(message) => {
+                    let known =
+                        message.boot.0 == self.clocks.boot && self.came.contains_key(&message.payload);
+                    if known && self.is_older(&message.payload, self.now, ttl.as_nanos()) {
+                        return Err(format!("link {link}: {} was sent although it is too old", entry.seq));
+                    }
                 }
+                Body::Gap { to, reason: GapReason::Expired } => self.excuse(link, entry.seq..=*to, ttl),
+                Body::Gap { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn excuse(&mut self, link: usize, numbers: RangeInclusive<u64>, ttl: Duration) {
+        for seq in numbers {
+            if let Some(payload) = self.numbers.get(&(link, seq)).cloned()
+                && self.is_older(&payload, self.now, ttl.as_nanos())
+            {
+                self.expired.insert((link, payload));
             }
         }
     }
