@@ -9,7 +9,7 @@ use crate::message::{Body, Entry, GapReason};
 /// So many small groups at the end are made one with what is appended next.
 const MERGE: usize = 16;
 /// A group of one reading is below this. Merging larger ones saves half of the space and writes twice as much.
-const SMALL_BYTES: u32 = 350;
+const SMALL_BYTES: u32 = 371;
 
 /// The database with its index.
 pub struct Hold {
