@@ -8,6 +8,7 @@ use super::agent::{Agent, Line};
 use super::buffer::BufferState;
 use super::intake::Draft;
 use super::link::LinkState;
+use super::outbox::Outbox;
 use super::presence::{Device, Presence};
 use super::time::{Now, Time};
 use crate::message::{Clock, Format};
@@ -168,14 +169,11 @@ fn link_status(agent: &Agent, outlet: usize, line: &Line, now: Now) -> Value {
 fn buffer_status(agent: &Agent, now: Now) -> Value {
     let outboxes = || (0..agent.links.len()).map(|outlet| agent.buffer.outbox(outlet));
     let facts = agent.buffer.facts();
-    let in_store = outboxes().map(|outbox| outbox.held().oldest_ns).filter(|ns| *ns > 0);
-    let oldest = in_store.chain(outboxes().filter_map(|outbox| outbox.oldest_message_ns())).min();
-    let oldest_age = oldest.map_or(0, |ns| now.wall_ns.saturating_sub(ns) / 1_000_000_000);
     json!({
         "state": state_of_buffer(agent.buffer.state()),
         "messages": outboxes().map(|outbox| outbox.unconfirmed()).sum::<u64>(),
         "bytes": outboxes().map(|outbox| outbox.held().bytes).sum::<u64>(),
-        "oldest_age_s": oldest_age,
+        "oldest_age_s": outboxes().filter_map(|outbox| oldest_age(agent, outbox, now)).max().map_or(0, |age| age.as_secs()),
         "accepted": agent.buffer.accepted().messages,
         "accepted_bytes": agent.buffer.accepted().bytes,
         "dropped": agent.buffer.dropped(),
@@ -195,6 +193,17 @@ fn buffer_status(agent: &Agent, now: Now) -> Value {
         "commit_after_s": agent.buffer.commit_after().as_secs_f64(),
         "error": agent.buffer.failure(),
     })
+}
+
+/// Age of the oldest message of an outlet, at the least: the wall clock may be wrong.
+fn oldest_age(agent: &Agent, outbox: &Outbox, now: Now) -> Option<Duration> {
+    let held = outbox.held();
+    let in_store = held.oldest_group.map(|newest| {
+        let span = Duration::from_nanos(newest.time_ns.saturating_sub(held.oldest_ns));
+        agent.clocks.age(&now, &newest) + span
+    });
+    let in_memory = outbox.oldest_in_memory().filter(|_| outbox.memory_messages() > 0);
+    in_store.max(in_memory.map(|at| now.mono.since(at)))
 }
 
 fn device_status(device: &Device) -> Value {
