@@ -217,7 +217,8 @@ impl Default for Packer {
 }
 
 impl Packer {
-    /// Packs all entries, in as few groups as fit, the messages of each from one [`origin`]. `floor` is the first number that the outlet holds before them.
+    /// Packs all entries, in as few groups as fit, the messages of each from one [`origin`]. `floor` is the first number that
+    /// the outlet holds before them.
     pub fn pack(
         &mut self,
         outlet: u32,
