@@ -178,8 +178,12 @@ impl Worker {
             return;
         }
         let file = self.meter.file(now);
-        if let Err(error) = self.save(|dir| numbers::save_meter(dir, &file)) {
-            log::warn!("{}", self.about("meter", &error));
+        match self.save(|dir| numbers::save_meter(dir, &file)) {
+            Ok(()) => {
+                self.count();
+                self.meter.saved();
+            }
+            Err(error) => log::warn!("{}", self.about("meter", &error)),
         }
     }
 
