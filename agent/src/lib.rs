@@ -26,6 +26,7 @@
 //! 5. [`logic::buffer`] and [`logic::outbox`]: messages that are not confirmed yet. What a link confirms within
 //!    `commit_after` is forgotten there and never written; what is older goes to the store in groups.
 //!    [`logic::numbers`] sees to it that no number is used twice, [`logic::accepts`] who is to be told `stored`.
+//!    What is too old is given up ([`logic::age`]), measured by clocks that can be trusted ([`logic::clocks`]).
 //! 6. [`io::store`]: the one thread that touches the disk. Its orders and reports are in [`logic::disk`]. Whatever it
 //!    finds there at the start, it ends with an open store and says what it gave up.
 //! 7. [`logic::link`]: the life of one link, with every deadline that watches it; [`logic::backoff`] says when to dial
@@ -39,8 +40,8 @@
 //! [`logic::presence`] knows which devices are there, [`logic::status`] puts everything into one JSON, [`io::mqtt`]
 //! publishes it with a Last Will on the same topic, and [`io::control`] gives it to `holdfast status`. [`logic::notice`] is
 //! the log: one line for each change of state. [`logic::host`] says when the machine is looked at, [`logic::health`] whether
-//! the agent makes progress, [`logic::watch`] what the service supervisor hears of it. [`logic::tap`] shows whoever listens in
-//! what the events and actions of the loop are.
+//! the agent makes progress, [`logic::meter`] how much the card is written, [`logic::watch`] what the service supervisor
+//! hears of it. [`logic::tap`] shows whoever listens in what the events and actions of the loop are.
 //!
 //! # What is changed and tried
 //!

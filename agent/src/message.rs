@@ -15,6 +15,10 @@ pub struct Message {
     pub time_ns: u64,
     /// Whether the wall clock was known to be right at that moment.
     pub clock: Clock,
+    /// The start of the machine in which it arrived.
+    pub boot: Boot,
+    /// How long that start was ago: nanoseconds of a clock that nobody sets and that does not stop in sleep.
+    pub up_ns: u64,
     /// Slash-separated name of what it is about, without a leading slash.
     pub topic: String,
     /// The device that it speaks for, if one is known.
@@ -28,6 +32,23 @@ pub struct Message {
     pub payload: Vec<u8>,
     /// Path, query and header parameters, in the order in which they came.
     pub attributes: Vec<(String, String)>,
+}
+
+/// One start of the machine, by a part of the random id that the kernel gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Boot(pub u64);
+
+/// A moment on all the clocks that there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The start of the machine in which it was.
+    pub boot: Boot,
+    /// Nanoseconds since that start.
+    pub up_ns: u64,
+    /// Nanoseconds since 1970-01-01T00:00:00Z, as the wall clock said.
+    pub time_ns: u64,
+    /// Whether the wall clock was known to be right.
+    pub clock: Clock,
 }
 
 /// Trust in a message's wall time.
@@ -85,6 +106,8 @@ pub enum GapReason {
     DroppedOldest,
     /// The buffer was full and gave up the newest message.
     DroppedNewest,
+    /// The messages became older than the outlet's time to live.
+    Expired,
     /// The numbers were reserved by a run that ended without saying how many it used.
     Restart,
     /// The store could not be read back.
@@ -111,7 +134,19 @@ impl Entry {
     }
 }
 
+impl Stamp {
+    /// What the wall clock was ahead of the time since the start, modulo 2^64. It changes only when the wall clock is set.
+    pub fn offset(&self) -> u64 {
+        self.time_ns.wrapping_sub(self.up_ns)
+    }
+}
+
 impl Message {
+    /// When it arrived.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { boot: self.boot, up_ns: self.up_ns, time_ns: self.time_ns, clock: self.clock }
+    }
+
     /// Approximate cost in bytes: payload, names and a fixed part for the rest.
     pub fn weight(&self) -> usize {
         let attributes: usize = self.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();

@@ -4,6 +4,8 @@
 //! `tests/all` brings what the tests need: mosquitto, nginx, curl, systemd-analyze and Python with the `websockets` package.
 
 #[cfg(test)]
+mod age;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod cut;
@@ -17,6 +19,8 @@ mod harness;
 mod host;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod meter;
 #[cfg(test)]
 mod mqtt;
 #[cfg(test)]

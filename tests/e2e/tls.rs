@@ -37,6 +37,24 @@ fn a_certificate_from_another_authority_is_refused_and_the_status_says_why() {
 }
 
 #[test]
+fn a_certificate_that_is_not_valid_yet_is_told_as_a_matter_of_the_clock_and_tried_again() {
+    let directory = scratch();
+    let authority = Authority::new(directory.path(), "ours");
+    let serve = |port: u16, from: i32| {
+        let files = authority.issue_for("localhost", from, 2100);
+        let (cert, key) = (files.cert.to_str().unwrap(), files.key.to_str().unwrap());
+        Peer::receiver_at(port, &directory.path().join("got"), &["--tls-cert", cert, "--tls-key", key])
+    };
+    let mut early = serve(0, 2090);
+    let url = format!("wss://localhost:{}/", early.port);
+    let agent = Agent::start(directory.path(), &uplink(&url, &trusting(&authority)));
+    agent.wait_until_down("not valid yet: this machine's clock is");
+    early.process.terminate();
+    let _peer = serve(early.port, 2000);
+    agent.wait_until_up();
+}
+
+#[test]
 fn a_certificate_for_another_name_is_refused() {
     let directory = scratch();
     let authority = Authority::new(directory.path(), "ours");

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use holdfast::logic::age::Limit;
 use holdfast::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
 use holdfast::logic::lane;
 use holdfast::logic::seed::Seed;
-use holdfast::message::{Body, Entry, GapReason, Message};
+use holdfast::message::{Body, Boot, Clock, Entry, GapReason, Message, Stamp};
 
 const GROUP_MAX: u64 = 20;
 
@@ -16,6 +17,7 @@ struct Content {
     outlets: BTreeMap<String, BTreeMap<u64, Vec<Entry>>>,
     numbers: Option<Numbers>,
     presence: Option<Vec<u8>>,
+    clocks: Option<Vec<u8>>,
     dead: Vec<Arc<Message>>,
 }
 
@@ -33,6 +35,8 @@ pub struct Disk {
     pub short: bool,
     /// Payloads that were dropped at the bound.
     pub dropped: Vec<Vec<u8>>,
+    /// Outlets, payloads and limits of what was given up for its age since this was looked at.
+    pub expired: Vec<(String, Vec<u8>, Limit)>,
     pub commits: u64,
 }
 
@@ -46,6 +50,7 @@ impl Disk {
             failing: 0,
             short: false,
             dropped: vec![],
+            expired: vec![],
             commits: 0,
         }
     }
@@ -63,8 +68,13 @@ impl Disk {
             }
         }
         self.names.clone_from(&outlets);
-        let presence = self.flushed.presence.clone();
-        Opened { outlets, numbers, presence, facts: self.facts(), repairs: Vec::new() }
+        let Content { presence, clocks, .. } = self.flushed.clone();
+        Opened { outlets, numbers, presence, clocks, facts: self.facts(), repairs: Vec::new() }
+    }
+
+    /// The name of an outlet.
+    pub fn name(&self, outlet: usize) -> &str {
+        &self.names[outlet]
     }
 
     fn groups(&self, outlet: usize) -> impl DoubleEndedIterator<Item = &Vec<Entry>> {
@@ -156,6 +166,7 @@ impl Disk {
                 DiskReport::Forgot { outlet }
             }
             DiskOrder::DropOldest { outlet, bytes } => self.drop_oldest(outlet, bytes),
+            DiskOrder::Expire { outlet, limit } => self.expire(outlet, &limit),
             DiskOrder::SetAside { outlet, seq, message, .. } => {
                 let stored = self.groups(outlet).flatten().find(|entry| entry.seq == seq);
                 let stored = stored.and_then(|entry| match &entry.body {
@@ -176,6 +187,11 @@ impl Disk {
                 self.flushed.presence = Some(bytes.clone());
                 self.durable.presence = Some(bytes);
                 DiskReport::PresenceSaved
+            }
+            DiskOrder::SaveClocks(bytes) => {
+                self.flushed.clocks = Some(bytes.clone());
+                self.durable.clocks = Some(bytes);
+                DiskReport::ClocksSaved
             }
             DiskOrder::Measure => DiskReport::Measured,
             DiskOrder::Close => {
@@ -198,7 +214,7 @@ impl Disk {
             first.seq = first.seq.max(last + 1);
         }
         while !entries.is_empty() {
-            let size = usize::try_from(1 + seed.below(GROUP_MAX)).expect("small").min(entries.len());
+            let size = usize::try_from(1 + seed.below(GROUP_MAX)).expect("small").min(alike(&entries));
             let rest = entries.split_off(size);
             self.groups_mut(outlet).insert(entries[0].seq, entries);
             entries = rest;
@@ -260,6 +276,33 @@ impl Disk {
         DiskReport::Dropped { outlet, messages, gap: range }
     }
 
+    fn expire(&mut self, outlet: usize, limit: &Limit) -> DiskReport {
+        let mut groups = std::mem::take(self.groups_mut(outlet));
+        let old = |group: &Vec<Entry>| newest(group).is_none_or(|stamp| limit.has_passed(&stamp));
+        let front: Vec<u64> =
+            groups.iter().take_while(|(_, group)| old(group)).map(|(first, _)| *first).collect();
+        let last =
+            front.iter().rposition(|first| newest(&groups[first]).is_some()).map_or(0, |last| last + 1);
+        let (mut messages, mut range) = (0, None);
+        for first in &front[..last] {
+            let group = groups.remove(first).expect("it was just seen");
+            range = Some((range.map_or(*first, |(from, _)| from), group.last().expect("never empty").last()));
+            for entry in group {
+                if let Body::Message(message) = entry.body {
+                    messages += 1;
+                    self.expired.push((self.names[outlet].clone(), message.payload.clone(), limit.clone()));
+                }
+            }
+        }
+        if let Some((seq, to)) = range {
+            let body = Body::Gap { to, reason: GapReason::Expired };
+            groups.insert(seq, vec![Entry { seq, body, replayed: false }]);
+        }
+        *self.groups_mut(outlet) = groups;
+        self.sync();
+        DiskReport::Expired { outlet, messages, gap: range }
+    }
+
     fn facts(&self) -> DiskFacts {
         let empty = BTreeMap::new();
         let of = |name: &String| held(self.flushed.outlets.get(name).unwrap_or(&empty));
@@ -287,8 +330,32 @@ fn held(groups: &BTreeMap<u64, Vec<Entry>>) -> Held {
         messages: messages().count() as u64,
         bytes: groups.values().map(|group| weight(group)).sum(),
         oldest_ns: messages().next().map_or(0, |message| message.time_ns),
+        oldest_group: groups.values().find_map(|group| newest(group)),
         last_id: messages().map(|message| message.id).max().unwrap_or(0),
     }
+}
+
+fn stamps(group: &[Entry]) -> impl Iterator<Item = Stamp> {
+    group.iter().filter_map(|entry| match &entry.body {
+        Body::Message(message) => Some(message.stamp()),
+        Body::Gap { .. } => None,
+    })
+}
+
+/// When the newest message of a group came, which is vouched for if all of them are.
+fn newest(group: &[Entry]) -> Option<Stamp> {
+    let newest = stamps(group).max_by_key(|stamp| stamp.up_ns)?;
+    let synced = stamps(group).all(|stamp| stamp.clock == Clock::Synced);
+    Some(Stamp { clock: if synced { Clock::Synced } else { Clock::Unsynced }, ..newest })
+}
+
+/// How many of the first entries came in one run of the machine between two settings of the clock.
+fn alike(entries: &[Entry]) -> usize {
+    let origin =
+        |entry: &Entry| stamps(std::slice::from_ref(entry)).next().map(|stamp| (stamp.boot, stamp.offset()));
+    let first: Option<(Boot, u64)> = entries.iter().find_map(origin);
+    let other = entries.iter().position(|entry| origin(entry).is_some_and(|origin| Some(origin) != first));
+    other.unwrap_or(entries.len())
 }
 
 fn weight(group: &[Entry]) -> u64 {
@@ -301,9 +368,11 @@ fn failed(order: &DiskOrder) -> DiskReport {
         DiskOrder::Read { outlet, .. } => ("read", Some(*outlet)),
         DiskOrder::Forget { outlet, .. } => ("forget", Some(*outlet)),
         DiskOrder::DropOldest { outlet, .. } => ("drop", Some(*outlet)),
+        DiskOrder::Expire { outlet, .. } => ("expire", Some(*outlet)),
         DiskOrder::SetAside { outlet, .. } => ("set aside", Some(*outlet)),
         DiskOrder::SaveNumbers(_) => ("save numbers", None),
         DiskOrder::SavePresence(_) => ("save presence", None),
+        DiskOrder::SaveClocks(_) => ("save clocks", None),
         DiskOrder::Measure => ("measure", None),
         DiskOrder::Close => ("close", None),
     };

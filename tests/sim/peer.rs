@@ -14,7 +14,15 @@ struct Seen {
     messages: BTreeMap<u64, Vec<u8>>,
     /// Highest number that was delivered or announced as missing.
     highest: u64,
-    gaps: Vec<(u64, u64)>,
+    gaps: Vec<(u64, u64, GapReason)>,
+}
+
+impl Seen {
+    /// After a restart without the time, nobody knows any more that a message was too old.
+    fn may_come_late(&self, seq: u64) -> bool {
+        let expired = self.gaps.iter().filter(|(_, _, reason)| *reason == GapReason::Expired);
+        expired.into_iter().any(|(from, to, _)| (*from..=*to).contains(&seq))
+    }
 }
 
 /// A peer that outlives its connections.
@@ -159,10 +167,10 @@ impl Peer {
         }
         match entry.body {
             Body::Gap { to, reason } => {
-                if reason == GapReason::DroppedNewest && !seen.gaps.contains(&(seq, to)) {
+                if reason == GapReason::DroppedNewest && !seen.gaps.contains(&(seq, to, reason)) {
                     self.dropped_newest += to - seq + 1;
                 }
-                seen.gaps.push((seq, to));
+                seen.gaps.push((seq, to, reason));
             }
             Body::Message(message) => {
                 self.retained.insert(message.topic.clone(), message.payload.clone());
@@ -175,8 +183,9 @@ impl Peer {
                     && !self.loose
                     && seq <= seen.highest
                     && !self.refused.contains(&message.payload)
+                    && !seen.may_come_late(seq)
                 {
-                    let known = seen.gaps.iter().find(|(from, to)| (*from..=*to).contains(&seq));
+                    let known = seen.gaps.iter().find(|(from, to, _)| (*from..=*to).contains(&seq));
                     return Err(format!("{seq} comes late: {} was seen, gap {known:?}", seen.highest));
                 } else if seed.below(1000) < self.nacking || self.refused.contains(&message.payload) {
                     self.refused.insert(message.payload.clone());

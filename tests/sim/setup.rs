@@ -28,9 +28,10 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
     let buffer = Buffer {
         max_bytes: if bounded && seed.below(2) == 0 { 5_050_000 } else { 1 << 30 },
         max_messages: if bounded { 60 } else { 0 },
-        ttl: Duration::ZERO,
+        ttl: Duration::from_secs(if seed.below(3) == 0 { 3 + seed.below(40) } else { 0 }),
         when_full,
         commit_after: Duration::from_millis(250),
+        daily_budget: None,
     };
     for link in &mut links {
         // Where one link refuses what another one drops, who is told what is still the truth.

@@ -1,22 +1,22 @@
 //! One seed's world: an agent, its disk, its peers and everything that can happen to them. After every step the promises
 //! are checked; when nothing can move while work remains, the run fails at once.
 
+mod age;
 mod judge;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use holdfast::config::buffer::WhenFull;
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, Setup};
+use holdfast::logic::disk::DiskOrder;
 use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::{Answer, Draft};
-use holdfast::logic::lane;
 use holdfast::logic::port::{LinkOrder, LinkReport, Refusal, RefusalKind};
 use holdfast::logic::seed::Seed;
-use holdfast::logic::time::{Now, Time};
-use holdfast::message::{Clock, Format};
+use holdfast::message::Format;
 
+use self::age::Clocks;
 use super::disk::Disk;
 use super::peer::Peer;
 use super::setup::{MQTT_WINDOW, setup};
@@ -37,6 +37,7 @@ pub struct Tally {
     pub choked: u64,
     pub reconfigured: u64,
     pub dropped: u64,
+    pub expired: u64,
     pub commits: u64,
 }
 
@@ -50,6 +51,7 @@ impl std::ops::AddAssign for Tally {
         self.choked += rhs.choked;
         self.reconfigured += rhs.reconfigured;
         self.dropped += rhs.dropped;
+        self.expired += rhs.expired;
         self.commits += rhs.commits;
     }
 }
@@ -83,6 +85,8 @@ enum Pending {
         conn: u64,
     },
     WallJump,
+    /// The time comes from the network.
+    TimeArrives,
     /// Somebody else fills the file system, or gives room back.
     Space,
     Heal,
@@ -102,7 +106,7 @@ struct Conn {
 pub struct World {
     seed: Seed,
     now: u64,
-    wall: i64,
+    clocks: Clocks,
     queue: BTreeMap<(u64, u64), (u64, Pending)>,
     queued: u64,
     setup: Setup,
@@ -115,6 +119,12 @@ pub struct World {
     offers: BTreeMap<u64, Vec<Vec<u8>>>,
     ids: BTreeSet<u64>,
     stored: Vec<Vec<u8>>,
+    /// When each message was offered.
+    came: BTreeMap<Vec<u8>, u64>,
+    /// Which message an outlet has under which number, as far as it showed.
+    numbers: BTreeMap<(String, u64), Vec<u8>>,
+    /// What each outlet gave up for its age, at its time.
+    expired: BTreeSet<(usize, Vec<u8>)>,
     offered: u64,
     /// From here on nothing goes wrong any more.
     healed: bool,
@@ -150,7 +160,7 @@ impl World {
         let mut world = World {
             seed,
             now: 0,
-            wall: 1_700_000_000_000_000_000,
+            clocks: Clocks::default(),
             queue: BTreeMap::new(),
             queued: 0,
             setup,
@@ -162,6 +172,9 @@ impl World {
             offers: BTreeMap::new(),
             ids: BTreeSet::new(),
             stored: Vec::new(),
+            came: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            expired: BTreeSet::new(),
             offered: 0,
             healed: false,
             stopping_since: None,
@@ -224,6 +237,10 @@ impl World {
         }
         for _ in 0..self.seed.below(3) {
             let at = self.seed.below(trouble);
+            self.at(at, Pending::TimeArrives);
+        }
+        for _ in 0..self.seed.below(3) {
+            let at = self.seed.below(trouble);
             self.at(at, Pending::Space);
         }
         self.at(trouble, Pending::Heal);
@@ -258,6 +275,7 @@ impl World {
             }
             Pending::Disk if current => {
                 let Some((report, facts)) = self.disk.work(&mut self.seed) else { return Ok(()) };
+                self.check_expired_on_disk()?;
                 self.feed(Event::Disk(report, facts))
             }
             Pending::ToPeer { link, conn, order } if current => self.reach_peer(link, conn, order),
@@ -282,12 +300,16 @@ impl World {
             Pending::HalfOpen { link, conn } if current => {
                 if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn) {
                     at.half_open = true;
+                    self.tally.cuts += 1;
                 }
                 Ok(())
             }
             Pending::WallJump => {
-                self.wall += i64::try_from(self.seed.below(20_000_000)).expect("small") * 1_000_000_000
-                    - 10_000_000_000_000_000;
+                self.set_the_clock();
+                Ok(())
+            }
+            Pending::TimeArrives => {
+                self.time_arrives();
                 Ok(())
             }
             Pending::Space => {
@@ -304,11 +326,6 @@ impl World {
             | Pending::Cut { .. }
             | Pending::HalfOpen { .. } => Ok(()),
         }
-    }
-
-    fn clock(&self) -> Now {
-        let wall = self.wall + i64::try_from(self.now).expect("a short run");
-        Now { mono: Time(self.now), wall_ns: u64::try_from(wall).unwrap_or(0), clock: Clock::Unsynced }
     }
 
     fn start(&mut self) {
@@ -340,6 +357,9 @@ impl World {
         }
         self.tally.crashes += 1;
         self.disk.crash(power_cut, &mut self.seed);
+        if power_cut {
+            self.reboot();
+        }
         self.power_cut |= power_cut;
         self.gone();
     }
@@ -368,6 +388,7 @@ impl World {
         let drafts: Vec<Draft> = (0..=self.seed.below(12)).map(|_| self.draft()).collect();
         let ticket = self.offered;
         self.offers.insert(ticket, drafts.iter().map(|draft| draft.payload.clone()).collect());
+        self.came.extend(drafts.iter().map(|draft| (draft.payload.clone(), self.now)));
         self.feed(Event::Offer { ticket, drafts })
     }
 
@@ -447,9 +468,15 @@ impl World {
             Action::HangUp { link } => self.conns[link] = None,
             Action::Tell { link, order } => {
                 self.check_reserved(link, &order)?;
+                self.check_sent(link, &order)?;
                 self.tell(link, order);
             }
             Action::Disk(order) => {
+                if let DiskOrder::Append { parts } = &order {
+                    for (outlet, entries) in parts {
+                        self.note_numbers(&self.disk.name(*outlet).to_owned(), entries);
+                    }
+                }
                 self.disk.queue(order);
                 let slow = if self.seed.below(20) == 0 { SECOND } else { 5 * MS };
                 self.after(slow, Pending::Disk);
@@ -477,43 +504,6 @@ impl World {
         self.tally.stored += payloads.len() as u64;
         self.stored.extend(payloads);
         Ok(())
-    }
-
-    /// Who is told `stored` is told the truth at that moment: each peer has it, a power cut would leave it, or it
-    /// was given up at the bound since.
-    fn check_safe(&self, last_id: u64, payloads: &[Vec<u8>]) -> Result<(), String> {
-        for (link, peer) in self.peers.iter().take(self.setup.links.len()).enumerate() {
-            let safe = |payload: &&Vec<u8>| {
-                peer.has(payload)
-                    || self.disk.keeps(&self.setup.outlet_of(link), payload)
-                    || self.disk.dropped.contains(payload)
-            };
-            // What it gave up when it came is not safe, and that was said in a gap.
-            if self.setup.bounds_of(link).when_full == WhenFull::DropNewest && self.bounded {
-                continue;
-            }
-            if peer.confirm != Confirm::None && !payloads.iter().all(|payload| safe(&payload)) {
-                return Err(format!("{last_id} was answered before link {link} had it safe"));
-            }
-        }
-        match self.disk.reserved("").1 {
-            end if last_id < end => Ok(()),
-            end => Err(format!("id {last_id} was used, but only those below {end} are reserved")),
-        }
-    }
-
-    /// No peer sees a number that a crash could give to another message.
-    fn check_reserved(&self, link: usize, order: &LinkOrder) -> Result<(), String> {
-        let LinkOrder::Send { lane, entries, .. } = order else { return Ok(()) };
-        let last = entries.iter().map(|entry| entry.last()).max().unwrap_or(0);
-        let priority =
-            self.agent.as_ref().and_then(|agent| agent.lanes(link).nth(*lane)).map_or(0, |(own, _)| own);
-        let (end, _) = self.disk.reserved(&lane::name(&self.setup.outlet_of(link), priority));
-        if last < end {
-            Ok(())
-        } else {
-            Err(format!("{last} was sent, but only those below {end} are reserved"))
-        }
     }
 
     fn dial(&mut self, link: usize, conn: u64) {

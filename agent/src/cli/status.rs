@@ -191,7 +191,7 @@ fn buffer(buffer: &Value, paint: &Paint) -> String {
     if let Some(age_s) = buffer["oldest_age_s"].as_f64().filter(|age_s| *age_s > 0.0) {
         let _ = write!(page, "  oldest {}", span(age_s));
     }
-    for name in ["dropped", "refused", "dead", "damaged", "syncs"] {
+    for name in ["dropped", "expired", "refused", "dead", "damaged", "syncs"] {
         if let Some(count) = buffer[name].as_u64() {
             let _ = write!(page, "  {name} {count}");
         }
@@ -202,6 +202,11 @@ fn buffer(buffer: &Value, paint: &Paint) -> String {
     }
     if let Some(written) = buffer["disk_bytes_written"].as_u64() {
         let _ = write!(page, "  written {}", size(written));
+    }
+    for (key, when) in [("disk_bytes_written_today", "today"), ("disk_bytes_written_total", "in all")] {
+        if let Some(written) = buffer[key].as_u64() {
+            let _ = write!(page, ", {} {when}", size(written));
+        }
     }
     if let Some(error) = buffer["error"].as_str() {
         let _ = write!(page, "\n        {}", clean(error));

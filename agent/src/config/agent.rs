@@ -15,7 +15,14 @@ pub struct Agent {
     /// Folder of the store and the state. For a user other than root it is by default `~/.local/state/holdfast`, for a service
     /// the one that systemd gave it.
     pub data_dir: PathBuf,
+    /// The wall clock counts as synchronized as long as this file is there. It must lie where a restart of the machine removes it.
+    /// systemd-timesyncd makes the one of the default; with chrony, a drop-in lets `chrony-wait.service` make one:
+    /// `ExecStartPost=touch /run/clock-is-right`.
+    pub clock_file: PathBuf,
 }
+
+/// systemd-timesyncd makes it once the time came from the network (systemd-timesyncd.service(8)).
+const CLOCK_FILE: &str = "/run/systemd/timesync/synchronized";
 
 /// `[presence]`: when a device counts as gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +36,11 @@ pub struct Presence {
 impl Agent {
     /// The agent of which nothing is said.
     pub fn of(surroundings: &Surroundings) -> Agent {
-        Agent { id: id_of_host(surroundings.host_name), data_dir: surroundings.data_dir.to_owned() }
+        Agent {
+            id: id_of_host(surroundings.host_name),
+            data_dir: surroundings.data_dir.to_owned(),
+            clock_file: CLOCK_FILE.into(),
+        }
     }
 
     pub(super) fn read(table: &mut Table, surroundings: &Surroundings) -> Agent {
@@ -38,11 +49,16 @@ impl Agent {
         Agent {
             id: table.value("id", default.id, id),
             data_dir: table.value("data_dir", default.data_dir, value::path),
+            clock_file: table.value("clock_file", default.clock_file, value::path),
         }
     }
 
     pub(super) fn lines(&self) -> Lines {
-        vec![("id", Some(render::string(&self.id))), ("data_dir", Some(render::path(&self.data_dir)))]
+        vec![
+            ("id", Some(render::string(&self.id))),
+            ("data_dir", Some(render::path(&self.data_dir))),
+            ("clock_file", Some(render::path(&self.clock_file))),
+        ]
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Buffer {
     pub when_full: WhenFull,
     /// Age at which an unconfirmed message goes to the disk, and least time between two commits.
     pub commit_after: Duration,
+    /// Bytes that may be written a day (UTC). From half of it on `commit_after` grows, to a minute when it is used up; nothing is
+    /// dropped for it. While no link confirms, a sender that asks for `stored` waits so much longer. Without it there is no budget.
+    pub daily_budget: Option<u64>,
 }
 
 /// What one outlet says of its own place in the buffer; what it does not say is as in `[buffer]`.
@@ -74,6 +77,7 @@ impl Default for Buffer {
             ttl: Duration::ZERO,
             when_full: WhenFull::DropOldest,
             commit_after: Duration::from_millis(250),
+            daily_budget: None,
         }
     }
 }
@@ -91,6 +95,7 @@ impl Buffer {
             ttl: table.value("ttl", default.ttl, ttl()),
             when_full: table.value("when_full", default.when_full, value::word(WHEN_FULL)),
             commit_after: table.value("commit_after", default.commit_after, value::duration(10..=60_000)),
+            daily_budget: table.optional("daily_budget", value::bytes(1_000_000..=1_000_000_000_000)),
         }
     }
 
@@ -111,6 +116,7 @@ impl Buffer {
             ("ttl", Some(render::string(&render::duration(self.ttl)))),
             ("when_full", Some(render::word(WHEN_FULL, self.when_full))),
             ("commit_after", Some(render::string(&render::duration(self.commit_after)))),
+            ("daily_budget", self.daily_budget.map(|bytes| render::string(&render::bytes(bytes)))),
         ]
     }
 }

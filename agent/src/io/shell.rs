@@ -143,6 +143,7 @@ impl Shell {
         signals: &Receiver<Signal>,
         executor: &Rc<LocalExecutor<'static>>,
     ) -> anyhow::Result<Shell> {
+        clock::believe(config.agent.clock_file.clone());
         let setup = setup::setup(&config);
         let (reports, disk) = bounded(EVENTS);
         let settings = store::Settings { dir: config.agent.data_dir.clone(), outlets: setup.outlets() };

@@ -90,10 +90,7 @@ pub fn open(
     let lock = lock(&settings.dir)?;
     let dir = settings.dir.clone();
     let mut worker = Worker::open(settings, lock).map_err(|fault| OpenError::Disk(fault.to_string()))?;
-    let files = worker.small_files();
-    let (numbers, presence) = files.map_err(|error| disk("read the small files in", &dir, &error))?;
-    let outlets = worker.outlets().to_vec();
-    let opened = Opened { outlets, numbers, presence, facts: worker.facts(), repairs: worker.take_repairs() };
+    let opened = worker.opened().map_err(|error| disk("read the small files in", &dir, &error))?;
     let waiting = Arc::new(AtomicUsize::new(0));
     let (orders, received) = sync_channel(QUEUE * 2);
     let (end, ended) = channel();

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use futures_rustls::client::TlsStream;
 use futures_rustls::pki_types::pem::{self, PemObject};
@@ -20,6 +21,8 @@ use smol::net::TcpStream;
 
 use super::clock;
 use crate::config::client::ClientTls;
+use crate::logic::time::Now;
+use crate::message::Clock;
 
 #[cfg(test)]
 pub mod authority;
@@ -123,10 +126,10 @@ fn tls_words(error: &Error) -> String {
 fn certificate_words(cause: &CertificateError) -> String {
     match cause {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired (is this machine's clock right?)".to_owned()
+            format!("the server's certificate has expired: {}", clock_words(clock::now()))
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet (is this machine's clock right?)".to_owned()
+            format!("the server's certificate is not valid yet: {}", clock_words(clock::now()))
         }
         // An authority that was made anew under its old name fails at the signature only.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
@@ -140,6 +143,16 @@ fn certificate_words(cause: &CertificateError) -> String {
             format!("the server's certificate is not for {} but for {presented}", expected.to_str())
         }
         other => format!("the server's certificate is not accepted: {other}"),
+    }
+}
+
+/// Whether it is the clock that is wrong. Only the day is told, so that the words stay the same from try to try.
+fn clock_words(now: Now) -> String {
+    let day = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_nanos(now.wall_ns));
+    let day = day.to_string().split('T').next().unwrap_or_default().to_owned();
+    match now.clock {
+        Clock::Synced => format!("this machine's clock is synchronized and says {day}"),
+        Clock::Unsynced => format!("this machine's clock is not synchronized and says {day}"),
     }
 }
 
@@ -282,10 +295,19 @@ mod tests {
         let authority = Authority::new();
         let past = authority.issue("localhost", |params| params.not_after = date_time_ymd(2001, 1, 1));
         let error = outcome(&past, &trusting(&authority)).unwrap_err();
-        assert_eq!(error, "the server's certificate has expired (is this machine's clock right?)");
+        let clock = clock_words(clock::now());
+        assert_eq!(error, format!("the server's certificate has expired: {clock}"));
         let future = authority.issue("localhost", |params| params.not_before = date_time_ymd(2500, 1, 1));
         let error = outcome(&future, &trusting(&authority)).unwrap_err();
-        assert_eq!(error, "the server's certificate is not valid yet (is this machine's clock right?)");
+        assert_eq!(error, format!("the server's certificate is not valid yet: {clock}"));
+    }
+
+    #[test]
+    fn the_day_and_what_vouches_for_it_are_told() {
+        let now = Now { wall_ns: 86_400_000_000_000, ..clock::now() };
+        let words = |clock| clock_words(Now { clock, ..now });
+        assert_eq!(words(Clock::Unsynced), "this machine's clock is not synchronized and says 1970-01-02");
+        assert_eq!(words(Clock::Synced), "this machine's clock is synchronized and says 1970-01-02");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use self::stop::Stop;
 use super::buffer::{Buffer, BufferEffect, BufferState, Seat};
 use super::caution::{Caution, Suspect};
+use super::clocks::Clocks;
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
 use super::health::Health;
 use super::host::{Host, HostFacts};
@@ -114,6 +115,7 @@ pub struct Agent {
     pub(super) buffer: Buffer,
     pub(super) presence: Presence,
     pub(super) host: Host,
+    pub(super) clocks: Clocks,
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
     routes: Routes,
@@ -164,6 +166,7 @@ impl Agent {
             links,
             presence: Presence::new(setup.presence.clone(), opened.presence.as_deref(), now.mono),
             host: Host::new(setup.host.interval, now.mono),
+            clocks: Clocks::new(opened.clocks.as_deref(), now.mono),
             started: now,
             repairs: opened.repairs.clone(),
             leaving: BTreeSet::new(),
@@ -199,6 +202,9 @@ impl Agent {
         if self.is_ending().is_some() {
             return self.go_on_stopping(now, out);
         }
+        if let Some(bytes) = self.clocks.look(now) {
+            out.push(Action::Disk(DiskOrder::SaveClocks(bytes)));
+        }
         for link in 0..self.links.len() {
             let mut effects = Vec::new();
             self.links[link].link.advance(now.mono, &mut self.seed, &mut effects);
@@ -215,6 +221,7 @@ impl Agent {
             self.send(now, link, out);
         }
         let mut effects = Vec::new();
+        self.buffer.expire(now, &self.clocks, &mut effects);
         self.buffer.advance(now.mono, &mut effects);
         act(effects, out);
         if self.publish_status(now, out) || self.host.is_due(now.mono) {
@@ -236,7 +243,13 @@ impl Agent {
         let status = self.status.deadline().filter(|_| self.mqtt_is_up());
         let paced =
             self.links.iter().filter(|line| line.link.is_up()).filter_map(|line| self.paced(line)).min();
-        let own = [self.buffer.deadline(), self.presence.deadline(), self.host.deadline(), paced];
+        let own = [
+            self.buffer.deadline(),
+            self.presence.deadline(),
+            self.host.deadline(),
+            self.clocks.deadline(),
+            paced,
+        ];
         [links, stop, status].into_iter().chain(own).flatten().min()
     }
 
@@ -367,6 +380,7 @@ impl Agent {
         match report {
             DiskReport::Failed { order: "save presence", .. } => self.presence.save_failed(),
             DiskReport::Failed { order: "set aside", .. } => self.leaving.clear(),
+            DiskReport::Failed { order: "save clocks", .. } => self.clocks.save_failed(now.mono),
             _ => {}
         }
         let left = match report {
@@ -492,6 +506,7 @@ impl Agent {
             let outbox = self.buffer.outbox_mut(*outlet);
             let entries = outbox.take(&mut room, &mut line.pace, &mut line.sent);
             if !entries.is_empty() {
+                let entries = self.buffer.fresh(*outlet, now, &self.clocks, entries);
                 let order = LinkOrder::Send { lane, through: line.sent, entries };
                 out.push(Action::Tell { link, order });
             }

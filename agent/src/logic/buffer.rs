@@ -3,11 +3,14 @@
 //! It owns the pace of the disk: at most one commit each `commit_after`, whatever number of senders and outlets there is.
 
 mod bound;
+mod expire;
 mod health;
+mod pace;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::expire::Expiry;
 use self::health::{DISK_SILENCE, Failure, Shortage};
 use super::accepts::Accepts;
 use super::disk::{Block, DiskFacts, DiskOrder, DiskReport, Numbers, Opened};
@@ -85,6 +88,7 @@ pub struct Buffer {
     shortage: Option<Shortage>,
     accepted: Accepted,
     dropped: u64,
+    expiry: Expiry,
     refused: u64,
     /// Whether something had to give way or was refused, and no quarter of the room is free since.
     full: bool,
@@ -148,6 +152,7 @@ impl Buffer {
             failure: None,
             shortage: None,
             dropped: 0,
+            expiry: Expiry::new(names.len()),
             refused: 0,
             full: false,
             busy_until: Time::default(),
@@ -336,10 +341,12 @@ impl Buffer {
             DiskReport::Read { outlet, token, entries } => self.outboxes[outlet].read(token, entries),
             DiskReport::Forgot { outlet } => self.outboxes[outlet].forget_ended(true),
             DiskReport::Dropped { outlet, messages, gap } => self.gave_way(outlet, messages, gap, out),
+            DiskReport::Expired { outlet, messages, gap } => self.has_expired(outlet, messages, gap, out),
             DiskReport::NumbersSaved => self.numbers_saved(),
             DiskReport::Failed { order, outlet, error } => self.failed(now, order, outlet, &error, out),
             DiskReport::SetAside { .. }
             | DiskReport::PresenceSaved
+            | DiskReport::ClocksSaved
             | DiskReport::Measured
             | DiskReport::Closed => {}
         }
@@ -376,7 +383,7 @@ impl Buffer {
     /// When [`Buffer::advance`] has something to do that no event announces.
     pub fn deadline(&self) -> Option<Time> {
         let look_at = self.shortage.as_ref().map(|shortage| shortage.look_at);
-        [self.work_at(), look_at].into_iter().flatten().min()
+        [self.work_at(), look_at, self.expiry.deadline()].into_iter().flatten().min()
     }
 
     fn work_at(&self) -> Option<Time> {
@@ -390,7 +397,7 @@ impl Buffer {
         let ripe_at = match self.start {
             Start::Gaps => Some(not_before),
             Start::Numbers => None,
-            Start::Done => self.ripe_at().map(|at| at.max(not_before)),
+            Start::Done => self.ripe_at().map(|at| at.max(self.stretched(not_before))),
         };
         ripe_at.filter(|_| !self.dropping)
     }
@@ -461,16 +468,17 @@ impl Buffer {
             Start::Numbers => false,
             Start::Done => self.ripe_at().is_some_and(|at| at <= now),
         };
-        ripe && not_before <= now && !self.dropping
+        ripe && self.stretched(not_before) <= now && !self.dropping
     }
 
     /// When the oldest message in memory should go to the disk.
     fn ripe_at(&self) -> Option<Time> {
+        let commit_after = self.commit_after();
         let ripe = |(outbox, up): (&Outbox, &bool)| {
             // A gap alone promises nothing to anybody, so it can wait until the agent stops.
             let worth = self.hurry || outbox.memory_messages() > 0;
             let arrived = outbox.oldest_in_memory().filter(|_| worth)?;
-            Some(if *up { arrived + self.rule.commit_after } else { arrived })
+            Some(if *up { arrived + commit_after } else { arrived })
         };
         self.outboxes.iter().zip(&self.up).filter_map(ripe).min()
     }
@@ -530,7 +538,7 @@ impl Buffer {
             ("append", _) => self.outboxes.iter_mut().for_each(Outbox::commit_failed),
             ("read", Some(outlet)) => self.outboxes[outlet].read_failed(),
             ("forget", Some(outlet)) => self.outboxes[outlet].forget_ended(false),
-            ("drop", _) => self.dropping = false,
+            ("drop" | "expire", _) => self.dropping = false,
             ("save numbers", _) => drop(self.reserve.ended(false)),
             _ => {}
         }
@@ -538,6 +546,15 @@ impl Buffer {
             self.commit = Commit::Idle { not_before: now };
         }
         self.note_failure(now, error, out);
+    }
+
+    /// Orders something outside of [`Buffer::advance`].
+    fn order(&mut self, now: Time, order: DiskOrder, out: &mut Vec<BufferEffect>) {
+        if self.asked == 0 {
+            self.heard_at = now;
+        }
+        self.asked += 1;
+        out.push(BufferEffect::Disk(order));
     }
 
     fn reserve_numbers(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
@@ -596,6 +613,8 @@ fn stamp(now: Now, id: u64, draft: Draft) -> Message {
         id,
         time_ns: now.wall_ns,
         clock: now.clock,
+        boot: now.boot,
+        up_ns: now.up_ns,
         topic: draft.topic,
         device: draft.device,
         source: draft.source,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Entry, Message};
+use super::age::Limit;
+use super::meter::Count;
+use crate::message::{Entry, Message, Stamp};
 
 /// An order to the store's thread. Orders are carried out, and reported, in the order in which they are given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,13 @@ pub enum DiskOrder {
         /// Least number of stored bytes to free.
         bytes: u64,
     },
+    /// Replaces the groups at the front whose messages are all too old by one gap entry. Reported as `Expired`.
+    Expire {
+        /// Outlet that loses them.
+        outlet: usize,
+        /// What is too old.
+        limit: Limit,
+    },
     /// Copies a refused message to the dead letters, synced. Reported as `SetAside`.
     SetAside {
         /// Outlet whose peer refused it.
@@ -59,6 +68,8 @@ pub enum DiskOrder {
     SaveNumbers(Numbers),
     /// Replaces the presence file, synced. Reported as `PresenceSaved`.
     SavePresence(Vec<u8>),
+    /// Replaces the file about the clocks, synced. Reported as `ClocksSaved`.
+    SaveClocks(Vec<u8>),
     /// Looks how the store and its file system stand. Reported as `Measured`.
     Measure,
     /// Syncs, closes and ends the thread. Reported as `Closed`.
@@ -93,6 +104,15 @@ pub enum DiskReport {
         /// The gap that stands in their place: first and last number, none when nothing was left to drop.
         gap: Option<(u64, u64)>,
     },
+    /// The groups that were too old are gone.
+    Expired {
+        /// Outlet that lost them.
+        outlet: usize,
+        /// How many messages they had.
+        messages: u64,
+        /// The gap that stands in their place: first and last number, none when nothing was too old.
+        gap: Option<(u64, u64)>,
+    },
     /// The message is among the dead letters (`found` tells whether there was one).
     SetAside {
         /// Outlet whose peer refused it.
@@ -106,13 +126,16 @@ pub enum DiskReport {
     NumbersSaved,
     /// The presence file is on the disk.
     PresenceSaved,
+    /// The file about the clocks is on the disk.
+    ClocksSaved,
     /// The facts are fresh.
     Measured,
     /// The order could not be carried out; nothing of it counts. The store opens itself anew at the next order.
     Failed {
-        /// What was asked, as `append`, `read`, `forget`, `drop`, `set aside`, `save numbers`, `save presence`.
+        /// What was asked, as `append`, `read`, `forget`, `drop`, `expire`, `set aside`, `save numbers`, `save presence`,
+        /// `save clocks`.
         order: &'static str,
-        /// Outlet of a read, a forget or a drop.
+        /// Outlet of what concerns one.
         outlet: Option<usize>,
         /// The cause, with the path.
         error: String,
@@ -133,6 +156,10 @@ pub struct DiskFacts {
     pub written_bytes: u64,
     /// Syncs since the agent started.
     pub syncs: u64,
+    /// What was written today.
+    pub today: Count,
+    /// What was ever written.
+    pub total: Count,
     /// Messages among the dead letters.
     pub dead: u64,
     /// Groups that were found damaged and set aside since the store was born.
@@ -152,6 +179,8 @@ pub struct Held {
     pub bytes: u64,
     /// Arrival time of the oldest message, UTC ns, 0 when there is none.
     pub oldest_ns: u64,
+    /// When the newest message of its oldest group came, none when there is none.
+    pub oldest_group: Option<Stamp>,
     /// Largest message id in it, 0 when there is none.
     pub last_id: u64,
 }
@@ -166,6 +195,8 @@ pub struct Opened {
     pub numbers: Option<Numbers>,
     /// The presence file, if there was a sound one.
     pub presence: Option<Vec<u8>>,
+    /// The file about the clocks, if there was a sound one.
+    pub clocks: Option<Vec<u8>>,
     /// How the store stands.
     pub facts: DiskFacts,
     /// What recovery had to do, one sentence each; empty after a normal start.

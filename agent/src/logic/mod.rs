@@ -1,16 +1,19 @@
 //! Pure decisions: facts in, orders out. No clock, no socket, no file, no log, no chance of its own.
 
 pub mod accepts;
+pub mod age;
 pub mod agent;
 pub mod backoff;
 pub mod buffer;
 pub mod caution;
+pub mod clocks;
 pub mod disk;
 pub mod health;
 pub mod host;
 pub mod intake;
 pub mod lane;
 pub mod link;
+pub mod meter;
 pub mod notice;
 pub mod numbers;
 pub mod outbox;

@@ -62,6 +62,17 @@ pub enum Notice {
         /// Last number of the gap.
         to: u64,
     },
+    /// Messages were given up because they became too old.
+    Expired {
+        /// The outlet that lost them.
+        outlet: String,
+        /// How many.
+        messages: u64,
+        /// First number of the gap.
+        from: u64,
+        /// Last number of the gap.
+        to: u64,
+    },
     /// The buffer reached its bound, or left it.
     BufferFull(bool),
     /// The store takes nothing.
@@ -103,6 +114,7 @@ impl Notice {
             | Notice::StoreRecovered => Loudness::Info,
             Notice::LinkRefused { again: true, .. }
             | Notice::DroppedOldest { .. }
+            | Notice::Expired { .. }
             | Notice::PeerOdd { .. }
             | Notice::Refused { .. }
             | Notice::Device { .. } => Loudness::Debug,
@@ -129,6 +141,9 @@ impl fmt::Display for Notice {
                     f,
                     "buffer full: dropped the oldest outlet={outlet} messages={messages} from={from} to={to}"
                 )
+            }
+            Notice::Expired { outlet, messages, from, to } => {
+                write!(f, "too old: gave up outlet={outlet} messages={messages} from={from} to={to}")
             }
             Notice::BufferFull(true) => f.write_str("buffer full"),
             Notice::BufferFull(false) => f.write_str("buffer has room again"),

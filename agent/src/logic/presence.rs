@@ -202,13 +202,13 @@ impl Device {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Clock;
+    use crate::message::{Boot, Clock};
 
     const RULE: Rule = Rule { offline_after: Duration::from_secs(300), max_devices: 2 };
 
     fn at(s: u64) -> Now {
         let mono = Time::default() + Duration::from_secs(s);
-        Now { mono, wall_ns: s * 1_000_000_000, clock: Clock::Synced }
+        Now { mono, wall_ns: s * 1_000_000_000, clock: Clock::Synced, boot: Boot(1), up_ns: mono.0 }
     }
 
     fn presence(saved: Option<&[u8]>) -> Presence {

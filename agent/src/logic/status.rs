@@ -134,6 +134,7 @@ fn base(agent: &Agent, now: Now) -> Value {
         "since": rfc3339(agent.started.wall_ns),
         "uptime_s": now.mono.since(agent.started.mono).as_secs(),
         "clock": if now.clock == Clock::Synced { "synced" } else { "unsynced" },
+        "clock_since": agent.clocks.since_ns().map(rfc3339),
         "links": links,
         "buffer": buffer_status(agent, now),
         "host": agent.host.shown(agent.buffer.facts().free_bytes),
@@ -180,17 +181,15 @@ fn link_facts(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
 fn buffer_status(agent: &Agent, now: Now) -> Value {
     let outboxes = || agent.buffer.outboxes().iter();
     let facts = agent.buffer.facts();
-    let in_store = outboxes().map(|outbox| outbox.held().oldest_ns).filter(|ns| *ns > 0);
-    let oldest = in_store.chain(outboxes().filter_map(|outbox| outbox.oldest_message_ns())).min();
-    let oldest_age = oldest.map_or(0, |ns| now.wall_ns.saturating_sub(ns) / 1_000_000_000);
     json!({
         "state": state_of_buffer(agent.buffer.state()),
         "messages": outboxes().map(|outbox| outbox.unconfirmed()).sum::<u64>(),
         "bytes": outboxes().map(|outbox| outbox.held().bytes).sum::<u64>(),
-        "oldest_age_s": oldest_age,
+        "oldest_age_s": outboxes().filter_map(|outbox| oldest_age(agent, outbox, now)).max().map_or(0, |age| age.as_secs()),
         "accepted": agent.buffer.accepted().messages,
         "accepted_bytes": agent.buffer.accepted().bytes,
         "dropped": agent.buffer.dropped(),
+        "expired": agent.buffer.expired(),
         "refused": agent.buffer.refused(),
         "dead": facts.dead,
         "damaged": facts.damaged,
@@ -198,9 +197,25 @@ fn buffer_status(agent: &Agent, now: Now) -> Value {
         "disk_bytes_free": facts.free_bytes,
         "disk_bytes_max": agent.setup.buffer.max_bytes,
         "disk_bytes_written": facts.written_bytes,
+        "disk_bytes_written_today": facts.today.bytes,
+        "disk_bytes_written_total": facts.total.bytes,
         "syncs": facts.syncs,
+        "syncs_today": facts.today.syncs,
+        "syncs_total": facts.total.syncs,
+        "commit_after_s": agent.buffer.commit_after().as_secs_f64(),
         "error": agent.buffer.failure(),
     })
+}
+
+/// Age of the oldest message of an outlet, at the least: the wall clock may be wrong.
+fn oldest_age(agent: &Agent, outbox: &Outbox, now: Now) -> Option<Duration> {
+    let held = outbox.held();
+    let in_store = held.oldest_group.map(|newest| {
+        let span = Duration::from_nanos(newest.time_ns.saturating_sub(held.oldest_ns));
+        agent.clocks.age(&now, &newest) + span
+    });
+    let in_memory = outbox.oldest_in_memory().filter(|_| outbox.memory_messages() > 0);
+    in_store.max(in_memory.map(|at| now.mono.since(at)))
 }
 
 fn device_status(device: &Device) -> Value {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::message::{Boot, Clock, Stamp};
+
 /// Monotonic time since the agent started, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub u64);
 
-/// The two clocks at one moment.
+/// The clocks at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// Monotonic: orders everything that is decided.
@@ -14,7 +16,18 @@ pub struct Now {
     /// UTC in nanoseconds since 1970: only shown, never compared.
     pub wall_ns: u64,
     /// Whether the system says that its wall clock is synchronized.
-    pub clock: crate::message::Clock,
+    pub clock: Clock,
+    /// The start of the machine that all this is after.
+    pub boot: Boot,
+    /// Nanoseconds since that start, time asleep included: nobody sets this clock, and it outlives the agent.
+    pub up_ns: u64,
+}
+
+impl Now {
+    /// This moment, to be kept.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { boot: self.boot, up_ns: self.up_ns, time_ns: self.wall_ns, clock: self.clock }
+    }
 }
 
 impl Time {

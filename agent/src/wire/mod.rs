@@ -224,13 +224,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::{GapReason, Message};
+    use crate::message::{Boot, GapReason, Message};
 
     fn message(format: Format, payload: &[u8]) -> Message {
         Message {
             id: 7,
             time_ns: 1_700_000_000_000_000_001,
             clock: Clock::Synced,
+            boot: Boot(1),
+            up_ns: 1,
             topic: "lines/3/pump".into(),
             device: Some("pump".into()),
             source: "server:sensors".into(),
@@ -312,8 +314,8 @@ mod tests {
 
     #[test]
     fn every_reason_is_written_as_message_rs_names_it() {
-        use GapReason::{Damaged, DroppedNewest, DroppedOldest, Refused, Restart};
-        for reason in [DroppedOldest, DroppedNewest, Restart, Damaged, Refused] {
+        use GapReason::{Damaged, DroppedNewest, DroppedOldest, Expired, Refused, Restart};
+        for reason in [DroppedOldest, DroppedNewest, Expired, Restart, Damaged, Refused] {
             let entry = Entry { seq: 1, body: Body::Gap { to: 2, reason }, replayed: false };
             let frame = envelopes("E", std::slice::from_ref(&entry), Encoding::Json).next().unwrap();
             let word = serde_json::to_string(&reason).unwrap();
@@ -516,8 +518,8 @@ mod tests {
             attributes in prop::collection::vec(("[a-c]", any::<String>()), 0..4),
         ) -> Entry {
             let clock = if synced { Clock::Synced } else { Clock::Unsynced };
-            let source = "control".into();
-            let message = Message { id: 1, time_ns, clock, topic, device, source, format, payload, attributes };
+            let (boot, up_ns, source) = (Boot(1), 1, "control".into());
+            let message = Message { id: 1, time_ns, clock, boot, up_ns, topic, device, source, format, payload, attributes };
             Entry { seq, body: Body::Message(Arc::new(message)), replayed }
         }
     }

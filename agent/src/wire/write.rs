@@ -130,6 +130,7 @@ fn gap_reason(reason: GapReason) -> &'static str {
     match reason {
         GapReason::DroppedOldest => "dropped-oldest",
         GapReason::DroppedNewest => "dropped-newest",
+        GapReason::Expired => "expired",
         GapReason::Restart => "restart",
         GapReason::Damaged => "damaged",
         GapReason::Refused => "refused",

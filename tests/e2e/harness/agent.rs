@@ -17,6 +17,8 @@ pub fn uplink(url: &str, more: &str) -> String {
     )
 }
 
+const IDENTITY: &str = "id = \"gw\"\n";
+
 /// A running agent and the directory in which it lives.
 pub struct Agent {
     directory: PathBuf,
@@ -34,7 +36,12 @@ impl Agent {
 
     /// The same, with further lines of `[[server]]`.
     pub fn start_with(directory: &Path, tables: &str, server: &str) -> Agent {
-        configure(directory, tables, server);
+        Agent::start_of(directory, IDENTITY, &format!("{server}\n{tables}"))
+    }
+
+    /// The same, with other lines of `[agent]`. `tables` begin with further lines of `[[server]]`.
+    pub fn start_of(directory: &Path, agent: &str, tables: &str) -> Agent {
+        configure(directory, agent, tables);
         let process = Agent::launch(directory);
         Agent { address: address(&process), directory: directory.to_owned(), process }
     }
@@ -72,7 +79,7 @@ impl Agent {
 
     /// Writes another configuration, with the same server, for it to take over.
     pub fn configure(&self, tables: &str) {
-        configure(&self.directory, tables, "");
+        configure(&self.directory, IDENTITY, &format!("\n{tables}"));
     }
 
     /// Starts it again in the same directory with the same configuration.
@@ -156,10 +163,9 @@ impl Agent {
     }
 }
 
-fn configure(directory: &Path, tables: &str, server: &str) {
+fn configure(directory: &Path, agent: &str, tables: &str) {
     let text = format!(
-        "[agent]\nid = \"gw\"\ndata_dir = {data:?}\n\n[[server]]\nid = \"sensors\"\nbind = [\"127.0.0.1:0\"]\n\
-         {server}\n{tables}",
+        "[agent]\n{agent}data_dir = {data:?}\n\n[[server]]\nid = \"sensors\"\nbind = [\"127.0.0.1:0\"]\n{tables}",
         data = directory.join("data"),
     );
     std::fs::write(directory.join("holdfast.toml"), text).expect("the directory is ours");

@@ -1,13 +1,56 @@
-//! Whether the promises hold at the end of a run, when peace has come.
+//! Whether the promises hold: at each answer and each sending, and at the end of a run, when peace has come.
 
 use std::collections::BTreeSet;
 
 use holdfast::config::buffer::WhenFull;
 use holdfast::config::client::Confirm;
+use holdfast::logic::lane;
+use holdfast::logic::port::LinkOrder;
 
 use super::World;
 
 impl World {
+    /// Who is told `stored` is told the truth at that moment: each peer has it, a power cut would leave it, or it
+    /// was given up at the bound or for its age since.
+    pub(super) fn check_safe(&self, last_id: u64, payloads: &[Vec<u8>]) -> Result<(), String> {
+        for (link, peer) in self.peers.iter().take(self.setup.links.len()).enumerate() {
+            let safe = |payload: &&Vec<u8>| {
+                let given_up =
+                    self.disk.dropped.contains(payload) || self.expired.contains(&(link, (*payload).clone()));
+                peer.has(payload) || self.disk.keeps(&self.setup.outlet_of(link), payload) || given_up
+            };
+            // What it gave up when it came is not safe, and that was said in a gap.
+            if self.setup.bounds_of(link).when_full == WhenFull::DropNewest && self.bounded {
+                continue;
+            }
+            if peer.confirm != Confirm::None && !payloads.iter().all(|payload| safe(&payload)) {
+                return Err(format!("{last_id} was answered before link {link} had it safe"));
+            }
+        }
+        match self.disk.reserved("").1 {
+            end if last_id < end => Ok(()),
+            end => Err(format!("id {last_id} was used, but only those below {end} are reserved")),
+        }
+    }
+
+    /// No peer sees a number that a crash could give to another message.
+    pub(super) fn check_reserved(&self, link: usize, order: &LinkOrder) -> Result<(), String> {
+        let LinkOrder::Send { lane, entries, .. } = order else { return Ok(()) };
+        let last = entries.iter().map(|entry| entry.last()).max().unwrap_or(0);
+        let (end, _) = self.disk.reserved(&self.outlet(link, *lane));
+        if last < end {
+            Ok(())
+        } else {
+            Err(format!("{last} was sent, but only those below {end} are reserved"))
+        }
+    }
+
+    /// The name of a lane in the store.
+    pub(super) fn outlet(&self, link: usize, lane: usize) -> String {
+        let priority = self.agent.as_ref().and_then(|agent| agent.lanes(link).nth(lane));
+        lane::name(&self.setup.outlet_of(link), priority.map_or(0, |(priority, _)| priority))
+    }
+
     /// What was promised holds.
     pub(super) fn judge(&mut self) -> Result<(), String> {
         let dropped: BTreeSet<&[u8]> = self.disk.dropped.iter().map(Vec::as_slice).collect();
@@ -21,9 +64,9 @@ impl World {
             }
             let dead: BTreeSet<&[u8]> = self.disk.dead().map(|message| message.payload.as_slice()).collect();
             let set_aside = |payload: &Vec<u8>| peer.chokes_on(payload) && dead.contains(payload.as_slice());
-            let lost = |payload: &&Vec<u8>| {
-                !peer.has(payload) && !dropped.contains(payload.as_slice()) && !set_aside(payload)
-            };
+            let expired = |payload: &Vec<u8>| self.expired.contains(&(link, payload.clone()));
+            let given_up = |payload: &Vec<u8>| dropped.contains(payload.as_slice()) || expired(payload);
+            let lost = |payload: &&Vec<u8>| !peer.has(payload) && !given_up(payload) && !set_aside(payload);
             let lost: Vec<_> = self.stored.iter().filter(lost).map(|p| String::from_utf8_lossy(p)).collect();
             let drops_newest = self.setup.bounds_of(link).when_full == WhenFull::DropNewest && self.bounded;
             // What it gave up is announced to a peer that has numbers; after a crash as a part of the block left open.
@@ -47,6 +90,7 @@ impl World {
     fn judge_dead_letters(&self) -> Result<(), String> {
         let mut kept: BTreeSet<&[u8]> = self.disk.dead().map(|message| message.payload.as_slice()).collect();
         kept.extend(self.disk.dropped.iter().map(Vec::as_slice));
+        kept.extend(self.expired.iter().map(|(_, payload)| payload.as_slice()));
         let refused = self.peers.iter().flat_map(|peer| &peer.refused);
         let lost = refused.filter(|payload| !kept.contains(payload.as_slice())).count();
         let excused = self.bad_disk || self.tally.crashes > 0 || self.tally.cuts > 0;

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Secret;
 use crate::config::client::{ClientTls, Reconnect};
 use crate::io::tls::authority::Authority;
-use crate::message::{Body, Clock, Entry, Format, GapReason, Message};
+use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -42,6 +42,8 @@ fn entry(seq: u64, topic: &str, attributes: &[(&str, &str)]) -> Entry {
         id: seq,
         time_ns: 0,
         clock: Clock::Synced,
+        boot: Boot(1),
+        up_ns: 0,
         topic: topic.to_owned(),
         device: None,
         source: "test".into(),

@@ -24,8 +24,8 @@ use crate::message::Format;
 
 /// A body must have arrived within this, or within the server's `idle_timeout` if that is shorter.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// A batch must be stored within this, else the sender is told to try again.
-const STORE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A batch must be stored within this, else the sender is told to try again. A commit waits for a minute at most.
+const STORE_TIMEOUT: Duration = Duration::from_secs(90);
 /// The loop must say how it is within this.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the rest of a refused body is read, so that the sender sees the answer instead of a reset.

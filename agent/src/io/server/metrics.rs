@@ -84,8 +84,11 @@ impl Page {
             ("accepted_payload", "Bytes of their payloads", Some(Unit::Bytes), "accepted_bytes"),
             ("refused_messages", "Messages refused because they could not be held", None, "refused"),
             ("dropped_messages", "Messages given up at a bound", None, "dropped"),
+            ("expired_messages", "Messages given up because they were too old", None, "expired"),
             ("disk_written", "Bytes written to the disk", Some(Unit::Bytes), "disk_bytes_written"),
             ("disk_syncs", "Syncs of the disk", None, "syncs"),
+            ("card_written", "Bytes ever written", Some(Unit::Bytes), "disk_bytes_written_total"),
+            ("card_syncs", "Syncs ever made", None, "syncs_total"),
         ] {
             self.counters(name, help, unit, [(vec![], &buffer[key])]);
         }
@@ -96,6 +99,9 @@ impl Page {
             ("buffer_dead_letters", "Messages set aside because a peer refused them", None, "dead"),
             ("buffer_damaged_groups", "Groups of messages found damaged", None, "damaged"),
             ("buffer_disk", "Bytes of all files of the store", Some(Unit::Bytes), "disk_bytes"),
+            ("card_written_today", "Bytes written today", Some(Unit::Bytes), "disk_bytes_written_today"),
+            ("card_syncs_today", "Syncs made today", None, "syncs_today"),
+            ("buffer_commit_after", "Time between two commits", Some(Unit::Seconds), "commit_after_s"),
             ("buffer_disk_max", "Bound of these bytes", Some(Unit::Bytes), "disk_bytes_max"),
         ] {
             self.gauge(name, help, unit, &buffer[key]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Body, Clock, Entry, Format, GapReason, Message};
+use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message, Stamp};
 
 /// Most bytes of a value. sled writes a leaf of up to 17 values as one record, and what exceeds a quarter of its
 /// 512 KB segment goes to a file that nobody syncs: 17 values of 8,192 bytes do, 17 of these do not.
@@ -27,8 +27,9 @@ const RAW_AIM_MAX: usize = 128 << 10;
 const TRIES: u32 = 3;
 const RAW_MAX: usize = 64 << 20;
 /// First bytes of a value; the last one is the version of its format.
-pub const MAGIC: [u8; 4] = *b"HFG\x01";
-const HEADER_LEN: usize = 66;
+pub const MAGIC: [u8; 4] = *b"HFG\x02";
+const HEADER_LEN: usize = 87;
+const SECOND_NS: u64 = 1_000_000_000;
 /// No honest group covers more numbers than this unless it is a gap whose CRC is right.
 const SPAN_MAX: u64 = 1 << 24;
 
@@ -43,8 +44,16 @@ pub struct Head {
     pub last: u64,
     /// First number that the outlet held when this was written: everything below is confirmed or given up.
     pub floor: u64,
-    /// Arrival time of its oldest message, 0 when it has none.
+    /// Arrival time of its oldest message by the wall clock, 0 when it has none.
     pub oldest_ns: u64,
+    /// How much later its newest message came, in seconds, rounded up.
+    pub span_s: u32,
+    /// The start of the machine in which all its messages came.
+    pub boot: u64,
+    /// What the wall clock was ahead of the time since that start for all of them, modulo 2^64.
+    pub offset: u64,
+    /// 1 when the wall clock was known to be right for all of them, else 0.
+    pub synced: u8,
     /// Largest message id, 0 when it has none.
     pub last_id: u64,
     /// Messages, gaps not counted.
@@ -130,8 +139,12 @@ impl Head {
             floor: u64_of(&mut rest)?,
             oldest_ns: u64_of(&mut rest)?,
             last_id: u64_of(&mut rest)?,
+            boot: u64_of(&mut rest)?,
+            offset: u64_of(&mut rest)?,
+            span_s: u32_of(&mut rest)?,
             messages: u32_of(&mut rest)?,
             raw_len: u32_of(&mut rest)?,
+            synced: take(&mut rest).map(|[flag]| flag)?,
             part: u16_of(&mut rest)?,
             parts: u16_of(&mut rest)?,
             body_len: u16_of(&mut rest)?,
@@ -145,6 +158,14 @@ impl Head {
         HEADER_LEN + usize::from(self.body_len)
     }
 
+    /// When its newest message came, none when it has no message.
+    pub fn newest(&self) -> Option<Stamp> {
+        let time_ns = self.oldest_ns.wrapping_add(u64::from(self.span_s) * SECOND_NS);
+        let clock = if self.synced == 1 { Clock::Synced } else { Clock::Unsynced };
+        let up_ns = time_ns.wrapping_sub(self.offset);
+        (self.messages > 0).then_some(Stamp { boot: Boot(self.boot), up_ns, time_ns, clock })
+    }
+
     /// Whether the numbers could be those of a real group; asked only when nothing else vouches for them.
     pub fn span_is_sane(first: u64, last: u64) -> bool {
         first >= 1 && first <= last && last - first < SPAN_MAX
@@ -154,11 +175,14 @@ impl Head {
         let mut value = Vec::with_capacity(HEADER_LEN + body.len());
         value.extend_from_slice(&MAGIC);
         value.extend_from_slice(&self.outlet.to_be_bytes());
-        for number in [self.first, self.last, self.floor, self.oldest_ns, self.last_id] {
+        let Head { first, last, floor, oldest_ns, last_id, boot, offset, .. } = *self;
+        for number in [first, last, floor, oldest_ns, last_id, boot, offset] {
             value.extend_from_slice(&number.to_be_bytes());
         }
-        value.extend_from_slice(&self.messages.to_be_bytes());
-        value.extend_from_slice(&self.raw_len.to_be_bytes());
+        for number in [self.span_s, self.messages, self.raw_len] {
+            value.extend_from_slice(&number.to_be_bytes());
+        }
+        value.push(self.synced);
         for number in [self.part, self.parts, self.body_len] {
             value.extend_from_slice(&number.to_be_bytes());
         }
@@ -193,7 +217,8 @@ impl Default for Packer {
 }
 
 impl Packer {
-    /// Packs all entries, in as few groups as fit. `floor` is the first number that the outlet holds before them.
+    /// Packs all entries, in as few groups as fit, the messages of each from one [`origin`]. `floor` is the first number that
+    /// the outlet holds before them.
     pub fn pack(
         &mut self,
         outlet: u32,
@@ -204,7 +229,7 @@ impl Packer {
         let mut rest = entries;
         while let Some(first) = rest.first() {
             let floor = floor.unwrap_or(entries[0].seq).min(first.seq);
-            let count = self.squeeze(rest)?;
+            let count = self.squeeze(&rest[..alike(rest)])?;
             groups.push(self.group(outlet, floor, &rest[..count])?);
             rest = &rest[count..];
         }
@@ -270,12 +295,11 @@ impl Packer {
             first: entries[0].seq,
             last: entries[entries.len() - 1].last(),
             floor,
-            oldest_ns: messages(entries).map(|message| message.time_ns).min().unwrap_or(0),
             last_id: messages(entries).map(|message| message.id).max().unwrap_or(0),
             messages: u32::try_from(messages(entries).count()).map_err(|_| too_large)?,
             raw_len: u32::try_from(self.raw.len()).map_err(|_| too_large)?,
             parts: u16::try_from(parts).map_err(|_| too_large)?,
-            ..Head::default()
+            ..times(entries)
         };
         let value = |(part, body): (usize, &[u8])| {
             let part = u16::try_from(part).expect("there are no more than `parts`");
@@ -322,7 +346,8 @@ fn inflate(packed: &[u8], raw_len: usize) -> Result<Vec<u8>, Unsound> {
 fn rows(raw: &[u8], head: &Head) -> Result<Vec<Entry>, Unsound> {
     let mut entries: Vec<Entry> = Vec::new();
     for row in serde_cbor::Deserializer::from_slice(raw).into_iter::<Row>() {
-        let entry = row.ok().and_then(Row::entry).ok_or(Unsound("an entry in it cannot be read"))?;
+        let entry =
+            row.ok().and_then(|row| row.entry(head)).ok_or(Unsound("an entry in it cannot be read"))?;
         let lowest = entries.last().map_or(head.first, |before| before.last().saturating_add(1));
         if entry.seq < lowest || entry.last() < entry.seq {
             return Err(Unsound("its numbers do not rise"));
@@ -341,6 +366,40 @@ fn messages(entries: &[Entry]) -> impl Iterator<Item = &Message> {
         Body::Message(message) => Some(&**message),
         Body::Gap { .. } => None,
     })
+}
+
+/// What all messages of a group share, so that it stands once in its header: the start of the machine in which they came, and
+/// what the wall clock was ahead of the time since.
+pub fn origin(stamp: &Stamp) -> (Boot, u64) {
+    (stamp.boot, stamp.offset())
+}
+
+/// How many of the first entries have one origin.
+fn alike(entries: &[Entry]) -> usize {
+    let origin_of = |entry: &Entry| match &entry.body {
+        Body::Message(message) => Some(origin(&message.stamp())),
+        Body::Gap { .. } => None,
+    };
+    let first = entries.iter().find_map(origin_of);
+    let other = |entry: &Entry| origin_of(entry).is_some_and(|origin| Some(origin) != first);
+    entries.iter().position(other).unwrap_or(entries.len())
+}
+
+/// A header with nothing but the times of these entries, which have one origin.
+fn times(entries: &[Entry]) -> Head {
+    let Some(first) = messages(entries).next() else { return Head::default() };
+    let times = || messages(entries).map(|message| message.time_ns);
+    let (oldest_ns, newest_ns) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
+    let span_s = (newest_ns - oldest_ns).div_ceil(SECOND_NS);
+    let synced = messages(entries).all(|message| message.clock == Clock::Synced);
+    Head {
+        oldest_ns,
+        span_s: u32::try_from(span_s).unwrap_or(u32::MAX),
+        boot: first.boot.0,
+        offset: first.stamp().offset(),
+        synced: u8::from(synced),
+        ..Head::default()
+    }
 }
 
 /// An entry as a CBOR array: its number, then either a message or a gap.
@@ -379,9 +438,9 @@ impl Row {
         Ok(())
     }
 
-    fn entry(self) -> Option<Entry> {
+    fn entry(self, head: &Head) -> Option<Entry> {
         let body = match (self.1, self.2) {
-            (Some(message), None) => Body::Message(Arc::new(message.message())),
+            (Some(message), None) => Body::Message(Arc::new(message.message(head))),
             (None, Some(GapRow(to, reason))) => Body::Gap { to, reason },
             (None, None) | (Some(_), Some(_)) => return None,
         };
@@ -395,9 +454,10 @@ impl MessageRow {
         MessageRow(m.id, m.time_ns, m.clock, m.topic, m.device, m.source, m.format, m.payload, m.attributes)
     }
 
-    fn message(self) -> Message {
+    fn message(self, head: &Head) -> Message {
         let MessageRow(id, time_ns, clock, topic, device, source, format, payload, attributes) = self;
-        Message { id, time_ns, clock, topic, device, source, format, payload, attributes }
+        let (boot, up_ns) = (Boot(head.boot), time_ns.wrapping_sub(head.offset));
+        Message { id, time_ns, clock, boot, up_ns, topic, device, source, format, payload, attributes }
     }
 }
 
@@ -439,13 +499,18 @@ mod tests {
         ];
         let message =
             (any::<u64>(), any::<u64>(), "[a-z/]{0,20}", proptest::option::of("[a-zäß]{0,8}"), payload);
-        let message = message.prop_map(|(id, time_ns, topic, device, payload)| {
+        let boots = (prop_oneof![9 => Just(Boot(5)), 1 => any::<u64>().prop_map(Boot)], any::<bool>());
+        let message = (message, boots).prop_map(|((id, time_ns, topic, device, payload), (boot, synced))| {
             let attributes = vec![("path".to_owned(), topic.clone())];
-            let (clock, format, source) = (Clock::Synced, Format::Binary, Arc::from("server:x"));
+            let clock = if synced { Clock::Synced } else { Clock::Unsynced };
+            let (format, source) = (Format::Binary, Arc::from("server:x"));
+            let up_ns = time_ns.wrapping_sub(boot.0);
             Body::Message(Arc::new(Message {
                 id,
                 time_ns,
                 clock,
+                boot,
+                up_ns,
                 topic,
                 device,
                 source,
@@ -528,6 +593,8 @@ mod tests {
                 id: i,
                 time_ns: 1_795_316_400_000_000_000 + i * 97_000_000,
                 clock: Clock::Synced,
+                boot: Boot(0x3f0b_5c1e_9a77_4d2c),
+                up_ns: 86_400_123_456_789 + i * 97_000_000,
                 topic: "lines/3/pump".to_owned(),
                 device: None,
                 source: Arc::from("server:sensors"),
@@ -542,6 +609,40 @@ mod tests {
         let given: usize = entries.iter().map(Entry::weight).sum();
         assert!(stored * 3 < given, "{stored} of {given}");
         assert!(groups.len() < 20, "{}", groups.len());
+        // Version 1 of the format knew neither boot nor time since it; its header had 66 bytes.
+        let origins = groups.iter().flat_map(|group| &group.values).count() * (HEADER_LEN - 66);
+        assert!(origins * 100 < stored, "{origins} of {stored} bytes");
+    }
+
+    #[test]
+    fn a_group_knows_when_its_newest_message_came_and_never_mixes_origins() {
+        let message = |(boot, up_s, offset_s, clock)| {
+            let up_ns = up_s * SECOND_NS + 1;
+            let time_ns = up_ns + offset_s * SECOND_NS;
+            Body::Message(Arc::new(Message {
+                id: 1,
+                time_ns,
+                clock,
+                boot: Boot(boot),
+                up_ns,
+                topic: String::new(),
+                device: None,
+                source: Arc::from("server:x"),
+                format: Format::Binary,
+                payload: Vec::new(),
+                attributes: Vec::new(),
+            }))
+        };
+        let (synced, unsynced) = (Clock::Synced, Clock::Unsynced);
+        let arrivals =
+            [(1, 10, 0, unsynced), (1, 13, 0, unsynced), (1, 14, 500, synced), (2, 4, 500, synced)];
+        let gap = Body::Gap { to: 0, reason: GapReason::Restart };
+        let entries = numbered(std::iter::once(gap).chain(arrivals.map(message)).collect());
+        let groups = Packer::default().pack(7, None, &entries).unwrap();
+        let newest: Vec<_> = groups.iter().map(|group| group.head.newest().unwrap()).collect();
+        let seen: Vec<_> = newest.iter().map(|at| (at.boot.0, at.up_ns / SECOND_NS, at.clock)).collect();
+        assert_eq!(seen, [(1, 13, unsynced), (1, 14, synced), (2, 4, synced)]);
+        assert_eq!(newest[1].time_ns, 514 * SECOND_NS + 1);
     }
 
     #[test]

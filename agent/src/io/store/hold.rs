@@ -3,12 +3,13 @@
 use super::backend::{Database, Fault};
 use super::group::{self, Group, Packer, Unsound};
 use super::shelf::{Shelf, Slot};
+use crate::logic::age::Limit;
 use crate::message::{Body, Entry, GapReason};
 
 /// So many small groups at the end are made one with what is appended next.
 const MERGE: usize = 16;
 /// A group of one reading is below this. Merging larger ones saves half of the space and writes twice as much.
-const SMALL_BYTES: u32 = 350;
+const SMALL_BYTES: u32 = 371;
 
 /// The database with its index.
 pub struct Hold {
@@ -214,22 +215,40 @@ impl Hold {
         if self.shelves[outlet].held().messages == 0 {
             return Ok((0, None));
         }
-        let (mut lost, mut freed, mut victims) = (0, 0, Vec::new());
+        let (mut freed, mut victims) = (0, Vec::new());
         while freed < bytes.max(1) {
             let Some(slot) = self.shelves[outlet].pop_front() else { break };
-            lost += u64::from(slot.messages);
             freed += if slot.messages > 0 { u64::from(slot.bytes) } else { 0 };
             victims.push(slot);
         }
+        self.give_up(outlet, &victims, GapReason::DroppedOldest)
+    }
+
+    /// Puts one gap in the place of the groups at the front that are too old; none is read for it. Tells how many messages are
+    /// lost, and the gap's range.
+    pub fn expire(&mut self, outlet: usize, limit: &Limit) -> Result<(u64, Option<(u64, u64)>), Trouble> {
+        let shelf = &mut self.shelves[outlet];
+        let old = shelf.old_front(|stamp| limit.has_passed(stamp));
+        let victims: Vec<Slot> = (0..old).map_while(|_| shelf.pop_front()).collect();
+        self.give_up(outlet, &victims, GapReason::Expired)
+    }
+
+    /// Puts a gap in the place of groups that were taken from the front.
+    fn give_up(
+        &mut self,
+        outlet: usize,
+        victims: &[Slot],
+        reason: GapReason,
+    ) -> Result<(u64, Option<(u64, u64)>), Trouble> {
         let (Some(first), Some(last)) = (victims.first(), victims.last()) else { return Ok((0, None)) };
         let range = (first.first, last.last);
-        let gap = self.put_gap(outlet, range, GapReason::DroppedOldest)?;
-        for slot in &victims {
+        let gap = self.put_gap(outlet, range, reason)?;
+        for slot in victims {
             self.remove_but(outlet, slot, std::slice::from_ref(&gap))?;
         }
         self.commit()?;
         self.shelves[outlet].push_front((&gap).into());
-        Ok((lost, Some(range)))
+        Ok((victims.iter().map(|slot| u64::from(slot.messages)).sum(), Some(range)))
     }
 
     /// Writes a gap as a group of its own. Neither flushed nor in the index.

@@ -1,4 +1,5 @@
-//! The numbers file and the presence file: small, replaced as a whole, and never believed when they are damaged.
+//! The numbers file, the presence file, those about the clocks and of the card meter: small, replaced as a whole, and never
+//! believed when they are damaged.
 
 use std::fs;
 use std::io;
@@ -10,6 +11,8 @@ use crate::logic::disk::Numbers;
 
 const NUMBERS_MAGIC: [u8; 4] = *b"HFN\x01";
 const PRESENCE_MAGIC: [u8; 4] = *b"HFP\x01";
+const METER_MAGIC: [u8; 4] = *b"HFM\x01";
+const CLOCKS_MAGIC: [u8; 4] = *b"HFC\x01";
 
 /// Replaces the numbers file.
 pub fn save(dir: &Path, numbers: &Numbers) -> io::Result<()> {
@@ -35,6 +38,26 @@ pub fn save_presence(dir: &Path, presence: &[u8]) -> io::Result<()> {
 /// Reads the presence file; a damaged one is renamed and told about.
 pub fn load_presence(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Vec<u8>>> {
     sound(&presence_path(dir), PRESENCE_MAGIC, repairs)
+}
+
+/// Replaces the file about the clocks.
+pub fn save_clocks(dir: &Path, clocks: &[u8]) -> io::Result<()> {
+    frame::write(&dir.join("clocks"), CLOCKS_MAGIC, clocks)
+}
+
+/// Reads the file about the clocks; a damaged one is renamed and told about.
+pub fn load_clocks(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Vec<u8>>> {
+    sound(&dir.join("clocks"), CLOCKS_MAGIC, repairs)
+}
+
+/// Replaces the card meter's file.
+pub fn save_meter(dir: &Path, meter: &[u8]) -> io::Result<()> {
+    frame::write(&dir.join("meter"), METER_MAGIC, meter)
+}
+
+/// Reads the card meter's file; a damaged one is renamed and told about.
+pub fn load_meter(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Vec<u8>>> {
+    sound(&dir.join("meter"), METER_MAGIC, repairs)
 }
 
 /// Where the numbers are.

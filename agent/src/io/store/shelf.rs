@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::group::{Group, Head};
+use super::group::{self, Group, Head};
 use crate::logic::disk::Held;
+use crate::message::Stamp;
 
 /// One group in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Slot {
     pub last: u64,
     /// Arrival time of its oldest message, 0 without one.
     pub oldest_ns: u64,
+    /// When its newest message came, none without one.
+    pub newest: Option<Stamp>,
     /// Messages, gaps not counted.
     pub messages: u32,
     /// Bytes of its values.
@@ -35,7 +38,8 @@ impl Slot {
     /// The slot of a group with this header, whose values take so many bytes.
     pub fn new(head: &Head, bytes: usize) -> Slot {
         let Head { first, last, oldest_ns, messages, parts, .. } = *head;
-        Slot { first, last, oldest_ns, messages, bytes: u32::try_from(bytes).unwrap_or(u32::MAX), parts }
+        let (newest, bytes) = (head.newest(), u32::try_from(bytes).unwrap_or(u32::MAX));
+        Slot { first, last, oldest_ns, newest, messages, bytes, parts }
     }
 }
 
@@ -81,11 +85,16 @@ impl Shelf {
         Some(slot)
     }
 
-    /// The newest groups, in the order of their numbers, if there are so many and each is below so many bytes.
+    /// The newest groups, in the order of their numbers, if there are so many, each is below so many bytes, and their messages
+    /// can share a group.
     pub fn small_tail(&self, count: usize, bytes_max: u32) -> Option<Vec<Slot>> {
         let start = self.slots.len().checked_sub(count)?;
         let tail: Vec<Slot> = self.slots.range(start..).copied().collect();
-        tail.iter().all(|slot| slot.bytes < bytes_max).then_some(tail)
+        let origin = |slot: &Slot| slot.newest.as_ref().map(group::origin);
+        let mut origins = tail.iter().filter_map(origin);
+        let first = origins.next();
+        let alike = origins.all(|origin| Some(origin) == first);
+        (alike && tail.iter().all(|slot| slot.bytes < bytes_max)).then_some(tail)
     }
 
     /// Puts another group in the place of one that covers the same numbers.
@@ -94,6 +103,12 @@ impl Shelf {
         self.messages = self.messages - u64::from(old.messages) + u64::from(new.messages);
         self.bytes = self.bytes - u64::from(old.bytes) + u64::from(new.bytes);
         self.slots[place] = new;
+    }
+
+    /// How many groups at the front hold nothing but what is too old, up to the last one that has a message.
+    pub fn old_front(&self, is_old: impl Fn(&Stamp) -> bool) -> usize {
+        let old = self.slots.iter().take_while(|slot| slot.newest.as_ref().is_none_or(&is_old));
+        old.enumerate().filter(|(_, slot)| slot.newest.is_some()).last().map_or(0, |(place, _)| place + 1)
     }
 
     /// The oldest group.
@@ -143,6 +158,7 @@ impl Shelf {
             messages: self.messages,
             bytes: self.bytes,
             oldest_ns: oldest.map_or(0, |slot| slot.oldest_ns),
+            oldest_group: oldest.and_then(|slot| slot.newest),
             last_id: self.last_id,
         }
     }

@@ -4,8 +4,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::*;
+use crate::logic::age::Limit;
+use crate::logic::clocks::Clocks;
 use crate::logic::disk::{Block, DiskFacts, DiskOrder, DiskReport, Held, Numbers};
-use crate::message::{Body, Clock, Entry, Format, GapReason, Message};
+use crate::logic::time::{Now, Time};
+use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -72,6 +75,8 @@ fn message(seq: u64, payload: Vec<u8>) -> Entry {
         id: seq + 1000,
         time_ns: seq * 1_000_000,
         clock: Clock::Synced,
+        boot: Boot(7),
+        up_ns: seq * 1_000_000,
         topic: "lines/3/pump".to_owned(),
         device: Some("pump".to_owned()),
         source: Arc::from("server:sensors"),
@@ -120,6 +125,56 @@ fn what_was_appended_is_there_after_a_restart_with_its_sums() {
     let expected = [few, vec![gap((41, 60), GapReason::Restart)], noise(70..=71, 10)].concat();
     assert_eq!(bench.all(0), expected);
     assert_eq!(bench.all(1), large);
+}
+
+#[test]
+fn groups_that_are_too_old_become_one_gap_and_younger_ones_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    bench.append(0, noise(1..=9, 300));
+    bench.append(0, vec![gap((10, 19), GapReason::DroppedNewest)]);
+    bench.append(0, noise(20..=29, 300));
+    bench.append(0, vec![gap((30, 2999), GapReason::Restart)]);
+    let facts = bench.append(0, noise(3000..=3009, 300));
+    let newest = |facts: &DiskFacts| facts.held[0].oldest_group.unwrap().up_ns / 1_000_000;
+    assert_eq!(newest(&facts), 1001, "the newest came 8 ms after the first, which counts as a second");
+    let expire = |up_ms: u64| {
+        let up_ns = up_ms * 1_000_000;
+        let (boot, clocks) = (Boot(7), Clocks::new(None, Time::default()));
+        let now = Now { mono: Time::default(), wall_ns: 0, clock: Clock::Unsynced, boot, up_ns };
+        let limit = Limit { ttl: Duration::from_secs(60), clocks, now };
+        bench.ask(DiskOrder::Expire { outlet: 0, limit })
+    };
+    assert_eq!(expire(61_000).0, DiskReport::Expired { outlet: 0, messages: 0, gap: None });
+    let (report, facts) = expire(61_020);
+    assert_eq!(report, DiskReport::Expired { outlet: 0, messages: 19, gap: Some((1, 29)) });
+    assert_eq!((facts.held[0].messages, newest(&facts)), (10, 4000));
+    bench.close();
+
+    let bench = Bench::open(dir.path());
+    let left = [
+        vec![gap((1, 29), GapReason::Expired), gap((30, 2999), GapReason::Restart)],
+        noise(3000..=3009, 300),
+    ];
+    assert_eq!(bench.all(0), left.concat());
+}
+
+#[test]
+fn what_is_written_is_counted_over_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    let first = bench.append(0, noise(1..=20, 300));
+    assert_eq!((first.total, first.today.syncs), (first.today, first.syncs));
+    bench.close();
+
+    let bench = Bench::open(dir.path());
+    let second = bench.append(0, noise(21..=40, 300));
+    assert!(second.total.syncs >= first.total.syncs + second.syncs, "{first:?} {second:?}");
+    assert!(second.total.bytes >= first.total.bytes + second.written_bytes, "{first:?} {second:?}");
+    bench.close();
+    std::fs::write(dir.path().join("meter"), "damaged").unwrap();
+    let bench = Bench::open(dir.path());
+    assert!(bench.opened.repairs[0].contains("meter"), "{:?}", bench.opened.repairs);
 }
 
 #[test]

@@ -15,8 +15,9 @@ use super::shelf::Shelf;
 use super::tray::Tray;
 use super::{Settings, numbers, space};
 use crate::io::clock;
-use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers};
+use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
 use crate::logic::lane;
+use crate::logic::meter::{Count, Meter};
 use crate::logic::time::Time;
 use crate::message::{Body, Entry, Message};
 
@@ -45,6 +46,7 @@ pub struct Worker {
     free_bytes: Option<u64>,
     syncs: u64,
     wrote: Written,
+    meter: Meter,
     sync_by: Option<Time>,
     /// Keeps other agents out as long as it is open.
     _lock: File,
@@ -71,20 +73,24 @@ impl Worker {
     pub fn open(settings: Settings, lock: File) -> Result<Worker, Fault> {
         let Settings { dir, mut outlets } = settings;
         let mut repairs = Vec::new();
+        let cannot_read =
+            |error: io::Error, path: &Path| Fault::World(error.to_string()).context("read", path);
         let numbers = numbers::load(&dir, &mut repairs);
-        let numbers = numbers
-            .map_err(|error| Fault::World(error.to_string()).context("read", &numbers::numbers_path(&dir)))?;
+        let numbers = numbers.map_err(|error| cannot_read(error, &numbers::numbers_path(&dir)))?;
         add_lanes(&mut outlets, numbers.as_ref());
         let tray = |name, magic, bytes_max| {
             let path = dir.join(name);
             let opened = Tray::open(path.clone(), magic, bytes_max);
-            opened.map_err(|error| Fault::World(error.to_string()).context("read", &path))
+            opened.map_err(|error| cannot_read(error, &path))
         };
         let dead = tray("dead", DEAD_MAGIC, DEAD_BYTES_MAX)?;
         let damaged = tray("damaged", DAMAGED_MAGIC, DAMAGED_BYTES_MAX)?;
+        let meter = numbers::load_meter(&dir, &mut repairs);
+        let meter = meter.map_err(|error| cannot_read(error, &dir.join("meter")))?;
         let mut worker = Worker {
             held: vec![Held::default(); outlets.len()],
             wrote: Written { before: space::written(), own: 0 },
+            meter: Meter::new(meter.as_deref(), clock::now().mono),
             hold: None,
             repairs,
             numbers,
@@ -102,14 +108,13 @@ impl Worker {
         Ok(worker)
     }
 
-    /// The numbers and the presence as they lie on the disk.
-    pub fn small_files(&mut self) -> io::Result<(Option<Numbers>, Option<Vec<u8>>)> {
-        Ok((self.numbers.take(), numbers::load_presence(&self.dir, &mut self.repairs)?))
-    }
-
-    /// Names of the outlets, in the order of their numbers.
-    pub fn outlets(&self) -> &[String] {
-        &self.outlets
+    /// What the store knows after its opening, the small files included.
+    pub fn opened(&mut self) -> io::Result<Opened> {
+        let outlets = self.outlets.clone();
+        let numbers = self.numbers.take();
+        let presence = numbers::load_presence(&self.dir, &mut self.repairs)?;
+        let clocks = numbers::load_clocks(&self.dir, &mut self.repairs)?;
+        Ok(Opened { outlets, numbers, presence, clocks, facts: self.facts(), repairs: self.take_repairs() })
     }
 
     /// The sentences about repairs since this was asked last.
@@ -121,6 +126,7 @@ impl Worker {
     pub fn carry_out(&mut self, order: DiskOrder) -> DiskReport {
         let (name, outlet) = label(&order);
         let report = self.attempt(order);
+        self.save_meter(false);
         report.unwrap_or_else(|error| DiskReport::Failed { order: name, outlet, error })
     }
 
@@ -142,6 +148,7 @@ impl Worker {
     /// Syncs and closes the database.
     pub fn close(&mut self) {
         self.settle();
+        self.save_meter(true);
         self.lose();
     }
 
@@ -150,14 +157,42 @@ impl Worker {
         if let Some(hold) = &self.hold {
             self.held = held(hold);
         }
+        let written = self.count();
         DiskFacts {
             disk_bytes: self.disk_bytes,
             free_bytes: self.free_bytes,
-            written_bytes: self.wrote.bytes(),
-            syncs: self.syncs + self.hold.as_ref().map_or(0, Hold::syncs),
+            written_bytes: written.bytes,
+            syncs: written.syncs,
+            today: self.meter.today(),
+            total: self.meter.total(),
             dead: self.dead.len(),
             damaged: self.damaged.added(),
             held: self.held.clone(),
+        }
+    }
+
+    /// What was written since the start, with the meter told of it.
+    fn count(&mut self) -> Count {
+        let syncs = self.syncs + self.hold.as_ref().map_or(0, Hold::syncs);
+        let written = Count { bytes: self.wrote.bytes(), syncs };
+        self.meter.count(clock::now(), written);
+        written
+    }
+
+    /// Writes the meter's file if it is due.
+    fn save_meter(&mut self, is_end: bool) {
+        self.count();
+        let now = clock::now().mono;
+        if !self.meter.is_due(now, is_end) {
+            return;
+        }
+        let file = self.meter.file(now);
+        match self.save(|dir| numbers::save_meter(dir, &file)) {
+            Ok(()) => {
+                self.count();
+                self.meter.saved();
+            }
+            Err(error) => log::warn!("{}", self.about("meter", &error)),
         }
     }
 
@@ -179,6 +214,11 @@ impl Worker {
                 let (messages, gap) = self.with(|hold| hold.drop_oldest(outlet, bytes))?;
                 DiskReport::Dropped { outlet, messages, gap }
             }
+            DiskOrder::Expire { outlet, limit } => {
+                self.known(outlet)?;
+                let (messages, gap) = self.with(|hold| hold.expire(outlet, &limit))?;
+                DiskReport::Expired { outlet, messages, gap }
+            }
             DiskOrder::SetAside { outlet, seq, reason, message } => {
                 DiskReport::SetAside { outlet, seq, found: self.set_aside(outlet, seq, &reason, message)? }
             }
@@ -191,6 +231,11 @@ impl Worker {
                 let saved = self.save(|dir| numbers::save_presence(dir, &bytes));
                 saved.map_err(|error| self.about("presence", &error))?;
                 DiskReport::PresenceSaved
+            }
+            DiskOrder::SaveClocks(bytes) => {
+                let saved = self.save(|dir| numbers::save_clocks(dir, &bytes));
+                saved.map_err(|error| self.about("clocks", &error))?;
+                DiskReport::ClocksSaved
             }
             DiskOrder::Measure => DiskReport::Measured,
             DiskOrder::Close => DiskReport::Closed,
@@ -364,9 +409,11 @@ pub fn label(order: &DiskOrder) -> (&'static str, Option<usize>) {
         DiskOrder::Read { outlet, .. } => ("read", Some(*outlet)),
         DiskOrder::Forget { outlet, .. } => ("forget", Some(*outlet)),
         DiskOrder::DropOldest { outlet, .. } => ("drop", Some(*outlet)),
+        DiskOrder::Expire { outlet, .. } => ("expire", Some(*outlet)),
         DiskOrder::SetAside { .. } => ("set aside", None),
         DiskOrder::SaveNumbers(_) => ("save numbers", None),
         DiskOrder::SavePresence(_) => ("save presence", None),
+        DiskOrder::SaveClocks(_) => ("save clocks", None),
         DiskOrder::Measure => ("measure", None),
         DiskOrder::Close => ("close", None),
     }

@@ -11,7 +11,7 @@ use super::*;
 use crate::config::Secret;
 use crate::config::client::{Auth, Confirm, Framing};
 use crate::io::tls::authority::Authority;
-use crate::message::{Body, Clock, Entry, Format, GapReason};
+use crate::message::{Body, Boot, Clock, Entry, Format, GapReason};
 
 /// Orders that the writer takes at once.
 const ORDERS: usize = session::ORDERS_PER_FLUSH;
@@ -32,6 +32,8 @@ fn entry(seq: u64, format: Format, payload: &str) -> Entry {
         id: seq,
         time_ns: 0,
         clock: Clock::Synced,
+        boot: Boot(1),
+        up_ns: 0,
         topic: "a/b".to_owned(),
         device: None,
         source: "test".into(),

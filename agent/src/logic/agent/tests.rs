@@ -6,7 +6,7 @@ use super::*;
 use crate::config::buffer::{Bounds, Buffer as BufferRule, WhenFull};
 use crate::config::client::{Confirm, Ping, Reconnect};
 use crate::config::replay::Replay;
-use crate::message::{Body, Clock, Entry, Format, GapReason, Message};
+use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,7 +24,13 @@ impl Sim {
 
     fn of(setup: Setup) -> Self {
         let facts = DiskFacts { held: vec![Held::default(); setup.outlets().len()], ..DiskFacts::default() };
-        let now = Now { mono: Time::default(), wall_ns: 1_700_000_000_000_000_000, clock: Clock::Synced };
+        let now = Now {
+            mono: Time::default(),
+            wall_ns: 1_700_000_000_000_000_000,
+            clock: Clock::Synced,
+            boot: Boot(1),
+            up_ns: 1_000_000_000,
+        };
         let opened = Opened { outlets: setup.outlets(), facts: facts.clone(), ..Opened::default() };
         let mut sim = Sim { agent: Agent::new(setup, &opened, now), now, facts };
         sim.step(Event::Tick);
@@ -62,6 +68,7 @@ impl Sim {
     fn wait(&mut self, by: Duration) -> Vec<Action> {
         self.now.mono = self.now.mono + by;
         self.now.wall_ns += u64::try_from(by.as_nanos()).unwrap();
+        self.now.up_ns += u64::try_from(by.as_nanos()).unwrap();
         self.step(Event::Tick)
     }
 
@@ -212,6 +219,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
             ttl: Duration::ZERO,
             when_full: WhenFull::DropOldest,
             commit_after: Duration::from_millis(250),
+            daily_budget: None,
         },
         presence: crate::config::agent::Presence { offline_after: Duration::from_secs(300), max_devices: 10 },
         host: crate::config::host::Host::default(),
@@ -462,6 +470,8 @@ fn a_backlog_that_is_held_back_by_its_rate_has_a_deadline() {
         id,
         time_ns: 0,
         clock: Clock::Synced,
+        boot: Boot(1),
+        up_ns: 0,
         topic: "t".into(),
         device: None,
         source: "server:s".into(),

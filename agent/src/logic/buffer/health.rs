@@ -104,16 +104,18 @@ impl Buffer {
 fn is_ours(report: &DiskReport) -> bool {
     match report {
         DiskReport::Failed { order, .. } => {
-            !matches!(*order, "set aside" | "save presence" | "measure" | "close")
+            !matches!(*order, "set aside" | "save presence" | "save clocks" | "measure" | "close")
         }
         DiskReport::SetAside { .. }
         | DiskReport::PresenceSaved
+        | DiskReport::ClocksSaved
         | DiskReport::Measured
         | DiskReport::Closed => false,
         DiskReport::Appended
         | DiskReport::Read { .. }
         | DiskReport::Forgot { .. }
         | DiskReport::Dropped { .. }
+        | DiskReport::Expired { .. }
         | DiskReport::NumbersSaved => true,
     }
 }

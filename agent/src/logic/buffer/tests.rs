@@ -2,7 +2,7 @@ use super::super::disk::Held;
 use super::health::DISK_RETRY;
 use super::*;
 use crate::config::buffer::{Place, WhenFull};
-use crate::message::{Clock, Entry, Format};
+use crate::message::{Boot, Clock, Entry, Format};
 
 const OUTLETS: [usize; 1] = [0];
 const AFTER: Duration = ms(250);
@@ -74,7 +74,7 @@ impl Sim {
     }
 
     fn clock(&self) -> Now {
-        Now { mono: self.now, wall_ns: 5, clock: Clock::Synced }
+        Now { mono: self.now, wall_ns: 5, clock: Clock::Synced, boot: Boot(1), up_ns: self.now.0 }
     }
 
     /// Offers so many messages, and does what is due.
@@ -119,6 +119,7 @@ const RULE: Rule = Rule {
     ttl: Duration::ZERO,
     when_full: WhenFull::DropOldest,
     commit_after: AFTER,
+    daily_budget: None,
 };
 
 /// A thousand bytes of values fit below it.

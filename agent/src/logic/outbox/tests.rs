@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::replay::{Rate, Share};
-use crate::message::{Clock, Format};
+use crate::message::{Boot, Clock, Format};
 
 const ROOM: Limit = Limit { window: 100, bytes: 1 << 20 };
 
@@ -138,6 +138,8 @@ fn message(id: u64) -> Arc<Message> {
         id,
         time_ns: 0,
         clock: Clock::Synced,
+        boot: Boot(1),
+        up_ns: 0,
         topic: "t".into(),
         device: None,
         source: "server:s".into(),

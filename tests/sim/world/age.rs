@@ -1,0 +1,123 @@
+//! The clocks of a seed, and the reference model of what may be given up for its age: nothing before its time, whatever the wall
+//! clock says.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use holdfast::logic::lane;
+use holdfast::logic::port::LinkOrder;
+use holdfast::logic::time::{Now, Time};
+use holdfast::message::{Body, Boot, Clock, Entry, GapReason};
+
+use super::{SECOND, World};
+
+/// The wall clock when the world begins, once the time has arrived.
+const TRUE_WALL: i64 = 1_700_000_000_000_000_000;
+
+/// The clocks of the machine.
+pub(super) struct Clocks {
+    boot: u64,
+    boot_at: u64,
+    wall: i64,
+    clock: Clock,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Clocks { boot: 1, boot_at: 0, wall: TRUE_WALL, clock: Clock::Unsynced }
+    }
+}
+
+impl World {
+    pub(super) fn clock(&self) -> Now {
+        let Clocks { boot, boot_at, wall, clock } = self.clocks;
+        let wall = wall + i64::try_from(self.now).expect("a short run");
+        let wall_ns = u64::try_from(wall).unwrap_or(0);
+        Now { mono: Time(self.now), wall_ns, clock, boot: Boot(boot), up_ns: self.now - boot_at }
+    }
+
+    /// Somebody sets the clock, to any time within four months.
+    pub(super) fn set_the_clock(&mut self) {
+        let jump = i64::try_from(self.seed.below(20_000_000)).expect("small") - 10_000_000;
+        self.clocks.wall += jump * i64::try_from(SECOND).expect("small");
+        self.clocks.clock = Clock::Unsynced;
+    }
+
+    /// The time comes from the network.
+    pub(super) fn time_arrives(&mut self) {
+        self.clocks.wall = TRUE_WALL;
+        self.clocks.clock = Clock::Synced;
+    }
+
+    /// The machine starts anew, with whatever its clock says.
+    pub(super) fn reboot(&mut self) {
+        self.set_the_clock();
+        self.clocks.boot += 1;
+        self.clocks.boot_at = self.now;
+    }
+
+    /// Remembers which number is which message.
+    pub(super) fn note_numbers(&mut self, outlet: &str, entries: &[Entry]) {
+        for entry in entries {
+            if let Body::Message(message) = &entry.body {
+                self.numbers.insert((outlet.to_owned(), entry.seq), message.payload.clone());
+            }
+        }
+    }
+
+    /// What the disk has given up for its age was old enough.
+    pub(super) fn check_expired_on_disk(&mut self) -> Result<(), String> {
+        for (outlet, payload, limit) in std::mem::take(&mut self.disk.expired) {
+            if !self.is_older(&payload, limit.now.mono.0, limit.ttl.as_nanos()) {
+                let payload = String::from_utf8_lossy(&payload).into_owned();
+                return Err(format!("outlet {outlet}: the disk gave {payload} up before its time"));
+            }
+            self.tally.expired += 1;
+            let link =
+                (0..self.peers.len()).find(|link| self.setup.outlet_of(*link) == lane::parse(&outlet).0);
+            self.expired.insert((link.expect("it is one of a link"), payload));
+        }
+        Ok(())
+    }
+
+    /// What is too old is not sent; of earlier runs of the machine that may not be known. What is announced as too old is excused
+    /// if it is. What is not, and was promised, will be missed.
+    pub(super) fn check_sent(&mut self, link: usize, order: &LinkOrder) -> Result<(), String> {
+        let LinkOrder::Send { lane, entries, .. } = order else { return Ok(()) };
+        let outlet = self.outlet(link, *lane);
+        self.note_numbers(&outlet, entries);
+        let Some(ttl) = self.setup.bounds_of(link).ttl else { return Ok(()) };
+        for entry in entries {
+            match &entry.body {
+                Body::Message(message) => {
+                    let known =
+                        message.boot.0 == self.clocks.boot && self.came.contains_key(&message.payload);
+                    if known && self.is_older(&message.payload, self.now, ttl.as_nanos()) {
+                        return Err(format!("link {link}: {} was sent although it is too old", entry.seq));
+                    }
+                }
+                Body::Gap { to, reason: GapReason::Expired } => {
+                    self.excuse(link, &outlet, entry.seq..=*to, ttl);
+                }
+                Body::Gap { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn excuse(&mut self, link: usize, outlet: &str, numbers: RangeInclusive<u64>, ttl: Duration) {
+        for seq in numbers {
+            if let Some(payload) = self.numbers.get(&(outlet.to_owned(), seq)).cloned()
+                && self.is_older(&payload, self.now, ttl.as_nanos())
+            {
+                self.expired.insert((link, payload));
+            }
+        }
+    }
+
+    /// Whether a message was that old; the agent's own news, of which no promise speaks, always is.
+    fn is_older(&self, payload: &[u8], at: u64, ttl_ns: u128) -> bool {
+        let came = self.came.get(payload);
+        came.is_none_or(|came| u128::from(at.saturating_sub(*came)) >= ttl_ns)
+    }
+}
