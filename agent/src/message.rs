@@ -53,7 +53,7 @@ pub enum Format {
 }
 
 /// What an outlet holds under one of its numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The outlet's own number, from 1; for a gap the first number that it covers.
     pub seq: u64,
@@ -64,7 +64,8 @@ pub struct Entry {
 }
 
 /// The content of an [`Entry`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Body {
     /// A message to deliver.
     Message(Arc<Message>),
@@ -89,6 +90,8 @@ pub enum GapReason {
     Restart,
     /// The store could not be read back.
     Damaged,
+    /// People gave up what was held.
+    Purged,
 }
 
 impl Entry {

@@ -2,8 +2,10 @@
 //!
 //! It owns the pace of the disk: at most one commit each `commit_after`, whatever number of senders and outlets there is.
 
+mod again;
 mod bound;
 mod health;
+mod purge;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -280,6 +282,7 @@ impl Buffer {
             DiskReport::Read { outlet, token, entries } => self.outboxes[outlet].read(token, entries),
             DiskReport::Forgot { outlet } => self.outboxes[outlet].forget_ended(true),
             DiskReport::Dropped { outlet, messages, gap } => self.gave_way(outlet, messages, gap, out),
+            DiskReport::Purged { outlet, messages, gap } => self.purged(outlet, messages, gap, out),
             DiskReport::NumbersSaved => self.numbers_saved(),
             DiskReport::Failed { order, outlet, error } => self.failed(now, order, outlet, &error, out),
             DiskReport::SetAside { .. }

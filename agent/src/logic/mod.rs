@@ -9,6 +9,7 @@ pub mod health;
 pub mod host;
 pub mod intake;
 pub mod link;
+pub mod look;
 pub mod notice;
 pub mod numbers;
 pub mod outbox;

@@ -293,8 +293,8 @@ mod tests {
 
     #[test]
     fn every_reason_is_written_as_message_rs_names_it() {
-        use GapReason::{Damaged, DroppedNewest, DroppedOldest, Restart};
-        for reason in [DroppedOldest, DroppedNewest, Restart, Damaged] {
+        use GapReason::{Damaged, DroppedNewest, DroppedOldest, Purged, Restart};
+        for reason in [DroppedOldest, DroppedNewest, Restart, Damaged, Purged] {
             let entry = Entry { seq: 1, body: Body::Gap { to: 2, reason }, replayed: false };
             let frame = envelopes("E", std::slice::from_ref(&entry), Encoding::Json).next().unwrap();
             let word = serde_json::to_string(&reason).unwrap();

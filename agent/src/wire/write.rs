@@ -129,6 +129,7 @@ fn gap_reason(reason: GapReason) -> &'static str {
         GapReason::DroppedNewest => "dropped-newest",
         GapReason::Restart => "restart",
         GapReason::Damaged => "damaged",
+        GapReason::Purged => "purged",
     }
 }
 

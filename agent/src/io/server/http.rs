@@ -211,6 +211,7 @@ impl Problem {
             Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "1"),
             Refused::Full | Refused::Failing(_) => (StatusCode::SERVICE_UNAVAILABLE, "10"),
             Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "5"),
+            Refused::NoOutlet(_) => return Problem::new(StatusCode::NOT_FOUND, refused.to_string()),
         };
         Problem::new(status, refused.to_string())
             .with(header::RETRY_AFTER, HeaderValue::from_static(retry_after_s))
