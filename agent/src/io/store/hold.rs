@@ -20,6 +20,9 @@ pub struct Hold {
     unsynced: bool,
 }
 
+/// How many messages are lost, and the range of the gap in their place.
+pub type Lost = (u64, Option<(u64, u64)>);
+
 /// Why an order could not be carried out.
 #[derive(Debug)]
 pub enum Trouble {
@@ -195,7 +198,16 @@ impl Hold {
     }
 
     /// Puts one gap in the place of the oldest groups. Tells how many messages are lost, and the gap's range.
-    pub fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> Result<(u64, Option<(u64, u64)>), Trouble> {
+    pub fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> Result<Lost, Trouble> {
+        self.give_up(outlet, bytes, GapReason::DroppedOldest)
+    }
+
+    /// Puts one gap in the place of all groups. Tells how many messages are lost, and the gap's range.
+    pub fn purge(&mut self, outlet: usize) -> Result<Lost, Trouble> {
+        self.give_up(outlet, u64::MAX, GapReason::Purged)
+    }
+
+    fn give_up(&mut self, outlet: usize, bytes: u64, reason: GapReason) -> Result<Lost, Trouble> {
         if self.shelves[outlet].held().messages == 0 {
             return Ok((0, None));
         }
@@ -208,7 +220,7 @@ impl Hold {
         }
         let (Some(first), Some(last)) = (victims.first(), victims.last()) else { return Ok((0, None)) };
         let range = (first.first, last.last);
-        let gap = self.put_gap(outlet, range, GapReason::DroppedOldest)?;
+        let gap = self.put_gap(outlet, range, reason)?;
         for slot in &victims {
             self.remove_but(outlet, slot, std::slice::from_ref(&gap))?;
         }
@@ -246,7 +258,8 @@ impl Hold {
         Ok(())
     }
 
-    fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault> {
+    /// The values of a group, as far as they are there.
+    pub fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault> {
         let mut values = Vec::new();
         for part in 0..slot.parts {
             values.extend(self.database.read(outlet, &group::key(slot.first, slot.last, part))?);
