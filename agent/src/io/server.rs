@@ -4,6 +4,7 @@
 mod accept;
 mod api;
 mod batch;
+mod buffer;
 mod connection;
 mod http;
 mod metrics;
