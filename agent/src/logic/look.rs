@@ -53,6 +53,15 @@ pub enum Change {
     },
 }
 
+/// Messages that come in again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Again {
+    /// Name of the outlet that they are for.
+    pub outlet: String,
+    /// At least one.
+    pub messages: Vec<Message>,
+}
+
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use smol::Timer;
 use smol::future::or;
 
 use super::http::{LINES, Page, Problem, bytes, read_body, stored, stored_in_time};
 use super::path::{self, Target};
 use super::{Site, payload};
+use crate::logic::look::Again;
 use crate::message::Message;
 
 /// Most bytes of a look or a change, and of messages that come in again.
@@ -20,15 +21,6 @@ const QUESTION_BYTES: usize = 4 << 10;
 const MESSAGES_BYTES: usize = 16 << 20;
 /// The store must have answered within this.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
-
-/// The body of `/api/buffer/again`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Again {
-    /// Name of the outlet that the messages are for.
-    pub outlet: String,
-    /// At least one.
-    pub messages: Vec<Message>,
-}
 
 /// Answers a request: `look` with what is seen, `change` with the number of messages given up, `again` with the ids.
 pub async fn answer(site: &Site, request: Request<Incoming>) -> Result<Page, Problem> {
@@ -58,8 +50,12 @@ fn check(messages: &[Message]) -> Result<(), Problem> {
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error));
     }
     for (number, message) in (1..).zip(messages) {
-        let Message { topic, device, attributes, .. } = message.clone();
-        let target = Target { topic, device, format: None, attributes };
+        let target = Target {
+            topic: message.topic.clone(),
+            device: message.device.clone(),
+            format: None,
+            attributes: message.attributes.clone(),
+        };
         let sound =
             path::check(target).map(drop).and_then(|()| payload::check(message.format, &message.payload));
         sound.map_err(|error| Problem::bad(format!("message {number} of the batch: {error}")))?;

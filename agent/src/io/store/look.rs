@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::backend::Fault;
-use super::frame::Found;
+use super::frame;
 use super::group;
 use super::hold::Hold;
 use super::recovery;
@@ -171,6 +171,9 @@ impl Sight<'_> {
     }
 }
 
+/// The values of a group.
+type Values = Vec<Vec<u8>>;
+
 /// The groups of an outlet, one after the other.
 struct Pages<'a> {
     hold: &'a Hold,
@@ -185,7 +188,7 @@ impl<'a> Pages<'a> {
         Ok(Pages { hold, outlet, next: from })
     }
 
-    fn turn(&mut self) -> Result<Option<(Slot, Vec<Vec<u8>>)>, Fault> {
+    fn turn(&mut self) -> Result<Option<(Slot, Values)>, Fault> {
         let Some(slot) = self.hold.shelves()[self.outlet].at_or_after(self.next) else { return Ok(None) };
         self.next = slot.last.saturating_add(1);
         Ok(Some((slot, self.hold.values(self.outlet, &slot)?)))
@@ -210,8 +213,8 @@ fn unsound(slot: &Slot, values: &[Vec<u8>]) -> Option<String> {
 
 fn letter(dead: &Tray, number: u64) -> io::Result<Option<Letter>> {
     Ok(match dead.read(number)? {
-        Found::Payload(payload) => serde_cbor::from_slice(&payload).ok(),
-        Found::Nothing | Found::Damaged => None,
+        frame::Found::Payload(payload) => serde_cbor::from_slice(&payload).ok(),
+        frame::Found::Nothing | frame::Found::Damaged => None,
     })
 }
 

@@ -128,6 +128,11 @@ impl Mended {
         &self.repairs
     }
 
+    /// One look.
+    pub fn look(&mut self, look: &Look) -> Result<Seen, String> {
+        self.worker.look(look)
+    }
+
     /// Gives something up. Tells how many messages.
     pub fn change(&mut self, change: &Change) -> Result<u64, String> {
         self.worker.change(change).map(|(messages, _)| messages)
