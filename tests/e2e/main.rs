@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod buffer;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod deliver;
