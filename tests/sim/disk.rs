@@ -28,7 +28,7 @@ pub struct Disk {
     pub failing: u64,
     /// The file system is nearly full, by somebody else.
     pub short: bool,
-    /// Payloads that were dropped at the bound.
+    /// Payloads that were dropped at the bound or purged.
     pub dropped: Vec<Vec<u8>>,
     pub commits: u64,
 }
@@ -207,6 +207,17 @@ impl Disk {
     }
 
     fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> DiskReport {
+        let (messages, gap) = self.give_up(outlet, bytes, GapReason::DroppedOldest);
+        DiskReport::Dropped { outlet, messages, gap }
+    }
+
+    /// People give up everything that is stored for an outlet.
+    pub fn purge(&mut self, outlet: usize) -> (DiskReport, DiskFacts) {
+        let (messages, gap) = self.give_up(outlet, u64::MAX, GapReason::Purged);
+        (DiskReport::Purged { outlet, messages, gap }, self.facts())
+    }
+
+    fn give_up(&mut self, outlet: usize, bytes: u64, reason: GapReason) -> (u64, Option<(u64, u64)>) {
         let groups = &mut self.flushed.outlets[outlet];
         let (mut freed, mut messages, mut range) = (0, 0, None);
         while freed < bytes {
@@ -222,11 +233,11 @@ impl Disk {
             range = Some((range.map_or(first, |(from, _)| from), last));
         }
         if let Some((seq, to)) = range {
-            let body = Body::Gap { to, reason: GapReason::DroppedOldest };
+            let body = Body::Gap { to, reason };
             groups.insert(seq, vec![Entry { seq, body, replayed: false }]);
         }
         self.sync();
-        DiskReport::Dropped { outlet, messages, gap: range }
+        (messages, range)
     }
 
     fn facts(&self) -> DiskFacts {

@@ -79,6 +79,8 @@ enum Pending {
         conn: u64,
     },
     WallJump,
+    /// People give up what is stored for an outlet.
+    Purge,
     /// Somebody else fills the file system, or gives room back.
     Space,
     Heal,
@@ -210,6 +212,10 @@ impl World {
             let at = self.seed.below(trouble);
             self.at(at, Pending::Reconfigure);
         }
+        for _ in 0..if self.bounded { self.seed.below(4) } else { 0 } {
+            let at = self.seed.below(trouble);
+            self.at(at, Pending::Purge);
+        }
         for _ in 0..self.seed.below(3) {
             let at = self.seed.below(trouble);
             self.at(at, Pending::WallJump);
@@ -282,6 +288,7 @@ impl World {
                     - 10_000_000_000_000_000;
                 Ok(())
             }
+            Pending::Purge => self.purge(),
             Pending::Space => {
                 self.disk.short = !self.disk.short && !self.healed;
                 Ok(())
@@ -296,6 +303,15 @@ impl World {
             | Pending::Cut { .. }
             | Pending::HalfOpen { .. } => Ok(()),
         }
+    }
+
+    fn purge(&mut self) -> Result<(), String> {
+        if self.agent.is_none() {
+            return Ok(());
+        }
+        let outlet = usize::try_from(self.seed.below(self.peers.len() as u64)).expect("small");
+        let (report, facts) = self.disk.purge(outlet);
+        self.feed(Event::Disk(report, facts))
     }
 
     fn clock(&self) -> Now {
