@@ -2,6 +2,7 @@
 //! are checked; when nothing can move while work remains, the run fails at once.
 
 mod judge;
+mod whim;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, Setup};
 use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::{Answer, Draft};
-use holdfast::logic::port::{LinkOrder, LinkReport, Refusal, RefusalKind};
+use holdfast::logic::port::{LinkOrder, LinkReport};
 use holdfast::logic::seed::Seed;
 use holdfast::logic::time::{Now, Time};
 use holdfast::message::{Clock, Format};
@@ -305,15 +306,6 @@ impl World {
         }
     }
 
-    fn purge(&mut self) -> Result<(), String> {
-        if self.agent.is_none() {
-            return Ok(());
-        }
-        let outlet = usize::try_from(self.seed.below(self.peers.len() as u64)).expect("small");
-        let (report, facts) = self.disk.purge(outlet);
-        self.feed(Event::Disk(report, facts))
-    }
-
     fn clock(&self) -> Now {
         let wall = self.wall + i64::try_from(self.now).expect("a short run");
         Now { mono: Time(self.now), wall_ns: u64::try_from(wall).unwrap_or(0), clock: Clock::Unsynced }
@@ -533,20 +525,6 @@ impl World {
             };
             self.after(20 * SECOND, trouble);
         }
-    }
-
-    fn refusal(&mut self) -> Refusal {
-        let retry_after = (self.seed.below(2) == 0).then(|| Duration::from_secs(self.seed.below(10)));
-        let kind = match self.seed.below(3) {
-            0 => RefusalKind::Retry,
-            1 => RefusalKind::Unauthorized,
-            _ => RefusalKind::Busy { retry_after },
-        };
-        Refusal { kind, error: "refused".to_owned() }
-    }
-
-    fn close_code(&mut self) -> Option<u16> {
-        [None, Some(1001), Some(1012), Some(1013)][usize::try_from(self.seed.below(4)).expect("small")]
     }
 
     fn tell(&mut self, link: usize, order: LinkOrder) {
