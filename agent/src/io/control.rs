@@ -18,7 +18,7 @@ use super::net::words;
 /// The agent must have answered within this.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest answer that is taken.
-const ANSWER_BYTES: usize = 16 << 20;
+const ANSWER_BYTES: usize = 17 << 20;
 
 /// Whether an agent answers at this path. The error says why that cannot be told.
 pub async fn is_running(socket: &Path) -> Result<bool, String> {

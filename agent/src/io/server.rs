@@ -40,7 +40,7 @@ use crate::message::Format;
 use accept::{Caller, Places, admit};
 
 /// Bytes of HTTP bodies that one server holds at a time.
-const BODY_BUDGET: usize = 16 << 20;
+const BODY_BUDGET: usize = 17 << 20;
 /// Longest path of a Unix socket (unix(7): `sun_path` has 108 bytes with its NUL).
 const SOCKET_PATH_BYTES: usize = 107;
 /// Owner and group may connect.

@@ -233,21 +233,12 @@ fn lines(document: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::sample;
     use super::*;
-    use crate::message::{Clock, Format};
+    use crate::message::Format;
 
     fn letter(number: u64) -> Numbered {
-        let message = Message {
-            id: 7,
-            time_ns: 1_000_000_000,
-            clock: Clock::Synced,
-            topic: "a/b".to_owned(),
-            device: None,
-            source: "server:sensors".into(),
-            format: Format::Text,
-            payload: b"hot".to_vec(),
-            attributes: Vec::new(),
-        };
+        let message = Message { device: None, ..sample(Format::Text, b"hot") };
         let (outlet, reason) = ("client:cloud".to_owned(), "no \x1b schema".to_owned());
         (
             number,
@@ -258,9 +249,9 @@ mod tests {
     #[test]
     fn a_letter_is_a_line_of_the_list_and_one_that_cannot_be_read_says_so() {
         let expected = "\
-NUMBER  OUTLET        SEQ  SET ASIDE                       REASON       TOPIC  PAYLOAD
-3       client:cloud  9    1970-01-01T00:00:02.000000000Z  no ? schema  a/b    hot
-4       damaged       -    -                               -            -      -
+NUMBER  OUTLET        SEQ  SET ASIDE                       REASON       TOPIC                PAYLOAD
+3       client:cloud  9    1970-01-01T00:00:02.000000000Z  no ? schema  kitchen/temperature  hot
+4       damaged       -    -                               -            -                    -
 ";
         assert_eq!(page(&[letter(3), (4, None)]), expected);
         assert_eq!(page(&[]), "no dead letters\n");

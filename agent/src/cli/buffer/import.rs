@@ -16,8 +16,8 @@ use crate::cli::print;
 use crate::message::Message;
 
 /// Most messages of one request, and most bytes of all but the last of them.
-const BATCH_MESSAGES: usize = 2_000;
-const BATCH_BYTES: usize = 512 << 10;
+const BATCH_MESSAGES: usize = 5_000;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Hands the messages of an export to the running agent and waits until they are stored
 #[derive(clap::Args, Debug)]
@@ -129,21 +129,12 @@ impl<R: Read> Read for Counted<'_, R> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::sample;
     use super::*;
-    use crate::message::{Clock, Format};
+    use crate::message::Format;
 
     fn line(outlet: &str, payload: &str) -> String {
-        let message = Message {
-            id: 1,
-            time_ns: 1,
-            clock: Clock::Synced,
-            topic: "a".to_owned(),
-            device: None,
-            source: "s".into(),
-            format: Format::Text,
-            payload: payload.as_bytes().to_vec(),
-            attributes: Vec::new(),
-        };
+        let message = sample(Format::Text, payload.as_bytes());
         let record = Record { outlet: outlet.to_owned(), epoch: String::new(), seq: 1, message };
         format!("{}\n", record.json().unwrap())
     }
@@ -167,13 +158,13 @@ mod tests {
 
     #[test]
     fn messages_go_in_bounded_batches_of_one_outlet_each() {
-        let lines = line("a", "1").repeat(2_500) + &line("b", "2") + &line("a", "3");
+        let lines = line("a", "1").repeat(5_500) + &line("b", "2") + &line("a", "3");
         let (done, batches, stored) = import(&lines, None, 9);
         let expected =
-            [("a", 2_000), ("a", 500), ("b", 1), ("a", 1)].map(|(name, count)| (name.to_owned(), count));
+            [("a", 5_000), ("a", 500), ("b", 1), ("a", 1)].map(|(name, count)| (name.to_owned(), count));
         assert!(done.is_ok());
-        assert_eq!((batches, stored), (expected.to_vec(), 2_502));
-        let large = line("a", &"x".repeat(300_000)).repeat(3);
+        assert_eq!((batches, stored), (expected.to_vec(), 5_502));
+        let large = line("a", &"x".repeat(600_000)).repeat(3);
         assert_eq!(import(&large, None, 9).1.len(), 3);
     }
 
@@ -185,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_was_stored_before_an_error_is_counted() {
-        let (done, _, stored) = import(&line("a", "1").repeat(4_500), None, 1);
-        assert_eq!((done.unwrap_err().to_string().as_str(), stored), ("the buffer is full", 2_000));
+        let (done, _, stored) = import(&line("a", "1").repeat(9_000), None, 1);
+        assert_eq!((done.unwrap_err().to_string().as_str(), stored), ("the buffer is full", 5_000));
     }
 }

@@ -174,23 +174,28 @@ fn read_lines(
     Ok(())
 }
 
+/// A message for tests.
+#[cfg(test)]
+pub fn sample(format: Format, payload: &[u8]) -> Message {
+    Message {
+        id: 7,
+        time_ns: 1_700_000_000_123_456_789,
+        clock: crate::message::Clock::Synced,
+        topic: "kitchen/temperature".to_owned(),
+        device: Some("kitchen".to_owned()),
+        source: "server:sensors".into(),
+        format,
+        payload: payload.to_vec(),
+        attributes: vec![("unit".to_owned(), "C".to_owned())],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Clock;
 
     fn record(format: Format, payload: &[u8]) -> Record {
-        let message = Message {
-            id: 7,
-            time_ns: 1_700_000_000_123_456_789,
-            clock: Clock::Synced,
-            topic: "kitchen/temperature".to_owned(),
-            device: Some("kitchen".to_owned()),
-            source: "server:sensors".into(),
-            format,
-            payload: payload.to_vec(),
-            attributes: vec![("unit".to_owned(), "C".to_owned())],
-        };
+        let message = sample(format, payload);
         Record { outlet: "client:cloud".to_owned(), epoch: "01J".to_owned(), seq: 3, message }
     }
 

@@ -18,7 +18,7 @@ use crate::message::Message;
 
 /// Most bytes of a look or a change, and of messages that come in again.
 const QUESTION_BYTES: usize = 4 << 10;
-const MESSAGES_BYTES: usize = 16 << 20;
+const MESSAGES_BYTES: usize = 17 << 20;
 /// The store must have answered within this.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 
