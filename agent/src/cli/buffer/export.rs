@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::place::{Place, Whereabouts, named, outlets_meant};
 use super::progress::Progress;
-use super::record::Record;
+use super::record::{Record, many};
 use crate::message::Body;
 
 /// Writes all messages that are held, and takes nothing away
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(count)
     });
     match written {
-        Ok(count) => eprintln!("{count} messages"),
+        Ok(count) => eprintln!("{}", many(count, "message")),
         // Whoever closes the pipe early has seen enough.
         Err(error) if is_closed_pipe(&error) && path.is_none() => {}
         Err(error) => {

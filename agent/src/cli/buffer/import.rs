@@ -11,7 +11,7 @@ use anyhow::Context;
 
 use super::place::{Place, Whereabouts, named, outlet};
 use super::progress::Progress;
-use super::record::{Record, read_all};
+use super::record::{Record, many, read_all};
 use crate::cli::print;
 use crate::message::Message;
 
@@ -55,11 +55,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut import = Import::new(|outlet, messages| agent.again(outlet, messages, args.timeout));
     let done = import.take_all(input, bytes, to.as_deref());
-    let stored = import.stored;
+    let stored = many(import.stored as u64, "message");
     let from = named(args.file.as_deref());
-    done.with_context(|| format!("cannot import {from} ({stored} messages were stored)"))?;
+    done.with_context(|| format!("cannot import {from} ({stored} stored)"))?;
     // They are stored, whether anyone reads of it or not.
-    let _ = print(&format!("stored {stored} messages\n"));
+    let _ = print(&format!("stored {stored}\n"));
     Ok(ExitCode::SUCCESS)
 }
 

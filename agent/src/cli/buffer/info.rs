@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::list;
 use super::place::Whereabouts;
+use super::record::many;
 use crate::cli::print;
 use crate::cli::status::{clean, size, span};
 use crate::io::clock;
@@ -71,8 +72,9 @@ fn page(survey: &Survey, running: bool, now_ns: u64) -> String {
     let held = held(survey);
     let facts = &survey.facts;
     let user = if running { "in use by the running agent" } else { "no agent is running" };
-    let mut page = format!("STORE    {}  {user}  started {} times\n", clean(&survey.dir), survey.sessions);
-    let _ = write!(page, "HELD     {} messages  {} in groups", held.messages, size(held.bytes));
+    let mut page =
+        format!("STORE    {}  {user}  started {}\n", clean(&survey.dir), many(survey.sessions, "time"));
+    let _ = write!(page, "HELD     {}  {} in groups", many(held.messages, "message"), size(held.bytes));
     if let Some(age_s) = age_s(held.oldest_ns, now_ns) {
         let _ = write!(page, "  oldest {}", span(age_s));
     }
@@ -81,11 +83,16 @@ fn page(survey: &Survey, running: bool, now_ns: u64) -> String {
         let _ = write!(page, "  {} free", size(free));
     }
     if running {
-        let _ = write!(page, "  written {} in {} syncs", size(facts.written_bytes), facts.syncs);
+        let _ = write!(page, "  written {} in {}", size(facts.written_bytes), many(facts.syncs, "sync"));
     }
-    let _ = write!(page, "\nDEAD     {} letters  {}", facts.dead, size(survey.dead_bytes));
+    let _ = write!(page, "\nDEAD     {}  {}", many(facts.dead, "letter"), size(survey.dead_bytes));
     let (kept, kept_bytes) = survey.damaged_kept;
-    let _ = writeln!(page, "\nDAMAGED  {} values, {kept} of them kept  {}", facts.damaged, size(kept_bytes));
+    let _ = writeln!(
+        page,
+        "\nDAMAGED  {}, {kept} of them kept  {}",
+        many(facts.damaged, "value"),
+        size(kept_bytes)
+    );
     for (name, bytes) in &survey.set_aside {
         let _ = writeln!(page, "ASIDE    {}  {}", clean(name), size(*bytes));
     }
@@ -139,7 +146,7 @@ mod tests {
 STORE    /data  no agent is running  started 3 times
 HELD     9 messages  1.5 kB in groups  oldest 1m
 DISK     2.0 MB
-DEAD     1 letters  312 B
+DEAD     1 letter  312 B
 DAMAGED  0 values, 0 of them kept  0 B
 ASIDE    store.damaged-1  4.0 kB
 ";

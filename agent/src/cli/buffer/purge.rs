@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use super::place::{Whereabouts, outlets_meant};
+use super::record::many;
 use crate::cli::print;
 use crate::logic::look::{Change, Survey};
 
@@ -42,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let given_up = place.change(&Change::Purge { outlet: outlet.clone() });
         let messages = given_up.with_context(|| format!("cannot purge {outlet}"))?;
         // They are gone, whether anyone reads of it or not.
-        let _ = print(&format!("gave up {messages} messages of {outlet}\n"));
+        let _ = print(&format!("gave up {} of {outlet}\n", many(messages, "message")));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -51,7 +52,7 @@ fn question(survey: &Survey, outlets: &[String]) -> String {
     let held = survey.outlets.iter().zip(&survey.facts.held);
     let meant = held.filter(|(outlet, _)| outlets.contains(&outlet.name));
     let messages: u64 = meant.map(|(_, held)| held.messages).sum();
-    format!("Give up {messages} messages of {} for good?", outlets.join(", "))
+    format!("Give up {} of {} for good?", many(messages, "message"), outlets.join(", "))
 }
 
 /// Asks on the terminal; without one nobody can answer, and `--yes` is needed.

@@ -124,6 +124,11 @@ pub fn reason_words(reason: GapReason) -> String {
     }
 }
 
+/// So many of these.
+pub fn many(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The beginning of a payload, without what a terminal would obey.
 pub fn payload_words(message: &Message) -> String {
     if message.format == Format::Binary {

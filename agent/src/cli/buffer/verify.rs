@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::place::{Place, Whereabouts};
 use super::progress::Progress;
+use super::record::many;
 use crate::cli::print;
 use crate::cli::status::clean;
 use crate::logic::look::{Checked, Look, Survey};
@@ -77,9 +78,9 @@ fn page(groups: &Checked, files: u64) -> String {
         1 => "1 place is damaged".to_owned(),
         places => format!("{places} places are damaged"),
     };
-    let (count, messages) = (groups.count, groups.messages);
-    lines.collect::<String>()
-        + &format!("{verdict}: {count} groups with {messages} messages, {files} files\n")
+    let (count, messages) = (many(groups.count, "group"), many(groups.messages, "message"));
+    let files = many(files, "file");
+    lines.collect::<String>() + &format!("{verdict}: {count} with {messages}, {files}\n")
 }
 
 #[cfg(test)]
