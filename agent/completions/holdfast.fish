@@ -33,6 +33,7 @@ complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "status" -d 'Shows
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "tap" -d 'Shows live what the running agent takes, stores, sends and has confirmed'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "reload" -d 'Makes the running agent take over its configuration as it is on the disk'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "send" -d 'Hands a message to the running agent and waits until it is stored'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "buffer" -d 'Looks into the messages that are held, takes them out and puts them in, checks and repairs the store'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "receive" -d 'Receives what an agent sends: prints it, acknowledges it, counts what is missing'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "demo" -d 'Shows in half a minute what happens when a link is cut and the agent is killed'
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
@@ -91,6 +92,91 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l uplink -d 'Ur
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l lines -d 'Make every line a message'
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "info" -d 'Shows how the store stands: what it holds, what it takes, what is dead or damaged'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "list" -d 'Lists the outlets with what the store holds for each'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "peek" -d 'Shows messages that are held, the oldest first, and takes nothing away'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "verify" -d 'Reads and checks every group and every file of the store, and says what is damaged'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "export" -d 'Writes all messages that are held, and takes nothing away'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "import" -d 'Hands the messages of an export to the running agent and waits until they are stored'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "repair" -d 'Repairs the store of a stopped agent as its next start would, and says what was done'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "purge" -d 'Gives up all messages that the store holds for an outlet; its peer is told of the gap'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "dead" -d 'Lists, shows, hands in again or drops the messages that peers refused'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l json -d 'Print it in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l json -d 'Print it in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l from -d 'First number to show' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l count -d 'How many of each outlet to show' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l json -d 'Print lines of JSON, as an export has them'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l json -d 'Print the result in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l format -d 'How to write them' -r -f -a "ndjson\t'A line of JSON each (NDJSON)'
+cbor\t'A CBOR sequence (RFC 8742)'"
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l output -d 'Where to write them; standard output without it' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l to -d 'Outlet that takes all of them' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l timeout -d 'How long to try while the agent is busy' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l json -d 'Print what was done in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l all -d 'Give up the messages of all outlets'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l yes -d 'Do not ask'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from dead" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from dead" -f -a "list" -d 'Lists the dead letters'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from dead" -f -a "show" -d 'Shows a dead letter with all that the message has'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from dead" -f -a "requeue" -d 'Hands dead letters in again, each for the outlet whose peer refused it, and drops them once they are stored'
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from dead" -f -a "drop" -d 'Drops dead letters for good'
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l listen -d 'Address to listen on; port 0 takes a free one, and standard error tells which' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l tls-cert -d 'PEM file with the certificate chain: listens for wss://' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l tls-key -d 'PEM file with its key' -r -F

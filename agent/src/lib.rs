@@ -49,6 +49,12 @@
 //! takes it over, or starts another life with it. `holdfast test` goes the same way as a dial of the agent, whose
 //! [`io::net::Stage`] keeps what was found at each step, and [`logic::probe`] says what to do about the one that failed.
 //!
+//! # What is held, for people
+//!
+//! `holdfast buffer` asks the store itself: [`logic::look`] is what may be asked, the loop passes it on, and the store's thread
+//! answers between two orders of the agent, a page at a time. What people give up there, the agent learns as a report.
+//! A directory without an agent is read by the same code, in [`io::store::stopped`].
+//!
 //! # The other end
 //!
 //! `holdfast receive` is the reference receiver: [`logic::receiver`] decides what is new, what came twice and what is

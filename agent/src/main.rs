@@ -36,6 +36,7 @@ enum Command {
     Tap(cli::tap::Args),
     Reload(cli::reload::Args),
     Send(cli::send::Args),
+    Buffer(cli::buffer::Args),
     Receive(cli::receive::Args),
     Demo(cli::demo::Args),
 }
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Run(args) => cli::run::run(args),
         Command::Status(args) => cli::status::run(args),
         Command::Send(args) => cli::send::run(args),
+        Command::Buffer(args) => cli::buffer::run(args),
         Command::Receive(args) => cli::receive::run(args),
         Command::Check(args) => cli::check::run(args),
         Command::Reload(args) => cli::reload::run(args),

@@ -39,7 +39,7 @@ pub struct Message {
 pub struct Boot(pub u64);
 
 /// A moment on all the clocks that there were.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// The start of the machine in which it was.
     pub boot: Boot,
@@ -74,7 +74,7 @@ pub enum Format {
 }
 
 /// What an outlet holds under one of its numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The outlet's own number, from 1; for a gap the first number that it covers.
     pub seq: u64,
@@ -85,7 +85,8 @@ pub struct Entry {
 }
 
 /// The content of an [`Entry`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Body {
     /// A message to deliver.
     Message(Arc<Message>),
@@ -114,6 +115,8 @@ pub enum GapReason {
     Damaged,
     /// The peer refused it; it is among the dead letters.
     Refused,
+    /// People gave up what was held.
+    Purged,
 }
 
 impl Entry {

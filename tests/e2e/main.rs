@@ -8,6 +8,8 @@ mod age;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod buffer;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod deliver;

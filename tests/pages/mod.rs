@@ -13,9 +13,25 @@ use file::assert_current;
 use roff::{ascii, plain};
 
 fn command() -> Command {
-    let mut command = crate::Arguments::command().disable_help_subcommand(true);
+    let mut command = without_help(crate::Arguments::command());
     command.build();
     command
+}
+
+/// The commands `help` that clap adds say nothing that `--help` does not.
+fn without_help(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
+}
+
+/// The commands in the order of their definition, each before its own.
+fn all(command: &Command) -> Vec<&Command> {
+    command.get_subcommands().flat_map(|own| std::iter::once(own).chain(all(own))).collect()
+}
+
+/// Its name behind `holdfast`, as in `buffer dead list`.
+fn name(command: &Command) -> &str {
+    let whole = command.get_bin_name().unwrap_or(command.get_name());
+    whole.strip_prefix("holdfast ").unwrap_or(whole)
 }
 
 #[test]
@@ -35,8 +51,9 @@ fn the_completions_are_current() {
 #[test]
 fn the_manual_page_of_the_program_is_current() {
     let command = command();
-    let usages: Vec<String> = command.get_subcommands().map(usage).collect();
-    let commands: String = command.get_subcommands().map(section).collect();
+    let to_be_run = |command: &&&Command| !command.has_subcommands();
+    let usages: Vec<String> = all(&command).iter().filter(to_be_run).map(|command| usage(command)).collect();
+    let commands: String = all(&command).into_iter().map(section).collect();
     let configuration = Options::augment_args(Command::new("holdfast").disable_help_flag(true));
     let page = include_str!("../../agent/man/holdfast.1.in")
         .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
@@ -50,9 +67,7 @@ fn the_manual_page_of_the_program_is_current() {
 fn usage(command: &Command) -> String {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").split_whitespace().collect::<Vec<_>>().join(" ");
-    let (names, rest) = usage.split_at(usage.find([' ']).map_or(usage.len(), |first| {
-        usage[first + 1..].find(' ').map_or(usage.len(), |second| first + 1 + second)
-    }));
+    let (names, rest) = usage.split_at(format!("holdfast {}", name(command)).len());
     format!("\\fB{}\\fR{}\n", plain(names), plain(rest))
 }
 
@@ -69,7 +84,7 @@ fn section(command: &Command) -> String {
         }
     }
     let about = own.get_long_about().or(own.get_about()).map(ToString::to_string).unwrap_or_default();
-    let mut text = format!(".SS {}\n{}", own.get_name(), usage(command));
+    let mut text = format!(".SS {}\n{}", name(command), usage(command));
     text.push_str(&format!(".PP\n{}.\n", plain(about.trim_end_matches('.'))));
     text.push_str(&options(own));
     if takes_configuration {

@@ -33,7 +33,7 @@ pub struct Disk {
     pub failing: u64,
     /// The file system is nearly full, by somebody else.
     pub short: bool,
-    /// Payloads that were dropped at the bound.
+    /// Payloads that were dropped at the bound or purged.
     pub dropped: Vec<Vec<u8>>,
     /// Outlets, payloads and limits of what was given up for its age since this was looked at.
     pub expired: Vec<(String, Vec<u8>, Limit)>,
@@ -253,6 +253,22 @@ impl Disk {
     }
 
     fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> DiskReport {
+        let (messages, gap) = self.give_up(outlet, bytes, GapReason::DroppedOldest);
+        DiskReport::Dropped { outlet, messages, gap }
+    }
+
+    /// How many outlets there are.
+    pub fn outlets(&self) -> usize {
+        self.names.len()
+    }
+
+    /// People give up everything that is stored for an outlet.
+    pub fn purge(&mut self, outlet: usize) -> (DiskReport, DiskFacts) {
+        let (messages, gap) = self.give_up(outlet, u64::MAX, GapReason::Purged);
+        (DiskReport::Purged { outlet, messages, gap }, self.facts())
+    }
+
+    fn give_up(&mut self, outlet: usize, bytes: u64, reason: GapReason) -> (u64, Option<(u64, u64)>) {
         let mut groups = std::mem::take(self.groups_mut(outlet));
         let (mut freed, mut messages, mut range) = (0, 0, None);
         while freed < bytes {
@@ -268,12 +284,12 @@ impl Disk {
             range = Some((range.map_or(first, |(from, _)| from), last));
         }
         if let Some((seq, to)) = range {
-            let body = Body::Gap { to, reason: GapReason::DroppedOldest };
+            let body = Body::Gap { to, reason };
             groups.insert(seq, vec![Entry { seq, body, replayed: false }]);
         }
         *self.groups_mut(outlet) = groups;
         self.sync();
-        DiskReport::Dropped { outlet, messages, gap: range }
+        (messages, range)
     }
 
     fn expire(&mut self, outlet: usize, limit: &Limit) -> DiskReport {

@@ -3,6 +3,7 @@
 
 mod age;
 mod judge;
+mod whim;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, Setup};
 use holdfast::logic::disk::DiskOrder;
 use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::{Answer, Draft};
-use holdfast::logic::port::{LinkOrder, LinkReport, Refusal, RefusalKind};
+use holdfast::logic::port::{LinkOrder, LinkReport};
 use holdfast::logic::seed::Seed;
 use holdfast::message::Format;
 
@@ -87,6 +88,8 @@ enum Pending {
     WallJump,
     /// The time comes from the network.
     TimeArrives,
+    /// People give up what is stored for an outlet.
+    Purge,
     /// Somebody else fills the file system, or gives room back.
     Space,
     Heal,
@@ -231,6 +234,10 @@ impl World {
             let at = self.seed.below(trouble);
             self.at(at, Pending::Reconfigure);
         }
+        for _ in 0..if self.bounded { self.seed.below(4) } else { 0 } {
+            let at = self.seed.below(trouble);
+            self.at(at, Pending::Purge);
+        }
         for _ in 0..self.seed.below(3) {
             let at = self.seed.below(trouble);
             self.at(at, Pending::WallJump);
@@ -312,6 +319,7 @@ impl World {
                 self.time_arrives();
                 Ok(())
             }
+            Pending::Purge => self.purge(),
             Pending::Space => {
                 self.disk.short = !self.disk.short && !self.healed;
                 Ok(())
@@ -527,20 +535,6 @@ impl World {
             };
             self.after(20 * SECOND, trouble);
         }
-    }
-
-    fn refusal(&mut self) -> Refusal {
-        let retry_after = (self.seed.below(2) == 0).then(|| Duration::from_secs(self.seed.below(10)));
-        let kind = match self.seed.below(3) {
-            0 => RefusalKind::Retry,
-            1 => RefusalKind::Unauthorized,
-            _ => RefusalKind::Busy { retry_after },
-        };
-        Refusal { kind, error: "refused".to_owned() }
-    }
-
-    fn close_code(&mut self) -> Option<u16> {
-        [None, Some(1001), Some(1012), Some(1013)][usize::try_from(self.seed.below(4)).expect("small")]
     }
 
     fn tell(&mut self, link: usize, order: LinkOrder) {

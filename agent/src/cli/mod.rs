@@ -1,5 +1,6 @@
-//! One file per subcommand, all of the same shape: `Args` and `run(Args) -> anyhow::Result<ExitCode>`.
+//! One file per subcommand, all of the same shape: `Args` and `run(&Args) -> anyhow::Result<ExitCode>`.
 
+pub mod buffer;
 pub mod check;
 pub mod demo;
 pub mod options;

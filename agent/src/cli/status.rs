@@ -253,6 +253,11 @@ fn table(lines: &[Vec<String>], state: usize, paint: &Paint) -> String {
     page
 }
 
+/// A table without colours; nothing without lines.
+pub(super) fn plain_table(head: &str, lines: Vec<Vec<String>>) -> String {
+    table(&with_head(head, lines), usize::MAX, &Paint(false)).trim_start().to_owned()
+}
+
 /// Whether states are coloured.
 struct Paint(bool);
 
@@ -278,16 +283,18 @@ fn text(value: &Value) -> String {
 }
 
 /// Without what a terminal would obey.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
-fn span(seconds: f64) -> String {
+/// How long something lasts or is ago, for people.
+pub(super) fn span(seconds: f64) -> String {
     let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
     humantime::format_duration(Duration::from_secs(whole)).to_string()
 }
 
-fn size(bytes: u64) -> String {
+/// Bytes, for people.
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),

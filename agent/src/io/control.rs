@@ -18,7 +18,27 @@ use super::net::words;
 /// The agent must have answered within this.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest answer that is taken.
-const ANSWER_BYTES: usize = 16 << 20;
+const ANSWER_BYTES: usize = 17 << 20;
+
+/// Whether an agent answers at this path. The error says why that cannot be told.
+pub async fn is_running(socket: &Path) -> Result<bool, String> {
+    let connect = async {
+        match UnixStream::connect(socket).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_absence(&error) => Ok(false),
+            Err(error) => Err(format!("cannot reach the agent at {}: {}", socket.display(), words(&error))),
+        }
+    };
+    let late = async {
+        Timer::after(TIMEOUT).await;
+        Err(format!(
+            "cannot reach the agent at {}: no answer within {} s",
+            socket.display(),
+            TIMEOUT.as_secs()
+        ))
+    };
+    or(connect, late).await
+}
 
 /// Asks the agent whose control socket is at this path. Returns the status and the body of its answer; the error says
 /// that no agent runs there, or what broke.
@@ -95,12 +115,14 @@ pub async fn lines(
 }
 
 fn absence(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            format!("no agent is running there ({})", words(error))
-        }
-        _ => words(error),
+    match is_absence(error) {
+        true => format!("no agent is running there ({})", words(error)),
+        false => words(error),
     }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 async fn ask(stream: UnixStream, request: Request<Full<Bytes>>) -> Result<(u16, Vec<u8>), String> {

@@ -4,7 +4,9 @@ use smol::channel::{Receiver, Sender, bounded};
 
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
+use crate::logic::look::{Change, Look, Seen};
 use crate::logic::reload::Reloaded;
+use crate::message::Message;
 
 /// How many batches may wait for the loop; a source that finds it full waits.
 const QUEUE: usize = 256;
@@ -23,6 +25,19 @@ pub enum Input {
     Connected(String),
     /// A connection that spoke for this device has closed.
     Disconnected(String),
+    /// Messages that were taken once come in again, for one outlet.
+    Again {
+        /// Its name.
+        outlet: String,
+        /// At least one.
+        messages: Vec<Message>,
+        /// Takes exactly one answer.
+        reply: Sender<Answer>,
+    },
+    /// Asks to look into the store.
+    Look(Look, Sender<Result<Seen, String>>),
+    /// Asks to give up something in the store; the answer is how many messages.
+    Change(Change, Sender<Result<u64, String>>),
     /// Asks for the status as JSON.
     Status(Sender<serde_json::Value>),
     /// Asks whether the agent makes progress.
@@ -71,6 +86,25 @@ impl Intake {
         answer.recv().await.unwrap_or(Answer::Refused(Refused::Stopping))
     }
 
+    /// Hands over messages that were taken once, for one outlet, and waits until all of them are stored, or refused.
+    pub async fn again(&self, outlet: String, messages: Vec<Message>) -> Answer {
+        let (reply, answer) = bounded(1);
+        if self.inputs.send(Input::Again { outlet, messages, reply }).await.is_err() {
+            return Answer::Refused(Refused::Stopping);
+        }
+        answer.recv().await.unwrap_or(Answer::Refused(Refused::Stopping))
+    }
+
+    /// Looks into the store. The error says why not.
+    pub async fn look(&self, look: Look) -> Result<Seen, String> {
+        self.ask(|reply| Input::Look(look, reply)).await
+    }
+
+    /// Gives up something in the store, and tells how many messages. The error says why not.
+    pub async fn change(&self, change: Change) -> Result<u64, String> {
+        self.ask(|reply| Input::Change(change, reply)).await
+    }
+
     /// Tells that a connection for this device has opened. Every call needs one of [`Intake::disconnected`].
     pub async fn connected(&self, device: &str) {
         let _ = self.inputs.send(Input::Connected(device.to_owned())).await;
@@ -97,18 +131,18 @@ impl Intake {
 
     /// Takes over the configuration as it is on the disk. The error says why the one in force stays so.
     pub async fn reload(&self) -> Result<Reloaded, String> {
-        let (reply, answer) = bounded(1);
-        let stopping = || Refused::Stopping.to_string();
-        self.inputs.send(Input::Reload(reply)).await.map_err(|_| stopping())?;
-        answer.recv().await.unwrap_or_else(|_| Err(stopping()))
+        self.ask(Input::Reload).await
     }
 
     /// Listens in: lines of JSON until the agent stops. The error says why not.
     pub async fn tap(&self, filter: &str) -> Result<Receiver<String>, String> {
+        self.ask(|reply| Input::Tap { filter: filter.to_owned(), reply }).await
+    }
+
+    async fn ask<T>(&self, input: impl FnOnce(Sender<Result<T, String>>) -> Input) -> Result<T, String> {
         let (reply, answer) = bounded(1);
         let stopping = || Refused::Stopping.to_string();
-        let input = Input::Tap { filter: filter.to_owned(), reply };
-        self.inputs.send(input).await.map_err(|_| stopping())?;
+        self.inputs.send(input(reply)).await.map_err(|_| stopping())?;
         answer.recv().await.unwrap_or_else(|_| Err(stopping()))
     }
 

@@ -4,6 +4,7 @@
 mod accept;
 mod api;
 mod batch;
+mod buffer;
 mod connection;
 mod http;
 mod metrics;
@@ -40,6 +41,8 @@ use accept::{Caller, Places, admit};
 
 /// Bytes of HTTP bodies that one server holds at a time.
 const BODY_BUDGET: usize = 16 << 20;
+/// The same for the control socket, where the largest message may come again in its envelope.
+const CONTROL_BODY_BUDGET: usize = 17 << 20;
 /// Longest path of a Unix socket (unix(7): `sun_path` has 108 bytes with its NUL).
 const SOCKET_PATH_BYTES: usize = 107;
 /// Owner and group may connect.
@@ -137,8 +140,9 @@ pub async fn serve_control(
     executor: Rc<LocalExecutor<'static>>,
 ) -> Result<(), String> {
     let listener = bind_control(&path).await?;
-    let site =
-        Rc::new(Site { api_only: true, ..Site::new("control", CONTROL_LIMITS, intake.clone(), executor) });
+    let budget = Cell::new(CONTROL_BODY_BUDGET);
+    let site = Site::new("control", CONTROL_LIMITS, intake.clone(), executor);
+    let site = Rc::new(Site { api_only: true, budget, ..site });
     let accepting = admit(&site, async || {
         let (stream, _) = listener.accept().await?;
         Ok(Caller::Unix(stream))

@@ -266,6 +266,13 @@ impl Shell {
                 self.tickets.insert(self.next_ticket, reply);
                 Event::Offer { ticket: self.next_ticket, drafts }
             }
+            Wake::Input(Input::Again { outlet, messages, reply }) => {
+                self.next_ticket += 1;
+                self.tickets.insert(self.next_ticket, reply);
+                Event::Again { ticket: self.next_ticket, outlet, messages }
+            }
+            Wake::Input(Input::Look(look, reply)) => return self.store.look(look, reply),
+            Wake::Input(Input::Change(change, reply)) => return self.store.change(change, reply),
             Wake::Input(Input::Health(reply)) => {
                 let _ = reply.try_send(self.agent.health(clock::now()));
                 return;

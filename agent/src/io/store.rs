@@ -6,12 +6,14 @@ mod backend;
 mod frame;
 mod group;
 mod hold;
+mod look;
 mod numbers;
 mod recovery;
 mod salvage;
 mod scan;
 mod shelf;
 mod space;
+pub mod stopped;
 mod tear;
 mod tray;
 mod worker;
@@ -21,7 +23,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -31,9 +33,12 @@ use rustix::io::Errno;
 use self::worker::Worker;
 use super::clock;
 use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
+use crate::logic::look::{Change, Look, Seen};
 
 /// How many orders may wait; more are answered by `Failed`.
 const QUEUE: usize = 64;
+/// How many looks and changes may wait; more are told to come again.
+const VISITORS: usize = 4;
 /// How long dropping the store waits for its thread.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -46,6 +51,9 @@ pub struct Settings {
     /// behind them.
     pub outlets: Vec<String>,
 }
+
+/// Takes the answer for somebody who looks at the store or changes it.
+pub type Reply<T> = smol::channel::Sender<Result<T, String>>;
 
 /// Why the store cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +69,7 @@ pub enum OpenError {
 pub struct Store {
     orders: Option<SyncSender<Queued>>,
     waiting: Arc<AtomicUsize>,
+    visitors: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
     ended: Receiver<()>,
 }
@@ -68,8 +77,23 @@ pub struct Store {
 #[derive(Debug)]
 enum Queued {
     Order(DiskOrder),
+    Look(Look, Reply<Seen>),
+    Change(Change, Reply<u64>),
     /// In the place of an order that found the queue full.
     Refused(&'static str, Option<usize>),
+}
+
+impl Queued {
+    /// Tells a visitor to come again.
+    fn turn_away(self) {
+        let cause = || format!("{VISITORS} others ask the store already; try again");
+        // Whoever has gone needs no answer.
+        match self {
+            Queued::Look(_, reply) => drop(reply.try_send(Err(cause()))),
+            Queued::Change(_, reply) => drop(reply.try_send(Err(cause()))),
+            Queued::Order(_) | Queued::Refused(..) => {}
+        }
+    }
 }
 
 impl std::fmt::Display for OpenError {
@@ -92,13 +116,14 @@ pub fn open(
     let mut worker = Worker::open(settings, lock).map_err(|fault| OpenError::Disk(fault.to_string()))?;
     let opened = worker.opened().map_err(|error| disk("read the small files in", &dir, &error))?;
     let waiting = Arc::new(AtomicUsize::new(0));
-    let (orders, received) = sync_channel(QUEUE * 2);
+    let visitors = Arc::new(AtomicUsize::new(0));
+    let (orders, received) = sync_channel(QUEUE * 2 + VISITORS);
     let (end, ended) = channel();
-    let left = Arc::clone(&waiting);
+    let left = (Arc::clone(&waiting), Arc::clone(&visitors));
     let thread = std::thread::Builder::new().name("store".to_owned());
-    let thread = thread.spawn(move || run(worker, &received, &left, &reports, end));
+    let thread = thread.spawn(move || run(worker, &received, (&left.0, &left.1), &reports, end));
     let thread = thread.map_err(|error| disk("start the thread for", &dir, &error))?;
-    Ok((Store { orders: Some(orders), waiting, thread: Some(thread), ended }, opened))
+    Ok((Store { orders: Some(orders), waiting, visitors, thread: Some(thread), ended }, opened))
 }
 
 impl Store {
@@ -111,6 +136,30 @@ impl Store {
         if !sent {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
             log::warn!("the store takes no order to {name}");
+        }
+    }
+
+    /// Lets somebody look into the store, and answers them; never waits.
+    pub fn look(&self, look: Look, reply: Reply<Seen>) {
+        self.visit(Queued::Look(look, reply));
+    }
+
+    /// Gives up what somebody wants to be given up, answers them, and reports it; never waits.
+    pub fn change(&self, change: Change, reply: Reply<u64>) {
+        self.visit(Queued::Change(change, reply));
+    }
+
+    fn visit(&self, visit: Queued) {
+        let full = self.visitors.fetch_add(1, Ordering::AcqRel) >= VISITORS;
+        let refused = match (full, self.orders.as_ref()) {
+            (false, Some(orders)) => orders.try_send(visit).err().map(|error| match error {
+                TrySendError::Full(visit) | TrySendError::Disconnected(visit) => visit,
+            }),
+            (true, _) | (_, None) => Some(visit),
+        };
+        if let Some(refused) = refused {
+            self.visitors.fetch_sub(1, Ordering::AcqRel);
+            refused.turn_away();
         }
     }
 }
@@ -131,7 +180,7 @@ impl Drop for Store {
 fn run(
     mut worker: Worker,
     orders: &Receiver<Queued>,
-    waiting: &AtomicUsize,
+    (waiting, visitors): (&AtomicUsize, &AtomicUsize),
     reports: &dyn Fn(DiskReport, DiskFacts),
     _end: Sender<()>,
 ) {
@@ -149,6 +198,22 @@ fn run(
             Ok(Queued::Order(DiskOrder::Close)) => {
                 worker.close();
                 return reports(DiskReport::Closed, worker.facts());
+            }
+            Ok(Queued::Look(look, reply)) => {
+                visitors.fetch_sub(1, Ordering::AcqRel);
+                let _ = reply.try_send(worker.look(&look));
+                worker.settle_in_time();
+                continue;
+            }
+            Ok(Queued::Change(change, reply)) => {
+                visitors.fetch_sub(1, Ordering::AcqRel);
+                let done = worker.change(&change).map(|(messages, report)| {
+                    // The agent learns of it before anybody can ask the agent about it.
+                    reports(report, worker.facts());
+                    messages
+                });
+                let _ = reply.try_send(done);
+                continue;
             }
             Ok(Queued::Order(order)) => worker.carry_out(order),
             Ok(Queued::Refused(order, outlet)) => {

@@ -1,6 +1,7 @@
 //! The whole agent as one state machine: events in, actions out. It composes the links, the buffer and the presence, and
 //! adds what lies between them: who is sent what, who is told what, and how a stop goes.
 
+mod again;
 mod reconfigure;
 mod reply;
 mod stop;
@@ -28,6 +29,7 @@ pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
 use crate::config::replay::Replay;
+use crate::message::Message;
 
 /// Different ways to refuse a connection that are told until it is up again.
 const REFUSALS_TOLD: usize = 4;
@@ -40,6 +42,15 @@ pub enum Event {
         ticket: u64,
         /// At least one.
         drafts: Vec<Draft>,
+    },
+    /// Messages that were taken once come in again, with the time that they have.
+    Again {
+        /// Names the answer.
+        ticket: u64,
+        /// Name of the one outlet that they are for.
+        outlet: String,
+        /// At least one.
+        messages: Vec<Message>,
     },
     /// A connection for a device opened.
     Connected(String),
@@ -182,6 +193,9 @@ impl Agent {
     pub fn step(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Offer { ticket, drafts } => self.offered(now, ticket, drafts, out),
+            Event::Again { ticket, outlet, messages } => {
+                self.offered_again(now, ticket, outlet, messages, out);
+            }
             Event::Connected(device) => {
                 if self.presence.connected(now, &device) {
                     self.notify(now, &device, out);

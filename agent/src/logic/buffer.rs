@@ -2,10 +2,12 @@
 //!
 //! It owns the pace of the disk: at most one commit each `commit_after`, whatever number of senders and outlets there is.
 
+mod again;
 mod bound;
 mod expire;
 mod health;
 mod pace;
+mod purge;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -262,13 +264,21 @@ impl Buffer {
         if drafts.is_empty() {
             return true;
         }
-        let closed = match self.admit(now, &drafts, routes) {
+        let outlets = targets(&drafts, routes);
+        let closed = match self.admit(now, drafts.len(), &outlets) {
             Ok(closed) => closed,
             Err(refused) => {
                 self.refuse(ticket, drafts.len(), refused, out);
                 return false;
             }
         };
+        if !closed.is_empty() && closed == outlets {
+            for outlet in drafts.iter().flat_map(|draft| routes.of(draft.priority)) {
+                self.drop_newest(now.mono, *outlet);
+            }
+            self.refuse(ticket, drafts.len(), Refused::Full, out);
+            return false;
+        }
         if !closed.is_empty() {
             self.became_full(out);
         }
@@ -342,6 +352,7 @@ impl Buffer {
             DiskReport::Forgot { outlet } => self.outboxes[outlet].forget_ended(true),
             DiskReport::Dropped { outlet, messages, gap } => self.gave_way(outlet, messages, gap, out),
             DiskReport::Expired { outlet, messages, gap } => self.has_expired(outlet, messages, gap, out),
+            DiskReport::Purged { outlet, messages, gap } => self.purged(outlet, messages, gap, out),
             DiskReport::NumbersSaved => self.numbers_saved(),
             DiskReport::Failed { order, outlet, error } => self.failed(now, order, outlet, &error, out),
             DiskReport::SetAside { .. }
@@ -426,8 +437,7 @@ impl Buffer {
     }
 
     /// Whether a batch can be taken, and which of its outlets give their messages up at once.
-    fn admit(&mut self, now: Now, drafts: &[Draft], routes: &Routes) -> Result<Vec<usize>, Refused> {
-        let outlets = &targets(drafts, routes)[..];
+    fn admit(&mut self, now: Now, messages: usize, outlets: &[usize]) -> Result<Vec<usize>, Refused> {
         let left = outlets.iter().map(|outlet| self.outboxes[*outlet].numbers_left());
         let left = left.min().unwrap_or(u64::MAX).min(self.ids.end.saturating_sub(self.ids.next));
         if let Some(error) = self.failure()
@@ -435,21 +445,14 @@ impl Buffer {
         {
             return Err(Refused::Failing(error.to_owned()));
         }
-        let no_room = left < count(drafts.len()) || self.memory_bytes() >= MEMORY_BYTES_MAX;
+        let no_room = left < count(messages) || self.memory_bytes() >= MEMORY_BYTES_MAX;
         if no_room || self.start != Start::Done || now.mono < self.busy_until {
             if now.mono >= self.busy_until {
                 self.busy_until = now.mono + BUSY_AT_LEAST;
             }
             return Err(Refused::Busy);
         }
-        let closed = self.closed(outlets)?;
-        if !closed.is_empty() && closed.len() == outlets.len() {
-            for outlet in drafts.iter().flat_map(|draft| routes.of(draft.priority)) {
-                self.drop_newest(now.mono, *outlet);
-            }
-            return Err(Refused::Full);
-        }
-        Ok(closed)
+        self.closed(outlets)
     }
 
     fn drop_newest(&mut self, now: Time, outlet: usize) {

@@ -113,6 +113,15 @@ pub enum DiskReport {
         /// The gap that stands in their place: first and last number, none when nothing was too old.
         gap: Option<(u64, u64)>,
     },
+    /// People gave up everything that an outlet had in the store; no order of the agent's.
+    Purged {
+        /// Outlet that lost it.
+        outlet: usize,
+        /// How many messages were lost.
+        messages: u64,
+        /// The gap that stands in their place: first and last number, none when there was nothing.
+        gap: Option<(u64, u64)>,
+    },
     /// The message is among the dead letters (`found` tells whether there was one).
     SetAside {
         /// Outlet whose peer refused it.
@@ -145,7 +154,8 @@ pub enum DiskReport {
 }
 
 /// How the store stands; comes with every report.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DiskFacts {
     /// Bytes of all files of the store.
     pub disk_bytes: u64,
@@ -169,7 +179,8 @@ pub struct DiskFacts {
 }
 
 /// What one outlet holds in the store.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Held {
     /// First and last number, none when it holds nothing.
     pub range: Option<(u64, u64)>,

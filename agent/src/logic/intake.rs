@@ -48,6 +48,8 @@ pub enum Refused {
     Failing(String),
     /// The agent is stopping (HTTP 503).
     Stopping,
+    /// There is no outlet of this name (HTTP 404).
+    NoOutlet(String),
 }
 
 impl std::fmt::Display for Refused {
@@ -57,6 +59,7 @@ impl std::fmt::Display for Refused {
             Refused::Full => f.write_str("the buffer is full"),
             Refused::Failing(cause) => write!(f, "cannot write the store: {cause}"),
             Refused::Stopping => f.write_str("the agent is stopping"),
+            Refused::NoOutlet(name) => write!(f, "there is no outlet {name}"),
         }
     }
 }

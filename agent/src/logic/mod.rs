@@ -13,6 +13,7 @@ pub mod host;
 pub mod intake;
 pub mod lane;
 pub mod link;
+pub mod look;
 pub mod meter;
 pub mod notice;
 pub mod numbers;

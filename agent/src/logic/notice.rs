@@ -73,6 +73,17 @@ pub enum Notice {
         /// Last number of the gap.
         to: u64,
     },
+    /// People gave up what an outlet held.
+    Purged {
+        /// The outlet.
+        outlet: String,
+        /// How many messages.
+        messages: u64,
+        /// First number of the gap.
+        from: u64,
+        /// Last number of the gap.
+        to: u64,
+    },
     /// The buffer reached its bound, or left it.
     BufferFull(bool),
     /// The store takes nothing.
@@ -111,6 +122,7 @@ impl Notice {
             | Notice::LinkLost { .. }
             | Notice::LinkRefused { again: false, .. }
             | Notice::BufferFull(false)
+            | Notice::Purged { .. }
             | Notice::StoreRecovered => Loudness::Info,
             Notice::LinkRefused { again: true, .. }
             | Notice::DroppedOldest { .. }
@@ -144,6 +156,9 @@ impl fmt::Display for Notice {
             }
             Notice::Expired { outlet, messages, from, to } => {
                 write!(f, "too old: gave up outlet={outlet} messages={messages} from={from} to={to}")
+            }
+            Notice::Purged { outlet, messages, from, to } => {
+                write!(f, "purged outlet={outlet} messages={messages} from={from} to={to}")
             }
             Notice::BufferFull(true) => f.write_str("buffer full"),
             Notice::BufferFull(false) => f.write_str("buffer has room again"),

@@ -185,6 +185,14 @@ impl Outbox {
         seq
     }
 
+    /// Takes in a message that came before, which it says.
+    pub fn push_again(&mut self, now: Time, message: Arc<Message>) {
+        self.push(now, message);
+        if let Some(waiting) = self.memory.back_mut() {
+            waiting.entry.replayed = true;
+        }
+    }
+
     /// Uses up a number for a message that was dropped before it came in.
     pub fn push_dropped(&mut self, now: Time) {
         let seq = self.block.next;

@@ -53,7 +53,8 @@ impl Tap {
             }
             Event::Connected(device) => show(json!({ "device": device, "connection": "open" })),
             Event::Disconnected(device) => show(json!({ "device": device, "connection": "closed" })),
-            Event::Link { .. }
+            Event::Again { .. }
+            | Event::Link { .. }
             | Event::Disk(..)
             | Event::Host(_)
             | Event::Reconfigure { .. }

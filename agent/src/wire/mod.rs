@@ -314,8 +314,8 @@ mod tests {
 
     #[test]
     fn every_reason_is_written_as_message_rs_names_it() {
-        use GapReason::{Damaged, DroppedNewest, DroppedOldest, Expired, Refused, Restart};
-        for reason in [DroppedOldest, DroppedNewest, Expired, Restart, Damaged, Refused] {
+        use GapReason::{Damaged, DroppedNewest, DroppedOldest, Expired, Purged, Refused, Restart};
+        for reason in [DroppedOldest, DroppedNewest, Expired, Restart, Damaged, Refused, Purged] {
             let entry = Entry { seq: 1, body: Body::Gap { to: 2, reason }, replayed: false };
             let frame = envelopes("E", std::slice::from_ref(&entry), Encoding::Json).next().unwrap();
             let word = serde_json::to_string(&reason).unwrap();

@@ -134,6 +134,7 @@ fn gap_reason(reason: GapReason) -> &'static str {
         GapReason::Restart => "restart",
         GapReason::Damaged => "damaged",
         GapReason::Refused => "refused",
+        GapReason::Purged => "purged",
     }
 }
 

@@ -4,7 +4,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use super::http::{Page, Problem, is_ndjson, json, ndjson, status_page, take};
-use super::{Site, path};
+use super::{Site, buffer, path};
 use crate::message::Format;
 
 /// Answers a request whose path begins with `/api`.
@@ -12,7 +12,8 @@ use crate::message::Format;
 /// `GET /api/status` is the status. `POST /api/send?topic=T[&device=D]` takes one message; `application/x-ndjson` makes
 /// every line a JSON message, `lines=1` makes every line a message of any kind. `GET /api/tap?topic=FILTER` is a line
 /// of JSON for whatever happens, until the agent stops. `POST /api/reload` takes over the
-/// configuration as it is on the disk; for the control socket only.
+/// configuration as it is on the disk, and `POST /api/buffer/…` is what `holdfast buffer` asks; both for the control
+/// socket only.
 pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Result<Page, Problem> {
     if !local {
         return Err(Problem::new(StatusCode::FORBIDDEN, "/api is open to this machine only"));
@@ -25,6 +26,9 @@ pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Res
         ("/api/send", &Method::POST | &Method::PUT) => send(site, request).await,
         ("/api/send", _) => Err(Problem::not_allowed("POST, PUT")),
         ("/api/reload", &Method::POST) if site.api_only => reload(site).await,
+        (path, &Method::POST) if site.api_only && path.starts_with("/api/buffer/") => {
+            buffer::answer(site, request).await
+        }
         (path, _) => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
     }
 }

@@ -34,8 +34,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 const LINES_BYTES: usize = 8 << 20;
 /// How many times the limit of one message a body of lines may hold.
 const LINES_FACTOR: usize = 16;
-/// Most lines of one body.
-const LINES: usize = 10_000;
+/// Most lines of one body, and most messages of a batch.
+pub const LINES: usize = 10_000;
 
 /// What every answer is.
 pub type Page = Response<Either<Full<Bytes>, Lines>>;
@@ -211,6 +211,7 @@ impl Problem {
             Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "1"),
             Refused::Full | Refused::Failing(_) => (StatusCode::SERVICE_UNAVAILABLE, "10"),
             Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "5"),
+            Refused::NoOutlet(_) => return Problem::new(StatusCode::NOT_FOUND, refused.to_string()),
         };
         Problem::new(status, refused.to_string())
             .with(header::RETRY_AFTER, HeaderValue::from_static(retry_after_s))
@@ -243,7 +244,8 @@ fn preflight() -> Page {
     page
 }
 
-fn stored(ids: String) -> Page {
+/// The answer to a batch that is stored.
+pub fn stored(ids: String) -> Page {
     json(StatusCode::OK, format!("{{\"stored\":{ids}}}"))
 }
 
@@ -264,6 +266,13 @@ pub fn json(status: StatusCode, text: String) -> Page {
     let mut page = Response::new(whole(text));
     *page.status_mut() = status;
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    page
+}
+
+/// Any bytes.
+pub fn bytes(kind: &'static str, bytes: Vec<u8>) -> Page {
+    let mut page = Response::new(whole(bytes));
+    page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     page
 }
 
@@ -321,20 +330,26 @@ fn split(site: &Site, target: &Target, body: &[u8]) -> Result<Vec<Draft>, Proble
 }
 
 async fn offer(site: &Site, drafts: Vec<Draft>) -> Result<(u64, u64), Problem> {
+    stored_in_time(site.intake.offer(drafts)).await
+}
+
+/// The ids of a batch once it is stored.
+pub async fn stored_in_time(answer: impl Future<Output = Answer>) -> Result<(u64, u64), Problem> {
     let late = async {
         Timer::after(STORE_TIMEOUT).await;
         let cause = format!("nothing was stored within {} s", STORE_TIMEOUT.as_secs());
         Answer::Refused(Refused::Failing(cause))
     };
-    match or(site.intake.offer(drafts), late).await {
+    match or(answer, late).await {
         Answer::Stored { first, last } => Ok((first, last)),
         Answer::Refused(refused) => Err(Problem::of_refusal(&refused)),
     }
 }
 
 /// A body, and its place in the server's budget until it is stored.
-struct Held<'site> {
-    bytes: Vec<u8>,
+pub struct Held<'site> {
+    /// All of it.
+    pub bytes: Vec<u8>,
     taken: usize,
     budget: &'site Cell<usize>,
 }
@@ -345,7 +360,8 @@ impl Drop for Held<'_> {
     }
 }
 
-async fn read_body(site: &Site, request: Request<Incoming>, limit: usize) -> Result<Held<'_>, Problem> {
+/// Reads a whole body, within its time and a number of bytes.
+pub async fn read_body(site: &Site, request: Request<Incoming>, limit: usize) -> Result<Held<'_>, Problem> {
     let waits_for_consent = request.headers().contains_key(header::EXPECT);
     let mut body = request.into_body();
     let timeout = BODY_TIMEOUT.min(site.limits.idle_timeout);

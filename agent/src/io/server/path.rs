@@ -157,7 +157,8 @@ fn topic_of(path: &str) -> Result<Option<String>, String> {
     Ok(Some(decoded.into_owned()).filter(|topic| !topic.is_empty()))
 }
 
-fn check(target: Target) -> Result<Target, String> {
+/// What no target may be: without a topic, with one that no broker takes, too large. The error is meant for the sender.
+pub fn check(target: Target) -> Result<Target, String> {
     check_topic(&target.topic)?;
     target.device.as_deref().map_or(Ok(()), check_device)?;
     let bytes: usize = target.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();

@@ -1,5 +1,6 @@
 //! The whole server over real sockets, in front of a loop that answers as it is told.
 
+mod buffer;
 mod http;
 mod web_socket;
 
@@ -124,6 +125,15 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
                 lines.try_send(format!("{{\"filter\":{filter:?}}}")).unwrap();
                 reply.try_send(Ok(read)).unwrap();
             }
+            Input::Again { outlet, messages, reply } => {
+                let stored = Answer::Stored { first: 1, last: messages.len() as u64 };
+                let known = outlet == "client:cloud";
+                reply
+                    .try_send(if known { stored } else { Answer::Refused(Refused::NoOutlet(outlet)) })
+                    .unwrap();
+            }
+            Input::Look(look, reply) => reply.try_send(Err(format!("cannot see {look:?}"))).unwrap(),
+            Input::Change(_, reply) => reply.try_send(Ok(7)).unwrap(),
             Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
             Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),
         }

@@ -42,6 +42,15 @@ pub fn read(path: &Path, magic: [u8; 4]) -> io::Result<Found> {
     Ok(if sound { Found::Payload(payload.to_vec()) } else { Found::Damaged })
 }
 
+/// The payload of a file, none if there is no file; a damaged one is an error of the kind `InvalidData`.
+pub fn sound(path: &Path, magic: [u8; 4]) -> io::Result<Option<Vec<u8>>> {
+    match read(path, magic)? {
+        Found::Payload(payload) => Ok(Some(payload)),
+        Found::Nothing => Ok(None),
+        Found::Damaged => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
 /// Makes names that were added, changed or removed in a directory survive a power cut.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

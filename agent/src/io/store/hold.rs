@@ -21,6 +21,9 @@ pub struct Hold {
     unsynced: bool,
 }
 
+/// How many messages are lost, and the range of the gap in their place.
+pub type Lost = (u64, Option<(u64, u64)>);
+
 /// Why an order could not be carried out.
 #[derive(Debug)]
 pub enum Trouble {
@@ -211,7 +214,16 @@ impl Hold {
     }
 
     /// Puts one gap in the place of the oldest groups. Tells how many messages are lost, and the gap's range.
-    pub fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> Result<(u64, Option<(u64, u64)>), Trouble> {
+    pub fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> Result<Lost, Trouble> {
+        self.give_up_oldest(outlet, bytes, GapReason::DroppedOldest)
+    }
+
+    /// Puts one gap in the place of all groups. Tells how many messages are lost, and the gap's range.
+    pub fn purge(&mut self, outlet: usize) -> Result<Lost, Trouble> {
+        self.give_up_oldest(outlet, u64::MAX, GapReason::Purged)
+    }
+
+    fn give_up_oldest(&mut self, outlet: usize, bytes: u64, reason: GapReason) -> Result<Lost, Trouble> {
         if self.shelves[outlet].held().messages == 0 {
             return Ok((0, None));
         }
@@ -221,12 +233,12 @@ impl Hold {
             freed += if slot.messages > 0 { u64::from(slot.bytes) } else { 0 };
             victims.push(slot);
         }
-        self.give_up(outlet, &victims, GapReason::DroppedOldest)
+        self.give_up(outlet, &victims, reason)
     }
 
     /// Puts one gap in the place of the groups at the front that are too old; none is read for it. Tells how many messages are
     /// lost, and the gap's range.
-    pub fn expire(&mut self, outlet: usize, limit: &Limit) -> Result<(u64, Option<(u64, u64)>), Trouble> {
+    pub fn expire(&mut self, outlet: usize, limit: &Limit) -> Result<Lost, Trouble> {
         let shelf = &mut self.shelves[outlet];
         let old = shelf.old_front(|stamp| limit.has_passed(stamp));
         let victims: Vec<Slot> = (0..old).map_while(|_| shelf.pop_front()).collect();
@@ -234,12 +246,7 @@ impl Hold {
     }
 
     /// Puts a gap in the place of groups that were taken from the front.
-    fn give_up(
-        &mut self,
-        outlet: usize,
-        victims: &[Slot],
-        reason: GapReason,
-    ) -> Result<(u64, Option<(u64, u64)>), Trouble> {
+    fn give_up(&mut self, outlet: usize, victims: &[Slot], reason: GapReason) -> Result<Lost, Trouble> {
         let (Some(first), Some(last)) = (victims.first(), victims.last()) else { return Ok((0, None)) };
         let range = (first.first, last.last);
         let gap = self.put_gap(outlet, range, reason)?;
@@ -280,7 +287,8 @@ impl Hold {
         Ok(())
     }
 
-    fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault> {
+    /// The values of a group, as far as they are there.
+    pub fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault> {
         let mut values = Vec::new();
         for part in 0..slot.parts {
             values.extend(self.database.read(outlet, &group::key(slot.first, slot.last, part))?);

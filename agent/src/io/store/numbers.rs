@@ -30,6 +30,18 @@ pub fn load(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Numbers>
     }
 }
 
+/// The numbers as they lie there, none if there is no file; a damaged one is an error of the kind `InvalidData`, and stays.
+pub fn peek(dir: &Path) -> io::Result<Option<Numbers>> {
+    let Some(payload) = frame::sound(&numbers_path(dir), NUMBERS_MAGIC)? else { return Ok(None) };
+    let numbers = serde_cbor::from_slice(&payload);
+    numbers.map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// The presence as it lies there, like [`peek`].
+pub fn peek_presence(dir: &Path) -> io::Result<Option<Vec<u8>>> {
+    frame::sound(&presence_path(dir), PRESENCE_MAGIC)
+}
+
 /// Replaces the presence file.
 pub fn save_presence(dir: &Path, presence: &[u8]) -> io::Result<()> {
     frame::write(&presence_path(dir), PRESENCE_MAGIC, presence)

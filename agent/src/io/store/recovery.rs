@@ -22,7 +22,8 @@ pub const STORE: &str = "store";
 const NEW: &str = "store.new";
 const OLD: &str = "store.old";
 const MARKER: &str = "store.opening";
-const DAMAGED: &str = "store.damaged-";
+/// How the names of what was set aside begin.
+pub const DAMAGED: &str = "store.damaged-";
 
 /// How much is given up to get the store open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,6 +5,7 @@ use super::backend::Fault;
 use super::group::{self, Head};
 use super::hold::Hold;
 use super::shelf::Slot;
+use crate::logic::look::Damage;
 use crate::message::GapReason;
 
 /// Damaged values kept in memory to be looked at later; of more only the number is.
@@ -45,6 +46,31 @@ pub fn scan(hold: &mut Hold, outlets: &[String]) -> Result<Vec<Vec<u8>>, Fault> 
         settle(hold, outlet, findings)?;
     }
     Ok(damaged)
+}
+
+/// Like [`scan`], for somebody who only looks: nothing is written, and what is damaged is told.
+pub fn look(hold: &mut Hold, outlets: &[String]) -> Result<Vec<Damage>, Fault> {
+    let mut damage = Vec::new();
+    for (outlet, name) in outlets.iter().enumerate() {
+        let tag = group::tag(name);
+        let mut findings = Findings::default();
+        hold.database().each(outlet, &mut |key, value| findings.take(tag, key, value))?;
+        findings.close();
+        damage.extend(findings.bad_keys.iter().map(|key| told(name, key)));
+        for (slot, last_id) in findings.sound {
+            hold.shelf(outlet).push(slot, last_id);
+        }
+    }
+    damage.dedup();
+    Ok(damage)
+}
+
+fn told(outlet: &str, key: &[u8]) -> Damage {
+    let place = match group::parse_key(key) {
+        Some((first, last, _)) => format!("{outlet}, numbers {first} to {last}"),
+        None => format!("{outlet}, a key of {} bytes", key.len()),
+    };
+    Damage { place, cause: "a value of the group is damaged".to_owned() }
 }
 
 /// Writes down what the findings ask for and puts the sound groups into the index.

@@ -1,3 +1,5 @@
+mod look;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};

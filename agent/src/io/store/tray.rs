@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::frame;
+use super::frame::{self, Found};
 
 /// Files added at once; of more only the first and the last are kept, but all are counted.
 const BURST: usize = 64;
@@ -83,6 +83,25 @@ impl Tray {
             }
         }
         Ok(())
+    }
+
+    /// The numbers of the files, rising.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.files.iter().map(|(number, _)| *number)
+    }
+
+    /// Reads a file.
+    pub fn read(&self, number: u64) -> io::Result<Found> {
+        frame::read(&self.path(number), self.magic)
+    }
+
+    /// Removes a file, for good. Tells whether there was one.
+    pub fn remove(&mut self, number: u64) -> io::Result<bool> {
+        let Some(place) = self.files.iter().position(|(other, _)| *other == number) else { return Ok(false) };
+        fs::remove_file(self.path(number))?;
+        self.files.remove(place);
+        frame::sync_dir(&self.dir)?;
+        Ok(true)
     }
 
     fn path(&self, number: u64) -> PathBuf {

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::backend::Fault;
-use super::hold::{Hold, Trouble};
+use super::hold::{Hold, Lost, Trouble};
+use super::look::{self, Blind, Sight};
 use super::recovery::{Recovery, STORE};
 use super::shelf::Shelf;
 use super::tray::Tray;
@@ -17,6 +16,7 @@ use super::{Settings, numbers, space};
 use crate::io::clock;
 use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
 use crate::logic::lane;
+use crate::logic::look::{Change, Letter, Look, Seen};
 use crate::logic::meter::{Count, Meter};
 use crate::logic::time::Time;
 use crate::message::{Body, Entry, Message};
@@ -58,16 +58,6 @@ struct Written {
     own: u64,
 }
 
-/// A refused message as it lies in the tray: CBOR with names, so that any tool can read it.
-#[derive(Serialize)]
-struct Letter<'a> {
-    outlet: &'a str,
-    seq: u64,
-    reason: &'a str,
-    set_aside_ns: u64,
-    message: &'a Message,
-}
-
 impl Worker {
     /// Opens everything; on a full disk gives the ballast up first.
     pub fn open(settings: Settings, lock: File) -> Result<Worker, Fault> {
@@ -78,13 +68,7 @@ impl Worker {
         let numbers = numbers::load(&dir, &mut repairs);
         let numbers = numbers.map_err(|error| cannot_read(error, &numbers::numbers_path(&dir)))?;
         add_lanes(&mut outlets, numbers.as_ref());
-        let tray = |name, magic, bytes_max| {
-            let path = dir.join(name);
-            let opened = Tray::open(path.clone(), magic, bytes_max);
-            opened.map_err(|error| cannot_read(error, &path))
-        };
-        let dead = tray("dead", DEAD_MAGIC, DEAD_BYTES_MAX)?;
-        let damaged = tray("damaged", DAMAGED_MAGIC, DAMAGED_BYTES_MAX)?;
+        let (dead, damaged) = trays(&dir)?;
         let meter = numbers::load_meter(&dir, &mut repairs);
         let meter = meter.map_err(|error| cannot_read(error, &dir.join("meter")))?;
         let mut worker = Worker {
@@ -130,6 +114,38 @@ impl Worker {
         report.unwrap_or_else(|error| DiskReport::Failed { order: name, outlet, error })
     }
 
+    /// Lets somebody look.
+    pub fn look(&mut self, look: &Look) -> Result<Seen, String> {
+        self.hold().map_err(|fault| fault.to_string())?;
+        let facts = self.facts();
+        let Worker { dir, outlets, hold, dead, damaged, .. } = &*self;
+        let hold = hold.as_ref().ok_or_else(|| "the store is closed".to_owned());
+        let seen = Sight { dir, outlets, hold, dead, damaged, facts }.look(look);
+        seen.map_err(|blind| {
+            if let Blind::Fault(_) = blind {
+                self.lose();
+            }
+            blind.to_string()
+        })
+    }
+
+    /// Gives up what somebody wants to be given up. Tells how many messages, and what the agent must know.
+    pub fn change(&mut self, change: &Change) -> Result<(u64, DiskReport), String> {
+        let done = match change {
+            Change::Purge { outlet } => {
+                let outlet = look::place(&self.outlets, outlet)?;
+                let (messages, gap): Lost = self.with(|hold| hold.purge(outlet))?;
+                (messages, DiskReport::Purged { outlet, messages, gap })
+            }
+            Change::DropLetter { number } => {
+                let dropped = self.dead.remove(*number).map_err(|error| self.about("dead", &error))?;
+                (u64::from(dropped), DiskReport::Measured)
+            }
+        };
+        self.measure();
+        Ok(done)
+    }
+
     /// When something flushed must be synced.
     pub fn sync_by(&self) -> Option<Time> {
         self.sync_by
@@ -143,6 +159,13 @@ impl Worker {
             log::warn!("{error}");
         }
         self.sync_by = None;
+    }
+
+    /// Syncs what was only flushed if it is time, for a thread that looks keep awake.
+    pub fn settle_in_time(&mut self) {
+        if self.sync_by.is_some_and(|time| time <= clock::now().mono) {
+            self.settle();
+        }
     }
 
     /// Syncs and closes the database.
@@ -295,7 +318,8 @@ impl Worker {
             },
         };
         let set_aside_ns = clock::now().wall_ns;
-        let letter = Letter { outlet: &self.outlets[outlet], seq, reason, set_aside_ns, message: &message };
+        let (outlet, reason) = (self.outlets[outlet].clone(), reason.to_owned());
+        let letter = Letter { outlet, seq, reason, set_aside_ns, message };
         let payload = serde_cbor::to_vec(&letter).map_err(|error| error.to_string())?;
         self.wrote.own += payload.len() as u64;
         self.syncs += 1;
@@ -398,7 +422,19 @@ fn add_lanes(outlets: &mut Vec<String>, numbers: Option<&Numbers>) {
     }
 }
 
-fn held(hold: &Hold) -> Vec<Held> {
+/// The dead letters and the damaged values.
+pub fn trays(dir: &Path) -> Result<(Tray, Tray), Fault> {
+    let tray = |name, magic, bytes_max| {
+        let path = dir.join(name);
+        let opened = Tray::open(path.clone(), magic, bytes_max);
+        opened.map_err(|error| Fault::World(error.to_string()).context("read", &path))
+    };
+    let dead = tray("dead", DEAD_MAGIC, DEAD_BYTES_MAX)?;
+    Ok((dead, tray("damaged", DAMAGED_MAGIC, DAMAGED_BYTES_MAX)?))
+}
+
+/// What each outlet holds.
+pub fn held(hold: &Hold) -> Vec<Held> {
     hold.shelves().iter().map(Shelf::held).collect()
 }
 

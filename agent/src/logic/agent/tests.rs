@@ -679,3 +679,14 @@ fn what_the_store_reads_back_is_sent_when_the_link_comes_up() {
     let sent = sim.disk(DiskReport::Read { outlet: 0, token: *token, entries });
     assert_eq!(topics(&sent, 0), ["gap"]);
 }
+
+#[test]
+fn what_comes_again_for_an_outlet_that_is_not_there_or_at_a_stop_is_refused() {
+    let mut sim = Sim::new(vec![client("cloud", Confirm::Pong, false)], true);
+    let again =
+        |outlet: &str, ticket| Event::Again { ticket, outlet: outlet.to_owned(), messages: Vec::new() };
+    let refused = |ticket, refused| Action::Answer(ticket, Answer::Refused(refused));
+    assert!(sim.step(again("client:hub", 1)).contains(&refused(1, Refused::NoOutlet("client:hub".into()))));
+    sim.step(Event::Stop);
+    assert!(sim.step(again("client:cloud", 2)).contains(&refused(2, Refused::Stopping)));
+}

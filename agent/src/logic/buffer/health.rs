@@ -107,6 +107,7 @@ fn is_ours(report: &DiskReport) -> bool {
             !matches!(*order, "set aside" | "save presence" | "save clocks" | "measure" | "close")
         }
         DiskReport::SetAside { .. }
+        | DiskReport::Purged { .. }
         | DiskReport::PresenceSaved
         | DiskReport::ClocksSaved
         | DiskReport::Measured

@@ -2,7 +2,7 @@ use super::super::disk::Held;
 use super::health::DISK_RETRY;
 use super::*;
 use crate::config::buffer::{Place, WhenFull};
-use crate::message::{Boot, Clock, Entry, Format};
+use crate::message::{Body, Boot, Clock, Entry, Format};
 
 const OUTLETS: [usize; 1] = [0];
 const AFTER: Duration = ms(250);
@@ -607,4 +607,63 @@ fn telemetry_gives_way_before_alarms_and_never_what_refuses() {
         matches!(out[..], [FULL, BufferEffect::Disk(DiskOrder::DropOldest { outlet: 0, .. })]),
         "{out:?}"
     );
+}
+
+fn past(id: u64) -> Message {
+    Message { id, time_ns: 77, clock: Clock::Synced, ..stamp(Sim::new().clock(), 0, draft(10)) }
+}
+
+#[test]
+fn what_comes_again_keeps_its_time_gets_a_new_id_goes_to_one_outlet_and_says_that_it_is_replayed() {
+    let mut sim = Sim::with(RULE, 2);
+    let mut out = Vec::new();
+    sim.buffer.take_again(sim.clock(), 7, vec![past(900), past(901)], 1, &mut out);
+    assert_eq!(out, []);
+    let effects = sim.advance();
+    let [BufferEffect::Disk(DiskOrder::Append { parts })] = &effects[..] else { panic!("{effects:?}") };
+    let [(1, entries)] = &parts[..] else { panic!("{parts:?}") };
+    let came = |entry: &Entry| match &entry.body {
+        Body::Message(message) => (entry.seq, message.id, message.time_ns, message.clock, entry.replayed),
+        Body::Gap { .. } => panic!("{entry:?}"),
+    };
+    let expected = [(1, 1, 77, Clock::Synced, true), (2, 2, 77, Clock::Synced, true)];
+    assert_eq!(entries.iter().map(came).collect::<Vec<_>>(), expected);
+    let stored = BufferEffect::Answer(7, Answer::Stored { first: 1, last: 2 });
+    assert!(sim.hear(DiskReport::Appended).contains(&stored));
+    assert_eq!(sim.buffer.accepted().messages, 2);
+}
+
+#[test]
+fn what_comes_again_is_refused_like_anything_else_when_there_is_no_room() {
+    let mut sim = Sim::with(Rule { max_messages: 1, when_full: WhenFull::Reject, ..RULE }, 1);
+    sim.hold(1, 100);
+    sim.hear(DiskReport::PresenceSaved);
+    let mut out = Vec::new();
+    sim.buffer.take_again(sim.clock(), 7, vec![past(900)], 0, &mut out);
+    assert!(out.contains(&BufferEffect::Answer(7, Answer::Refused(Refused::Full))), "{out:?}");
+    assert_eq!(sim.buffer.refused(), 1);
+}
+
+#[test]
+fn a_purge_is_counted_and_told_and_whoever_waits_is_answered_only_by_the_commit() {
+    let mut sim = Sim::new();
+    sim.hold(3, 300);
+    sim.buffer.came_up(0, &Replay::default());
+    sim.hear(DiskReport::PresenceSaved);
+    sim.offer(1);
+    sim.wait(AFTER);
+    sim.facts.held[0] = Held { range: Some((1, 3)), ..Held::default() };
+    let effects = sim.hear(DiskReport::Purged { outlet: 0, messages: 3, gap: Some((1, 3)) });
+    let told = Notice::Purged { outlet: "client:0".into(), messages: 3, from: 1, to: 3 };
+    let read = BufferEffect::Disk(DiskOrder::Read {
+        outlet: 0,
+        from: 1,
+        falling: false,
+        max_bytes: 256 * 1024,
+        token: 2,
+    });
+    assert_eq!(effects, [BufferEffect::Note(told), read]);
+    assert_eq!((sim.buffer.dropped(), sim.buffer.outbox(0).unconfirmed()), (3, 1));
+    let stored = BufferEffect::Answer(1, Answer::Stored { first: 1, last: 1 });
+    assert!(sim.hear(DiskReport::Appended).contains(&stored));
 }

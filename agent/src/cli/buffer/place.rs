@@ -1,0 +1,292 @@
+//! Where the messages are: in the running agent if it answers, else in the directory that it left.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hyper::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::cli::options::Options;
+use crate::config::Config;
+use crate::io::control;
+use crate::io::store::stopped::{Mended, Reading, Stopped};
+use crate::logic::look::{Again, Change, Checked, Damage, Letter, Look, Seen, Survey};
+use crate::message::{Entry, Message};
+
+/// Pause before what found the agent busy is asked again.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+
+/// How the agent or its directory is found.
+#[derive(clap::Args, Debug)]
+pub struct Whereabouts {
+    /// Control socket of the agent; it follows from the configuration by default
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Where the messages are.
+pub enum Place {
+    /// In the running agent.
+    Running(Agent),
+    /// In a directory that is only read.
+    Reading(Box<Reading>),
+    /// In a directory that is changed.
+    Mended(Box<Mended>),
+}
+
+/// The running agent.
+#[derive(Clone)]
+pub struct Agent {
+    socket: PathBuf,
+}
+
+impl Whereabouts {
+    /// The running agent, or the directory to be read.
+    pub fn read(&self) -> anyhow::Result<Place> {
+        match self.agent()? {
+            Some(agent) => Ok(Place::Running(agent)),
+            None => {
+                let reading = self.stopped()?.read().map_err(anyhow::Error::msg)?;
+                Ok(Place::Reading(Box::new(reading)))
+            }
+        }
+    }
+
+    /// The running agent, or the directory to be changed, which is repaired first if it must be.
+    pub fn change(&self) -> anyhow::Result<Place> {
+        match self.agent()? {
+            Some(agent) => Ok(Place::Running(agent)),
+            None => Ok(Place::Mended(Box::new(self.mend()?))),
+        }
+    }
+
+    /// The directory to be changed.
+    pub fn mend(&self) -> anyhow::Result<Mended> {
+        let mended = self.stopped()?.mend().map_err(anyhow::Error::msg)?;
+        Ok(mended)
+    }
+
+    /// The running agent, none if there is none. Whoever names a socket means a running one.
+    pub fn agent(&self) -> anyhow::Result<Option<Agent>> {
+        let socket = self.options.control_socket(self.socket.as_deref())?;
+        let answers = || smol::block_on(control::is_running(&socket)).map_err(anyhow::Error::msg);
+        let running = self.socket.is_some() || answers()?;
+        Ok(running.then_some(Agent { socket }))
+    }
+
+    /// The running agent; the error says that it is needed.
+    pub fn needed_agent(&self, what: &str) -> anyhow::Result<Agent> {
+        let socket = self.options.control_socket(self.socket.as_deref())?;
+        let missing = || format!("no agent is running at {}, and only it can {what}", socket.display());
+        self.agent()?.with_context(missing)
+    }
+
+    fn stopped(&self) -> anyhow::Result<Stopped> {
+        let config = self.options.load()?;
+        Ok(Stopped::lock(&config.agent.data_dir, &outlets(&config))?)
+    }
+}
+
+fn outlets(config: &Config) -> Vec<String> {
+    let clients = config.clients.iter().map(|client| format!("client:{}", client.id.to_lowercase()));
+    clients.chain(config.mqtt.iter().map(|_| "mqtt".to_owned())).collect()
+}
+
+impl Place {
+    /// One look.
+    pub fn look(&mut self, look: &Look) -> anyhow::Result<Seen> {
+        match self {
+            Place::Running(agent) => agent.ask("look", look),
+            Place::Reading(reading) => reading.look(look).map_err(anyhow::Error::msg),
+            Place::Mended(mended) => mended.look(look).map_err(anyhow::Error::msg),
+        }
+    }
+
+    /// Gives something up. Tells how many messages.
+    pub fn change(&mut self, change: &Change) -> anyhow::Result<u64> {
+        match self {
+            Place::Running(agent) => agent.ask("change", change),
+            Place::Reading(_) => bail!("the store is open to be read only"),
+            Place::Mended(mended) => mended.change(change).map_err(anyhow::Error::msg),
+        }
+    }
+
+    /// Whether it is the running agent.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Place::Running(_))
+    }
+
+    /// What was found to be damaged in a directory when it was opened to be read.
+    pub fn damage(&self) -> &[Damage] {
+        match self {
+            Place::Reading(reading) => reading.damage(),
+            Place::Running(_) | Place::Mended(_) => &[],
+        }
+    }
+
+    /// Whether the groups can be looked at.
+    pub fn is_readable(&self) -> bool {
+        match self {
+            Place::Reading(reading) => reading.is_readable(),
+            Place::Running(_) | Place::Mended(_) => true,
+        }
+    }
+
+    /// How everything stands.
+    pub fn survey(&mut self) -> anyhow::Result<Survey> {
+        match self.look(&Look::Survey)? {
+            Seen::Survey(survey) => Ok(survey),
+            other => bail!(odd(&other)),
+        }
+    }
+
+    /// Shows every entry of an outlet from a number on, until `show` says that it was enough.
+    pub fn entries(
+        &mut self,
+        outlet: &str,
+        from: u64,
+        mut show: impl FnMut(Entry) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let mut next = Some(from);
+        while let Some(from) = next {
+            match self.look(&Look::Entries { outlet: outlet.to_owned(), from })? {
+                Seen::Entries { entries, next: following } => {
+                    for entry in entries {
+                        if !show(entry)? {
+                            return Ok(());
+                        }
+                    }
+                    next = following;
+                }
+                other => bail!(odd(&other)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks one page of groups, or the files.
+    pub fn check(&mut self, look: &Look) -> anyhow::Result<Checked> {
+        match self.look(look)? {
+            Seen::Checked(checked) => Ok(checked),
+            other => bail!(odd(&other)),
+        }
+    }
+
+    /// All dead letters, with their numbers; none for one that cannot be read.
+    pub fn letters(&mut self) -> anyhow::Result<Vec<(u64, Option<Letter>)>> {
+        let mut all = Vec::new();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            match self.look(&Look::Letters { from })? {
+                Seen::Letters { letters, next: following } => {
+                    all.extend(letters);
+                    next = following;
+                }
+                other => bail!(odd(&other)),
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn odd(seen: &Seen) -> String {
+    let kind = match seen {
+        Seen::Survey(_) => "a survey",
+        Seen::Entries { .. } => "entries",
+        Seen::Checked(_) => "a check",
+        Seen::Letters { .. } => "letters",
+    };
+    format!("the agent answered with {kind}, which nobody asked for: is it of another version?")
+}
+
+impl Agent {
+    /// Hands over messages of one outlet and waits until they are stored, trying again while the agent is busy.
+    pub fn again(&self, outlet: &str, messages: Vec<Message>, timeout: Duration) -> anyhow::Result<()> {
+        let body = serde_cbor::to_vec(&Again { outlet: outlet.to_owned(), messages })?;
+        let mut left = timeout;
+        loop {
+            let (status, answer) = self.post("again", body.clone())?;
+            match status {
+                200 => return Ok(()),
+                429 if !left.is_zero() => {
+                    std::thread::sleep(BUSY_PAUSE.min(left));
+                    left = left.saturating_sub(BUSY_PAUSE);
+                }
+                _ => bail!(refusal(status, &answer)),
+            }
+        }
+    }
+
+    fn ask<T: DeserializeOwned>(&self, path: &str, question: &impl Serialize) -> anyhow::Result<T> {
+        let (status, answer) = self.post(path, serde_cbor::to_vec(question)?)?;
+        match status {
+            200 => serde_cbor::from_slice(&answer).context("cannot read the agent's answer"),
+            _ => bail!(refusal(status, &answer)),
+        }
+    }
+
+    fn post(&self, path: &str, body: Vec<u8>) -> anyhow::Result<(u16, Vec<u8>)> {
+        let path = format!("/api/buffer/{path}");
+        let asked = control::request(&self.socket, Method::POST, &path, Some("application/cbor"), body);
+        smol::block_on(asked).map_err(anyhow::Error::msg)
+    }
+}
+
+/// The agent's words.
+fn refusal(status: u16, answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    match serde_json::from_str::<Value>(&text) {
+        Ok(json) if json["error"].is_string() => json["error"].as_str().unwrap_or_default().to_owned(),
+        Ok(_) | Err(_) => format!("the agent answered {status}: {}", text.trim()),
+    }
+}
+
+/// The name of the outlet that is meant: its whole name, or the id of its client.
+pub fn outlet(survey: &Survey, meant: &str) -> anyhow::Result<String> {
+    let names: Vec<&str> = survey.outlets.iter().map(|outlet| outlet.name.as_str()).collect();
+    let client = format!("client:{}", meant.to_lowercase());
+    let found =
+        names.iter().find(|name| **name == meant).or_else(|| names.iter().find(|name| **name == client));
+    match found {
+        Some(name) => Ok((*name).to_owned()),
+        None if names.is_empty() => bail!("there is no outlet {meant}; there is none at all"),
+        None => bail!("there is no outlet {meant}, only {}", names.join(", ")),
+    }
+}
+
+/// The outlets that are meant: the one that is named, or all.
+pub fn outlets_meant(survey: &Survey, meant: Option<&str>) -> anyhow::Result<Vec<String>> {
+    match meant {
+        Some(meant) => Ok(vec![outlet(survey, meant)?]),
+        None => Ok(survey.outlets.iter().map(|outlet| outlet.name.clone()).collect()),
+    }
+}
+
+/// The words of a path in errors.
+pub fn named(path: Option<&Path>) -> String {
+    path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::look::Outlet;
+
+    #[test]
+    fn an_outlet_is_meant_by_its_name_or_by_the_id_of_its_client() {
+        let outlet_of = |name: &str| Outlet { name: name.to_owned(), epoch: String::new() };
+        let survey =
+            Survey { outlets: vec![outlet_of("client:cloud"), outlet_of("mqtt")], ..Survey::default() };
+        assert_eq!(outlet(&survey, "client:cloud").unwrap(), "client:cloud");
+        assert_eq!(outlet(&survey, "Cloud").unwrap(), "client:cloud");
+        assert_eq!(outlet(&survey, "mqtt").unwrap(), "mqtt");
+        let error = outlet(&survey, "hub").unwrap_err().to_string();
+        assert_eq!(error, "there is no outlet hub, only client:cloud, mqtt");
+        assert_eq!(outlets_meant(&survey, None).unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,173 @@
+//! A data directory that no agent uses: for tools, which either only read it, or open it as the agent does and change it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::backend::{Database, Fault, LOG_FILE};
+use super::hold::Hold;
+use super::look::Sight;
+use super::recovery::STORE;
+use super::tray::Tray;
+use super::worker::{self, Worker};
+use super::{OpenError, Settings, lock, numbers, scan, space, tear};
+use crate::logic::disk::{DiskFacts, Held};
+use crate::logic::look::{Change, Damage, Look, Seen};
+
+/// The directory, kept from agents.
+pub struct Stopped {
+    dir: PathBuf,
+    outlets: Vec<String>,
+    lock: File,
+}
+
+/// The directory, open to be read: nothing in it is repaired, renamed or removed.
+pub struct Reading {
+    dir: PathBuf,
+    outlets: Vec<String>,
+    hold: Result<Hold, String>,
+    dead: Tray,
+    damaged: Tray,
+    damage: Vec<Damage>,
+    _lock: File,
+}
+
+/// The directory, open as the agent opens it. Dropping it closes it.
+pub struct Mended {
+    worker: Worker,
+    repairs: Vec<String>,
+}
+
+impl Stopped {
+    /// Locks a directory. Its outlets are those that have numbers there and those that are configured.
+    pub fn lock(dir: &Path, configured: &[String]) -> Result<Stopped, OpenError> {
+        check_owner(dir).map_err(OpenError::Disk)?;
+        if ![STORE, "numbers"].iter().any(|name| dir.join(name).exists()) {
+            return Err(OpenError::Disk(format!("there is no store in {}", dir.display())));
+        }
+        let lock = lock(dir)?;
+        let known = numbers::peek(dir).ok().flatten().unwrap_or_default();
+        let mut outlets: Vec<String> = known.outlets.into_keys().collect();
+        outlets.extend(configured.iter().filter(|name| !outlets.contains(name)).cloned().collect::<Vec<_>>());
+        Ok(Stopped { dir: dir.to_owned(), outlets, lock })
+    }
+
+    /// Opens it to be read.
+    pub fn read(self) -> Result<Reading, String> {
+        let Stopped { dir, outlets, lock } = self;
+        let (dead, damaged) = worker::trays(&dir).map_err(|fault| fault.to_string())?;
+        let mut damage = Vec::new();
+        let hold = match open(&dir, &outlets, &mut damage) {
+            Ok(hold) => Ok(hold),
+            Err(Fault::World(cause)) => Err(cause),
+            Err(Fault::Damage(cause)) => {
+                let place = dir.join(STORE).display().to_string();
+                damage.push(Damage { place, cause: cause.clone() });
+                Err(format!("{cause}; `holdfast buffer repair` repairs it, and so does a start of the agent"))
+            }
+        };
+        Ok(Reading { dir, outlets, hold, dead, damaged, damage, _lock: lock })
+    }
+
+    /// Opens it as the agent does: what is damaged is repaired or set aside.
+    pub fn mend(self) -> Result<Mended, String> {
+        let Stopped { dir, outlets, lock } = self;
+        let settings = Settings { dir: dir.clone(), outlets };
+        let mut worker = Worker::open(settings, lock).map_err(|fault| fault.to_string())?;
+        let cannot = |error| format!("cannot read the small files in {}: {error}", dir.display());
+        let repairs = worker.opened().map_err(cannot)?.repairs;
+        Ok(Mended { worker, repairs })
+    }
+}
+
+impl Reading {
+    /// One look.
+    pub fn look(&self, look: &Look) -> Result<Seen, String> {
+        let hold = self.hold.as_ref().map_err(Clone::clone);
+        let sight = Sight {
+            dir: &self.dir,
+            outlets: &self.outlets,
+            hold,
+            dead: &self.dead,
+            damaged: &self.damaged,
+            facts: self.facts(),
+        };
+        sight.look(look).map_err(|blind| blind.to_string())
+    }
+
+    /// What was found to be damaged while it was opened.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Whether the groups can be looked at.
+    pub fn is_readable(&self) -> bool {
+        self.hold.is_ok()
+    }
+
+    fn facts(&self) -> DiskFacts {
+        let held = match &self.hold {
+            Ok(hold) => worker::held(hold),
+            Err(_) => vec![Held::default(); self.outlets.len()],
+        };
+        DiskFacts {
+            disk_bytes: space::used(&self.dir.join(STORE)) + self.dead.bytes() + self.damaged.bytes(),
+            free_bytes: space::free(&self.dir),
+            dead: self.dead.len(),
+            damaged: self.damaged.added(),
+            held,
+            ..DiskFacts::default()
+        }
+    }
+}
+
+impl Mended {
+    /// What had to be done, one sentence each; empty if nothing was damaged.
+    pub fn repairs(&self) -> &[String] {
+        &self.repairs
+    }
+
+    /// One look.
+    pub fn look(&mut self, look: &Look) -> Result<Seen, String> {
+        self.worker.look(look)
+    }
+
+    /// Gives something up. Tells how many messages.
+    pub fn change(&mut self, change: &Change) -> Result<u64, String> {
+        self.worker.change(change).map(|(messages, _)| messages)
+    }
+}
+
+impl Drop for Mended {
+    fn drop(&mut self) {
+        self.worker.close();
+    }
+}
+
+/// Opens the database if that changes nothing but sled's own notes: sled would wipe what follows a torn record.
+fn open(dir: &Path, outlets: &[String], damage: &mut Vec<Damage>) -> Result<Hold, Fault> {
+    let (store, log) = (dir.join(STORE), dir.join(STORE).join(LOG_FILE));
+    match tear::find(&log) {
+        Ok(None) => {}
+        Ok(Some(offset)) => {
+            return Err(Fault::Damage(format!("{} is damaged at byte {offset}", log.display())));
+        }
+        Err(error) => return Err(Fault::from(error).context("read", &log)),
+    }
+    let mut hold = Hold::new(Database::open(&store, outlets)?, outlets);
+    damage.extend(scan::look(&mut hold, outlets)?);
+    Ok(hold)
+}
+
+/// Files that another user makes here, the agent could not write.
+fn check_owner(dir: &Path) -> Result<(), String> {
+    let facts = fs::metadata(dir).map_err(|error| format!("cannot read {}: {error}", dir.display()))?;
+    let (owner, user) = (facts.uid(), rustix::process::geteuid().as_raw());
+    match owner == user {
+        true => Ok(()),
+        false => Err(format!(
+            "{} belongs to user {owner}: run this as that user, as with sudo -u '#{owner}'",
+            dir.display()
+        )),
+    }
+}
