@@ -7,7 +7,7 @@ mod batch;
 mod connection;
 mod http;
 mod metrics;
-mod path;
+pub mod path;
 mod payload;
 mod session;
 #[cfg(test)]
