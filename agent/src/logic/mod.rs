@@ -5,6 +5,7 @@ pub mod agent;
 pub mod backoff;
 pub mod buffer;
 pub mod disk;
+pub mod gather;
 pub mod health;
 pub mod host;
 pub mod intake;
