@@ -10,26 +10,25 @@ use super::time::Time;
 
 /// How long the source is left alone: what a message of a dense stream may wait.
 pub const PAUSE: Duration = Duration::from_millis(2);
-/// Reads by which a source is judged while nothing pauses.
-const READS: u32 = 16;
-/// Reads by which it is judged while it is paused.
-const PAUSED_READS: u32 = 4;
+/// For so long at least it is measured, so that a stutter of sender or machine does not decide.
+const WINDOW: Duration = Duration::from_millis(20);
 /// From so many messages on a read is worth its wake-up.
 const ENOUGH: usize = 32;
-/// Reads for which a source that pauses slow down is let alone; doubled each time, up to the second.
-const REST: u32 = 64;
-const REST_MAX: u32 = 8192;
-/// Reads with pauses after which the source is judged anew.
-const PAUSED_READS_MAX: u32 = 1024;
+/// Windows for which a source that pauses slow down is let alone; doubled each time, up to the second.
+const REST: u32 = 4;
+const REST_MAX: u32 = 64;
+/// Windows with pauses after which the source is measured anew without them.
+const PAUSED_MAX: u32 = 64;
 
 /// One source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gather {
     mode: Mode,
+    /// When the window began, and what came in it.
     since: Time,
     reads: u32,
     messages: usize,
-    /// Reads to come before it is judged.
+    /// Windows to come before pauses are tried again, and how many it will be when they slow the source down.
     resting: u32,
     rest: u32,
 }
@@ -40,8 +39,8 @@ enum Mode {
     Pausing {
         /// Messages a second without pauses.
         before: u64,
-        /// Reads since then.
-        reads: u32,
+        /// Windows since then.
+        windows: u32,
     },
 }
 
@@ -55,43 +54,37 @@ impl Gather {
     pub fn read(&mut self, now: Time, messages: usize) -> bool {
         self.reads += 1;
         self.messages += messages;
-        match self.mode {
-            Mode::Watching if self.reads >= READS => self.watched(now),
-            Mode::Pausing { before, reads } if self.reads >= PAUSED_READS => self.paused(now, before, reads),
-            Mode::Watching | Mode::Pausing { .. } => {}
+        if now.since(self.since) >= WINDOW {
+            match self.mode {
+                Mode::Watching => self.watched(now),
+                Mode::Pausing { before, windows } => self.paused(now, before, windows + 1),
+            }
+            (self.since, self.reads, self.messages) = (now, 0, 0);
         }
         matches!(self.mode, Mode::Pausing { .. }) && messages < ENOUGH
     }
 
     /// Only reads that follow each other closely are worth a try.
     fn watched(&mut self, now: Time) {
-        let (before, dense) = (self.rate(now), now.since(self.since) < PAUSE * READS / 2);
-        self.resting = self.resting.saturating_sub(self.reads);
-        self.begin(now);
+        self.resting = self.resting.saturating_sub(1);
+        let dense = now.since(self.since) < PAUSE * self.reads / 2;
         if dense && self.resting == 0 {
-            self.mode = Mode::Pausing { before, reads: 0 };
+            self.mode = Mode::Pausing { before: self.rate(now), windows: 0 };
         }
     }
 
-    fn paused(&mut self, now: Time, before: u64, reads: u32) {
-        let reads = reads + self.reads;
-        if self.rate(now) < before / 4 * 3 {
+    fn paused(&mut self, now: Time, before: u64, windows: u32) {
+        let slower = self.rate(now) < before / 8 * 5;
+        if slower {
             (self.resting, self.rest) = (self.rest, (self.rest * 2).min(REST_MAX));
-            self.mode = Mode::Watching;
-        } else if reads >= PAUSED_READS_MAX {
+        } else if windows >= PAUSED_MAX {
             self.rest = REST;
-            self.mode = Mode::Watching;
-        } else {
-            self.mode = Mode::Pausing { before, reads };
         }
-        self.begin(now);
+        let again = slower || windows >= PAUSED_MAX;
+        self.mode = if again { Mode::Watching } else { Mode::Pausing { before, windows } };
     }
 
-    fn begin(&mut self, now: Time) {
-        (self.since, self.reads, self.messages) = (now, 0, 0);
-    }
-
-    /// Messages a second since it was begun.
+    /// Messages a second in this window.
     fn rate(&self, now: Time) -> u64 {
         let micros = now.since(self.since).as_micros().max(1);
         u64::try_from(self.messages as u128 * 1_000_000 / micros).unwrap_or(u64::MAX)
@@ -137,7 +130,7 @@ mod tests {
     #[test]
     fn messages_of_a_dense_stream_share_reads() {
         let reads = reads_of_a_stream(200 * MICROSECOND);
-        assert!((450..700).contains(&reads), "{reads}");
+        assert!((450..900).contains(&reads), "{reads}");
     }
 
     #[test]
