@@ -75,21 +75,29 @@ impl Figures {
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
-    let file =
-        arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
+    let value = |name: &str| {
+        arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1))
+    };
+    let (file, only) = (value("--json"), value("--only"));
+    let wanted = |scene: &str| only.is_none_or(|only| only == scene);
     let mut figures = Figures::default();
     let (count, held) = if quick { (2_000, 2_000) } else { (200_000, BACKLOG) };
-    online(&mut figures, count)?;
-    offline(&mut figures, held)?;
-    idle(&mut figures, Duration::from_secs(if quick { 1 } else { 30 }))?;
-    reconnect(&mut figures)?;
+    if wanted("online") {
+        online(&mut figures, count)?;
+    }
+    if wanted("offline") {
+        offline(&mut figures, held)?;
+    }
+    if wanted("idle") {
+        idle(&mut figures, Duration::from_secs(if quick { 1 } else { 30 }))?;
+    }
+    if wanted("reconnect") {
+        reconnect(&mut figures)?;
+    }
     let size = std::fs::metadata(env!("CARGO_BIN_EXE_holdfast"))?.len();
     figures.add("holdfast", "size, stripped", "MB", size as f64 / 1e6);
-    if bridge::is_there() {
-        let directory = tempfile::tempdir()?;
-        bridge::measure(&mut figures, directory.path(), if quick { 500 } else { 100_000 })?;
-    } else {
-        eprintln!("mosquitto bridge: not installed");
+    if wanted("bridge") {
+        beside(&mut figures, if quick { 500 } else { 100_000 }, if quick { 500 } else { BACKLOG })?;
     }
     println!("{}", figures.table());
     let document = format!("{:#}\n", figures.document());
@@ -97,6 +105,16 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(&file, document).with_context(|| format!("cannot write {}", file.display()))?;
     println!("written to {}", file.display());
     Ok(())
+}
+
+/// What else does the job on this machine.
+fn beside(figures: &mut Figures, count: u64, held: u64) -> anyhow::Result<()> {
+    if !bridge::is_there() {
+        eprintln!("mosquitto bridge: not installed");
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    bridge::measure(figures, directory.path(), count, held)
 }
 
 /// A link that is up, over each way in and with each proof of delivery.

@@ -47,9 +47,27 @@ pub fn now() -> Now {
     Now { mono, wall_ns, clock: trust(mono), boot, up_ns }
 }
 
-/// A timer that fires at this moment of [`now`]'s monotonic clock.
-pub async fn sleep_until(time: Time) {
-    smol::Timer::after(time.since(now().mono)).await;
+/// Rings at a moment of [`now`]'s monotonic clock, or before it: to set a timer costs a wake-up, and a deadline that is put
+/// off again and again must not cost one each time.
+#[derive(Debug, Default)]
+pub struct Alarm(Option<(Time, smol::Timer)>);
+
+impl Alarm {
+    /// Sees to it that it rings no later than this.
+    pub fn set(&mut self, time: Time) {
+        if self.0.as_ref().is_none_or(|(at, _)| *at > time) {
+            self.0 = Some((time, smol::Timer::after(time.since(now().mono))));
+        }
+    }
+
+    /// Waits until it rings; for ever when it is not set.
+    pub async fn ring(&mut self) {
+        match &mut self.0 {
+            Some((_, timer)) => drop(timer.await),
+            None => std::future::pending().await,
+        }
+        self.0 = None;
+    }
 }
 
 /// What the wall clock is ahead. Both clocks run at the same rate, so it changes only when one of them is set; what it seems to

@@ -20,7 +20,7 @@ use crate::logic::port::{LinkOrder, LinkReport, Peer, Publication, Refusal, Refu
 use crate::logic::probe::Step;
 
 mod flight;
-mod packet_stream;
+pub mod packet_stream;
 mod session;
 
 use packet_stream::PacketStream;

@@ -8,7 +8,7 @@ mod buffer;
 mod connection;
 mod http;
 mod metrics;
-mod path;
+pub mod path;
 mod payload;
 mod session;
 #[cfg(test)]

@@ -61,7 +61,8 @@ type Bound = Vec<(Rc<Server>, Listeners)>;
 /// start; a new configuration with which it cannot start gives way to the one before.
 pub fn run(load: impl Fn() -> anyhow::Result<Config> + 'static) -> anyhow::Result<()> {
     let executor = Rc::new(LocalExecutor::new());
-    smol::block_on(executor.clone().run(async move {
+    let tasks = executor.clone();
+    let lives = async move {
         let load: Load = Rc::new(load);
         let signals = signals(&executor)?;
         let mut shell = Shell::start(load()?, None, &load, &signals, &executor).await?;
@@ -81,7 +82,10 @@ pub fn run(load: impl Fn() -> anyhow::Result<Config> + 'static) -> anyhow::Resul
                 }
             };
         }
-    }))
+    };
+    // As one task among the others it is woken without a look at all sockets in between.
+    let lives = tasks.spawn(lives);
+    smol::block_on(tasks.run(lives))
 }
 
 struct Shell {
@@ -107,6 +111,7 @@ struct Shell {
     intake: Outtake,
     events: (Sender<Event>, Receiver<Event>),
     disk: Receiver<(DiskReport, DiskFacts)>,
+    alarm: clock::Alarm,
     /// Events of the loop's own making, for the next step.
     overdue: Vec<Event>,
     tickets: HashMap<u64, Sender<Answer>>,
@@ -187,6 +192,7 @@ impl Shell {
             intake,
             events: bounded(EVENTS),
             disk,
+            alarm: clock::Alarm::default(),
             overdue: Vec::new(),
             tickets: HashMap::new(),
             next_ticket: 0,
@@ -320,7 +326,11 @@ impl Shell {
         self.intake.inputs.try_recv().ok().map(Wake::Input)
     }
 
-    async fn wait(&self) -> Wake {
+    async fn wait(&mut self) -> Wake {
+        let deadline = self.agent.deadline().into_iter().chain(self.supervisor.deadline()).min();
+        if let Some(time) = deadline {
+            self.alarm.set(time);
+        }
         let disk = async {
             match self.disk.recv().await {
                 Ok((report, facts)) => Wake::Event(Event::Disk(report, facts)),
@@ -340,10 +350,7 @@ impl Shell {
             }
         };
         let tick = async {
-            match self.agent.deadline().into_iter().chain(self.supervisor.deadline()).min() {
-                Some(time) => clock::sleep_until(time).await,
-                None => pending::<()>().await,
-            }
+            self.alarm.ring().await;
             Wake::Event(Event::Tick)
         };
         let signal = async {

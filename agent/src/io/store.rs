@@ -4,7 +4,7 @@
 
 mod backend;
 mod frame;
-mod group;
+pub mod group;
 mod hold;
 mod look;
 mod numbers;

@@ -135,7 +135,7 @@ async fn connect(
         .map_err(|error| Refusal { kind: RefusalKind::Retry, error })?;
     stage.enter(Step::Upgrade);
     let tail = upgrade::upgrade(&mut stream, request, stage).await?;
-    let socket = WebSocketStream::from_partially_read(stream, tail, Role::Client, Some(limits())).await;
+    let socket = net::web_socket(stream, tail, Role::Client, limits()).await;
     Ok((socket, peer))
 }
 

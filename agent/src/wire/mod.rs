@@ -455,6 +455,19 @@ mod tests {
     }
 
     #[test]
+    fn json_in_cbor_that_is_none_is_refused() {
+        let frame = |payload: &[u8]| {
+            let items = Item::of(&entry(1, message(Format::Json, payload)));
+            let frame = Frame::Messages { epoch: "e".into(), messages: items.into_iter().collect() };
+            parse_frame(encode(&frame, Encoding::Cbor).view()).is_some()
+        };
+        assert!(frame(br#" {"t":1} "#));
+        for payload in [&br#"1,"seq":2"#[..], b"{\"t\"", b"", b"1 2"] {
+            assert!(!frame(payload), "{}", payload.escape_ascii());
+        }
+    }
+
+    #[test]
     fn keys_of_a_later_version_inside_a_message_do_no_harm() {
         let frame = concat!(
             r#"{"epoch":"E","messages":[{"seq":1,"time":"2026-01-01T00:00:00Z","clock":"synced","#,

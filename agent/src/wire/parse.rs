@@ -41,6 +41,11 @@ fn parse_map<T: DeserializeOwned>(payload: PayloadRef<'_>) -> Option<T> {
     }
 }
 
+/// What claims to be JSON is written as JSON later.
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
 /// Derived code would also read an array as a map without keys.
 fn is_json_map(text: &str) -> bool {
     text.trim_ascii_start().starts_with('{')
@@ -179,7 +184,8 @@ impl CborItem {
     fn into_item(self) -> Option<Item> {
         let format = self.format.unwrap_or(Format::Json);
         let payload = match (format, self.data) {
-            (Format::Json | Format::Text, serde_cbor::Value::Text(text)) => text.into_bytes(),
+            (Format::Text, serde_cbor::Value::Text(text)) => text.into_bytes(),
+            (Format::Json, serde_cbor::Value::Text(text)) if is_json(&text) => text.into_bytes(),
             (Format::Binary, serde_cbor::Value::Bytes(bytes)) => bytes,
             _ => return None,
         };

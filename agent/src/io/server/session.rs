@@ -27,8 +27,10 @@ use super::Site;
 use super::batch::{Batch, End, read};
 use super::http::{Page, Problem, Slot, empty};
 use super::path::{self, Target};
+use crate::io::clock;
 use crate::io::intake::Intake;
-use crate::io::net::Stream;
+use crate::io::net::{self, Stream};
+use crate::logic::gather::{self, Gather};
 use crate::logic::intake::{Answer, Refused};
 
 /// Weight of the batches that may wait for their answers; nothing more is read meanwhile.
@@ -100,7 +102,7 @@ pub async fn run(site: Rc<Site>, pending: Pending) {
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
     let (stream, part) = (parts.io.into_inner(), parts.read_buf.to_vec());
-    let socket = WebSocketStream::from_partially_read(stream, part, Role::Server, Some(config)).await;
+    let socket = net::web_socket(stream, part, Role::Server, config).await;
     let presence = match &pending.target.device {
         Some(device) => Some(announce(&site.intake, &site.executor, device.clone()).await),
         None => None,
@@ -112,6 +114,8 @@ pub async fn run(site: Rc<Site>, pending: Pending) {
         socket,
         busy: Rc::default(),
         silent: 0,
+        gather: Gather::new(clock::now().mono),
+        pause: None,
     };
     let end = session.converse().await;
     drop(presence);
@@ -128,6 +132,9 @@ struct Session {
     busy: Rc<Cell<u32>>,
     /// Ticks since something came.
     silent: u32,
+    gather: Gather,
+    /// Runs while it is left alone, so that its messages come together.
+    pause: Option<Timer>,
 }
 
 /// What a session wakes up for.
@@ -166,6 +173,8 @@ impl Session {
                 }
                 Event::Read(batch, end) => {
                     self.silent = 0;
+                    let dense = self.gather.read(clock::now().mono, batch.len());
+                    self.pause = dense.then(|| Timer::after(gather::PAUSE));
                     ended = end;
                     in_flight += batch.weight();
                     if !batch.is_empty() {
@@ -199,6 +208,10 @@ impl Session {
             if !reading {
                 return pending().await;
             }
+            if let Some(pause) = &mut self.pause {
+                pause.await;
+            }
+            self.pause = None;
             let (batch, end) =
                 read(&mut self.socket, self.target.format, &self.site.limits, &self.busy).await;
             Event::Read(batch, end)

@@ -171,7 +171,8 @@ impl Head {
         first >= 1 && first <= last && last - first < SPAN_MAX
     }
 
-    fn put(&self, body: &[u8]) -> Vec<u8> {
+    /// The value that starts with this header, its checksum included.
+    pub fn value(&self, body: &[u8]) -> Vec<u8> {
         let mut value = Vec::with_capacity(HEADER_LEN + body.len());
         value.extend_from_slice(&MAGIC);
         value.extend_from_slice(&self.outlet.to_be_bytes());
@@ -304,7 +305,7 @@ impl Packer {
         let value = |(part, body): (usize, &[u8])| {
             let part = u16::try_from(part).expect("there are no more than `parts`");
             let body_len = u16::try_from(body.len()).expect("a body is below 8 KB");
-            Head { part, body_len, ..head }.put(body)
+            Head { part, body_len, ..head }.value(body)
         };
         let values: Vec<_> = self.packed.chunks(BODY_MAX).enumerate().map(value).collect();
         Ok(Group { head: Head { body_len: 0, ..head }, values })
@@ -576,7 +577,7 @@ mod tests {
         fn arbitrary_bytes_behind_a_sound_header_never_panic(body in proptest::collection::vec(any::<u8>(), 0..400), raw_len in 0u32..5000) {
             let body_len = u16::try_from(body.len()).unwrap();
             let head = Head { first: 1, last: 3, parts: 1, raw_len, body_len, ..Head::default() };
-            let _ = unpack(&[head.put(&body)]);
+            let _ = unpack(&[head.value(&body)]);
         }
     }
 
