@@ -84,8 +84,8 @@ impl Recovery<'_> {
                 self.look_for_tears()?;
                 self.drop_snapshots().map_err(|error| self.world("remove the snapshots of", &error))?;
                 let hold = self.plain()?;
-                self.repairs
-                    .push("the store's snapshot was damaged; it was made anew, nothing is lost".to_owned());
+                let cause = "the store's snapshot was damaged, or its log was cut behind it; what the log holds is there";
+                self.repairs.push(cause.to_owned());
                 Ok(hold)
             }
             Step::Salvage => self.salvage(),
