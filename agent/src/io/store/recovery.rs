@@ -108,6 +108,7 @@ impl Recovery<'_> {
             kept.map_err(|error| self.world("set aside values of", &error))?;
             self.repairs.push(format!("{count} damaged values of the store were replaced by gaps"));
         }
+        hold.database().uncache();
         Ok(hold)
     }
 
