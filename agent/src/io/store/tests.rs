@@ -419,6 +419,31 @@ fn a_sound_log_has_no_tear_whatever_was_done_to_it_and_wherever_it_is_cut() {
     }
 }
 
+/// Wipes 4 KB of the log at a time.
+#[test]
+fn a_wiped_page_is_found_wherever_it_lies() {
+    const PAGE: usize = 4096;
+    let source = tempfile::tempdir().unwrap();
+    let expected = lived_in(source.path());
+    let bytes = fs::read(source.path().join("store/db")).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let segments = (0..used).step_by(backend::SEGMENT);
+    let pages = segments.flat_map(|start| [start, start + 200_000, start + backend::SEGMENT - PAGE]);
+    for start in pages.filter(|start| start + 2 * PAGE < used) {
+        let dir = tempfile::tempdir().unwrap();
+        copy_store(source.path(), dir.path());
+        let mut bytes = bytes.clone();
+        bytes[start..start + PAGE].fill(0);
+        fs::write(dir.path().join("store/db"), bytes).unwrap();
+        let bench = Bench::open(dir.path());
+        let missing = missing(&expected[0], &bench.all(0)) + missing(&expected[1], &bench.all(1));
+        assert!(
+            missing == 0 || !bench.opened.repairs.is_empty(),
+            "at {start}: {missing} lost without a word"
+        );
+    }
+}
+
 #[test]
 fn a_snapshot_that_is_cut_or_empty_costs_nothing() {
     let source = tempfile::tempdir().unwrap();
