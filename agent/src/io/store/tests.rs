@@ -267,6 +267,15 @@ fn an_empty_store_gives_its_space_back_and_goes_on() {
 }
 
 #[test]
+fn the_ballast_that_was_given_up_is_there_again_once_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    assert!(space::drop_ballast(dir.path()), "a machine that runs tests has some room");
+    bench.append(0, noise(1..=3, 100));
+    assert!(dir.path().join("ballast").exists());
+}
+
+#[test]
 fn a_renewal_that_was_cut_short_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
