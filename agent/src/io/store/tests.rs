@@ -454,6 +454,26 @@ fn a_wiped_page_is_found_wherever_it_lies() {
 }
 
 #[test]
+fn a_group_that_is_gone_without_a_trace_becomes_a_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = lived_in(dir.path());
+    let path = dir.path().join("store/db");
+    let mut bytes = fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        if let Ok(head) = group::Head::check_at(&bytes[at..])
+            && head.outlet == group::tag("cloud")
+            && (head.first..=head.last).contains(&555)
+        {
+            bytes[at..at + head.value_len()].fill(0x55);
+        }
+    }
+    fs::write(&path, bytes).unwrap();
+    let found = Bench::open(dir.path()).all(0);
+    assert!(missing(&expected[0], &found) > 0);
+    assert!(found.windows(2).all(|pair| pair[0].last() + 1 == pair[1].seq), "a hole is left");
+}
+
+#[test]
 fn a_snapshot_that_is_cut_or_empty_costs_nothing() {
     let source = tempfile::tempdir().unwrap();
     let expected = lived_in(source.path());
