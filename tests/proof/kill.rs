@@ -98,20 +98,20 @@ impl Life {
     /// Some kills without a link, then some while what has gathered drains.
     fn round(&mut self) -> anyhow::Result<()> {
         for _ in 0..OFFLINE {
-            let agent = self.start()?;
+            let agent = started(&self.scene)?;
             self.pause(20..350);
             self.kill(agent, BUFFERING);
             self.kill_opening()?;
         }
         self.sums.group_max = self.sums.group_max.max(largest_group(&self.scene.data().join("store/db")));
         let _peer = Peer::listen_slowly(self.scene.peer, &self.received, PEER_RESTS)?;
-        let mut agent = self.start()?;
+        let mut agent = started(&self.scene)?;
         for _ in 0..ONLINE {
             self.wait_for_new()?;
             self.judge();
             self.pause(10..200);
             self.kill(agent, DRAINING);
-            agent = self.start()?;
+            agent = started(&self.scene)?;
         }
         self.wait_for_new()?;
         self.judge();
@@ -129,15 +129,6 @@ impl Life {
         self.pause(0..60);
         self.kill(agent, OPENING);
         Ok(())
-    }
-
-    fn start(&self) -> anyhow::Result<Agent> {
-        let agent = self.scene.start()?;
-        let repairs = &self.scene.status()?["repairs"];
-        if !repairs.is_null() {
-            bail!("a kill has damaged the store: {repairs}");
-        }
-        Ok(agent)
     }
 
     fn kill(&mut self, agent: Agent, kind: usize) {
@@ -161,7 +152,7 @@ impl Life {
     fn end(mut self) -> anyhow::Result<Sums> {
         let (stored, _) = self.sensors.end();
         let _peer = Peer::listen(self.scene.peer, &self.received)?;
-        let _agent = self.start()?;
+        let _agent = started(&self.scene)?;
         self.scene.wait_until("all is drained", || self.scene.is_drained())?;
         let numbers: Vec<u64> = stored.iter().map(|(number, _)| *number).collect();
         let lost = self.received.missing(&numbers);
@@ -179,6 +170,16 @@ impl Life {
         }
         Ok(self.sums)
     }
+}
+
+/// An agent that found its store undamaged.
+fn started(scene: &Scene) -> anyhow::Result<Agent> {
+    let agent = scene.start()?;
+    let repairs = &scene.status()?["repairs"];
+    if !repairs.is_null() {
+        bail!("a kill has damaged the store: {repairs}");
+    }
+    Ok(agent)
 }
 
 fn largest_group(log: &Path) -> u64 {
