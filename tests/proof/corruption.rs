@@ -195,7 +195,7 @@ impl Damage {
         let (touched, how) = match chance.u8(..5) {
             0 => {
                 bytes[at] ^= 1 << chance.u8(..8);
-                (vec![at..at + 1], format!("has a bit flipped at {at}"))
+                (one(at..at + 1), format!("has a bit flipped at {at}"))
             }
             1 => {
                 let places: Vec<usize> = (0..chance.usize(2..64)).map(|_| chance.usize(..used)).collect();
@@ -205,22 +205,26 @@ impl Damage {
             2 => {
                 let end = used.min(at + chance.usize(1..=2 * PAGE));
                 bytes[at..end].iter_mut().for_each(|byte| *byte = chance.u8(..));
-                (vec![at..end], format!("has nonsense from {at} to {end}"))
+                (one(at..end), format!("has nonsense from {at} to {end}"))
             }
             3 => {
                 let start = at / PAGE * PAGE;
                 let end = used.min(start + PAGE);
                 bytes[start..end].fill(0);
-                (vec![start..end], format!("has zeroes from {start} to {end}"))
+                (one(start..end), format!("has zeroes from {start} to {end}"))
             }
             _ => {
                 bytes.truncate(at);
-                (vec![at..usize::MAX], format!("ends at {at}"))
+                (one(at..usize::MAX), format!("ends at {at}"))
             }
         };
         std::fs::write(&file, bytes)?;
         Ok(Damage { file, touched, how })
     }
+}
+
+fn one(bytes: Range<usize>) -> Vec<Range<usize>> {
+    std::iter::once(bytes).collect()
 }
 
 fn list(directory: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
