@@ -162,7 +162,8 @@ pub fn get(address: &str, path: &str) -> anyhow::Result<(u16, String)> {
     answer(&mut BufReader::new(stream))
 }
 
-fn answer(reader: &mut impl BufRead) -> anyhow::Result<(u16, String)> {
+/// Reads an answer: its status and body.
+pub fn answer(reader: &mut impl BufRead) -> anyhow::Result<(u16, String)> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP answer")?;

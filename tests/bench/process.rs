@@ -87,7 +87,8 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> anyhow::Re
     Ok(started.elapsed())
 }
 
-fn number(file: &Path, key: &str) -> Option<u64> {
+/// The first number behind a key in a file of /proc.
+pub fn number(file: &Path, key: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(key))?;
     line.split_whitespace().nth(1)?.parse().ok()

@@ -51,6 +51,30 @@ fn nothing_is_written_while_a_link_confirms() {
     wait_until("all have come", || peer.lines().len() == 100 + MESSAGES);
 }
 
+/// Waits for `commits` more of them, one message each, and gives the bytes written meanwhile.
+fn written_for_single_messages(agent: &Agent, commits: usize) -> u64 {
+    let before = bytes_written(agent);
+    agent.post_all("/pump/pressure", &numbered(commits));
+    bytes_written(agent) - before
+}
+
+#[test]
+fn a_killed_agent_writes_no_more_for_a_message_than_before() {
+    const COMMITS: usize = 60;
+    let directory = scratch();
+    let mut agent = Agent::start(
+        directory.path(),
+        &(uplink("ws://127.0.0.1:9/", "") + "[buffer]\ncommit_after = \"10ms\"\n"),
+    );
+    let lines: Vec<String> = (0..2_000).map(|_| format!("\"{:x}\"", fastrand::u128(..))).collect();
+    agent.post_lines("/pump/pressure", &lines);
+    let before = written_for_single_messages(&agent, COMMITS);
+    agent.kill();
+    agent.start_again();
+    let after = written_for_single_messages(&agent, COMMITS);
+    assert!(after <= 3 * before, "{before} bytes, and {after} after the kill");
+}
+
 #[test]
 fn the_files_stay_below_their_bound_and_the_peer_is_told_of_the_gap() {
     let directory = scratch();

@@ -61,8 +61,10 @@ fn resume_outlet(
         return (OutletNumbers { epoch: birth.to_owned(), block }, None);
     };
     let next = after(clean, saved.block).max(behind_store);
-    let unused_from = saved.block.next.max(behind_store);
-    let gap = (unused_from < next).then(|| (unused_from, next - 1));
+    // Behind what is held nothing can have been forgotten, so what is not there was lost with the run, or by damage. Without
+    // it, all that was used before the block was saved may have been confirmed.
+    let gone_from = if held.range.is_some() { behind_store } else { saved.block.next };
+    let gap = (gone_from < next).then(|| (gone_from, next - 1));
     (OutletNumbers { epoch: saved.epoch.clone(), block: Block { next, end: next + BLOCK_MIN } }, gap)
 }
 
@@ -148,6 +150,13 @@ mod tests {
         assert_eq!(resumed.gaps, [Some((121, 499))]);
         assert_eq!(resumed.numbers.outlets["client:a"].block.next, 500);
         assert_eq!(resumed.numbers.ids.next, 2000);
+    }
+
+    #[test]
+    fn what_is_missing_behind_the_store_after_a_crash_is_a_gap_also_when_it_was_used_before_the_block_was_saved()
+     {
+        assert_eq!(resume_with(Some(saved(false)), holding(10, 40)).gaps, [Some((41, 499))]);
+        assert_eq!(resume_with(Some(saved(false)), Held::default()).gaps, [Some((100, 499))]);
     }
 
     #[test]

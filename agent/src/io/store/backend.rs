@@ -9,6 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Advice, fadvise};
+
 /// The file that holds everything, below the database's directory.
 pub const LOG_FILE: &str = "db";
 /// sled's unit of space, its default.
@@ -167,6 +169,15 @@ impl Database {
     /// Makes what was flushed survive a power cut, which sled's own flush does not.
     pub fn sync(&self) -> Result<(), Fault> {
         self.run("sync", |open| open.log.sync_data().map_err(|error| Fault::World(error.to_string())))
+    }
+
+    /// Takes the log out of the kernel's cache. What was read ahead lies there in large folios, and Linux counts a small
+    /// write to one as a write of the whole: 500 kB where the disk gets 4 kB.
+    pub fn uncache(&self) {
+        if let Some(open) = &self.open {
+            // It only costs accuracy where the file system cannot do it.
+            let _ = fadvise(&open.log, 0, None, Advice::DontNeed);
+        }
     }
 
     /// Whether trees that nobody named at the opening hold anything.

@@ -21,6 +21,8 @@ pub const KEY_LEN: usize = 18;
 const BODY_AIM: usize = 3_000;
 const BODY_AIM_MAX: usize = 4_000;
 const BODY_MAX: usize = VALUE_MAX - HEADER_LEN;
+/// Readings take a fifth less than at level 1, for a microsecond of processor time each; level 6 saves little more.
+const LEVEL: u32 = 4;
 /// Bounds what is deflated at once, however well it shrinks.
 const RAW_AIM_MAX: usize = 128 << 10;
 /// How often a group is packed anew because it shrank far more than the one before.
@@ -212,7 +214,7 @@ pub struct Packer {
 
 impl Default for Packer {
     fn default() -> Packer {
-        let deflate = Compress::new(Compression::fast(), false);
+        let deflate = Compress::new(Compression::new(LEVEL), false);
         Packer { deflate, raw: Vec::new(), ends: Vec::new(), packed: Vec::new(), ratio: 0.3 }
     }
 }

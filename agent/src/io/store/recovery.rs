@@ -85,8 +85,8 @@ impl Recovery<'_> {
                 self.look_for_tears()?;
                 self.drop_snapshots().map_err(|error| self.world("remove the snapshots of", &error))?;
                 let hold = self.plain()?;
-                self.repairs
-                    .push("the store's snapshot was damaged; it was made anew, nothing is lost".to_owned());
+                let cause = "the store's snapshot was damaged, or its log was cut behind it; what the log holds is there";
+                self.repairs.push(cause.to_owned());
                 Ok(hold)
             }
             Step::Salvage => self.salvage(),
@@ -109,6 +109,7 @@ impl Recovery<'_> {
             kept.map_err(|error| self.world("set aside values of", &error))?;
             self.repairs.push(format!("{count} damaged values of the store were replaced by gaps"));
         }
+        hold.database().uncache();
         Ok(hold)
     }
 

@@ -123,11 +123,19 @@ fn copy(
             }
         }
     }
-    for range in finds.lost(&ranges) {
+    let lost = finds.lost(&ranges);
+    for range in lost.iter().copied().chain(holes([ranges, lost.clone()].concat())) {
         hold.put_gap(outlet, range, GapReason::Damaged)?;
         salvaged.lost += 1;
     }
     Ok(())
+}
+
+/// The numbers between these ranges that none of them has: an outlet leaves out none, so what had them is gone without a trace.
+fn holes(mut ranges: Vec<Range>) -> Vec<Range> {
+    ranges.sort_unstable();
+    let between = ranges.windows(2).map(|pair| (pair[0].1.saturating_add(1), pair[1].0.saturating_sub(1)));
+    between.filter(|(first, last)| Head::span_is_sane(*first, *last)).collect()
 }
 
 fn value_at(log: &mut File, place: &Place) -> io::Result<Vec<u8>> {

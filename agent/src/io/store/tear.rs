@@ -33,21 +33,33 @@ pub fn find(path: &Path) -> io::Result<Option<u64>> {
     for offset in (0..len).step_by(SEGMENT) {
         match number_at(&mut log, offset)? {
             Header::Sound(number) => drop(segments.insert(number, offset)),
-            Header::Unused => {}
+            // A header may also have been wiped; sled would take the segment for a free one.
+            Header::Unused if is_blank(&mut log, offset)? => {}
+            Header::Unused => return Ok(Some(offset)),
             Header::Bad => return Ok(Some(offset)),
         }
     }
     let newest = segments.last_key_value().map(|(number, _)| *number);
     let mut segment = Vec::with_capacity(SEGMENT);
     for (number, offset) in segments {
-        segment.clear();
-        log.seek(SeekFrom::Start(offset))?;
-        log.by_ref().take(SEGMENT as u64).read_to_end(&mut segment)?;
+        read(&mut log, offset, &mut segment)?;
         if let Some(at) = tear(&segment, number, Some(number) == newest) {
             return Ok(Some(offset + at as u64));
         }
     }
     Ok(None)
+}
+
+fn read(log: &mut File, offset: u64, segment: &mut Vec<u8>) -> io::Result<()> {
+    segment.clear();
+    log.seek(SeekFrom::Start(offset))?;
+    log.by_ref().take(SEGMENT as u64).read_to_end(segment).map(drop)
+}
+
+fn is_blank(log: &mut File, offset: u64) -> io::Result<bool> {
+    let mut segment = Vec::with_capacity(SEGMENT);
+    read(log, offset, &mut segment)?;
+    Ok(segment.iter().all(|byte| *byte == 0))
 }
 
 enum Header {
@@ -81,7 +93,8 @@ fn tear(segment: &[u8], number: u64, newest: bool) -> Option<usize> {
         }
     }
     let rest = segment.get(at..).unwrap_or_default();
-    if at + RED_ZONE > SEGMENT || rest.iter().all(|byte| *byte == KIND_UNUSED) {
+    // sled fills a segment up before it begins another.
+    if at + RED_ZONE > SEGMENT || (newest && rest.iter().all(|byte| *byte == KIND_UNUSED)) {
         return None;
     }
     let more = || (at + 1..segment.len()).any(|at| Record::at(segment, at, number).is_some());

@@ -371,6 +371,15 @@ fn an_empty_store_gives_its_space_back_and_goes_on() {
 }
 
 #[test]
+fn the_ballast_that_was_given_up_is_there_again_once_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    assert!(space::drop_ballast(dir.path()), "a machine that runs tests has some room");
+    bench.append(0, noise(1..=3, 100));
+    assert!(dir.path().join("ballast").exists());
+}
+
+#[test]
 fn a_renewal_that_was_cut_short_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
@@ -521,6 +530,51 @@ fn a_sound_log_has_no_tear_whatever_was_done_to_it_and_wherever_it_is_cut() {
         assert_eq!(bench.opened.repairs, Vec::<String>::new(), "cut by {cut}");
         assert!(bench.all(0).len() >= expected[0].len() - 1, "cut by {cut}");
     }
+}
+
+/// Wipes 4 KB of the log at a time.
+#[test]
+fn a_wiped_page_is_found_wherever_it_lies() {
+    const PAGE: usize = 4096;
+    let source = tempfile::tempdir().unwrap();
+    let expected = lived_in(source.path());
+    let bytes = fs::read(source.path().join("store/db")).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let segments = (0..used).step_by(backend::SEGMENT);
+    let pages = segments.flat_map(|start| [start, start + 200_000, start + backend::SEGMENT - PAGE]);
+    for start in pages.filter(|start| start + 2 * PAGE < used) {
+        let dir = tempfile::tempdir().unwrap();
+        copy_store(source.path(), dir.path());
+        let mut bytes = bytes.clone();
+        bytes[start..start + PAGE].fill(0);
+        fs::write(dir.path().join("store/db"), bytes).unwrap();
+        let bench = Bench::open(dir.path());
+        let missing = missing(&expected[0], &bench.all(0)) + missing(&expected[1], &bench.all(1));
+        assert!(
+            missing == 0 || !bench.opened.repairs.is_empty(),
+            "at {start}: {missing} lost without a word"
+        );
+    }
+}
+
+#[test]
+fn a_group_that_is_gone_without_a_trace_becomes_a_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = lived_in(dir.path());
+    let path = dir.path().join("store/db");
+    let mut bytes = fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        if let Ok(head) = group::Head::check_at(&bytes[at..])
+            && head.outlet == group::tag("cloud")
+            && (head.first..=head.last).contains(&555)
+        {
+            bytes[at..at + head.value_len()].fill(0x55);
+        }
+    }
+    fs::write(&path, bytes).unwrap();
+    let found = Bench::open(dir.path()).all(0);
+    assert!(missing(&expected[0], &found) > 0);
+    assert!(found.windows(2).all(|pair| pair[0].last() + 1 == pair[1].seq), "a hole is left");
 }
 
 #[test]

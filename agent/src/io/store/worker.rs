@@ -367,7 +367,6 @@ impl Worker {
             };
             self.hold = Some(opened?);
             self.repairs.iter().for_each(|repair| log::warn!("{repair}"));
-            space::make_ballast(&self.dir);
             self.measure();
         }
         Ok(self.hold.as_mut().expect("it was opened just before"))
@@ -392,6 +391,8 @@ impl Worker {
     }
 
     fn measure(&mut self) {
+        // What was given up on a full disk must be there again before the next one.
+        space::make_ballast(&self.dir);
         self.free_bytes = space::free(&self.dir);
         self.disk_bytes = space::used(&self.dir.join(STORE)) + self.dead.bytes() + self.damaged.bytes();
     }

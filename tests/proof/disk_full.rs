@@ -1,0 +1,156 @@
+//! A small file system is filled to the last byte and emptied again, again and again, while sensors send.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::Scale;
+use super::peer::{Peer, Received};
+use super::scene::{Scene, scratch};
+use super::sensor::Sensors;
+
+const ROUNDS: u64 = 25;
+const ROUNDS_QUICK: u64 = 2;
+const SIZE: u64 = 112 << 20;
+
+/// A mounted file system of [`SIZE`] bytes.
+struct Small(PathBuf);
+
+/// What is done while the disk is full.
+#[derive(Clone, Copy)]
+enum Meanwhile {
+    Nothing,
+    Drain,
+    Restart,
+}
+
+/// Proves it.
+pub fn prove(scale: Scale) -> anyhow::Result<String> {
+    let directory = scratch()?;
+    let rounds = scale.count(ROUNDS, ROUNDS_QUICK);
+    let tmpfs = Small::tmpfs(&directory.path().join("tmpfs"))?;
+    let mut figures = vec![format!("tmpfs: {}", fill_again_and_again(&tmpfs, rounds, scale.seed)?)];
+    drop(tmpfs);
+    match Small::ext4(directory.path()) {
+        Ok(ext4) => figures.push(format!("ext4: {}", fill_again_and_again(&ext4, rounds, scale.seed)?)),
+        Err(error) => figures.push(format!("no ext4 here ({error:#})")),
+    }
+    Ok(figures.join("; "))
+}
+
+fn fill_again_and_again(small: &Small, rounds: u64, seed: u64) -> anyhow::Result<String> {
+    let scene = Scene::new(&small.0, "window = 100", "[buffer]\ncommit_after = \"30ms\"")?;
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let received = Received::default();
+    let mut agent = scene.start()?;
+    let sensors = Sensors::start(&scene.address, Duration::from_millis(1), 0);
+    let (mut restarts, mut refused) = (0, 0);
+    for round in 0..rounds {
+        std::thread::sleep(Duration::from_millis(chance.u64(50..500)));
+        let filler = Filler::fill(&small.0.join("filler"))?;
+        scene.wait_until("the status says that the disk is full", || says_failing(&scene))?;
+        match [Meanwhile::Nothing, Meanwhile::Drain, Meanwhile::Restart][(round % 3) as usize] {
+            Meanwhile::Nothing => std::thread::sleep(Duration::from_millis(chance.u64(0..3_000))),
+            Meanwhile::Drain => {
+                let _peer = Peer::listen(scene.peer, &received)?;
+                std::thread::sleep(Duration::from_millis(chance.u64(0..3_000)));
+            }
+            Meanwhile::Restart => {
+                drop(agent);
+                restarts += 1;
+                // What fills the disk may have taken the reserve, too. Then the agent ends, and is started again.
+                agent = scene.start().or_else(|_| {
+                    refused += 1;
+                    std::fs::remove_file(&filler.0)?;
+                    scene.start()
+                })?;
+            }
+        }
+        drop(filler);
+        let before = sensors.stored().len();
+        scene.wait_until("it stores again without a restart", || sensors.stored().len() > before + 10)?;
+        if let Some(status) = agent.ended()? {
+            bail!("the agent ended: {status}");
+        }
+    }
+    let (stored, _) = sensors.end();
+    let _peer = Peer::listen(scene.peer, &received)?;
+    scene.wait_until("all is drained", || scene.is_drained())?;
+    let numbers: Vec<u64> = stored.iter().map(|(number, _)| *number).collect();
+    let lost = received.missing(&numbers);
+    if !lost.is_empty() {
+        bail!("{} of {} stored readings are lost: {lost:?}", lost.len(), stored.len());
+    }
+    let panics = scene.log_with(&["panicked"]).len();
+    if panics > 0 {
+        bail!("{panics} panics: {:?}", scene.log_with(&["panicked"]).first());
+    }
+    Ok(format!(
+        "{rounds} times full to the last byte, {restarts} restarts on a full disk ({refused} ended until there was space), 0 panics, 0 of {} stored readings lost, \
+         stores again by itself each time",
+        stored.len()
+    ))
+}
+
+/// The status names the disk as the reason.
+fn says_failing(scene: &Scene) -> bool {
+    let status = scene.status().unwrap_or_default();
+    status["buffer"]["state"] == "failing" && status["buffer"]["error"].is_string()
+}
+
+/// A file that takes all space there is. Dropping it gives the space back.
+struct Filler(PathBuf);
+
+impl Filler {
+    fn fill(path: &Path) -> anyhow::Result<Filler> {
+        let mut file = File::create(path)?;
+        for size in [1 << 20, 4096, 1] {
+            let bytes = vec![7; size];
+            while file.write(&bytes).is_ok() {}
+        }
+        // Where space is only promised until it is written back, this takes it.
+        let _ = file.sync_all();
+        Ok(Filler(path.to_owned()))
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Small {
+    fn tmpfs(at: &Path) -> anyhow::Result<Small> {
+        Small::mount(at, &["-t", "tmpfs", "-o", &format!("size={SIZE}"), "none"])
+    }
+
+    fn ext4(directory: &Path) -> anyhow::Result<Small> {
+        let image = directory.join("image");
+        File::create(&image)?.set_len(SIZE)?;
+        let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image).output();
+        if !made.context("there is no mkfs.ext4")?.status.success() {
+            bail!("mkfs.ext4 fails");
+        }
+        Small::mount(&directory.join("ext4"), &["-o", "loop", &image.display().to_string()])
+    }
+
+    fn mount(at: &Path, arguments: &[&str]) -> anyhow::Result<Small> {
+        std::fs::create_dir_all(at)?;
+        let mounted = Command::new("mount").args(arguments).arg(at).output().context("there is no mount")?;
+        if !mounted.status.success() {
+            bail!("cannot mount a small file system: {}", String::from_utf8_lossy(&mounted.stderr).trim());
+        }
+        Ok(Small(at.to_owned()))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
