@@ -77,10 +77,10 @@ pub fn frame(bytes: &[u8]) {
 const ENCODINGS: [Encoding; 2] = [Encoding::Json, Encoding::Cbor];
 
 fn answer_in(payload: PayloadRef<'_>) {
-    let Some(answer) = wire::parse_answer(payload) else { return };
+    let Some((answer, epoch)) = wire::parse_answer(payload) else { return };
     for encoding in ENCODINGS {
-        let again = wire::encode_answer(&answer, encoding);
-        assert_eq!(wire::parse_answer(again.view()).as_ref(), Some(&answer));
+        let again = wire::encode_answer(&answer, epoch.as_deref(), encoding);
+        assert_eq!(wire::parse_answer(again.view()), Some((answer.clone(), epoch.clone())));
     }
 }
 

@@ -482,7 +482,8 @@ impl World {
             Action::Disk(order) => {
                 if let DiskOrder::Append { parts } = &order {
                     for (outlet, entries) in parts {
-                        self.note_numbers(&self.disk.name(*outlet).to_owned(), entries);
+                        let name = self.disk.name(*outlet).to_owned();
+                        self.note_numbers(&name, entries);
                     }
                 }
                 self.disk.queue(order);

@@ -387,12 +387,9 @@ fn wrong_variables_are_refused() {
 }
 
 #[test]
-fn wrong_clients_are_refused() {
+fn a_wrong_replay_is_refused() {
     let head = "[[client]]\nurl = 'wss://h'\n";
     let cases: &[(&str, &[&str])] = &[
-        ("confirm = 'ack'", &["f:3:11: client.confirm: \"ack\" needs framing = \"envelope\""]),
-        ("reconnect = { jitter = 'none' }", &["f:3:24: client.reconnect.jitter: must be \"full\""]),
-        ("reconnect = { min = '10m' }", &["f:3:21: client.reconnect.min: 10m is above max (5m)"]),
         (
             "replay = { max_rate = '5' }",
             &[
@@ -410,6 +407,19 @@ fn wrong_clients_are_refused() {
                  live_share = 0.0 and order = \"fifo\", or confirm = \"pong\"",
             ],
         ),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(errors_with(&format!("{head}{line}"), &Overrides::default()), *expected, "{line}");
+    }
+}
+
+#[test]
+fn wrong_clients_are_refused() {
+    let head = "[[client]]\nurl = 'wss://h'\n";
+    let cases: &[(&str, &[&str])] = &[
+        ("confirm = 'ack'", &["f:3:11: client.confirm: \"ack\" needs framing = \"envelope\""]),
+        ("reconnect = { jitter = 'none' }", &["f:3:24: client.reconnect.jitter: must be \"full\""]),
+        ("reconnect = { min = '10m' }", &["f:3:21: client.reconnect.min: 10m is above max (5m)"]),
         ("window = 0", &["f:3:10: client.window: must be a whole number from 1 to 100000"]),
         ("ping = { interval = '1ms' }", &["f:3:21: client.ping.interval: 1ms is below 10ms"]),
         ("tls = { cert = 'a' }", &["f:3:16: client.tls.cert: needs `key` too"]),

@@ -63,6 +63,8 @@ pub struct Outbox {
     /// How many of `memory`'s front were sent on this connection, and how many are on their way to the disk.
     memory_sent: usize,
     committing: usize,
+    /// Whether a commit is under way, also once all that it writes is confirmed.
+    writing: bool,
     /// Last number that may be on the disk.
     on_disk: u64,
     forgetting: bool,
@@ -145,6 +147,7 @@ impl Outbox {
             memory_messages: 0,
             memory_sent: 0,
             committing: 0,
+            writing: false,
             on_disk: held.range.map_or(0, |(_, last)| last),
             forgetting: false,
             stale: false,
@@ -435,7 +438,7 @@ impl Outbox {
 
     /// The removal that the store should carry out, at most one at a time: what lies within these numbers.
     pub fn forget(&mut self) -> Option<Vec<(u64, u64)>> {
-        if self.held.range.is_none() && self.committing == 0 {
+        if self.held.range.is_none() && !self.writing {
             self.limbo = 0;
         }
         if !self.stale || self.held.range.is_none() || self.forgetting {
@@ -494,6 +497,7 @@ impl Outbox {
             entries.push(waiting.entry.clone());
         }
         self.committing = entries.len();
+        self.writing = !entries.is_empty();
         self.on_disk = entries.last().map_or(self.on_disk, Entry::last);
         entries
     }
@@ -504,11 +508,13 @@ impl Outbox {
             self.release_front(safe);
         }
         self.committing = 0;
+        self.writing = false;
     }
 
     /// The commit failed: its entries stay in memory.
     pub fn commit_failed(&mut self) {
         self.committing = 0;
+        self.writing = false;
     }
 
     /// Learns what the store holds.

@@ -125,8 +125,13 @@ mod tests {
     use crate::logic::look::Outlet;
 
     fn survey() -> Survey {
-        let held =
-            Held { range: Some((1, 9)), messages: 9, bytes: 1_500, oldest_ns: 5_000_000_000, ..Held::default() };
+        let held = Held {
+            range: Some((1, 9)),
+            messages: 9,
+            bytes: 1_500,
+            oldest_ns: 5_000_000_000,
+            ..Held::default()
+        };
         let facts = DiskFacts { disk_bytes: 2_000_000, dead: 1, held: vec![held], ..DiskFacts::default() };
         Survey {
             dir: "/data".to_owned(),

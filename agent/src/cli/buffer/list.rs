@@ -75,8 +75,13 @@ mod tests {
     #[test]
     fn an_outlet_is_a_line_and_numbers_that_are_not_there_are_none() {
         let outlet = |name: &str| Outlet { name: name.to_owned(), epoch: "01J".to_owned() };
-        let full =
-            Held { range: Some((4, 9)), messages: 5, bytes: 512, oldest_ns: 1_000_000_000, ..Held::default() };
+        let full = Held {
+            range: Some((4, 9)),
+            messages: 5,
+            bytes: 512,
+            oldest_ns: 1_000_000_000,
+            ..Held::default()
+        };
         let facts = DiskFacts { held: vec![full, Held::default()], ..DiskFacts::default() };
         let outlets = vec![outlet("client:cloud"), outlet("mqtt")];
         let survey = Survey { outlets, facts, ..Survey::default() };

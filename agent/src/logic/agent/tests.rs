@@ -447,7 +447,7 @@ fn an_alarm_goes_before_the_telemetry_that_waits_and_confirms_on_its_own() {
         LinkOrder::Send { lane, through, entries } => (*lane, *through, entries.len()),
         other => panic!("{other:?}"),
     };
-    assert_eq!((lanes(&orders[2]), lanes(&orders[3])), ((1, 1, 1), (0, 2, 1)));
+    assert_eq!((lanes(orders[2]), lanes(orders[3])), ((1, 1, 1), (0, 2, 1)));
     let actions = sim.link(0, LinkReport::Ack { lane: 1, seq: 1 });
     assert_eq!(answers(&actions), [&stored(2, 5, 5)]);
     assert_eq!(sent(&actions, 0), [2], "it leaves room for one more");
@@ -608,6 +608,7 @@ fn a_new_connection_to_the_broker_is_told_of_every_device_a_window_at_a_time() {
         let sent = sim.agent.buffer.outbox(1).sent();
         sim.link(1, LinkReport::Ack { lane: 0, seq: sent });
     }
+    sim.disk(DiskReport::Appended);
     sim.link(1, LinkReport::Closed { code: None, error: "cut".into() });
     sim.wait(SECOND);
     let first = sim.link(1, LinkReport::Up(Peer::default()));

@@ -276,6 +276,23 @@ fn what_is_confirmed_while_it_is_written_is_released_once_and_removed_later() {
 }
 
 #[test]
+fn what_is_confirmed_while_it_is_written_counts_into_the_window_until_it_is_removed() {
+    let mut sim = Sim::with(6);
+    let limit = Limit { window: 3, ..ROOM };
+    sim.take(limit);
+    sim.store = sim.outbox.begin_commit(600);
+    assert_eq!(sim.confirm(3), [101, 102, 103]);
+    assert_eq!(sim.outbox.forget(), None, "the disk is not known to have any of it");
+    assert_eq!(sim.take(limit), NONE, "after a crash all three could be on the disk");
+    sim.outbox.commit_done(&mut Vec::new());
+    sim.learn();
+    sim.forget();
+    assert_eq!(sim.take(limit), NONE, "the fourth is on the disk, too");
+    sim.read();
+    assert_eq!(sim.take(limit), [4, 5, 6]);
+}
+
+#[test]
 fn a_commit_that_fails_keeps_its_entries_in_memory() {
     let mut sim = Sim::with(2);
     sim.outbox.begin_commit(usize::MAX);
