@@ -22,6 +22,8 @@ mod host;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod meter;
 #[cfg(test)]
 mod mqtt;

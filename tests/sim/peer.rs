@@ -48,8 +48,8 @@ pub struct Peer {
     twice: u64,
     /// Last number of each epoch that came on this connection.
     last: BTreeMap<String, u64>,
-    /// How many messages were announced as given up because they came when the place was full.
-    pub dropped_newest: u64,
+    /// How many messages were announced as given up. What is dropped or purged later takes the place of such a gap.
+    pub given_up: u64,
 }
 
 impl Peer {
@@ -67,7 +67,7 @@ impl Peer {
             retained: BTreeMap::new(),
             twice: 0,
             last: BTreeMap::new(),
-            dropped_newest: 0,
+            given_up: 0,
         }
     }
 
@@ -167,8 +167,9 @@ impl Peer {
         }
         match entry.body {
             Body::Gap { to, reason } => {
-                if reason == GapReason::DroppedNewest && !seen.gaps.contains(&(seq, to, reason)) {
-                    self.dropped_newest += to - seq + 1;
+                let other = matches!(reason, GapReason::Restart | GapReason::Damaged | GapReason::Refused);
+                if !other && !seen.gaps.contains(&(seq, to, reason)) {
+                    self.given_up += to - seq + 1;
                 }
                 seen.gaps.push((seq, to, reason));
             }

@@ -524,6 +524,11 @@ impl Agent {
                 let order = LinkOrder::Send { lane, through: line.sent, entries };
                 out.push(Action::Tell { link, order });
             }
+            // Lower ones wait for what is being read, unless the disk cannot give it.
+            let more = self.buffer.outbox(*outlet).is_behind(true) && line.pace.is_open();
+            if more && self.buffer.failure().is_none() {
+                break;
+            }
         }
         if line.sent > before {
             let mut effects = Vec::new();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A plain WebSocket server that knows nothing of Holdfast: each frame becomes a line of a file, and comes back if asked.
 
-    echo_store.py --port 0 --file frames.txt [--echo]
+    echo_store.py --port 0 --file frames.txt [--echo] [--max-size BYTES]
 
 Needs the `websockets` package. Prints the port as its first line and `closed CODE` at the end of each connection. Lines
 are flushed one by one. Pongs come from the
@@ -29,6 +29,7 @@ async def main():
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--file", required=True)
     parser.add_argument("--echo", action="store_true", help="send every frame back")
+    parser.add_argument("--max-size", type=int, default=1 << 20, help="close with 1009 on a larger message")
     arguments = parser.parse_args()
 
     stop = asyncio.Event()
@@ -48,7 +49,7 @@ async def main():
                 pass
             print(f"closed {connection.close_code}", flush=True)
 
-        async with serve(keep, "127.0.0.1", arguments.port) as server:
+        async with serve(keep, "127.0.0.1", arguments.port, max_size=arguments.max_size) as server:
             print(server.sockets[0].getsockname()[1], flush=True)
             await stop.wait()
 

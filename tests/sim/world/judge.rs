@@ -72,7 +72,7 @@ impl World {
             // What it gave up is announced to a peer that has numbers; after a crash as a part of the block left open.
             let announced = peer.numbered && self.tally.crashes == 0;
             let excused = match (drops_newest, announced) {
-                (true, true) => peer.dropped_newest,
+                (true, true) => peer.given_up,
                 (true, false) => u64::MAX,
                 (false, _) => 0,
             };
