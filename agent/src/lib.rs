@@ -22,7 +22,7 @@
 //! 3. [`io::server`]: a request or a frame becomes a [`Draft`](logic::intake::Draft) and waits in [`io::intake`] for its
 //!    [`Answer`](logic::intake::Answer).
 //! 4. [`logic::agent`]: the whole agent as one state machine. It composes the links, the buffer and the presence, and a
-//!    batch of drafts goes to the outlet of every link.
+//!    batch of drafts goes to an outlet of every link: each priority has one of its own there ([`logic::lane`]).
 //! 5. [`logic::buffer`] and [`logic::outbox`]: messages that are not confirmed yet. What a link confirms within
 //!    `commit_after` is forgotten there and never written; what is older goes to the store in groups.
 //!    [`logic::numbers`] sees to it that no number is used twice, [`logic::accepts`] who is to be told `stored`.
@@ -33,7 +33,9 @@
 //!    again. WebSocket links and the MQTT link live the same life.
 //! 8. [`io::uplink`]: one connection, from the name to the last close frame. It carries out what [`logic::port`] orders and
 //!    reports what it sees. [`wire`] is how envelopes look; [`io::net`] and [`io::tls`] make the connection.
-//! 9. The peer's confirmation comes back as a report, through the link to the outbox, and the message is forgotten.
+//! 9. The peer's confirmation comes back as a report, through the link to the outbox, and the message is forgotten. What was
+//!    held while the link was down goes at its own [`logic::pace`], and a message that the peer cannot bear is found with
+//!    [`logic::caution`].
 //!
 //! # What is told
 //!

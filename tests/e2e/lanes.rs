@@ -45,7 +45,9 @@ fn each_priority_has_numbers_of_its_own_that_the_receiver_acknowledges() {
     let tables = uplink(&url(port), "confirm = \"ack\"\nframing = \"envelope\"");
     let agent = Agent::start_with(directory.path(), &tables, ALARMS);
     agent.post_lines("/telemetry", &numbered(30));
-    (0..3).for_each(|_| drop(agent.post("/alarms/fire", "fire")));
+    for _ in 0..3 {
+        agent.post("/alarms/fire", "fire");
+    }
     let peer = Peer::receiver_at(port, &directory.path().join("got"), &["--ack-every", "10"]);
     agent.wait_until_delivered();
     wait_until("all are written", || peer.lines().len() == 33);
