@@ -127,7 +127,7 @@ fn a_link_that_drops_what_is_new_does_not_hold_up_another() {
     let other = format!("[[client]]\nid = \"other\"\nurl = \"{}\"\n{bounded}\n", url(away));
     let agent = Agent::start(directory.path(), &format!("{}{other}", uplink(&url(port), "")));
     agent.wait_until_up();
-    agent.post_lines("/a", &numbered(20));
+    agent.post_all("/a", &numbered(20));
     wait_until("all are written", || peer.lines() == numbered(20));
     assert_eq!(
         (agent.fact("/links/other/unconfirmed"), agent.fact("/buffer/dropped")),
