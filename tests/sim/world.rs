@@ -6,7 +6,6 @@ mod judge;
 mod whim;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, Setup};
@@ -421,29 +420,6 @@ impl World {
         if self.agent.is_some() { self.feed(event) } else { Ok(()) }
     }
 
-    /// Another configuration with the same outlets comes into force.
-    fn reconfigure(&mut self) -> Result<(), String> {
-        if self.agent.is_none() || self.healed {
-            return Ok(());
-        }
-        let mut setup = self.setup.clone();
-        setup.buffer.commit_after = Duration::from_millis(10 + self.seed.below(1000));
-        let mut links = Vec::new();
-        for link in &mut setup.links {
-            let changed = self.seed.below(2) == 0;
-            if changed {
-                // Growing only, so that the bound on what comes twice holds for the new one.
-                link.window += usize::try_from(self.seed.below(10)).expect("small");
-                link.rule.ping.interval = Duration::from_secs(1 + self.seed.below(20));
-            }
-            links.push(changed);
-        }
-        links.extend(setup.mqtt.iter().map(|_| self.seed.below(2) == 0));
-        self.setup = setup.clone();
-        self.tally.reconfigured += 1;
-        self.feed(Event::Reconfigure { setup: Box::new(setup), links })
-    }
-
     fn feed(&mut self, event: Event) -> Result<(), String> {
         let now = self.clock();
         let Some(agent) = &mut self.agent else { return Ok(()) };
@@ -577,19 +553,6 @@ impl World {
             let arrives_at = at.down_at;
             self.at(arrives_at, Pending::ToAgent { link, conn, report });
         }
-        Ok(())
-    }
-
-    /// The peer closes, and hears nothing more on this connection.
-    fn hang_up(&mut self, link: usize, conn: u64) -> Result<(), String> {
-        self.tally.choked += 1;
-        let code = [1007, 1008, 1009][usize::try_from(self.seed.below(3)).expect("small")];
-        let Some(at) = &mut self.conns[link] else { return Ok(()) };
-        at.up = false;
-        at.down_at = at.down_at.max(self.now + 1);
-        let (arrives_at, error) = (at.down_at, "the message is too big".to_owned());
-        let report = LinkReport::Closed { code: Some(code), error };
-        self.at(arrives_at, Pending::ToAgent { link, conn, report });
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! adds what lies between them: who is sent what, who is told what, and how a stop goes.
 
 mod again;
+mod line;
 mod reconfigure;
 mod reply;
 mod stop;
@@ -9,26 +10,26 @@ mod stop;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+pub(super) use self::line::Line;
+use self::line::seat;
 use self::stop::Stop;
-use super::buffer::{Buffer, BufferEffect, BufferState, Seat};
-use super::caution::{Caution, Suspect};
+use super::buffer::{Buffer, BufferEffect, BufferState};
+use super::caution::Suspect;
 use super::clocks::Clocks;
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
 use super::health::Health;
 use super::host::{Host, HostFacts};
 use super::intake::{Answer, Draft, Refused};
-use super::lane::{self, Routes};
-use super::link::{Link, LinkEffect};
+use super::lane::Routes;
+use super::link::LinkEffect;
 use super::notice::Notice;
 use super::outbox::{Outbox, Room};
-use super::pace::Pace;
 use super::port::{LinkOrder, LinkReport, Publication};
 use super::presence::Presence;
 use super::seed::Seed;
 pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
-use crate::config::replay::Replay;
 use crate::message::Message;
 
 /// Different ways to refuse a connection that are told until it is up again.
@@ -137,30 +138,6 @@ pub struct Agent {
     announced: Option<String>,
     seed: Seed,
     stop: Stop,
-}
-
-/// A link and what belongs to its connection.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) id: String,
-    pub(super) link: Link,
-    pub(super) last_confirmed_ns: Option<u64>,
-    pub(super) certificate_days_left: Option<i64>,
-    pub(super) received: u64,
-    /// Numbers confirmed since the start, gaps included.
-    pub(super) confirmed: u64,
-    /// Its outlets and their priorities, rising, the first of priority 0.
-    pub(super) lanes: Vec<(u8, usize)>,
-    window: usize,
-    hello: bool,
-    replay: Replay,
-    pace: Pace,
-    caution: Caution,
-    conn: u64,
-    /// How many entries were sent on this connection.
-    sent: u64,
-    /// The words of the failed dials since it was up last.
-    refused_as: Vec<String>,
 }
 
 impl Agent {
@@ -604,53 +581,6 @@ impl Agent {
         out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
         false
     }
-}
-
-impl Line {
-    fn of_client(own: &LinkSetup, now: Now) -> Line {
-        let pace = Pace::new(own.replay, now.mono);
-        let link = Link::new(own.rule.clone(), now.mono);
-        Line { hello: own.hello, replay: own.replay, ..Line::new(&own.id, link, own.window, pace) }
-    }
-
-    fn of_broker(own: &MqttSetup, now: Now) -> Line {
-        let pace = Pace::new(Replay::default(), now.mono);
-        Line::new("mqtt", Link::new(own.rule.clone(), now.mono), own.window, pace)
-    }
-
-    fn new(id: &str, link: Link, window: usize, pace: Pace) -> Line {
-        Line {
-            id: id.to_owned(),
-            link,
-            last_confirmed_ns: None,
-            certificate_days_left: None,
-            received: 0,
-            confirmed: 0,
-            lanes: Vec::new(),
-            window,
-            hello: false,
-            replay: Replay::default(),
-            pace,
-            caution: Caution::default(),
-            conn: 0,
-            sent: 0,
-            refused_as: Vec::new(),
-        }
-    }
-}
-
-/// Gives each outlet of the store to its link, which gets its lanes by it.
-fn seat(links: &mut [Line], setup: &Setup, outlets: &[String]) -> Vec<Seat> {
-    let owners: Vec<String> = (0..links.len()).map(|link| setup.outlet_of(link)).collect();
-    let mut seats = Vec::new();
-    for (outlet, name) in outlets.iter().enumerate() {
-        let (owner, priority) = lane::parse(name);
-        let link = owners.iter().position(|own| own == owner).expect("the store opens no others");
-        links[link].lanes.push((priority, outlet));
-        seats.push(Seat { link, priority, bounds: setup.bounds_of(link) });
-    }
-    links.iter_mut().for_each(|line| line.lanes.sort_unstable());
-    seats
 }
 
 fn act(effects: Vec<BufferEffect>, out: &mut Vec<Action>) {

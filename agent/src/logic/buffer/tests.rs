@@ -1,8 +1,12 @@
 use super::super::disk::Held;
+use super::admit::{BUSY_AT_LEAST, MEMORY_BYTES_MAX, stamp};
 use super::health::DISK_RETRY;
 use super::*;
 use crate::config::buffer::{Place, WhenFull};
-use crate::message::{Body, Boot, Clock, Entry, Format};
+use crate::logic::intake::{Draft, Refused};
+use crate::logic::lane::Routes;
+use crate::logic::time::Now;
+use crate::message::{Body, Boot, Clock, Entry, Format, Message};
 
 const OUTLETS: [usize; 1] = [0];
 const AFTER: Duration = ms(250);

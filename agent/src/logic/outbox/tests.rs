@@ -1,5 +1,6 @@
 use super::*;
-use crate::config::replay::{Rate, Share};
+use crate::config::replay::{Order, Rate, Replay, Share};
+use crate::logic::pace::Pace;
 use crate::message::{Boot, Clock, Format};
 
 const ROOM: Limit = Limit { window: 100, bytes: 1 << 20 };
