@@ -38,6 +38,8 @@ struct Sums {
     undamaged: usize,
     /// Starts that had to repair something.
     repaired: u64,
+    /// Of the undamaged readings, those in damaged logs.
+    undamaged_in_log: usize,
 }
 
 /// A store with what is in it.
@@ -73,7 +75,11 @@ pub fn prove(scale: Scale) -> anyhow::Result<String> {
         }
         std::fs::remove_dir_all(&home)?;
     }
-    let Sums { damages, in_log, losing, lost, unannounced, untold, undamaged, repaired } = sums;
+    let Sums { damages, in_log, losing, lost, unannounced, untold, undamaged, undamaged_in_log, repaired } =
+        sums;
+    if undamaged_in_log == 0 {
+        bail!("no group was found in any log, so nothing is proven");
+    }
     Ok(format!(
         "{damages} damages ({in_log} of the log): {damages} starts, {repaired} with a repair; all {undamaged} readings of \
          undamaged groups came; {lost} of damaged groups in {losing} stores did not, {unannounced} groups without a gap as none was left, \
@@ -99,6 +105,7 @@ fn damage_once(
     sums.damages += 1;
     sums.in_log += u64::from(is_log);
     sums.undamaged += due.len();
+    sums.undamaged_in_log += if is_log { due.len() } else { 0 };
     Ok(())
 }
 

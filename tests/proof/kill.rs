@@ -161,11 +161,14 @@ impl Life {
         }
         self.sums.stored = stored.len() as u64;
         self.sums.twice = self.received.twice();
-        let bound = self.sums.kills[DRAINING] * (WINDOW + self.sums.group_max);
-        if self.sums.twice > bound {
+        if self.sums.group_max == 0 {
+            bail!("no group was found in any log, so what may come twice is not known");
+        }
+        let bound = WINDOW + self.sums.group_max;
+        if self.sums.twice_max > bound {
             bail!(
-                "{} readings came twice, more than a window and a group for each kill: {bound}",
-                self.sums.twice
+                "{} readings came twice after one kill, more than a window and a group: {bound}",
+                self.sums.twice_max
             );
         }
         Ok(self.sums)

@@ -5,11 +5,9 @@ use std::io::Read;
 use std::ops::Range;
 
 use flate2::read::DeflateDecoder;
+use holdfast::io::store::group::{Head, MAGIC};
 
 use super::peer::number_of;
-
-const MAGIC: [u8; 4] = *b"HFG\x01";
-const HEADER: usize = 66;
 
 /// A group and all copies of it in the log.
 #[derive(Debug, Default)]
@@ -39,8 +37,12 @@ impl Group {
     }
 
     fn read(&mut self, log: &[u8]) {
-        let bodies = self.copies.values().map(|copies| &log[copies[0].start + HEADER..copies[0].end]);
-        let packed: Vec<u8> = bodies.flatten().copied().collect();
+        let mut packed = Vec::new();
+        for copies in self.copies.values() {
+            let value = &log[copies[0].clone()];
+            let head = Head::check(value).expect("it was sound before");
+            packed.extend_from_slice(&value[value.len() - usize::from(head.body_len)..]);
+        }
         let mut raw = Vec::new();
         if DeflateDecoder::new(&packed[..]).read_to_end(&mut raw).is_ok() {
             let text = String::from_utf8_lossy(&raw);
@@ -52,36 +54,17 @@ impl Group {
 
 /// All whole groups in a log.
 pub fn groups(log: &[u8]) -> Vec<Group> {
-    let mut groups: BTreeMap<[u8; 16], Group> = BTreeMap::new();
+    let mut groups: BTreeMap<(u32, u64, u64), Group> = BTreeMap::new();
     let places = log.windows(MAGIC.len()).enumerate().filter(|(_, bytes)| *bytes == MAGIC);
     for (at, _) in places {
-        let Some((header, bytes)) = value_at(log, at) else { continue };
-        let range = header[8..24].try_into().expect("it is sixteen bytes");
-        let group = groups.entry(range).or_default();
-        group.range = (long(header, 8), long(header, 16));
-        group.messages = u32::from_be_bytes(header[48..52].try_into().expect("it is four bytes"));
-        group.parts = short(header, 58);
-        group.copies.entry(short(header, 56)).or_default().push(bytes);
+        let Ok(head) = Head::check_at(&log[at..]) else { continue };
+        let group = groups.entry((head.outlet, head.first, head.last)).or_default();
+        group.range = (head.first, head.last);
+        group.messages = head.messages;
+        group.parts = head.parts;
+        group.copies.entry(head.part).or_default().push(at..at + head.value_len());
     }
     let mut groups: Vec<Group> = groups.into_values().filter(Group::is_whole).collect();
     groups.iter_mut().for_each(|group| group.read(log));
     groups
-}
-
-/// The header of a sound value, and where it lies.
-fn value_at(log: &[u8], at: usize) -> Option<(&[u8], Range<usize>)> {
-    let header = log.get(at..at + HEADER)?;
-    let end = at + HEADER + usize::from(short(header, 60));
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&header[..HEADER - 4]);
-    crc.update(log.get(at + HEADER..end)?);
-    (crc.finalize().to_be_bytes() == header[HEADER - 4..]).then_some((header, at..end))
-}
-
-fn long(header: &[u8], at: usize) -> u64 {
-    u64::from_be_bytes(header[at..at + 8].try_into().expect("it is eight bytes"))
-}
-
-fn short(header: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([header[at], header[at + 1]])
 }
