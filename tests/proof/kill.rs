@@ -110,13 +110,12 @@ impl Life {
             self.wait_for_new()?;
             self.judge();
             self.pause(10..200);
-            self.kill(agent, DRAINING);
+            self.kill_draining(agent)?;
             agent = started(&self.scene)?;
         }
         self.wait_for_new()?;
         self.judge();
-        self.kill(agent, DRAINING);
-        Ok(())
+        self.kill_draining(agent)
     }
 
     fn pause(&mut self, range_ms: std::ops::Range<u64>) {
@@ -129,6 +128,12 @@ impl Life {
         self.pause(0..60);
         self.kill(agent, OPENING);
         Ok(())
+    }
+
+    /// Lets the peer read what was sent before the next agent sends: what comes from there on is that one's.
+    fn kill_draining(&mut self, agent: Agent) -> anyhow::Result<()> {
+        self.kill(agent, DRAINING);
+        self.scene.wait_until("the peer has read all", || !self.received.is_hearing())
     }
 
     fn kill(&mut self, agent: Agent, kind: usize) {

@@ -29,6 +29,7 @@ struct Arrivals {
     recording: Option<PathBuf>,
     /// Where envelopes come: numbers of the outlet that came or that a gap has announced, as ranges.
     accounted: Vec<(u64, u64)>,
+    connections: usize,
 }
 
 impl Received {
@@ -62,6 +63,11 @@ impl Received {
     pub fn twice(&self) -> u64 {
         let arrivals = self.arrivals();
         arrivals.count - arrivals.first.len() as u64
+    }
+
+    /// Whether an agent is connected, or was and not all that it sent is read.
+    pub fn is_hearing(&self) -> bool {
+        self.arrivals().connections > 0
     }
 
     /// Whether each of these numbers of the outlet came in an envelope or was announced as a gap.
@@ -163,6 +169,12 @@ fn serve(listener: &Async<TcpListener>, stopped: &Receiver<()>, received: &Recei
 }
 
 async fn hear(stream: Async<TcpStream>, received: Received, rest: Duration) {
+    received.arrivals().connections += 1;
+    read(stream, &received, rest).await;
+    received.arrivals().connections -= 1;
+}
+
+async fn read(stream: Async<TcpStream>, received: &Received, rest: Duration) {
     let _ = stream.get_ref().set_nodelay(true);
     let Ok(mut frames) = accept_async(stream).await else { return };
     while let Some(Ok(frame)) = frames.next().await {
