@@ -35,6 +35,9 @@ pub enum Fault {
     World(String),
 }
 
+/// Which of some trees has values in a log, if any.
+pub type FindHomeless<'a> = dyn Fn(&Path, &[&String]) -> Result<Option<String>, Fault> + 'a;
+
 /// What to do with one value found.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) + 'a;
 
@@ -94,11 +97,12 @@ impl From<sled::Error> for Fault {
 }
 
 impl Database {
-    /// Opens the database in `dir`, or makes it, with these trees.
-    pub fn open(dir: &Path, trees: &[String]) -> Result<Database, Fault> {
+    /// Opens the database in `dir`, or makes it, with these trees. `find_homeless` is asked about those that are to be made:
+    /// sled opens a log that has lost its end as if its trees had never been, and would then write over what they held.
+    pub fn open(dir: &Path, trees: &[String], find_homeless: &FindHomeless<'_>) -> Result<Database, Fault> {
         let mut tries = 0;
         let open = loop {
-            match caught(|| Open::new(dir, trees)) {
+            match caught(|| Open::new(dir, trees, find_homeless)) {
                 Err(Fault::World(cause)) if cause.contains("acquire lock") && tries < LOCK_TRIES => {
                     tries += 1;
                     std::thread::sleep(LOCK_PAUSE);
@@ -221,7 +225,7 @@ impl Drop for Database {
 }
 
 impl Open {
-    fn new(dir: &Path, names: &[String]) -> Result<Open, Fault> {
+    fn new(dir: &Path, names: &[String], find_homeless: &FindHomeless<'_>) -> Result<Open, Fault> {
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(CACHE_BYTES)
@@ -229,6 +233,15 @@ impl Open {
             .use_compression(false)
             .flush_every_ms(None);
         let db = config.open()?;
+        let there = db.tree_names();
+        let is_there = |name: &str| there.iter().any(|tree| tree == name.as_bytes());
+        let missing: Vec<&String> = names.iter().filter(|name| !is_there(name)).collect();
+        if db.was_recovered()
+            && !missing.is_empty()
+            && let Some(name) = find_homeless(&dir.join(LOG_FILE), &missing)?
+        {
+            return Err(Fault::Damage(format!("it has lost the tree of {name}")));
+        }
         let mut trees = Vec::new();
         for name in names {
             trees.push(db.open_tree(name)?);

@@ -1,5 +1,8 @@
-//! The way to an open store, whatever lies on the disk: open it; else without sled's snapshots; else with what can be
-//! read from its log; else empty. Each step down is told in a sentence.
+//! The way to an open store, whatever lies on the disk: open it; else with what can be read from its log; else empty.
+//! Each step down is told in a sentence.
+//!
+//! Without its snapshot sled would often open a damaged store as well, but it then shows only what the rest of its trees
+//! leads to, and writes over the rest.
 //!
 //! A full or failing disk is no damage: then nothing is changed and the opening fails.
 
@@ -12,7 +15,7 @@ use super::frame;
 use super::hold::Hold;
 use super::salvage;
 use super::scan;
-use super::tear;
+use super::tear::{self, Log, Tail};
 use super::tray::Tray;
 use crate::io::clock;
 
@@ -29,7 +32,6 @@ pub const DAMAGED: &str = "store.damaged-";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Plain,
-    WithoutSnapshot,
     Salvage,
     Empty,
 }
@@ -78,16 +80,9 @@ impl Recovery<'_> {
     fn take(&mut self, step: Step) -> Result<Hold, Fault> {
         match step {
             Step::Plain => {
-                self.look_for_tears()?;
-                self.plain()
-            }
-            Step::WithoutSnapshot => {
-                self.look_for_tears()?;
-                self.drop_snapshots().map_err(|error| self.world("remove the snapshots of", &error))?;
-                let hold = self.plain()?;
-                let cause = "the store's snapshot was damaged, or its log was cut behind it; what the log holds is there";
-                self.repairs.push(cause.to_owned());
-                Ok(hold)
+                let tail = self.look_for_tears()?;
+                let opened = self.plain();
+                Tail::restore_unless(tail, &self.path(STORE).join(LOG_FILE), opened)
             }
             Step::Salvage => self.salvage(),
             Step::Empty => {
@@ -99,7 +94,7 @@ impl Recovery<'_> {
     }
 
     fn plain(&mut self) -> Result<Hold, Fault> {
-        let database = Database::open(&self.path(STORE), self.outlets)?;
+        let database = Database::open(&self.path(STORE), self.outlets, &salvage::find_homeless)?;
         frame::sync_dir(self.dir).map_err(|error| self.world("sync", &error))?;
         let mut hold = Hold::new(database, self.outlets);
         let values = scan::scan(&mut hold, self.outlets)?;
@@ -114,24 +109,14 @@ impl Recovery<'_> {
     }
 
     /// sled takes the first bad record of its log for the end of it and wipes what follows; so it must not see one.
-    fn look_for_tears(&self) -> Result<(), Fault> {
+    fn look_for_tears(&self) -> Result<Option<Tail>, Fault> {
         let path = self.path(STORE).join(LOG_FILE);
-        match tear::find(&path) {
-            Ok(None) => Ok(()),
-            Ok(Some(offset)) => Err(Fault::Damage(format!("{} is damaged at byte {offset}", path.display()))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        match tear::look(&path) {
+            Ok(Log::Sound(tail)) => Ok(tail),
+            Ok(Log::DamagedAt(offset)) => Err(tear::damage(&path, offset)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Fault::from(error).context("read", &path)),
         }
-    }
-
-    fn drop_snapshots(&self) -> io::Result<()> {
-        for file in fs::read_dir(self.path(STORE))? {
-            let file = file?;
-            if file.file_name().to_string_lossy().starts_with("snap.") {
-                fs::remove_file(file.path())?;
-            }
-        }
-        Ok(())
     }
 
     fn salvage(&mut self) -> Result<Hold, Fault> {
@@ -190,9 +175,8 @@ impl Recovery<'_> {
         frame::sync_dir(self.dir)?;
         Ok(match crashes {
             0 | 1 => Step::Plain,
-            2 => Step::WithoutSnapshot,
             // A flickering supply also ends openings, and a salvage loses nothing: it may try more than once.
-            3..=5 => Step::Salvage,
+            2..=5 => Step::Salvage,
             _ => Step::Empty,
         })
     }
@@ -209,8 +193,7 @@ impl Recovery<'_> {
 impl Step {
     fn next(self) -> Step {
         match self {
-            Step::Plain => Step::WithoutSnapshot,
-            Step::WithoutSnapshot => Step::Salvage,
+            Step::Plain => Step::Salvage,
             Step::Salvage | Step::Empty => Step::Empty,
         }
     }

@@ -29,6 +29,9 @@ pub struct Salvaged {
 /// First and last number of a group.
 type Range = (u64, u64);
 
+/// A log, and what was found in it by the marks of the outlets.
+type Searched = (File, BTreeMap<u32, Finds>);
+
 /// The values of one outlet that were found.
 #[derive(Default)]
 struct Finds {
@@ -46,14 +49,8 @@ struct Place {
 
 /// Copies everything that is sound in the log of `from` to a new database in `to`.
 pub fn salvage(from: &Path, to: &Path, outlets: &[String]) -> Result<Salvaged, Fault> {
-    let path = from.join(LOG_FILE);
-    let mut log = match File::open(&path) {
-        Ok(log) => log,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Salvaged::default()),
-        Err(error) => return Err(Fault::from(error).context("read", &path)),
-    };
-    let found = search(&mut log).map_err(|error| Fault::from(error).context("read", &path))?;
-    let mut hold = Hold::new(Database::open(to, outlets)?, outlets);
+    let Some((mut log, found)) = look_into(&from.join(LOG_FILE))? else { return Ok(Salvaged::default()) };
+    let mut hold = Hold::new(Database::open(to, outlets, &|_, _| Ok(None))?, outlets);
     let mut salvaged = Salvaged::default();
     for outlet in 0..outlets.len() {
         if let Some(finds) = found.get(&hold.tag(outlet)) {
@@ -62,6 +59,24 @@ pub fn salvage(from: &Path, to: &Path, outlets: &[String]) -> Result<Salvaged, F
     }
     hold.commit()?;
     Ok(salvaged)
+}
+
+/// The first of these outlets of which a log holds groups.
+pub fn find_homeless(log: &Path, outlets: &[&String]) -> Result<Option<String>, Fault> {
+    let found = look_into(log)?.map_or_else(BTreeMap::new, |(_, found)| found);
+    let holds =
+        |outlet: &&&String| found.get(&group::tag(outlet)).is_some_and(|finds| !finds.live().is_empty());
+    Ok(outlets.iter().find(holds).map(|outlet| (*outlet).clone()))
+}
+
+/// A log and what is in it, none if there is no such file.
+fn look_into(path: &Path) -> Result<Option<Searched>, Fault> {
+    let searched = File::open(path).and_then(|mut log| search(&mut log).map(|found| (log, found)));
+    match searched {
+        Ok(searched) => Ok(Some(searched)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Fault::from(error).context("read", path)),
+    }
 }
 
 /// Finds the values of every outlet, by the outlet's mark.

@@ -8,9 +8,10 @@ use super::backend::{Database, Fault, LOG_FILE};
 use super::hold::Hold;
 use super::look::Sight;
 use super::recovery::STORE;
+use super::tear::{self, Log, Tail};
 use super::tray::Tray;
 use super::worker::{self, Worker};
-use super::{OpenError, Settings, lock, numbers, scan, space, tear};
+use super::{OpenError, Settings, lock, numbers, salvage, scan, space};
 use crate::logic::disk::{DiskFacts, Held};
 use crate::logic::look::{Change, Damage, Look, Seen};
 
@@ -147,14 +148,12 @@ impl Drop for Mended {
 /// Opens the database if that changes nothing but sled's own notes: sled would wipe what follows a torn record.
 fn open(dir: &Path, outlets: &[String], damage: &mut Vec<Damage>) -> Result<Hold, Fault> {
     let (store, log) = (dir.join(STORE), dir.join(STORE).join(LOG_FILE));
-    match tear::find(&log) {
-        Ok(None) => {}
-        Ok(Some(offset)) => {
-            return Err(Fault::Damage(format!("{} is damaged at byte {offset}", log.display())));
-        }
-        Err(error) => return Err(Fault::from(error).context("read", &log)),
-    }
-    let mut hold = Hold::new(Database::open(&store, outlets)?, outlets);
+    let tail = match tear::look(&log).map_err(|error| Fault::from(error).context("read", &log))? {
+        Log::Sound(tail) => tail,
+        Log::DamagedAt(offset) => return Err(tear::damage(&log, offset)),
+    };
+    let database = Database::open(&store, outlets, &salvage::find_homeless);
+    let mut hold = Hold::new(Tail::restore_unless(tail, &log, database)?, outlets);
     damage.extend(scan::look(&mut hold, outlets)?);
     Ok(hold)
 }

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::backend::SEGMENT;
+use super::backend::{Fault, SEGMENT};
 
 /// CRC32, number and stable number of a segment, the latter two XORed with `i64::MAX`, little-endian.
 const SEGMENT_HEADER: usize = 20;
@@ -25,8 +26,42 @@ struct Record {
     len: usize,
 }
 
-/// The place of the first record that is damaged and not the end of the log; none in a sound log.
-pub fn find(path: &Path) -> io::Result<Option<u64>> {
+/// What a log looks like before sled has touched it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Log {
+    /// sled can open it. It will wipe this end of it, which no whole record is in.
+    Sound(Option<Tail>),
+    /// The place of the first record that is damaged and not the end of the log.
+    DamagedAt(u64),
+}
+
+/// The end of a log behind its last whole record.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Tail {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl Tail {
+    /// Passes on how the opening went. One that failed has wiped the tail, in which there may be whole values even so: it is
+    /// written back.
+    pub fn restore_unless<T>(tail: Option<Tail>, log: &Path, opened: Result<T, Fault>) -> Result<T, Fault> {
+        if let (Err(_), Some(Tail { offset, bytes })) = (&opened, tail) {
+            let restored =
+                File::options().write(true).open(log).and_then(|log| log.write_all_at(&bytes, offset));
+            restored.map_err(|error| Fault::World(error.to_string()).context("restore the end of", log))?;
+        }
+        opened
+    }
+}
+
+/// The fault of a log that is damaged here.
+pub fn damage(path: &Path, offset: u64) -> Fault {
+    Fault::Damage(format!("{} is damaged at byte {offset}", path.display()))
+}
+
+/// Looks through a log, reading only.
+pub fn look(path: &Path) -> io::Result<Log> {
     let mut log = File::open(path)?;
     let mut segments = BTreeMap::new();
     let len = log.metadata()?.len();
@@ -35,19 +70,27 @@ pub fn find(path: &Path) -> io::Result<Option<u64>> {
             Header::Sound(number) => drop(segments.insert(number, offset)),
             // A header may also have been wiped; sled would take the segment for a free one.
             Header::Unused if is_blank(&mut log, offset)? => {}
-            Header::Unused => return Ok(Some(offset)),
-            Header::Bad => return Ok(Some(offset)),
+            Header::Unused => return Ok(Log::DamagedAt(offset)),
+            Header::Bad => return Ok(Log::DamagedAt(offset)),
         }
     }
     let newest = segments.last_key_value().map(|(number, _)| *number);
     let mut segment = Vec::with_capacity(SEGMENT);
     for (number, offset) in segments {
         read(&mut log, offset, &mut segment)?;
-        if let Some(at) = tear(&segment, number, Some(number) == newest) {
-            return Ok(Some(offset + at as u64));
+        let Some(at) = end(&segment, number) else { continue };
+        let is_newest = Some(number) == newest;
+        if is_newest && segment.iter().skip(at).all(|byte| *byte == KIND_UNUSED) {
+            continue;
         }
+        let more = || (at + 1..segment.len()).any(|at| Record::at(&segment, at, number).is_some());
+        let place = offset + at as u64;
+        if !is_newest || more() {
+            return Ok(Log::DamagedAt(place));
+        }
+        return Ok(Log::Sound(Some(Tail { offset: place, bytes: segment.split_off(at) })));
     }
-    Ok(None)
+    Ok(Log::Sound(None))
 }
 
 fn read(log: &mut File, offset: u64, segment: &mut Vec<u8>) -> io::Result<()> {
@@ -82,23 +125,18 @@ fn number_at(log: &mut File, offset: u64) -> io::Result<Header> {
     Ok(start.filter(|_| sound).map_or(Header::Bad, |start| Header::Sound((start / SEGMENT) as u64)))
 }
 
-/// The place of damage in one segment.
-fn tear(segment: &[u8], number: u64, newest: bool) -> Option<usize> {
+/// Where the whole records of a segment end before it does and something else follows, or before it should.
+fn end(segment: &[u8], number: u64) -> Option<usize> {
     let mut at = SEGMENT_HEADER;
     while at + RED_ZONE <= SEGMENT {
         match Record::at(segment, at, number) {
             Some(Record { kind: KIND_CAP, .. }) => return None,
             Some(record) => at += record.len,
-            None => break,
+            None => return Some(at),
         }
     }
-    let rest = segment.get(at..).unwrap_or_default();
     // sled fills a segment up before it begins another.
-    if at + RED_ZONE > SEGMENT || (newest && rest.iter().all(|byte| *byte == KIND_UNUSED)) {
-        return None;
-    }
-    let more = || (at + 1..segment.len()).any(|at| Record::at(segment, at, number).is_some());
-    (!newest || more()).then_some(at)
+    None
 }
 
 impl Record {

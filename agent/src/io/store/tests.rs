@@ -520,7 +520,7 @@ fn a_sound_log_has_no_tear_whatever_was_done_to_it_and_wherever_it_is_cut() {
     let source = tempfile::tempdir().unwrap();
     let expected = lived_in(source.path());
     let path = source.path().join("store/db");
-    assert_eq!(tear::find(&path).unwrap(), None);
+    assert_eq!(tear::look(&path).unwrap(), tear::Log::Sound(None));
     let bytes = fs::read(&path).unwrap();
     for cut in [1, 10, 100, 1000, 5000] {
         let dir = tempfile::tempdir().unwrap();
@@ -596,6 +596,42 @@ fn a_snapshot_that_is_cut_or_empty_costs_nothing() {
     }
 }
 
+/// The groups of an outlet with a whole copy of a value of one part in these bytes, by their ranges.
+fn whole_groups(bytes: &[u8], outlet: &str) -> Vec<(u64, u64)> {
+    let heads = (0..bytes.len()).filter_map(|at| group::Head::check_at(&bytes[at..]).ok());
+    let heads = heads.filter(|head| head.outlet == group::tag(outlet) && head.parts == 1);
+    heads.map(|head| (head.first, head.last)).collect()
+}
+
+#[test]
+fn a_log_that_is_cut_behind_a_snapshot_gives_every_group_that_is_left_in_it() {
+    let source = tempfile::tempdir().unwrap();
+    let bench = Bench::open(source.path());
+    for block in 0..400 {
+        bench.append(0, noise(block * 10 + 1..=block * 10 + 10, 700));
+        bench.forget(0, (block * 10).saturating_sub(250));
+    }
+    let expected = bench.all(0);
+    bench.close();
+    // This leaves a snapshot behind.
+    Bench::open(source.path()).close();
+    let bytes = fs::read(source.path().join("store/db")).unwrap();
+    let mut left = 0;
+    for cut in (1..24).map(|step| step * bytes.len() / 24 - 11) {
+        let dir = tempfile::tempdir().unwrap();
+        copy_store(source.path(), dir.path());
+        fs::write(dir.path().join("store/db"), &bytes[..cut]).unwrap();
+        let found = Bench::open(dir.path()).all(0);
+        let whole = whole_groups(&bytes[..cut], "cloud");
+        let is_whole =
+            |entry: &Entry| whole.iter().any(|(first, last)| (*first..=*last).contains(&entry.seq));
+        let due: Vec<&Entry> = expected.iter().filter(|entry| is_whole(entry)).collect();
+        assert_eq!(due.iter().filter(|entry| !found.contains(entry)).count(), 0, "cut at {cut}");
+        left += due.len();
+    }
+    assert!(left > 0, "nothing was left in any");
+}
+
 #[test]
 fn garbage_in_the_store_ends_in_a_running_store() {
     for garbage in ["store/db", "store/conf", "store/snap.00000000000000FF", "store"] {
@@ -632,7 +668,8 @@ fn an_opening_that_ended_the_process_again_and_again_goes_down_the_ladder() {
 }
 
 fn database(dir: &Path) -> backend::Database {
-    backend::Database::open(&dir.join("store"), &["cloud".to_owned(), "mqtt".to_owned()]).unwrap()
+    backend::Database::open(&dir.join("store"), &["cloud".to_owned(), "mqtt".to_owned()], &|_, _| Ok(None))
+        .unwrap()
 }
 
 #[test]
