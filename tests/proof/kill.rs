@@ -185,7 +185,7 @@ fn started(scene: &Scene) -> anyhow::Result<Agent> {
     let agent = scene.start()?;
     let repairs = &scene.status()?["repairs"];
     if !repairs.is_null() {
-        bail!("a kill has damaged the store: {repairs}");
+        bail!("a kill has damaged the store: {repairs}: {:?}", scene.log_with(&["does not open"]));
     }
     Ok(agent)
 }

@@ -184,13 +184,18 @@ impl Database {
         }
     }
 
-    /// Whether trees that nobody named at the opening hold anything.
-    pub fn others_hold_anything(&self) -> Result<bool, Fault> {
+    /// Whether trees that nobody named at the opening hold anything but this key.
+    pub fn others_hold_anything_but(&self, key: &[u8]) -> Result<bool, Fault> {
         self.run("read", |open| {
             let named: Vec<sled::IVec> = open.trees.iter().map(sled::Tree::name).collect();
             for name in open.db.tree_names() {
-                if !named.contains(&name) && open.db.open_tree(&name)?.iter().next().is_some() {
-                    return Ok(true);
+                if named.contains(&name) {
+                    continue;
+                }
+                for found in open.db.open_tree(&name)?.iter().keys().take(2) {
+                    if found? != key {
+                        return Ok(true);
+                    }
                 }
             }
             Ok(false)

@@ -16,6 +16,9 @@ pub const VALUE_MAX: usize = 7_600;
 /// Bytes of a key.
 pub const KEY_LEN: usize = 18;
 
+/// Key of the mark that says what was removed; no group has it, as numbers start at 1.
+pub const FLOOR_KEY: [u8; KEY_LEN] = [0; KEY_LEN];
+
 /// Deflated bytes that a group of several entries aims at. The database keeps at least 256 leaves in memory whatever its
 /// cache is set to, so small values keep it small; twice the size would save 5 % of the bytes.
 const BODY_AIM: usize = 3_000;
@@ -101,6 +104,12 @@ pub fn key(first: u64, last: u64, part: u16) -> [u8; KEY_LEN] {
     key[8..16].copy_from_slice(&last.to_be_bytes());
     key[16..].copy_from_slice(&part.to_be_bytes());
     key
+}
+
+/// The mark that an outlet holds nothing below this number any more. It says so wherever in a log it is found, as the
+/// header of every group does, but without a new group.
+pub fn floor_mark(outlet: u32, floor: u64) -> Vec<u8> {
+    Head { outlet, floor, parts: 1, ..Head::default() }.value(&[])
 }
 
 /// First number, last number and part of a key, none when they cannot be one.

@@ -199,14 +199,17 @@ impl Hold {
 
     /// Removes all groups that lie within one of these ranges. Flushed, not synced.
     pub fn forget(&mut self, outlet: usize, ranges: &[(u64, u64)]) -> Result<(), Fault> {
-        let mut removed = false;
+        let mut removed = 0;
         for (from, to) in ranges {
             for slot in self.shelves[outlet].take_within(*from, *to) {
                 self.remove(outlet, &slot)?;
-                removed = true;
+                removed = slot.last.max(removed);
             }
         }
-        if removed {
+        if removed > 0 {
+            let floor = self.shelves[outlet].front().map_or(removed + 1, |slot| slot.first);
+            let mark = group::floor_mark(self.tags[outlet], floor);
+            self.database.put(outlet, [(group::FLOOR_KEY, mark.as_slice())])?;
             self.database.flush()?;
             self.unsynced = true;
         }

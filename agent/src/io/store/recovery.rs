@@ -1,8 +1,5 @@
-//! The way to an open store, whatever lies on the disk: open it; else with what can be read from its log; else empty.
-//! Each step down is told in a sentence.
-//!
-//! Without its snapshot sled would often open a damaged store as well, but it then shows only what the rest of its trees
-//! leads to, and writes over the rest.
+//! The way to an open store, whatever lies on the disk: open it; else without sled's snapshot, if that shows all that is in
+//! the log; else with what can be read from its log; else empty. What costs anything is told in a sentence.
 //!
 //! A full or failing disk is no damage: then nothing is changed and the opening fails.
 
@@ -32,6 +29,7 @@ pub const DAMAGED: &str = "store.damaged-";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Plain,
+    WithoutSnapshot,
     Salvage,
     Empty,
 }
@@ -71,7 +69,7 @@ impl Recovery<'_> {
     pub fn renew(&mut self) -> Result<Hold, Fault> {
         let moved = fs::rename(self.path(STORE), self.path(OLD));
         moved.map_err(|error| self.world("renew", &error))?;
-        let hold = self.plain()?;
+        let hold = self.plain(STORE)?;
         let synced = frame::sync_dir(self.dir).and_then(|()| fs::remove_dir_all(self.path(OLD)));
         synced.map_err(|error| self.world("renew", &error))?;
         Ok(hold)
@@ -81,20 +79,24 @@ impl Recovery<'_> {
         match step {
             Step::Plain => {
                 let tail = self.look_for_tears()?;
-                let opened = self.plain();
-                Tail::restore_unless(tail, &self.path(STORE).join(LOG_FILE), opened)
+                let opened = self.plain(STORE);
+                Tail::restore_unless(tail, &self.log(), opened)
+            }
+            Step::WithoutSnapshot => {
+                self.look_for_tears()?;
+                self.without_snapshot()
             }
             Step::Salvage => self.salvage(),
             Step::Empty => {
                 let aside = self.set_aside().map_err(|error| self.world("set aside", &error))?;
                 self.repairs.push(format!("nothing could be read from the store; it lies in {aside} now"));
-                self.plain()
+                self.plain(STORE)
             }
         }
     }
 
-    fn plain(&mut self) -> Result<Hold, Fault> {
-        let database = Database::open(&self.path(STORE), self.outlets, &salvage::find_homeless)?;
+    fn plain(&mut self, name: &str) -> Result<Hold, Fault> {
+        let database = Database::open(&self.path(name), self.outlets, &salvage::find_homeless)?;
         frame::sync_dir(self.dir).map_err(|error| self.world("sync", &error))?;
         let mut hold = Hold::new(database, self.outlets);
         let values = scan::scan(&mut hold, self.outlets)?;
@@ -108,9 +110,46 @@ impl Recovery<'_> {
         Ok(hold)
     }
 
+    /// After a kill sled may find that its snapshot and its log do not fit, which its log alone makes good. Where the log has
+    /// lost its end that looks the same, but then sled shows less than the log holds, and wipes the rest: it gets a copy.
+    fn without_snapshot(&mut self) -> Result<Hold, Fault> {
+        let live = salvage::live(&self.log(), self.outlets)?;
+        self.copy_log().map_err(|error| self.world("copy", &error))?;
+        let hold = self.plain(NEW)?;
+        for (shelf, live) in hold.shelves().iter().zip(live) {
+            if let Some((first, last)) = shelf.find_missing(&live) {
+                return Err(Fault::Damage(format!(
+                    "numbers {first} to {last} are in its log and nowhere else"
+                )));
+            }
+        }
+        drop(hold);
+        let moved = fs::rename(self.path(STORE), self.path(OLD));
+        let moved = moved.and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));
+        let moved = moved.and_then(|()| frame::sync_dir(self.dir)).and_then(|()| remove(&self.path(OLD)));
+        moved.map_err(|error| self.world("replace", &error))?;
+        log::info!("the store was opened from its log alone; all of it is there");
+        self.plain(STORE)
+    }
+
+    /// Makes a new store of everything but the snapshots.
+    fn copy_log(&self) -> io::Result<()> {
+        remove(&self.path(NEW))?;
+        fs::create_dir(self.path(NEW))?;
+        for file in fs::read_dir(self.path(STORE))? {
+            let file = file?;
+            if file.file_type()?.is_file() && !file.file_name().to_string_lossy().starts_with("snap.") {
+                let copy = self.path(NEW).join(file.file_name());
+                fs::copy(file.path(), &copy)?;
+                fs::File::open(copy)?.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+
     /// sled takes the first bad record of its log for the end of it and wipes what follows; so it must not see one.
     fn look_for_tears(&self) -> Result<Option<Tail>, Fault> {
-        let path = self.path(STORE).join(LOG_FILE);
+        let path = self.log();
         match tear::look(&path) {
             Ok(Log::Sound(tail)) => Ok(tail),
             Ok(Log::DamagedAt(offset)) => Err(tear::damage(&path, offset)),
@@ -127,7 +166,7 @@ impl Recovery<'_> {
             let moved = fs::rename(self.path(NEW), self.path(STORE)).and_then(|()| frame::sync_dir(self.dir));
             moved.map_err(|error| self.world("salvage", &error))?;
         }
-        let hold = self.plain()?;
+        let hold = self.plain(STORE)?;
         let salvage::Salvaged { values, lost } = salvaged;
         self.repairs.push(format!(
             "the store was damaged; {values} values were read from its log, {lost} groups are lost; it lies in {aside} now"
@@ -175,10 +214,15 @@ impl Recovery<'_> {
         frame::sync_dir(self.dir)?;
         Ok(match crashes {
             0 | 1 => Step::Plain,
+            2 => Step::WithoutSnapshot,
             // A flickering supply also ends openings, and a salvage loses nothing: it may try more than once.
-            2..=5 => Step::Salvage,
+            3..=5 => Step::Salvage,
             _ => Step::Empty,
         })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path(STORE).join(LOG_FILE)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -193,7 +237,8 @@ impl Recovery<'_> {
 impl Step {
     fn next(self) -> Step {
         match self {
-            Step::Plain => Step::Salvage,
+            Step::Plain => Step::WithoutSnapshot,
+            Step::WithoutSnapshot => Step::Salvage,
             Step::Salvage | Step::Empty => Step::Empty,
         }
     }

@@ -27,7 +27,7 @@ pub struct Salvaged {
 }
 
 /// First and last number of a group.
-type Range = (u64, u64);
+pub type Range = (u64, u64);
 
 /// A log, and what was found in it by the marks of the outlets.
 type Searched = (File, BTreeMap<u32, Finds>);
@@ -69,6 +69,13 @@ pub fn find_homeless(log: &Path, outlets: &[&String]) -> Result<Option<String>, 
     Ok(outlets.iter().find(holds).map(|outlet| (*outlet).clone()))
 }
 
+/// The groups of each of these outlets that a log holds and that were not confirmed by what it says.
+pub fn live(log: &Path, outlets: &[String]) -> Result<Vec<Vec<Range>>, Fault> {
+    let found = look_into(log)?.map_or_else(BTreeMap::new, |(_, found)| found);
+    let live = |outlet: &String| found.get(&group::tag(outlet)).map_or_else(Vec::new, Finds::live);
+    Ok(outlets.iter().map(live).collect())
+}
+
 /// A log and what is in it, none if there is no such file.
 fn look_into(path: &Path) -> Result<Option<Searched>, Fault> {
     let searched = File::open(path).and_then(|mut log| search(&mut log).map(|found| (log, found)));
@@ -108,6 +115,9 @@ fn note(found: &mut BTreeMap<u32, Finds>, bytes: &[u8], offset: u64) {
         Ok(head) => {
             let finds = found.entry(head.outlet).or_default();
             finds.floor = finds.floor.max(head.floor);
+            if head.last == 0 {
+                return;
+            }
             let parts = finds.sound.entry((head.first, head.last)).or_default();
             parts.insert(head.part, Place { offset, head });
         }

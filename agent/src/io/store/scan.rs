@@ -109,6 +109,9 @@ fn clipped(sound: &[(Slot, u64)], (first, last): (u64, u64)) -> Option<(u64, u64
 
 impl Findings {
     fn take(&mut self, tag: u32, key: &[u8], value: &[u8]) {
+        if key == group::FLOOR_KEY {
+            return;
+        }
         let head = Head::check(value).ok().filter(|head| {
             head.outlet == tag && group::parse_key(key) == Some((head.first, head.last, head.part))
         });

@@ -127,6 +127,12 @@ impl Shelf {
         self.slots.get(behind.checked_sub(1)?).copied()
     }
 
+    /// The first of these ranges that no group covers.
+    pub fn find_missing(&self, ranges: &[(u64, u64)]) -> Option<(u64, u64)> {
+        let is_covered = |first: u64| self.at_or_after(first).is_some_and(|slot| slot.first <= first);
+        ranges.iter().find(|(first, _)| !is_covered(*first)).copied()
+    }
+
     /// Takes the groups out that lie within these numbers.
     pub fn take_within(&mut self, from: u64, to: u64) -> Vec<Slot> {
         let start = self.slots.partition_point(|slot| slot.first < from);

@@ -592,7 +592,7 @@ fn a_snapshot_that_is_cut_or_empty_costs_nothing() {
         }
         let bench = Bench::open(dir.path());
         assert_eq!([bench.all(0), bench.all(1)], expected);
-        assert_eq!(bench.opened.repairs.len(), 1, "{:?}", bench.opened.repairs);
+        assert_eq!(bench.opened.repairs, Vec::<String>::new());
     }
 }
 
@@ -643,7 +643,10 @@ fn garbage_in_the_store_ends_in_a_running_store() {
         }
         fs::write(dir.path().join(garbage), [0xA5; 3000]).unwrap();
         let bench = Bench::open(dir.path());
-        assert!(!bench.opened.repairs.is_empty(), "{garbage}");
+        // The log has all that a snapshot has.
+        let costs_nothing = garbage.contains("snap");
+        assert_eq!(bench.opened.repairs.is_empty(), costs_nothing, "{garbage}");
+        assert!(!costs_nothing || bench.all(0) == noise(1..=3, 50));
         bench.append(0, noise(10..=12, 50));
         bench.close();
         let bench = Bench::open(dir.path());
@@ -654,7 +657,7 @@ fn garbage_in_the_store_ends_in_a_running_store() {
 
 #[test]
 fn an_opening_that_ended_the_process_again_and_again_goes_down_the_ladder() {
-    for (crashes, repairs) in [(1, 0), (2, 1), (3, 1), (5, 1), (6, 1)] {
+    for (crashes, repairs) in [(1, 0), (2, 0), (3, 1), (5, 1), (6, 1)] {
         let dir = tempfile::tempdir().unwrap();
         let bench = Bench::open(dir.path());
         bench.append(0, noise(1..=3, 50));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backend::Fault;
+use super::group;
 use super::hold::{Hold, Lost, Trouble};
 use super::look::{self, Blind, Sight};
 use super::recovery::{Recovery, STORE};
@@ -282,7 +283,7 @@ impl Worker {
         let renew = self.with(|hold| {
             hold.forget(outlet, ranges)?;
             let empty = hold.shelves().iter().all(Shelf::is_empty);
-            Ok(empty && !hold.database().others_hold_anything()?)
+            Ok(empty && !hold.database().others_hold_anything_but(&group::FLOOR_KEY)?)
         })?;
         if self.hold.as_ref().is_some_and(Hold::unsynced) && self.sync_by.is_none() {
             self.sync_by = Some(clock::now().mono + SYNC_WITHIN);
