@@ -1,0 +1,78 @@
+# Sourced by the scripts beside it: what the targets are, where things lie, and how a program that is missing comes here.
+set -euo pipefail
+
+cross=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$cross")
+# Everything that is downloaded or made lies here: git ignores it, and it may be deleted at any time.
+work=$root/target/cross
+mkdir -p "$work"
+
+say() { printf '\n==> %s\n' "$*"; }
+
+fail() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# choose arm64 | armv6 | amd64
+choose() {
+    target=${1:-}
+    case $target in
+        arm64) triple=aarch64-unknown-linux-gnu glibc=2.28 debian=arm64 machine=AArch64 qemu=qemu-aarch64-static ;;
+        armv6) triple=arm-unknown-linux-musleabihf glibc='' debian=armhf machine=ARM qemu=qemu-arm-static ;;
+        amd64) triple=x86_64-unknown-linux-gnu glibc=2.28 debian=amd64 machine=X86-64 qemu='' ;;
+        *) fail "no such target: '$target' (arm64, armv6 or amd64)" ;;
+    esac
+    binary=$work/$target/holdfast
+}
+
+# as_root COMMAND … keeps the environment.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo --preserve-env "$@"
+    else
+        fail "root is needed for: $*"
+    fi
+}
+
+# need PROGRAM=PACKAGE … (or FILE=PACKAGE) installs the Debian packages of what is missing, or says which they are.
+need() {
+    local pair packages=()
+    for pair; do
+        PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%=*}" >/dev/null || [ -e "${pair%%=*}" ] || packages+=("${pair#*=}")
+    done
+    [ ${#packages[@]} = 0 ] && return
+    command -v apt-get >/dev/null || fail "missing, install by hand (Debian's names): ${packages[*]}"
+    say "installing ${packages[*]}"
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}"
+}
+
+# Has the kernel run the programs of the chosen target by QEMU.
+emulate() {
+    [ -n "$qemu" ] || return 0
+    need "$qemu=qemu-user-static"
+    local misc=/proc/sys/fs/binfmt_misc name=${qemu%-static}
+    [ -e "$misc/$name" ] && return
+    [ -e "$misc/register" ] || as_root mount -t binfmt_misc binfmt_misc "$misc"
+    [ -e "$misc/$name" ] || as_root sh -c "cat '/usr/lib/binfmt.d/$name.conf' >'$misc/register'"
+}
+
+# compile COMMAND ARGUMENTS… is cargo for the chosen target, with zig as the linker and the C compiler.
+compile() {
+    local command=$1 arguments=(--locked --target "$triple${glibc:+.$glibc}")
+    shift
+    if [ "$(cat "$work/$target/std")" = source ]; then
+        # Cargo builds std beside everything else, which only a nightly would do without being told.
+        export RUSTC_BOOTSTRAP=1
+        arguments+=(-Zbuild-std)
+        # zig has the start files and the libc that such a std lacks.
+        [ -n "$glibc" ] || export CARGO_TARGET_ARM_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS=-Clink-self-contained=no
+    fi
+    if ! command -v rustup >/dev/null; then
+        export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
+    fi
+    PATH=$work/venv/bin:$PATH CARGO_TARGET_DIR=$work/$target/build cargo-zigbuild "$command" "${arguments[@]}" "$@"
+}
