@@ -23,6 +23,8 @@ const CUTS_PER_LIFE: u64 = 40;
 const LIVES_PER_CHAIN: u64 = 5;
 /// Between two requests of a sensor.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Tells how many openings in a row have ended the process.
+const MARKER: &str = "store.opening";
 /// The recorder does not see how the ballast gets its bytes, a lock means nothing after a cut, and a socket is no file.
 const APART: [&str; 3] = ["ballast", "lock", "control.sock"];
 
@@ -51,6 +53,8 @@ struct Life {
     received: BTreeMap<u64, u64>,
     /// First number that no reading has.
     next: u64,
+    /// The length of the recording when the agent had opened its store.
+    opened: u64,
 }
 
 /// Proves it.
@@ -116,10 +120,11 @@ impl Run {
         received.beside(&record);
         let environment = [("LD_PRELOAD", &*self.library), ("PROOF_ROOT", &*data), ("PROOF_LOG", &*record)];
         let agent = scene.start_with(&environment)?;
+        let opened = length_of(&record);
         let sensors = Sensors::start(&scene.address, PAUSE, next);
         sensors.beside(&record);
-        for _ in 0..self.chance.u64(3..7) {
-            std::thread::sleep(Duration::from_millis(self.chance.u64(50..1_500)));
+        for _ in 0..self.chance.u64(1..7) {
+            std::thread::sleep(Duration::from_millis(self.chance.u64(20..1_500)));
             let _peer = Peer::listen(scene.peer, &received)?;
             std::thread::sleep(Duration::from_millis(self.chance.u64(20..400)));
         }
@@ -136,7 +141,7 @@ impl Run {
         self.sums.steps += steps.len();
         self.sums.stored += stored.len();
         let stored = owed.iter().map(|number| (*number, 0)).chain(stored).collect();
-        Ok(Life { disk, steps, stored, received: received.all(), next })
+        Ok(Life { disk, steps, stored, received: received.all(), next, opened })
     }
 
     /// Cuts the power at many moments of a life. One of the images is kept; gives the readings that are owed there.
@@ -162,21 +167,28 @@ impl Run {
                 copy(&data, kept)?;
                 owed.clone_from(&at_stake);
             }
+            // A supply that flickers ends openings; the agent then trusts ever less of what sled has left.
+            if self.chance.u8(..4) == 0 {
+                std::fs::write(data.join(MARKER), self.chance.u8(1..6).to_string())?;
+            }
             let checked = self.check(&at_stake);
             checked.with_context(|| format!("cut {} at {moment}, {fate:?}", self.sums.cuts))?;
         }
         Ok(owed)
     }
 
-    /// Moments to cut at, in order: half of them anywhere, half just when a sensor has been told.
+    /// Moments to cut at, in order: half of them just when a sensor has been told, a quarter while the store is opened, the
+    /// rest anywhere.
     fn moments(&mut self, life: &Life) -> Vec<u64> {
         let count = CUTS_PER_LIFE.min(self.cuts - self.sums.cuts);
         let mut moments = Vec::new();
+        let opening = life.steps.iter().take_while(|(position, _)| *position <= life.opened).count();
         for number in 0..count {
-            moments.push(if number % 2 == 0 || life.stored.is_empty() {
-                life.steps[self.chance.usize(..life.steps.len())].0
-            } else {
-                life.stored[self.chance.usize(..life.stored.len())].1
+            moments.push(match number % 4 {
+                0 => life.steps[self.chance.usize(..opening.max(1))].0,
+                1 => life.steps[self.chance.usize(..life.steps.len())].0,
+                _ if life.stored.is_empty() => life.steps[self.chance.usize(..life.steps.len())].0,
+                _ => life.stored[self.chance.usize(..life.stored.len())].1,
             });
         }
         moments.sort_unstable();

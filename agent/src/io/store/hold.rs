@@ -261,12 +261,12 @@ impl Hold {
         Ok((victims.iter().map(|slot| u64::from(slot.messages)).sum(), Some(range)))
     }
 
-    /// Writes a gap as a group of its own. Neither flushed nor in the index.
+    /// Writes a gap as a group of its own, which says nothing about what lies before it: a repair puts one where the index is not
+    /// there yet. Neither flushed nor in the index.
     pub fn put_gap(&mut self, outlet: usize, range: (u64, u64), reason: GapReason) -> Result<Group, Fault> {
         let body = Body::Gap { to: range.1, reason };
         let entry = Entry { seq: range.0, body, replayed: true };
-        let floor = self.shelves[outlet].front().map(|slot| slot.first);
-        let groups = self.packer.pack(self.tags[outlet], floor, &[entry]);
+        let groups = self.packer.pack(self.tags[outlet], Some(0), &[entry]);
         let groups = groups.map_err(|cause| Fault::Damage(cause.to_string()))?;
         let group = groups.into_iter().next().expect("an entry packs into a group");
         self.put(outlet, &group)?;

@@ -113,6 +113,9 @@ impl Recovery<'_> {
     /// After a kill sled may find that its snapshot and its log do not fit, which its log alone makes good. Where the log has
     /// lost its end that looks the same, but then sled shows less than the log holds, and wipes the rest: it gets a copy.
     fn without_snapshot(&mut self) -> Result<Hold, Fault> {
+        if !self.log().exists() {
+            return self.plain(STORE);
+        }
         let live = salvage::live(&self.log(), self.outlets)?;
         self.copy_log().map_err(|error| self.world("copy", &error))?;
         let hold = self.plain(NEW)?;

@@ -633,6 +633,17 @@ fn a_log_that_is_cut_behind_a_snapshot_gives_every_group_that_is_left_in_it() {
 }
 
 #[test]
+fn openings_that_were_interrupted_before_there_was_a_store_do_not_keep_it_from_opening() {
+    for interrupted in 0..8 {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("store.opening"), interrupted.to_string()).unwrap();
+        let bench = Bench::open(dir.path());
+        bench.append(0, noise(1..=3, 50));
+        assert_eq!(bench.all(0).len(), 3);
+    }
+}
+
+#[test]
 fn garbage_in_the_store_ends_in_a_running_store() {
     for garbage in ["store/db", "store/conf", "store/snap.00000000000000FF", "store"] {
         let dir = tempfile::tempdir().unwrap();
@@ -716,7 +727,7 @@ fn a_drop_that_was_cut_short_is_ended_at_the_next_start() {
 }
 
 #[test]
-fn a_group_of_which_every_copy_is_damaged_becomes_a_gap_and_the_others_stay() {
+fn a_group_of_which_every_copy_is_damaged_becomes_a_gap_and_the_others_stay_however_often_it_is_salvaged() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     for start in (1..=200).step_by(10) {
@@ -736,6 +747,10 @@ fn a_group_of_which_every_copy_is_damaged_becomes_a_gap_and_the_others_stay() {
         [noise(1..=50, 200), vec![gap((51, 60), GapReason::Damaged)], noise(61..=200, 200)].concat();
     assert_eq!(bench.all(0), expected);
     assert!(bench.opened.repairs[0].contains("1 groups are lost"), "{:?}", bench.opened.repairs);
+    bench.close();
+    // The log that the salvage has written may have to be salvaged itself.
+    fs::write(dir.path().join("store.opening"), "3").unwrap();
+    assert_eq!(Bench::open(dir.path()).all(0), expected);
 }
 
 #[test]
