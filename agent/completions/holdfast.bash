@@ -794,7 +794,7 @@ _holdfast() {
             return 0
             ;;
         holdfast__subcmd__run)
-            opts="-h --config --environment --data-dir --uplink --mqtt --help"
+            opts="-h --config --environment --data-dir --uplink --mqtt --rejected --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -817,6 +817,10 @@ _holdfast() {
                     return 0
                     ;;
                 --mqtt)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rejected)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

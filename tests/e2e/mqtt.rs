@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
-use crate::harness::{Agent, Authority, Broker, Peer, scratch, uplink, wait_until};
+use crate::harness::{Agent, Authority, Broker, Peer, Running, scratch, uplink, wait_until};
 
 const STATUS: &str = "holdfast/gw/status";
 const PUMP: &str = "holdfast/gw/devices/pump/status";
@@ -44,6 +44,22 @@ fn a_killed_agent_is_told_as_lost_by_its_last_will_with_its_session() {
     broker.wait_for(STATUS, &json!({ "state": "offline", "reason": "lost", "session": session }));
     agent.start_again();
     broker.wait_for(STATUS, &json!({ "state": "online", "session": session + 1 }));
+}
+
+#[test]
+fn a_configuration_that_was_rejected_before_the_start_is_told() {
+    let directory = scratch();
+    let broker = Broker::start(directory.path());
+    let (file, rejected) = (directory.path().join("holdfast.toml"), directory.path().join("rejected"));
+    let own =
+        format!("[agent]\nid = \"gw\"\ndata_dir = {:?}\n", directory.path().join("data").to_str().unwrap());
+    let server = "[[server]]\nbind = [\"127.0.0.1:0\"]\n";
+    std::fs::write(&file, own + server + &tables(&broker.url(), "")).unwrap();
+    std::fs::write(&rejected, "holdfast.toml:3: unknown key\n").unwrap();
+    let mut command = Agent::command();
+    command.arg("run").arg("--config").arg(&file).arg("--rejected").arg(&rejected);
+    let _agent = Running::start("agent", &mut command);
+    broker.wait_for(STATUS, &json!({ "configuration_rejected": "holdfast.toml:3: unknown key" }));
 }
 
 #[test]

@@ -60,6 +60,11 @@ fn a_wrong_configuration_changes_nothing_and_is_told_with_its_place() {
     agent.post("/a", "one");
     agent.wait_until_delivered();
     assert_eq!(agent.fact("/links/cloud/reconnects"), 0);
+    let rejected = agent.fact("/configuration_rejected");
+    assert!(rejected.as_str().is_some_and(|why| why.contains("client.windw")), "{rejected}");
+    agent.configure(&uplink(&peer.url(), ""));
+    reload(&agent);
+    assert_eq!(agent.fact("/configuration_rejected"), Value::Null);
 }
 
 #[test]

@@ -1,9 +1,16 @@
 //! `holdfast run`: the agent itself.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use anyhow::Context;
 
 use super::options::Options;
 use crate::io::shell;
+
+const REJECTED_BYTES_MAX: u64 = 4096;
 
 /// Runs the agent until it is told to stop
 #[derive(clap::Args, Debug)]
@@ -15,11 +22,27 @@ use crate::io::shell;
 pub struct Args {
     #[command(flatten)]
     options: Options,
+    /// File that says why a newer configuration was rejected before this start, if it is there: the status tells it
+    #[arg(long, value_name = "FILE")]
+    rejected: Option<PathBuf>,
 }
 
 /// Runs the agent. The error says why it cannot start.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = args.options.clone();
-    shell::run(move || options.load())?;
+    let rejected = args.rejected.as_deref().map(read_rejected).transpose()?.flatten();
+    shell::run(move || options.load(), rejected)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn read_rejected(path: &Path) -> anyhow::Result<Option<String>> {
+    let mut words = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(REJECTED_BYTES_MAX).read_to_end(&mut words));
+    match read {
+        Ok(_) => {
+            Ok(Some(String::from_utf8_lossy(&words).trim().to_owned()).filter(|words| !words.is_empty()))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
 }

@@ -114,6 +114,9 @@ fn render(status: &Value, colour: bool) -> String {
     page.push_str(&buffer(&status["buffer"], &paint));
     page.push_str(&host(&status["host"]));
     page.push_str(&table(&devices(status), 1, &paint));
+    if let Some(why) = status["configuration_rejected"].as_str() {
+        let _ = writeln!(page, "a newer configuration was rejected: {}", clean(&why.replace('\n', "; ")));
+    }
     for repair in status["repairs"].as_array().into_iter().flatten() {
         let _ = writeln!(page, "repair: {}", text(repair));
     }
@@ -323,6 +326,7 @@ mod tests {
             "host": { "cpu_percent": 3.5, "memory_used_bytes": 100_000_000, "memory_total_bytes": 512_000_000,
                 "temperature_c": 48.1, "load_1m": 0.12, "disk_free_bytes": null, "uptime_s": 86_400 },
             "devices": { "pump": { "status": "online", "since": "2026-01-01T00:00:00.000Z", "reason": null } },
+            "configuration_rejected": "holdfast.toml:3: no\nholdfast.toml:4: nor this",
             "repairs": ["the store was born again"],
         })
     }
@@ -343,6 +347,7 @@ HOST    cpu 3.5 %  load 0.12  memory 100.0 MB of 512.0 MB  48.1 °C  up 1day
 
 DEVICE  STATUS  SINCE
 pump    online  2026-01-01T00:00:00.000Z
+a newer configuration was rejected: holdfast.toml:3: no; holdfast.toml:4: nor this
 repair: the store was born again
 ";
         assert_eq!(render(&status(), false), expected);

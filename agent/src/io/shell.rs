@@ -58,14 +58,19 @@ type Kept = Vec<server::Kept>;
 type Bound = Vec<(Rc<Server>, Listeners)>;
 
 /// Runs the agent until it is told to stop. Returns once everything is flushed, or cannot be. The error says why it cannot
-/// start; a new configuration with which it cannot start gives way to the one before.
-pub fn run(load: impl Fn() -> anyhow::Result<Config> + 'static) -> anyhow::Result<()> {
+/// start; a new configuration with which it cannot start gives way to the one before. `rejected` says why a configuration that
+/// is newer than the one in force was rejected before, for the status.
+pub fn run(
+    load: impl Fn() -> anyhow::Result<Config> + 'static,
+    rejected: Option<String>,
+) -> anyhow::Result<()> {
     let executor = Rc::new(LocalExecutor::new());
     let tasks = executor.clone();
     let lives = async move {
         let load: Load = Rc::new(load);
         let signals = signals(&executor)?;
         let mut shell = Shell::start(load()?, None, &load, &signals, &executor).await?;
+        shell.overdue.push(Event::Rejected(rejected));
         loop {
             shell.turn().await;
             shell.let_sources_end().await;
@@ -78,7 +83,10 @@ pub fn run(load: impl Fn() -> anyhow::Result<Config> + 'static) -> anyhow::Resul
                         "cannot start with the new configuration, going back to the old one: {error:#}"
                     );
                     let bound = bind(&old, &kept).await?;
-                    Shell::start((*old).clone(), Some(bound), &load, &signals, &executor).await?
+                    let mut shell =
+                        Shell::start((*old).clone(), Some(bound), &load, &signals, &executor).await?;
+                    shell.overdue.push(Event::Rejected(Some(format!("{error:#}"))));
+                    shell
                 }
             };
         }

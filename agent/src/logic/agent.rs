@@ -77,6 +77,8 @@ pub enum Event {
         /// For each link, whether it must connect anew.
         links: Vec<bool>,
     },
+    /// Why a configuration that was offered is not in force; none when one was taken over.
+    Rejected(Option<String>),
     /// Someone asked the agent to stop.
     Stop,
     /// A deadline has passed.
@@ -130,6 +132,8 @@ pub struct Agent {
     pub(super) clocks: Clocks,
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
+    /// Why a newer configuration is not in force.
+    pub(super) rejected: Option<String>,
     routes: Routes,
     /// Messages on their way to the dead letters.
     leaving: BTreeSet<Suspect>,
@@ -157,6 +161,7 @@ impl Agent {
             clocks: Clocks::new(opened.clocks.as_deref(), now.mono),
             started: now,
             repairs: opened.repairs.clone(),
+            rejected: None,
             leaving: BTreeSet::new(),
             status: StatusPace::default(),
             announced: None,
@@ -183,6 +188,7 @@ impl Agent {
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
             Event::Host(facts) => self.saw_host(now, facts, out),
             Event::Reconfigure { setup, links } => self.reconfigure(now, *setup, &links, out),
+            Event::Rejected(why) => self.rejected = why,
             Event::Stop => self.begin_stop(now, out),
             Event::Tick => {}
         }

@@ -61,10 +61,12 @@ impl StatusPace {
     }
 }
 
-/// What makes a status worth publishing at once: the states of the links and of the buffer, folded into a number.
+/// What makes a status worth publishing at once: the states of the links and of the buffer, and whether a configuration was
+/// rejected, folded into a number.
 pub fn digest(agent: &Agent) -> u64 {
     let links = agent.links.iter().map(|line| line.link.is_up() as u64 + 1);
-    links.fold(agent.buffer.state() as u64, |digest, state| digest.wrapping_mul(5).wrapping_add(state))
+    let first = agent.buffer.state() as u64 * 2 + u64::from(agent.rejected.is_some());
+    links.fold(first, |digest, state| digest.wrapping_mul(5).wrapping_add(state))
 }
 
 /// How the agent is, in a line: `1 of 2 links up, 12 messages held, 3 devices`.
@@ -144,6 +146,9 @@ fn base(agent: &Agent, now: Now) -> Value {
     }
     if let Some(days) = days {
         status["certificate_days_left"] = days.into();
+    }
+    if let Some(why) = &agent.rejected {
+        status["configuration_rejected"] = why.clone().into();
     }
     if !agent.repairs.is_empty() {
         status["repairs"] = agent.repairs.clone().into();

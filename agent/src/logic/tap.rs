@@ -58,6 +58,7 @@ impl Tap {
             | Event::Disk(..)
             | Event::Host(_)
             | Event::Reconfigure { .. }
+            | Event::Rejected(_)
             | Event::Stop
             | Event::Tick => {}
         }

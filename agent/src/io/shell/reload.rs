@@ -59,12 +59,14 @@ impl Shell {
             Err(error) => {
                 log::error!("cannot reload, the configuration in force stays: {error}");
                 self.supervisor.ready();
+                self.agent.step(clock::now(), Event::Rejected(Some(error.clone())), actions);
                 answer(prepared.reply, Err(error));
             }
             Ok(next) => {
                 let told = next.plan.told();
                 log::info!("reload {} changed={}", told.how, told.changed.join(","));
                 answer(prepared.reply, Ok(told));
+                self.agent.step(clock::now(), Event::Rejected(None), actions);
                 self.take_over(next, actions);
             }
         }
