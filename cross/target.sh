@@ -6,6 +6,7 @@ root=$(dirname "$cross")
 # Everything that is downloaded or made lies here: git ignores it, and it may be deleted at any time.
 work=$root/target/cross
 mkdir -p "$work"
+version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
 
 say() { printf '\n==> %s\n' "$*"; }
 
@@ -24,6 +25,7 @@ choose() {
         *) fail "no such target: '$target' (arm64, armv6 or amd64)" ;;
     esac
     binary=$work/$target/holdfast
+    package=$work/$target/holdfast_$version-1_$debian.deb
 }
 
 # as_root COMMAND … keeps the environment.

@@ -10,6 +10,8 @@ mod bad_input;
 #[cfg(test)]
 mod buffer;
 #[cfg(test)]
+mod card;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod deliver;

@@ -132,7 +132,6 @@ pub struct Agent {
     pub(super) clocks: Clocks,
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
-    /// Why a newer configuration is not in force.
     pub(super) rejected: Option<String>,
     routes: Routes,
     /// Messages on their way to the dead letters.

@@ -1,0 +1,132 @@
+//! What the image does with the files on its FAT partition, tried on a root of its own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::scratch;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cross/card/system/usr/lib/holdfast-card/take-over");
+const GOOD: &str = "[[client]]\nurl = \"ws://127.0.0.1:9000/\"\n";
+
+/// A system below a directory, as far as the script touches it.
+struct Root {
+    root: tempfile::TempDir,
+}
+
+impl Root {
+    fn new() -> Root {
+        let root = scratch();
+        for directory in ["boot/firmware", "etc", "root", "run", "var/lib"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        Root { root }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn on_card(&self, name: &str, content: &str) {
+        fs::write(self.path("boot/firmware").join(name), content).unwrap();
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.path(name)).ok()
+    }
+
+    fn report(&self) -> String {
+        self.text("boot/firmware/holdfast-report.txt").unwrap_or_default()
+    }
+
+    fn boot(&self) {
+        let mut script = Command::new("sh");
+        script.arg(SCRIPT).arg(self.root.path()).env("HOLDFAST", env!("CARGO_BIN_EXE_holdfast"));
+        let output = script.output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn public_key(directory: &Path) -> String {
+    let key = directory.join("key");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+    assert!(made.unwrap().success());
+    fs::read_to_string(key.with_extension("pub")).unwrap()
+}
+
+#[test]
+fn valid_files_are_taken_over_even_as_a_laptop_writes_them() {
+    let root = Root::new();
+    let key = public_key(root.root.path());
+    root.on_card("holdfast.toml", &format!("\u{feff}{}", GOOD.replace('\n', "\r\n")));
+    root.on_card("hostname", "gw-17\r\n");
+    root.on_card("authorized_keys", &format!("# mine\r\n{key}"));
+    root.boot();
+    assert_eq!(root.text("etc/holdfast/holdfast.toml").as_deref(), Some(GOOD));
+    assert_eq!(root.text("etc/hostname").as_deref(), Some("gw-17\n"));
+    assert!(root.text("etc/hosts").is_some_and(|hosts| hosts.contains("127.0.1.1 gw-17")));
+    assert!(root.text("root/.ssh/authorized_keys").is_some_and(|keys| keys.contains(key.trim())));
+    assert_eq!(
+        (mode(&root.path("root/.ssh")), mode(&root.path("root/.ssh/authorized_keys"))),
+        (0o700, 0o600)
+    );
+    let report = root.report();
+    let told = ["holdfast.toml: taken over", "hostname: gw-17", "authorized_keys: 1 may log in as root"];
+    assert!(told.iter().all(|line| report.contains(line)) && !report.contains("NOT"), "{report}");
+    assert_eq!(root.text("run/holdfast-card/rejected"), None);
+}
+
+#[test]
+fn a_wrong_file_is_told_with_its_place_and_what_was_in_force_stays_until_it_is_mended() {
+    let root = Root::new();
+    root.on_card("holdfast.toml", GOOD);
+    root.on_card("hostname", "gw-17\n");
+    root.boot();
+    root.on_card("holdfast.toml", &format!("{GOOD}windw = 7\n"));
+    root.on_card("hostname", "two words!\n");
+    root.on_card("authorized_keys", "no key at all\n");
+    root.on_card("wifi", "network=barn\npassword=short\ncountry=DE\n");
+    root.boot();
+    assert_eq!(root.text("etc/holdfast/holdfast.toml").as_deref(), Some(GOOD));
+    assert_eq!(root.text("etc/hostname").as_deref(), Some("gw-17\n"));
+    assert_eq!(root.text("root/.ssh/authorized_keys"), None);
+    let (report, rejected) = (root.report(), root.text("run/holdfast-card/rejected").unwrap());
+    for told in [
+        "holdfast.toml:3:1: client.windw: unknown key",
+        "hostname: 'twowords!' is no name",
+        "authorized_keys: ssh-keygen finds no key",
+        "wifi: password= has 5 characters",
+    ] {
+        assert!(report.contains(&format!("NOT TAKEN OVER: {told}")), "{told}: {report}");
+        assert!(rejected.contains(told), "{told}: {rejected}");
+    }
+    assert!(!report.contains("short"), "{report}");
+    let mended = GOOD.replace("9000", "9001");
+    root.on_card("holdfast.toml", &mended);
+    for name in ["hostname", "authorized_keys", "wifi"] {
+        fs::remove_file(root.path("boot/firmware").join(name)).unwrap();
+    }
+    root.boot();
+    assert_eq!(root.text("etc/holdfast/holdfast.toml"), Some(mended));
+    assert_eq!(root.text("run/holdfast-card/rejected"), None);
+    assert!(!root.report().contains("NOT"), "{}", root.report());
+}
+
+#[test]
+fn a_boot_without_news_writes_nothing_and_leaves_what_was_edited_on_the_machine() {
+    let root = Root::new();
+    root.on_card("holdfast.toml", GOOD);
+    root.boot();
+    let report = root.path("boot/firmware/holdfast-report.txt");
+    fs::remove_file(&report).unwrap();
+    let edited = format!("{GOOD}# edited over ssh\n");
+    fs::write(root.path("etc/holdfast/holdfast.toml"), &edited).unwrap();
+    root.boot();
+    assert_eq!(root.text("etc/holdfast/holdfast.toml"), Some(edited));
+    assert!(!report.exists());
+}
