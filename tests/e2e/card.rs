@@ -7,7 +7,8 @@ use std::process::Command;
 
 use crate::harness::scratch;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cross/card/system/usr/lib/holdfast-card/take-over");
+const SCRIPT: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/cross/card/system/usr/lib/holdfast-card/take-over");
 const GOOD: &str = "[[client]]\nurl = \"ws://127.0.0.1:9000/\"\n";
 
 /// A system below a directory, as far as the script touches it.
