@@ -66,15 +66,17 @@ emulate() {
 compile() {
     local command=$1 arguments=(--locked --target "$triple${glibc:+.$glibc}")
     shift
-    if [ "$(cat "$work/$target/std")" = source ]; then
+    local std
+    std=$(cat "$work/$target/std")
+    if [ "$std" = debian-source ]; then
+        export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
+    fi
+    if [ "$std" != rustup ]; then
         # Cargo builds std beside everything else, which only a nightly would do without being told.
         export RUSTC_BOOTSTRAP=1
         arguments+=(-Zbuild-std)
         # zig has the start files and the libc that such a std lacks.
         [ -n "$glibc" ] || export CARGO_TARGET_ARM_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS=-Clink-self-contained=no
-    fi
-    if ! command -v rustup >/dev/null; then
-        export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
     fi
     PATH=$work/venv/bin:$PATH CARGO_TARGET_DIR=$work/$target/build cargo-zigbuild "$command" "${arguments[@]}" "$@"
 }
