@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use crate::harness::scratch;
 
@@ -42,10 +42,16 @@ impl Root {
     }
 
     fn boot(&self) {
+        let output = self.try_boot();
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+
+    fn try_boot(&self) -> Output {
         let mut script = Command::new("sh");
         script.arg(SCRIPT).arg(self.root.path()).env("HOLDFAST", env!("CARGO_BIN_EXE_holdfast"));
         let output = script.output().unwrap();
-        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        assert!(output.status.success(), "{output:?}");
+        output
     }
 }
 
@@ -116,6 +122,22 @@ fn a_wrong_file_is_told_with_its_place_and_what_was_in_force_stays_until_it_is_m
     assert_eq!(root.text("etc/holdfast/holdfast.toml"), Some(mended));
     assert_eq!(root.text("run/holdfast-card/rejected"), None);
     assert!(!root.report().contains("NOT"), "{}", root.report());
+}
+
+#[test]
+fn what_cannot_be_written_to_the_system_is_told_and_tried_again() {
+    let root = Root::new();
+    root.on_card("holdfast.toml", GOOD);
+    root.on_card("wifi", &format!("network={}\npassword=long enough\ncountry=DE\n", "n".repeat(33)));
+    // Nothing can be put where there is a directory of that name.
+    fs::create_dir_all(root.path("etc/holdfast/holdfast.toml.new")).unwrap();
+    root.try_boot();
+    let report = root.report();
+    assert!(report.contains("NOT TAKEN OVER: holdfast.toml: cannot be written"), "{report}");
+    assert!(report.contains("NOT TAKEN OVER: wifi: network= is longer than the 32 bytes"), "{report}");
+    fs::remove_dir(root.path("etc/holdfast/holdfast.toml.new")).unwrap();
+    root.boot();
+    assert_eq!(root.text("etc/holdfast/holdfast.toml").as_deref(), Some(GOOD));
 }
 
 #[test]
