@@ -26,6 +26,8 @@ mod kill;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]
+mod manage;
+#[cfg(test)]
 mod meter;
 #[cfg(test)]
 mod mqtt;

@@ -102,6 +102,11 @@ impl Client {
         }
     }
 
+    /// The url without its secrets.
+    pub fn shown_url(&self) -> Option<String> {
+        self.url.as_deref().map(url::shown)
+    }
+
     pub(super) fn read(index: usize, table: &mut Table) -> Client {
         let default = Client::of_index(index);
         table.planned(&["urls", "balance"]);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 pub mod agent;
 pub mod buffer;
 pub mod client;
+pub mod edit;
 mod fault;
 pub mod host;
 pub mod mqtt;
@@ -21,8 +22,9 @@ mod value;
 mod variable;
 
 pub use fault::{Errors, Fault};
+pub use render::string as toml_string;
 pub use secret::Secret;
-pub use url::shown as shown_url;
+pub use url::{link as link_of_url, shown as shown_url};
 
 use fault::{Faults, Place};
 use table::{Reading, Table};
@@ -120,6 +122,28 @@ impl Config {
         render::table(&mut out, "[presence]", &self.presence.lines(), &agent::Presence::default().lines());
         render::table(&mut out, "[host]", &self.host.lines(), &host::Host::default().lines());
         out
+    }
+
+    /// The part of [`Config::render`] about one table; none if there is none with this id, in any case of its letters.
+    pub fn render_table(&self, kind: edit::Kind, id: &str, surroundings: &Surroundings) -> Option<String> {
+        let ids = self.ids(kind);
+        let index = ids.iter().position(|known| known.eq_ignore_ascii_case(id))?;
+        let whole = self.render(surroundings);
+        let header = format!("[[{}]]\n", kind.key());
+        let (start, _) = whole.match_indices(&header).nth(index)?;
+        let rest = &whole[start + header.len()..];
+        let inner = format!("\n[[{}.", kind.key());
+        let mut ends = rest.match_indices("\n[").filter(|(at, _)| !rest[*at..].starts_with(&inner));
+        let end = ends.next().map_or(rest.len(), |(at, _)| at);
+        Some(format!("{header}{}\n", rest[..end].trim_end()))
+    }
+
+    /// The ids of a list of tables, in its order.
+    pub fn ids(&self, kind: edit::Kind) -> Vec<&str> {
+        match kind {
+            edit::Kind::Client => self.clients.iter().map(|client| client.id.as_str()).collect(),
+            edit::Kind::Server => self.servers.iter().map(|server| server.id.as_str()).collect(),
+        }
     }
 
     fn read(table: &mut Table, surroundings: &Surroundings) -> Config {

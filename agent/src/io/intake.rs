@@ -2,6 +2,7 @@
 
 use smol::channel::{Receiver, Sender, bounded};
 
+use crate::logic::agent::Hand;
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
 use crate::logic::look::{Change, Look, Seen};
@@ -51,6 +52,15 @@ pub enum Input {
     },
     /// Asks to take over the configuration as it is on the disk.
     Reload(Sender<Result<Reloaded, String>>),
+    /// Tells a client link something by hand.
+    Hand {
+        /// Id of the client.
+        client: String,
+        /// What.
+        hand: Hand,
+        /// Takes one answer: why it cannot be told.
+        reply: Sender<Result<(), String>>,
+    },
 }
 
 /// The sources' end; cloned freely.
@@ -132,6 +142,11 @@ impl Intake {
     /// Takes over the configuration as it is on the disk. The error says why the one in force stays so.
     pub async fn reload(&self) -> Result<Reloaded, String> {
         self.ask(Input::Reload).await
+    }
+
+    /// Tells a client link to connect or to stay away. The error says why it cannot be told.
+    pub async fn tell_by_hand(&self, client: String, hand: Hand) -> Result<(), String> {
+        self.ask(|reply| Input::Hand { client, hand, reply }).await
     }
 
     /// Listens in: lines of JSON until the agent stops. The error says why not.

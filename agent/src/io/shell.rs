@@ -273,6 +273,10 @@ impl Shell {
                 return;
             }
             Wake::Input(Input::Reload(reply)) => return self.begin_reload(Some(reply)),
+            Wake::Input(Input::Hand { client, hand, reply }) => {
+                let _ = reply.try_send(self.agent.tell_by_hand(clock::now(), &client, hand, actions));
+                return;
+            }
             Wake::Input(Input::Connected(device)) => Event::Connected(device),
             Wake::Input(Input::Disconnected(device)) => Event::Disconnected(device),
             Wake::Input(Input::Offer { drafts, reply }) => {

@@ -234,6 +234,7 @@ fn device_status(device: &Device) -> Value {
 fn state_of_link(link: &super::link::Link) -> &'static str {
     match link.state() {
         LinkState::Inactive => "inactive",
+        LinkState::Disconnected => "disconnected",
         // Whether a try is under way at this moment is not worth a status message each time.
         LinkState::Down | LinkState::Connecting => "down",
         LinkState::Up => "up",
