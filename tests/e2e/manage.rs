@@ -125,7 +125,9 @@ fn a_change_that_would_make_the_file_wrong_is_refused() {
 #[test]
 fn a_server_is_added_and_removed_while_the_agent_runs() {
     let directory = scratch();
-    let agent = Agent::start(directory.path(), &uplink("ws://127.0.0.1:1/", ""));
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let agent = Agent::start(directory.path(), &uplink(&peer.url(), ""));
+    agent.wait_until_up();
     done(directory.path(), &["server", "add", "127.0.0.1:0", "--id", "more"]);
     agent.process.said(&["listening", "server=more", "url=http://127.0.0.1:"]);
     let list = done(directory.path(), &["server", "list"]);
@@ -134,6 +136,8 @@ fn a_server_is_added_and_removed_while_the_agent_runs() {
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["configuration"]["bind"], serde_json::json!(["127.0.0.1:0"]));
     done(directory.path(), &["server", "remove", "more"]);
+    agent.process.said(&["server more closes"]);
     agent.post("/a", "one");
-    assert_eq!(agent.fact("/links/cloud/unconfirmed"), 1);
+    agent.wait_until_delivered();
+    assert_eq!((agent.fact("/session"), agent.fact("/links/cloud/reconnects")), (1.into(), 0.into()));
 }

@@ -138,6 +138,13 @@ impl Config {
         Some(format!("{header}{}\n", rest[..end].trim_end()))
     }
 
+    /// Priorities that a route gives its messages, and 0; rising.
+    pub fn priorities(&self) -> Vec<u8> {
+        let routes = self.servers.iter().flat_map(|server| &server.routes);
+        let set: BTreeSet<u8> = routes.map(|route| route.priority).chain([0]).collect();
+        set.into_iter().collect()
+    }
+
     /// The ids of a list of tables, in its order.
     pub fn ids(&self, kind: edit::Kind) -> Vec<&str> {
         match kind {

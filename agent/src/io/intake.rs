@@ -1,6 +1,9 @@
 //! The way from the sources to the loop: what a source task holds in its hand.
 
+use std::convert::Infallible;
+
 use smol::channel::{Receiver, Sender, bounded};
+use smol::future::or;
 
 use crate::logic::agent::Hand;
 use crate::logic::health::Health;
@@ -67,7 +70,9 @@ pub enum Input {
 #[derive(Debug, Clone)]
 pub struct Intake {
     inputs: Sender<Input>,
-    stopping: Receiver<std::convert::Infallible>,
+    stopping: Receiver<Infallible>,
+    /// Ends before the whole does, for a server that is replaced.
+    own: Option<Receiver<Infallible>>,
 }
 
 /// The loop's end.
@@ -76,17 +81,23 @@ pub struct Outtake {
     /// What the sources said.
     pub inputs: Receiver<Input>,
     /// Dropped when the sources must close.
-    pub alive: Option<Sender<std::convert::Infallible>>,
+    pub alive: Option<Sender<Infallible>>,
 }
 
 /// Makes both ends.
 pub fn channel() -> (Intake, Outtake) {
     let (inputs, received) = bounded(QUEUE);
     let (alive, stopping) = bounded(1);
-    (Intake { inputs, stopping }, Outtake { inputs: received, alive: Some(alive) })
+    (Intake { inputs, stopping, own: None }, Outtake { inputs: received, alive: Some(alive) })
 }
 
 impl Intake {
+    /// An end for sources that must close with the others, or earlier: when what comes with it is dropped.
+    pub fn branch(&self) -> (Intake, Sender<Infallible>) {
+        let (alive, own) = bounded(1);
+        (Intake { own: Some(own), ..self.clone() }, alive)
+    }
+
     /// Hands over a batch and waits until all of it is stored, or refused.
     pub async fn offer(&self, drafts: Vec<Draft>) -> Answer {
         let (reply, answer) = bounded(1);
@@ -163,6 +174,9 @@ impl Intake {
 
     /// Waits until the sources must close their connections.
     pub async fn stopping(&self) {
-        let _ = self.stopping.recv().await;
+        let _ = match &self.own {
+            Some(own) => or(own.recv(), self.stopping.recv()).await,
+            None => self.stopping.recv().await,
+        };
     }
 }

@@ -55,11 +55,25 @@ const CONTROL_LIMITS: Limits = Limits {
     idle_timeout: Duration::from_secs(120),
 };
 
-/// A socket that stays open, with its name in `bind`.
-pub type Kept = (String, TcpListener);
+/// A socket that stays open from one life of a server to the next.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    server: String,
+    /// As `bind` names it.
+    name: String,
+    listener: TcpListener,
+}
+
+impl Kept {
+    /// Whether it is what a server means by this name. Port 0 is another one for each server.
+    fn serves(&self, server: &str, name: &str) -> bool {
+        self.name == name && (self.server == server || !name.ends_with(":0"))
+    }
+}
 
 /// The bound listeners of one `[[server]]`.
 pub struct Listeners {
+    server: String,
     /// As `bind` names them.
     names: Vec<String>,
     listeners: Vec<TcpListener>,
@@ -74,9 +88,10 @@ impl Listeners {
         &self.addresses
     }
 
-    /// The sockets with their names in `bind`, to be kept open for the next life of the agent.
+    /// The sockets, to be kept open for the next life of the server.
     pub fn kept(&self) -> impl Iterator<Item = Kept> {
-        self.names.iter().cloned().zip(self.listeners.iter().cloned())
+        let named = self.names.iter().cloned().zip(self.listeners.iter().cloned());
+        named.map(|(name, listener)| Kept { server: self.server.clone(), name, listener })
     }
 }
 
@@ -93,14 +108,15 @@ pub async fn bind(server: &Server, kept: &[Kept]) -> Result<Listeners, String> {
         let cannot = |error: io::Error| {
             format!("cannot bind {address} (server.bind of {}): {}", server.id, words(&error))
         };
-        let listener = match kept.iter().find(|(name, _)| name == address) {
-            Some((_, listener)) => listener.clone(),
+        let listener = match kept.iter().find(|kept| kept.serves(&server.id, address)) {
+            Some(kept) => kept.listener.clone(),
             None => TcpListener::bind(address.as_str()).await.map_err(cannot)?,
         };
         addresses.push(listener.local_addr().map_err(cannot)?);
         listeners.push(listener);
     }
-    Ok(Listeners { names: server.bind.clone(), listeners, addresses, acceptor, router })
+    let (server, names) = (server.id.clone(), server.bind.clone());
+    Ok(Listeners { server, names, listeners, addresses, acceptor, router })
 }
 
 /// Serves until the intake stops. What is open then ends by itself within a few seconds.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use smol::channel::Sender;
 
+use super::doors::bind_but;
 use super::{Bound, Load, Shell, bind, setup};
 use crate::config::Config;
 use crate::io::clock;
@@ -23,7 +24,7 @@ pub struct Prepared {
 struct Next {
     config: Config,
     plan: Plan,
-    bound: Option<Bound>,
+    bound: Bound,
 }
 
 /// Who comes after this life of the agent.
@@ -42,7 +43,7 @@ impl Shell {
         }
         self.reloading = true;
         self.supervisor.reloading();
-        let (load, config, kept) = (self.load.clone(), self.config.clone(), self.kept.clone());
+        let (load, config, kept) = (self.load.clone(), self.config.clone(), self.doors.kept());
         let prepared = self.prepared.0.clone();
         let preparing = async move {
             let outcome = prepare(&load, &config, &kept).await;
@@ -73,19 +74,20 @@ impl Shell {
     }
 
     fn take_over(&mut self, next: Next, actions: &mut Vec<Action>) {
-        match (next.plan, next.bound) {
-            (Plan::Restart { .. }, Some(bound)) => {
-                self.successor = Some(Successor { config: next.config, bound });
+        match next.plan {
+            Plan::Restart { .. } => {
+                self.successor = Some(Successor { config: next.config, bound: next.bound });
                 self.agent.step(clock::now(), Event::Stop, actions);
             }
-            (Plan::Apply { links, .. }, _) => {
+            Plan::Apply { links, .. } => {
+                self.doors.replace(next.bound);
                 let setup = Box::new(setup::setup(&next.config));
                 self.agent.step(clock::now(), Event::Reconfigure { setup, links }, actions);
                 self.peers = setup::peers(&next.config, &self.agent);
                 self.config = Rc::new(next.config);
                 self.supervisor.ready();
             }
-            (Plan::Unchanged | Plan::Restart { .. }, _) => self.supervisor.ready(),
+            Plan::Unchanged => self.supervisor.ready(),
         }
     }
 }
@@ -94,9 +96,10 @@ async fn prepare(load: &Load, old: &Config, kept: &[Kept]) -> Result<Next, Strin
     let config = load().map_err(|error| format!("{error:#}"))?;
     let plan = reload::plan(old, &config);
     let bound = match plan {
-        Plan::Restart { .. } => Some(bind(&config, kept).await.map_err(|error| format!("{error:#}"))?),
-        Plan::Unchanged | Plan::Apply { .. } => None,
+        Plan::Restart { .. } => bind(&config, kept).await,
+        Plan::Unchanged | Plan::Apply { .. } => bind_but(&config, &old.servers, kept).await,
     };
+    let bound = bound.map_err(|error| format!("{error:#}"))?;
     Ok(Next { config, plan, bound })
 }
 
