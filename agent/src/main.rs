@@ -39,6 +39,7 @@ enum Command {
     Client(cli::client::Args),
     Server(cli::server::Args),
     Buffer(cli::buffer::Args),
+    Config(cli::config::Args),
     Receive(cli::receive::Args),
     Demo(cli::demo::Args),
 }
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Send(args) => cli::send::run(args),
         Command::Client(args) => cli::client::run(args),
         Command::Server(args) => cli::server::run(args),
+        Command::Config(args) => cli::config::run(args),
         Command::Buffer(args) => cli::buffer::run(args),
         Command::Receive(args) => cli::receive::run(args),
         Command::Check(args) => cli::check::run(args),

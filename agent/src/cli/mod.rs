@@ -4,6 +4,7 @@ pub mod buffer;
 mod change;
 pub mod check;
 pub mod client;
+pub mod config;
 pub mod demo;
 pub mod options;
 pub mod receive;
