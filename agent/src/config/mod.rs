@@ -8,6 +8,7 @@ pub mod buffer;
 pub mod client;
 mod fault;
 pub mod host;
+pub mod inbound;
 pub mod mqtt;
 mod render;
 pub mod replay;
