@@ -22,6 +22,8 @@ mod harness;
 #[cfg(test)]
 mod host;
 #[cfg(test)]
+mod inbound;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod lanes;

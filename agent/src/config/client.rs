@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Secret;
 use super::buffer::Place;
+use super::inbound::Inbound;
 use super::render::{self, Lines};
 use super::replay::Replay;
 use super::table::{Reading, Table};
@@ -53,6 +54,8 @@ pub struct Client {
     pub tls: ClientTls,
     /// Sent first on every connection, as a text frame.
     pub message: Option<String>,
+    /// What the peer sends of its own becomes messages; without this it is only counted.
+    pub inbound: Option<Inbound>,
     /// Keep-alive.
     pub ping: Ping,
     /// Back-off.
@@ -89,6 +92,7 @@ impl Client {
             auth: Auth::None,
             tls: ClientTls::default(),
             message: None,
+            inbound: None,
             ping: Ping::default(),
             reconnect: Reconnect::default(),
             confirm: Confirm::default(),
@@ -121,6 +125,7 @@ impl Client {
             auth: Auth::read(table),
             tls: table.within("tls", ClientTls::read),
             message: table.optional("message", value::string),
+            inbound: Inbound::read(table),
             ping: table.within("ping", Ping::read),
             reconnect: table.within("reconnect", Reconnect::read),
             confirm: table.value("confirm", default.confirm, value::word(CONFIRM)),
@@ -149,6 +154,7 @@ impl Client {
             ("auth", Some(self.auth.rendered())),
             ("tls", Some(render::inline(&self.tls.pairs()))),
             ("message", self.message.as_ref().map(|message| render::string(message))),
+            ("inbound", self.inbound.as_ref().map(Inbound::rendered)),
             ("ping", Some(self.ping.rendered())),
             ("reconnect", Some(self.reconnect.rendered())),
             ("confirm", Some(render::word(CONFIRM, self.confirm))),

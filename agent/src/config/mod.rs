@@ -9,6 +9,7 @@ pub mod client;
 pub mod edit;
 mod fault;
 pub mod host;
+pub mod inbound;
 pub mod mqtt;
 mod render;
 pub mod replay;

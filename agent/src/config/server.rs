@@ -12,7 +12,7 @@ use crate::message::Format;
 
 const HTTP: [(&str, HttpPage); 2] = [("status", HttpPage::Status), ("empty", HttpPage::Empty)];
 /// `string` is another word for `text`.
-const FORMAT: [(&str, Format); 4] =
+pub(super) const FORMAT: [(&str, Format); 4] =
     [("text", Format::Text), ("json", Format::Json), ("binary", Format::Binary), ("string", Format::Text)];
 
 /// `[[server]]`: a WebSocket and HTTP listener for sensors. Without any there is one with all defaults.
@@ -247,7 +247,7 @@ fn path(node: &Node, _: &Reading) -> Result<(String, Vec<String>), String> {
     Ok((text.to_owned(), names))
 }
 
-fn topic(node: &Node, names: Option<&[String]>) -> Result<String, String> {
+pub(super) fn topic(node: &Node, names: Option<&[String]>) -> Result<String, String> {
     let topic = template(node, names)?;
     if topic.starts_with('/') || topic.ends_with('/') || topic.contains("//") || topic.contains(['+', '#']) {
         return Err("must have no empty level and no wildcard (`+`, `#`)".to_owned());
@@ -256,7 +256,7 @@ fn topic(node: &Node, names: Option<&[String]>) -> Result<String, String> {
 }
 
 /// A text with names of the path in it; any names when the path is not known.
-fn template(node: &Node, names: Option<&[String]>) -> Result<String, String> {
+pub(super) fn template(node: &Node, names: Option<&[String]>) -> Result<String, String> {
     let text = value::text(node)?;
     if text.is_empty() || text.contains(char::is_control) {
         return Err("must not be empty or hold a control character".to_owned());

@@ -58,6 +58,7 @@ headers = { "x-api-key" = { file = "api-key" }, X-Other = { credential = "other"
 auth = { basic = { username = "gw", password = { credential = "cloud" } } }
 tls = { ca = "ca.pem", cert = "/cert.pem", key = "key.pem", server_name = "other.example" }
 message = '{"hello":"gw-17"}'
+inbound = { topic = "from/{client}", device = "{agent}", format = "json", encoding = "latin1", priority = 2, message_bytes = "1KB" }
 ping = { interval = "0s", timeout = "1m 30s" }
 reconnect = { min = "2s", max = "1h", jitter = "full", stable_after = "0s" }
 confirm = "ack"

@@ -9,7 +9,6 @@ mod connection;
 mod http;
 mod metrics;
 pub mod path;
-mod payload;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -35,6 +34,7 @@ use super::net::words;
 use super::tls;
 use crate::config::server::{HttpPage, Limits, Server};
 use crate::logic::intake::Draft;
+use crate::logic::payload;
 use crate::message::Format;
 
 use accept::{Caller, Places, admit};

@@ -4,6 +4,7 @@
 mod again;
 mod event;
 mod hand;
+mod inbound;
 mod line;
 mod reconfigure;
 mod reply;
@@ -130,6 +131,7 @@ impl Agent {
             out.push(Action::Disk(DiskOrder::SavePresence(bytes)));
         }
         self.announce(now, out);
+        self.take_in(now, out);
         for link in 0..self.links.len() {
             self.send(now, link, out);
         }
@@ -148,7 +150,7 @@ impl Agent {
         if let Some(until) = self.is_ending() {
             return until;
         }
-        let links = self.links.iter().filter_map(|line| line.link.deadline()).min();
+        let links = self.links.iter().filter_map(Line::deadline).min();
         let stop = match self.stop {
             Stop::Running | Stop::Done => None,
             Stop::Flushing { until } | Stop::Closing { until } | Stop::Saving { until } => Some(until),
@@ -273,10 +275,7 @@ impl Agent {
             }
             LinkReport::Ack { lane, seq } => return self.acknowledged(now, link, lane, seq, out),
             LinkReport::Resume { lane, from } => return self.resumed(now, link, lane, from, out),
-            LinkReport::Inbound { .. } => {
-                self.links[link].received += 1;
-                return;
-            }
+            LinkReport::Inbound(heard) => return self.heard(link, heard, out),
             report => report,
         };
         let mut effects = Vec::new();
@@ -448,7 +447,7 @@ impl Agent {
         let Some(draft) = status::device_news(&mqtt.prefix, device, &self.presence) else { return };
         let mut effects = Vec::new();
         let routes = Routes::to(&[self.links[line].lanes[0].1]);
-        if !self.buffer.offer(now, None, vec![draft], &routes, &mut effects) {
+        if self.buffer.offer(now, None, vec![draft], &routes, &mut effects).is_some() {
             self.announced = Some(String::new());
         }
         act(effects, out);

@@ -229,7 +229,7 @@ impl Link {
             | LinkReport::Ack { .. }
             | LinkReport::Resume { .. }
             | LinkReport::Nack { .. }
-            | LinkReport::Inbound { .. } => {}
+            | LinkReport::Inbound(_) => {}
         }
     }
 

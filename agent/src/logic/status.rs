@@ -180,6 +180,7 @@ fn link_facts(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
         "confirmed": line.confirmed,
         "unconfirmed": agent.unconfirmed(link),
         "received": line.received,
+        "received_dropped": line.inbox.dropped(),
     })
 }
 

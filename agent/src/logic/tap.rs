@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::agent::{Action, Event};
 use super::disk::DiskOrder;
 use super::intake::{Answer, Draft};
-use super::port::LinkOrder;
+use super::port::{Heard, LinkOrder, LinkReport};
 use crate::message::{Body, Entry, Format};
 
 /// Batches whose answers are waited for; an answer that is older is not shown.
@@ -49,10 +49,15 @@ impl Tap {
                 if !meant.is_empty() {
                     self.remember(*ticket);
                 }
-                meant.into_iter().for_each(|draft| show(message(*ticket, draft)));
+                meant.into_iter().for_each(|draft| show(message(Some(*ticket), draft)));
             }
             Event::Connected(device) => show(json!({ "device": device, "connection": "open" })),
             Event::Disconnected(device) => show(json!({ "device": device, "connection": "closed" })),
+            Event::Link { report: LinkReport::Inbound(Heard::Message(draft)), .. }
+                if matches(&draft.topic, &self.filter) =>
+            {
+                show(message(None, draft));
+            }
             Event::Again { .. }
             | Event::Link { .. }
             | Event::Disk(..)
@@ -131,7 +136,8 @@ impl Tap {
     }
 }
 
-fn message(ticket: u64, draft: &Draft) -> Value {
+/// What a peer of ours sent is in no batch.
+fn message(ticket: Option<u64>, draft: &Draft) -> Value {
     let shown = &draft.payload[..draft.payload.len().min(PAYLOAD_MAX)];
     let (kind, payload) = match draft.format {
         Format::Binary => ("base64", STANDARD.encode(shown).into()),

@@ -10,7 +10,7 @@ use crate::config::client::{Client, Confirm, Framing, Ping};
 use crate::config::mqtt::Mqtt;
 use crate::io::clock;
 use crate::io::mqtt::Broker;
-use crate::io::uplink::{Lane, Uplink};
+use crate::io::uplink::{Inbound, Lane, Uplink};
 use crate::logic::agent::{Agent, LinkSetup, MqttSetup, Setup};
 use crate::logic::lane::PRIORITIES;
 use crate::logic::link::LinkRule;
@@ -44,6 +44,7 @@ pub fn peers(config: &Config, agent: &Agent) -> Vec<Peer> {
         uplink: Rc::new(Uplink {
             client: client.clone(),
             agent: config.agent.id.clone(),
+            inbound: Inbound::of(client, &config.agent.id),
             lanes: agent
                 .lanes(link)
                 .map(|(priority, epoch)| Lane { priority, epoch: epoch.to_owned() })

@@ -4,10 +4,11 @@ use super::{LinkSetup, MqttSetup, Setup};
 use crate::config::replay::Replay;
 use crate::logic::buffer::Seat;
 use crate::logic::caution::Caution;
-use crate::logic::lane;
+use crate::logic::inbox::Inbox;
+use crate::logic::lane::{self, Routes};
 use crate::logic::link::Link;
 use crate::logic::pace::Pace;
-use crate::logic::time::Now;
+use crate::logic::time::{Now, Time};
 
 /// A link and what belongs to its connection.
 #[derive(Debug)]
@@ -22,6 +23,10 @@ pub struct Line {
     pub certificate_days_left: Option<i64>,
     /// Messages of the peer's own.
     pub received: u64,
+    /// Those of them that the buffer has not taken yet.
+    pub inbox: Inbox,
+    /// Where they go: to every other client link, so that no echo goes round for ever.
+    pub others: Routes,
     /// Numbers confirmed since the start, gaps included.
     pub confirmed: u64,
     /// Its outlets and their priorities, rising, the first of priority 0.
@@ -58,6 +63,11 @@ impl Line {
         Line::new("mqtt", Link::new(own.rule.clone(), now.mono), own.window, pace)
     }
 
+    /// When it has something to do that no event announces.
+    pub fn deadline(&self) -> Option<Time> {
+        self.link.deadline().into_iter().chain(self.inbox.deadline()).min()
+    }
+
     fn new(id: &str, link: Link, window: usize, pace: Pace) -> Line {
         Line {
             id: id.to_owned(),
@@ -65,6 +75,8 @@ impl Line {
             last_confirmed_ns: None,
             certificate_days_left: None,
             received: 0,
+            inbox: Inbox::default(),
+            others: Routes::default(),
             confirmed: 0,
             lanes: Vec::new(),
             window,
@@ -90,5 +102,10 @@ pub fn seat(links: &mut [Line], setup: &Setup, outlets: &[String]) -> Vec<Seat> 
         seats.push(Seat { link, priority, bounds: setup.bounds_of(link) });
     }
     links.iter_mut().for_each(|line| line.lanes.sort_unstable());
+    let lanes: Vec<_> = links.iter().take(setup.links.len()).map(|line| line.lanes.clone()).collect();
+    for (own, line) in links.iter_mut().enumerate() {
+        let others = lanes.iter().enumerate().filter(|(link, _)| *link != own);
+        line.others = Routes::over(&others.map(|(_, lanes)| lanes.clone()).collect::<Vec<_>>());
+    }
     seats
 }
