@@ -11,6 +11,7 @@ mod fault;
 pub mod host;
 pub mod inbound;
 pub mod mqtt;
+pub mod parameter;
 mod render;
 pub mod replay;
 pub mod route;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::parameter::{Parameter, header_name, query_name};
 use super::render::{self, Lines};
 use super::route::{Template, names_in};
 use super::table::{Reading, Table};
@@ -11,6 +12,7 @@ use super::{url, value};
 use crate::message::Format;
 
 const HTTP: [(&str, HttpPage); 2] = [("status", HttpPage::Status), ("empty", HttpPage::Empty)];
+const UNMATCHED: [(&str, Unmatched); 2] = [("topic", Unmatched::Topic), ("refuse", Unmatched::Refuse)];
 /// `string` is another word for `text`.
 pub(super) const FORMAT: [(&str, Format); 4] =
     [("text", Format::Text), ("json", Format::Json), ("binary", Format::Binary), ("string", Format::Text)];
@@ -30,6 +32,8 @@ pub struct Server {
     pub origins: Vec<String>,
     /// Bounds of the server.
     pub limits: Limits,
+    /// What becomes of a path that no route matches.
+    pub unmatched: Unmatched,
     /// `[[server.route]]`, tried in order.
     pub routes: Vec<Route>,
 }
@@ -53,6 +57,16 @@ pub enum HttpPage {
     Status,
     /// 204 without content.
     Empty,
+}
+
+/// What becomes of a path that no route matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unmatched {
+    /// It is a topic.
+    #[default]
+    Topic,
+    /// It is answered with 404.
+    Refuse,
 }
 
 /// Bounds of a server.
@@ -82,6 +96,10 @@ pub struct Route {
     pub device: Option<String>,
     /// Messages of a higher priority go before those of a lower one on every link: alarms before telemetry.
     pub priority: u8,
+    /// Query parameters. Those that are not declared are attributes as they come.
+    pub query: Vec<Parameter>,
+    /// Headers that become attributes.
+    pub header: Vec<Parameter>,
 }
 
 impl Server {
@@ -94,6 +112,7 @@ impl Server {
             http: HttpPage::default(),
             origins: Vec::new(),
             limits: Limits::default(),
+            unmatched: Unmatched::default(),
             routes: Vec::new(),
         }
     }
@@ -108,6 +127,7 @@ impl Server {
             http: table.value("http", default.http, http),
             origins: table.value("origins", default.origins, origins),
             limits: table.within("limits", Limits::read),
+            unmatched: table.value("unmatched", default.unmatched, value::word(UNMATCHED)),
             routes: table.each("route", |_, table| Route::read(table)).into_iter().flatten().collect(),
         }
     }
@@ -120,6 +140,7 @@ impl Server {
             ("http", Some(render::word(HTTP, self.http))),
             ("origins", Some(render::strings(&self.origins))),
             ("limits", Some(self.limits.rendered())),
+            ("unmatched", Some(render::word(UNMATCHED, self.unmatched))),
         ]
     }
 }
@@ -180,18 +201,28 @@ impl Limits {
 impl Route {
     /// The route of this path when nothing else is said about it.
     pub fn of_path(path: &str) -> Route {
-        Route { path: path.to_owned(), format: None, topic: None, device: None, priority: 0 }
+        Route {
+            path: path.to_owned(),
+            format: None,
+            topic: None,
+            device: None,
+            priority: 0,
+            query: Vec::new(),
+            header: Vec::new(),
+        }
     }
 
     fn read(table: &mut Table) -> Option<Route> {
-        table.planned(&["mode", "schema", "query", "header"]);
+        table.planned(&["mode", "schema"]);
         let path = table.required("path", path);
         let names = path.as_ref().map(|(_, names)| names.as_slice());
         let format = table.optional("format", value::word(FORMAT));
         let topic = table.optional("topic", |node, _| topic(node, names));
         let device = table.optional("device", |node, _| template(node, names));
         let priority = table.value("priority", 0, value::number(0..=9));
-        Some(Route { path: path?.0, format, topic, device, priority })
+        let query = Parameter::list(table, "query", query_name);
+        let header = Parameter::list(table, "header", header_name);
+        Some(Route { path: path?.0, format, topic, device, priority, query, header })
     }
 
     pub(super) fn lines(&self) -> Lines {
@@ -201,6 +232,8 @@ impl Route {
             ("topic", self.topic.as_deref().map(render::string)),
             ("device", self.device.as_deref().map(render::string)),
             ("priority", Some(self.priority.to_string())),
+            ("query", Some(Parameter::rendered(&self.query))),
+            ("header", Some(Parameter::rendered(&self.header))),
         ]
     }
 }

@@ -80,6 +80,7 @@ bind = ["0.0.0.0:80", "[::1]:0", "localhost:9998"]
 tls = { cert = "s.pem", key = "s.key", client_ca = "roots.pem" }
 http = "empty"
 origins = ["https://panel.example:8443", "*"]
+unmatched = "refuse"
 limits = { connections = 3, message_bytes = "1MiB", handshake_timeout = "1s", idle_timeout = "2s" }
 [[server.route]]
 path = "/lines/{line}/{device}"
@@ -87,6 +88,8 @@ format = "json"
 priority = 7
 topic = "${topic}/{line}/{device}"
 device = "{line}-{device}"
+query = [ { name = "unit", type = "string", required = true, repeating = false }, { name = "n", type = "number", repeating = true } ]
+header = [ { name = "X-Batch", type = "boolean" } ]
 [[server.route]]
 path = "/{rest...}"
 format = "string"

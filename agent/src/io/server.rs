@@ -8,6 +8,7 @@ mod buffer;
 mod connection;
 mod http;
 mod metrics;
+mod parameter;
 pub mod path;
 mod session;
 #[cfg(test)]
@@ -102,7 +103,7 @@ pub async fn bind(server: &Server, kept: &[Kept]) -> Result<Listeners, String> {
     let acceptor =
         server.tls.as_ref().map(|tls| tls::acceptor(&tls.cert, &tls.key, tls.client_ca.as_deref()));
     let acceptor = acceptor.transpose().map_err(of)?;
-    let router = path::Router::new(&server.routes).map_err(of)?;
+    let router = path::Router::new(&server.routes, server.unmatched).map_err(of)?;
     let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
     for address in &server.bind {
         let cannot = |error: io::Error| {
@@ -212,6 +213,11 @@ impl Site {
     /// Whether a page of this origin may talk to the server.
     fn lets_in(&self, origin: &[u8]) -> bool {
         self.origins.iter().any(|known| known == "*" || known.as_bytes().eq_ignore_ascii_case(origin))
+    }
+
+    /// Where the messages of a request go.
+    fn target<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::Miss> {
+        self.router.target(request.uri().path(), request.uri().query(), request.headers())
     }
 
     fn draft(&self, target: &path::Target, format: Format, payload: Vec<u8>) -> Draft {

@@ -13,18 +13,26 @@ mod roff;
 use roff::{ascii, plain};
 
 /// Keys that become no field: their paths, what they take, and what they do.
-const WITHOUT_FIELD: [(&str, &str, &str); 3] = [
+const WITHOUT_FIELD: [(&str, &str, &str); 5] = [
     (
         "agent.environment",
         "a string",
         "Chooses a table `[environment.NAME]`, whose variables win over those of `[variables]`.",
     ),
+    ("server.route.query.type", TYPE.0, TYPE.1),
+    ("server.route.header.type", TYPE.0, TYPE.1),
     ("client.reconnect.jitter", JITTER.0, JITTER.1),
     ("mqtt.reconnect.jitter", JITTER.0, JITTER.1),
 ];
 
 /// How the reader begins to say what a secret may be.
 const SECRET: &str = "a string or exactly one of { file";
+
+const TYPE: (&str, &str) = (
+    "\"string\" or \"number\" or \"boolean\"",
+    "What a value must be: any text (the default); a number as in JSON; or `true` or `1`, `false` or `0`, which become `true` and \
+     `false`.",
+);
 
 const JITTER: (&str, &str) =
     ("\"full\"", "Each wait is random, from nothing to its upper end; there is no other jitter.");

@@ -15,7 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use smol::Timer;
 use smol::future::or;
 
-use super::path::Target;
+use super::path::{Miss, Target};
 use super::{Site, api, metrics, payload, session};
 use crate::config::server::HttpPage;
 use crate::logic::health::Health;
@@ -48,6 +48,8 @@ pub type Lines = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infal
 pub struct Problem {
     status: StatusCode,
     error: String,
+    /// What exactly is wrong, as a further member of the answer.
+    what: Option<(&'static str, String)>,
     header: Option<(header::HeaderName, HeaderValue)>,
 }
 
@@ -95,7 +97,7 @@ async fn dispatch(
     let root = path == "/";
     match *request.method() {
         Method::POST | Method::PUT => {
-            let target = site.router.target(path, request.uri().query()).map_err(Problem::bad)?;
+            let target = site.target(&request)?;
             let lines = is_ndjson(request.headers()).then_some(Some(Format::Json));
             take(site, request, target, lines).await
         }
@@ -185,7 +187,7 @@ pub fn is_ndjson(headers: &HeaderMap) -> bool {
 impl Problem {
     /// A refusal with this status and this text.
     pub fn new(status: StatusCode, error: impl Into<String>) -> Problem {
-        Problem { status, error: error.into(), header: None }
+        Problem { status, error: error.into(), what: None, header: None }
     }
 
     /// 400.
@@ -218,9 +220,26 @@ impl Problem {
     }
 }
 
+impl From<Miss> for Problem {
+    fn from(miss: Miss) -> Problem {
+        let error = miss.to_string();
+        match miss {
+            Miss::NoRoute(_) => Problem::new(StatusCode::NOT_FOUND, error),
+            Miss::Parameter { name, .. } => {
+                Problem { what: Some(("parameter", name)), ..Problem::bad(error) }
+            }
+            Miss::Wrong(_) => Problem::bad(error),
+        }
+    }
+}
+
 impl From<Problem> for Page {
     fn from(problem: Problem) -> Page {
-        let mut page = json(problem.status, serde_json::json!({ "error": problem.error }).to_string());
+        let mut text = serde_json::json!({ "error": problem.error });
+        if let Some((name, value)) = problem.what {
+            text[name] = value.into();
+        }
+        let mut page = json(problem.status, text.to_string());
         if let Some((name, value)) = problem.header {
             page.headers_mut().insert(name, value);
         }

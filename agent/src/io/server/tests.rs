@@ -51,8 +51,8 @@ fn config() -> Server {
         idle_timeout: Duration::from_secs(60),
     };
     let bind = vec!["127.0.0.1:0".to_owned()];
-    let (origins, routes) = (vec!["https://good.example".to_owned()], Vec::new());
-    Server { id: "sensors".to_owned(), bind, tls: None, http: HttpPage::Status, origins, limits, routes }
+    let origins = vec!["https://good.example".to_owned()];
+    Server { id: "sensors".to_owned(), bind, origins, limits, ..Server::of_index(0) }
 }
 
 /// Runs a test against a server; it fails after two minutes instead of hanging.
