@@ -94,6 +94,29 @@ fn a_client_that_is_added_gets_what_comes_and_nothing_held_for_another_is_lost()
 }
 
 #[test]
+fn new_settings_that_lead_nowhere_give_way_to_the_old_ones_and_nothing_is_lost() {
+    let directory = scratch();
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let agent = Agent::start(directory.path(), &uplink(&peer.url(), ""));
+    agent.wait_until_up();
+    agent.configure(&uplink("ws://127.0.0.1:1/", "trial = \"1s\""));
+    assert_eq!(reload(&agent), told("applied", &["client.cloud"]));
+    agent.post("/a", "on trial");
+    agent.process.said(&["WARN", "client cloud: new settings got no confirmation in time"]);
+    agent.wait_until_up();
+    agent.wait_until_delivered();
+    assert_eq!(peer.lines(), ["on trial"]);
+    let rejected = agent.fact("/links/cloud/settings_rejected");
+    assert!(rejected.as_str().is_some_and(|why| why.contains("connection refused")), "{rejected}");
+    agent.configure(&uplink(&peer.url(), "window = 7\ntrial = \"1h\""));
+    reload(&agent);
+    agent.wait_until_up();
+    agent.post("/a", "proven");
+    agent.wait_until_delivered();
+    assert_eq!(agent.fact("/links/cloud/settings_rejected"), Value::Null);
+}
+
+#[test]
 fn a_changed_server_is_replaced_while_others_and_the_links_keep_their_connections() {
     let directory = scratch();
     let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);

@@ -118,6 +118,11 @@ fn render(status: &Value, colour: bool) -> String {
     if let Some(why) = status["configuration_rejected"].as_str() {
         let _ = writeln!(page, "a newer configuration was rejected: {}", clean(&why.replace('\n', "; ")));
     }
+    for (id, link) in status["links"].as_object().into_iter().flatten() {
+        if let Some(why) = link["settings_rejected"].as_str() {
+            let _ = writeln!(page, "{}: {}", clean(id), clean(why));
+        }
+    }
     for repair in status["repairs"].as_array().into_iter().flatten() {
         let _ = writeln!(page, "repair: {}", text(repair));
     }

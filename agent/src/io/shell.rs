@@ -6,7 +6,7 @@ mod listener;
 mod reload;
 mod setup;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use super::store::{self, Store};
 use super::supervisor::Supervisor;
 use super::uplink::{self, Uplink};
 use crate::config::Config;
+use crate::config::client::Client;
 use crate::logic::agent::{Action, Agent, Event};
 use crate::logic::disk::{DiskFacts, DiskReport};
 use crate::logic::intake::Answer;
@@ -109,6 +110,8 @@ struct Shell {
     taps: Taps,
     prepared: (Sender<Prepared>, Receiver<Prepared>),
     reloading: bool,
+    /// What links go back to when their new settings do not prove themselves.
+    fallback: BTreeMap<usize, Client>,
     /// Who comes after this life, when it ends for another configuration.
     successor: Option<Successor>,
     intake: Outtake,
@@ -184,6 +187,7 @@ impl Shell {
             taps: Taps::default(),
             prepared: bounded(1),
             reloading: false,
+            fallback: BTreeMap::new(),
             successor: None,
             agent,
             machine: Machine::new(),
@@ -376,6 +380,7 @@ impl Shell {
             Action::Dial { link, conn } => self.dial(link, conn),
             Action::HangUp { link } => self.lines[link] = None,
             Action::Tell { link, order } => self.tell(link, order),
+            Action::GoBack { link } => self.go_back(link),
             Action::Disk(order) => self.store.order(order),
             Action::Answer(ticket, answer) => {
                 if let Some(reply) = self.tickets.remove(&ticket) {

@@ -9,6 +9,7 @@ mod line;
 mod reconfigure;
 mod reply;
 mod stop;
+mod trial;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -105,6 +106,9 @@ impl Agent {
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
             Event::Host(facts) => self.saw_host(now, facts, out),
             Event::Reconfigure { setup, links } => self.reconfigure(now, *setup, &links, out),
+            Event::WentBack { link, setup } => {
+                self.go_back(now, link, *setup, out);
+            }
             Event::Rejected(why) => self.rejected = why,
             Event::Stop => self.begin_stop(now, out),
             Event::Tick => {}
@@ -124,6 +128,7 @@ impl Agent {
             self.links[link].link.advance(now.mono, &mut self.seed, &mut effects);
             self.apply(now, link, effects, out);
         }
+        self.judge_trials(now, out);
         for device in self.presence.advance(now) {
             self.notify(now, &device, out);
         }
@@ -164,6 +169,7 @@ impl Agent {
             self.host.deadline(),
             self.clocks.deadline(),
             paced,
+            self.trial_deadline(),
         ];
         [links, stop, status].into_iter().chain(own).flatten().min()
     }
@@ -338,6 +344,7 @@ impl Agent {
 
     fn opened(&mut self, link: usize, peer: &super::port::Peer, out: &mut Vec<Action>) {
         let held = self.unconfirmed(link);
+        self.start_of_trial(link);
         let line = &mut self.links[link];
         line.refused_as.clear();
         line.sent = 0;

@@ -343,6 +343,19 @@ impl Link {
         }
     }
 
+    /// What lets a message be forgotten.
+    pub fn confirms_by(&self) -> Confirm {
+        self.rule.confirm
+    }
+
+    /// Sends a ping if it is up, has had no pong yet and waits for none.
+    pub fn ask(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
+        let silent = self.rtt.is_none() && matches!(&self.life, Life::Up(up) if up.ping_out.is_none());
+        if silent {
+            self.ping(now, out);
+        }
+    }
+
     /// Whether the configuration lets it dial.
     pub fn is_active(&self) -> bool {
         self.rule.active

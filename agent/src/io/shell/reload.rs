@@ -73,6 +73,31 @@ impl Shell {
         }
     }
 
+    /// Gives a link its old settings back.
+    pub fn go_back(&mut self, link: usize) {
+        let Some(old) = self.fallback.remove(&link) else { return };
+        log::warn!("client {}: new settings got no confirmation in time, back to the old ones", old.id);
+        let mut config = (*self.config).clone();
+        if let Some(client) = config.clients.get_mut(link) {
+            *client = old;
+        }
+        self.overdue.push(Event::WentBack { link, setup: Box::new(setup::setup(&config)) });
+        self.peers = setup::peers(&config, &self.agent);
+        self.config = Rc::new(config);
+    }
+
+    /// Settings that were on trial themselves are nothing to go back to.
+    fn keep_fallback(&mut self, changed: &[bool]) {
+        for (link, old) in self.config.clients.iter().enumerate() {
+            let proven = !self.agent.is_on_trial(link);
+            if changed.get(link).is_some_and(|changed| *changed)
+                && (proven || !self.fallback.contains_key(&link))
+            {
+                self.fallback.insert(link, old.clone());
+            }
+        }
+    }
+
     fn take_over(&mut self, next: Next, actions: &mut Vec<Action>) {
         match next.plan {
             Plan::Restart { .. } => {
@@ -81,6 +106,7 @@ impl Shell {
             }
             Plan::Apply { links, .. } => {
                 self.doors.replace(next.bound);
+                self.keep_fallback(&links);
                 let setup = Box::new(setup::setup(&next.config));
                 self.agent.step(clock::now(), Event::Reconfigure { setup, links }, actions);
                 self.peers = setup::peers(&next.config, &self.agent);

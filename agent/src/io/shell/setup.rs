@@ -78,6 +78,7 @@ fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
         hello,
         bounds,
         replay: client.replay,
+        trial: client.trial,
     }
 }
 

@@ -51,6 +51,13 @@ pub enum Event {
         /// For each link, whether it must connect anew.
         links: Vec<bool>,
     },
+    /// The old settings of a link, because its new ones did not prove themselves.
+    WentBack {
+        /// Which link.
+        link: usize,
+        /// What the agent is made of, with them.
+        setup: Box<Setup>,
+    },
     /// Why a configuration that was offered is not in force; none when one was taken over.
     Rejected(Option<String>),
     /// Someone asked the agent to stop.
@@ -80,6 +87,11 @@ pub enum Action {
         link: usize,
         /// What.
         order: LinkOrder,
+    },
+    /// Give the link its old settings, and tell as `Event::WentBack`.
+    GoBack {
+        /// Which link.
+        link: usize,
     },
     /// Tell the store's thread.
     Disk(DiskOrder),
