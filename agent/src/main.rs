@@ -38,6 +38,7 @@ enum Command {
     Send(cli::send::Args),
     Buffer(cli::buffer::Args),
     Receive(cli::receive::Args),
+    HashPassword(cli::hash_password::Args),
     Demo(cli::demo::Args),
 }
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Status(args) => cli::status::run(args),
         Command::Send(args) => cli::send::run(args),
         Command::Buffer(args) => cli::buffer::run(args),
+        Command::HashPassword(args) => cli::hash_password::run(args),
         Command::Receive(args) => cli::receive::run(args),
         Command::Check(args) => cli::check::run(args),
         Command::Reload(args) => cli::reload::run(args),

@@ -3,6 +3,7 @@
 pub mod buffer;
 pub mod check;
 pub mod demo;
+pub mod hash_password;
 pub mod options;
 pub mod receive;
 pub mod reload;

@@ -9,6 +9,7 @@ pub mod client;
 mod fault;
 pub mod host;
 pub mod mqtt;
+pub mod phc;
 mod render;
 pub mod replay;
 pub mod route;
