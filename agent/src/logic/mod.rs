@@ -4,6 +4,7 @@ pub mod accepts;
 pub mod age;
 pub mod agent;
 pub mod backoff;
+pub mod bucket;
 pub mod buffer;
 pub mod caution;
 pub mod clocks;
