@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+pub mod access;
 pub mod agent;
 pub mod buffer;
 pub mod client;
 mod fault;
 pub mod host;
 pub mod mqtt;
+pub mod network;
 pub mod phc;
 mod render;
 pub mod replay;
@@ -16,6 +18,7 @@ pub mod route;
 pub mod secret;
 pub mod server;
 mod table;
+pub mod throttle;
 mod tree;
 mod url;
 mod value;

@@ -111,6 +111,8 @@ struct Shell {
     doors: Option<Doors>,
     /// The sockets of the servers, for the next life.
     kept: Kept,
+    /// How each server is.
+    facts: Vec<(String, server::Facts)>,
     taps: Taps,
     prepared: (Sender<Prepared>, Receiver<Prepared>),
     reloading: bool,
@@ -170,6 +172,7 @@ impl Shell {
             None => bind(&config, &[]).await?,
         };
         let kept = servers.iter().flat_map(|(_, listeners)| listeners.kept()).collect();
+        let facts = servers.iter().map(|(table, listeners)| (table.id.clone(), listeners.facts())).collect();
         let doors = Doors { servers, control: config_file::control_socket(&config), sources };
         let agent = Agent::new(setup, &opened, clock::now());
         let peers = setup::peers(&config, &agent);
@@ -188,6 +191,7 @@ impl Shell {
             load: load.clone(),
             signals: signals.clone(),
             kept,
+            facts,
             taps: Taps::default(),
             prepared: bounded(1),
             reloading: false,
@@ -296,7 +300,10 @@ impl Shell {
                 if self.agent.wants_host(now) {
                     self.agent.step(now, Event::Host(self.machine.look()), actions);
                 }
-                let _ = reply.try_send(self.agent.status(now));
+                let mut status = self.agent.status(now);
+                let servers = self.facts.iter().map(|(id, facts)| (id.clone(), facts()));
+                status["servers"] = serde_json::Value::Object(servers.collect());
+                let _ = reply.try_send(status);
                 return;
             }
         };
@@ -452,9 +459,8 @@ struct Doors {
 impl Doors {
     fn serve(self, executor: &Rc<LocalExecutor<'static>>) {
         for (table, listeners) in self.servers {
-            for address in listeners.addresses() {
-                let scheme = if table.tls.is_some() { "https" } else { "http" };
-                log::info!("listening server={} url={scheme}://{address}", table.id);
+            for url in listeners.urls() {
+                log::info!("listening server={} url={url}", table.id);
             }
             executor.spawn(server::serve(listeners, table, self.sources.clone(), executor.clone())).detach();
         }
