@@ -1,6 +1,8 @@
 //! Who logs in at a server, and what it costs not to.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -188,4 +190,55 @@ fn a_plain_password_works_and_is_warned_of_and_one_in_a_file_is_read_again() {
         said.contains(warning) && said.contains("password = \"***\"") && !said.contains("s3cret"),
         "{said}"
     );
+}
+
+/// What `id` says of who runs the tests.
+fn own(what: &str) -> String {
+    let output = Command::new("id").arg(what).output().expect("id is there");
+    String::from_utf8(output.stdout).expect("a name is text").trim().to_owned()
+}
+
+/// A stack of PAM in a folder, in which the password of every account is `s3cret`.
+fn pam_stack(directory: &Path) -> String {
+    let (script, folder) = (directory.join("verify"), directory.join("pam.d"));
+    let text = "#!/bin/sh\npassword=$(tr -d '\\000')\n[ -n \"$PAM_USER\" ] && [ \"$password\" = s3cret ]\n";
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    let modules = format!(
+        "auth required pam_exec.so quiet expose_authtok {}\naccount required pam_permit.so\n",
+        script.display()
+    );
+    std::fs::write(folder.join("sensors"), modules).unwrap();
+    format!("service = \"sensors\", confdir = {folder:?}")
+}
+
+#[test]
+fn system_accounts_of_a_group_log_in_through_pam_and_others_do_not() {
+    let directory = scratch();
+    let (name, group) = (own("-un"), own("-gn"));
+    let stack = pam_stack(directory.path());
+    let users = "users = [{ name = \"pump\", password = \"own\" }]";
+    let server = format!("auth = \"basic\"\n{users}\npam = {{ groups = [\"{group}\"], {stack} }}\n");
+    let agent = Agent::start_with(directory.path(), "", &server);
+    let url = format!("http://{}/a", agent.address);
+    let post = |name: &str, password: &str| curl(&["-d", "1", "-u", &format!("{name}:{password}"), &url]).0;
+    assert_eq!([post(&name, "s3cret"), post(&name, "no"), post("pump", "own")], [200, 401, 200]);
+    assert_eq!(post("pump", "s3cret"), 401, "who is in the list is verified by the list");
+    assert_eq!(post("nobody", "s3cret"), 401, "the account is in no such group");
+    assert_eq!(post(&name, "s3cret"), 200);
+    assert_eq!(speak(&format!("ws://{name}:s3cret@{}/pump?confirm=1", agent.address)), "stored 3");
+}
+
+#[test]
+fn a_stack_of_pam_that_is_broken_is_told_in_the_log_and_lets_nobody_in() {
+    let directory = scratch();
+    let stack = pam_stack(directory.path());
+    std::fs::write(directory.path().join("pam.d/sensors"), "auth required pam_of_nobody.so\n").unwrap();
+    let server = format!("auth = \"url\"\npam = {{ groups = [\"{}\"], {stack} }}\n", own("-gn"));
+    let agent = Agent::start_with(directory.path(), "", &server);
+    let url = format!("http://{}/auth/{}/s3cret/a", agent.address, own("-un"));
+    let (status, body) = curl(&["-d", "1", &url]);
+    assert!(status == 401 && !body.contains("PAM"), "{body}");
+    agent.process.said(&["WARN", "cannot verify a login source=server:sensors: PAM says: "]);
 }

@@ -1,5 +1,7 @@
 //! Who may use a `[[server]]`: how they log in, who they are, and from where they may come.
 
+use std::path::PathBuf;
+
 use super::Secret;
 use super::network::{Network, networks};
 use super::phc::Phc;
@@ -21,6 +23,8 @@ pub struct Access {
     pub auth: LoginBy,
     /// `[[server.users]]`, who may log in.
     pub users: Vec<User>,
+    /// System accounts that may log in, beside `users`; none by default. Needs libpam on the machine.
+    pub pam: Option<Pam>,
     /// Networks and single addresses that may connect; all if there are none. A Unix socket is always let in.
     pub allow: Vec<Network>,
     /// Those that may not, even if they are in `allow`. They are hung up on before TLS.
@@ -57,6 +61,17 @@ pub struct User {
     pub password: Option<Secret>,
 }
 
+/// System accounts that may log in, through PAM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pam {
+    /// The file of this name in `/etc/pam.d` says how a password is verified.
+    pub service: String,
+    /// Only accounts of one of these groups may log in, as /etc/passwd and /etc/group tell.
+    pub groups: Vec<String>,
+    /// The folder of that file, if it is another one; needs Linux-PAM 1.4.
+    pub confdir: Option<PathBuf>,
+}
+
 impl Access {
     pub(super) fn read(table: &mut Table) -> Access {
         let mut users: Vec<User> = Vec::new();
@@ -68,6 +83,7 @@ impl Access {
         }
         let access = Access {
             auth: table.value("auth", LoginBy::default(), value::word(AUTH)),
+            pam: if table.holds("pam") { table.within("pam", Pam::read) } else { None },
             allow: table.value("allow", Vec::new(), networks),
             deny: table.value("deny", Vec::new(), networks),
             allow_users: table.value("allow_users", Vec::new(), names),
@@ -87,6 +103,7 @@ impl Access {
         vec![
             ("auth", Some(render::word(AUTH, self.auth))),
             ("users", Some(format!("[{}]", users.join(", ")))),
+            ("pam", self.pam.as_ref().map(Pam::rendered)),
             ("allow", Some(shown(&self.allow))),
             ("deny", Some(shown(&self.deny))),
             ("allow_users", Some(render::strings(&self.allow_users))),
@@ -97,11 +114,13 @@ impl Access {
 
     fn check(&self, table: &Table) {
         let logs_in = self.auth != LoginBy::Anonymous;
-        if logs_in && self.users.is_empty() && !table.has("users") {
-            table.fail("auth", "needs `users`");
+        let nobody = self.users.is_empty() && !table.has("users") && !table.has("pam");
+        if logs_in && nobody {
+            table.fail("auth", "needs `users` or `pam`");
         }
         for (key, given) in [
             ("users", !self.users.is_empty()),
+            ("pam", self.pam.is_some()),
             ("allow_users", !self.allow_users.is_empty()),
             ("deny_users", !self.deny_users.is_empty()),
         ] {
@@ -130,6 +149,32 @@ impl User {
             ("password", self.password.as_ref().map(render::secret)),
         ])
     }
+}
+
+impl Pam {
+    fn read(table: &mut Table) -> Option<Pam> {
+        let service = table.value("service", "holdfast".to_owned(), service);
+        let groups = table.required("groups", names);
+        let confdir = table.optional("confdir", value::path);
+        if groups.as_ref().is_some_and(Vec::is_empty) {
+            table.fail("groups", "must name at least one group");
+        }
+        Some(Pam { service, groups: groups?, confdir })
+    }
+
+    fn rendered(&self) -> String {
+        render::inline(&[
+            ("service", Some(render::string(&self.service))),
+            ("groups", Some(render::strings(&self.groups))),
+            ("confdir", self.confdir.as_deref().map(render::path)),
+        ])
+    }
+}
+
+fn service(node: &Node, reading: &Reading) -> Result<String, String> {
+    let service = value::line(node, reading)?;
+    let is_file_name = !service.contains('/') && !service.starts_with('.');
+    if is_file_name { Ok(service) } else { Err("must be the name of a file in /etc/pam.d".to_owned()) }
 }
 
 fn hash(node: &Node, reading: &Reading) -> Result<Secret, String> {

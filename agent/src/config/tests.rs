@@ -81,6 +81,7 @@ tls = { cert = "s.pem", key = "s.key", client_ca = "roots.pem" }
 http = "empty"
 auth = "basic"
 users = [{ name = "pump", password_hash = { file = "pump.hash" } }, { name = "é", password = { env = "E" } }]
+pam = { service = "login", groups = ["sensors"], confdir = "pam.d" }
 allow = ["192.168.1.0/24", "fd00::/8", "10.0.0.7"]
 deny = ["192.168.1.66"]
 allow_users = ["pump", "é"]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::pam::Pam;
 use super::{clock, secret, tls};
 use crate::config::client::{Auth, ClientTls};
 use crate::config::phc::Phc;
@@ -63,6 +64,9 @@ fn server_warnings(server: &Server) -> Vec<String> {
         Some(Ok(identity)) => warnings.extend(identity.warning(clock::now())),
         Some(Err(error)) => warnings.push(error),
         None => {}
+    }
+    if let Some(Err(error)) = server.access.pam.as_ref().map(|_| Pam::load()) {
+        warnings.push(format!("pam: {error}"));
     }
     for user in &server.access.users {
         let name = &user.name;

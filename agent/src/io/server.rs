@@ -2,6 +2,7 @@
 //! modules below take one connection each from the accept to its end.
 
 mod accept;
+mod account;
 mod api;
 mod batch;
 mod buffer;

@@ -9,7 +9,7 @@ const HASH: &str = "$argon2id$v=19$m=7168,t=5,p=1$c29tZXNhbHQ$RdescudvJCsgt3ub+b
 fn wrong_access_is_refused() {
     let user = "auth = 'basic'\nusers = [{ name = 'a', password = 'x' }]";
     let cases: &[(&str, &[&str])] = &[
-        ("auth = 'basic'", &["f:2:8: server.auth: needs `users`"]),
+        ("auth = 'basic'", &["f:2:8: server.auth: needs `users` or `pam`"]),
         (
             "users = [{ name = 'a', password = 'x' }]",
             &["f:2:9: server.users: needs auth = \"basic\" or \"url\"; nobody has a name without"],
@@ -47,6 +47,16 @@ fn wrong_access_is_refused() {
             &[
                 "f:2:26: server.limits.rate_per_ip: must be a rate such as \"200/s\", \"200/s burst 400\" or \"30/min\", or \"\"",
             ],
+        ),
+        ("auth = 'url'\npam = {}", &["f:3:7: server.pam.groups: is missing"]),
+        ("auth = 'url'\npam = { groups = [] }", &["f:3:18: server.pam.groups: must name at least one group"]),
+        (
+            "auth = 'url'\npam = { groups = ['a'], service = '../x' }",
+            &["f:3:35: server.pam.service: must be the name of a file in /etc/pam.d"],
+        ),
+        (
+            "pam = { groups = ['a'] }",
+            &["f:2:7: server.pam: needs auth = \"basic\" or \"url\"; nobody has a name without"],
         ),
         (user, &[]),
     ];

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -17,6 +18,7 @@ use smol::channel::bounded;
 use smol::lock::{Mutex, MutexGuard};
 
 use super::Site;
+use super::account::Accounts;
 use super::guest::Guest;
 use super::http::Problem;
 use crate::config::Secret;
@@ -35,8 +37,8 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(300);
 const REMEMBERED: usize = 256;
 /// How many logins of a server may wait to be verified.
 const WAITING_MAX: usize = 8;
-/// A hash fits in there many times over.
-const STACK_BYTES: usize = 256 * 1024;
+/// Modules of PAM may need that much; what is not used costs nothing.
+const STACK_BYTES: usize = 1024 * 1024;
 const BASIC: &str = "Basic realm=\"holdfast\", charset=\"UTF-8\"";
 /// No browser should ask for a password that it cannot send.
 const PATH: &str = "Path realm=\"holdfast\"";
@@ -48,6 +50,7 @@ static VERIFYING: Mutex<()> = Mutex::new(());
 pub struct Login {
     auth: LoginBy,
     users: Vec<User>,
+    accounts: Option<Arc<Accounts>>,
     seal: Seal,
     known: RefCell<BTreeMap<Sealed, Time>>,
     waiting: Cell<usize>,
@@ -61,6 +64,7 @@ struct Credentials {
 /// What a password is compared with.
 enum Proof {
     Hash(Phc),
+    Account(Arc<Accounts>),
     /// What an equally expensive look at a hash hides.
     Decoy(Phc, bool),
     Plain(bool),
@@ -75,8 +79,10 @@ enum Verdict {
 }
 
 impl Login {
-    /// Nobody has logged in yet.
+    /// Nobody has logged in yet. The error says what is missing on this machine.
     pub fn new(access: &Access) -> anyhow::Result<Login> {
+        let accounts = access.pam.as_ref().map(Accounts::new).transpose().map_err(anyhow::Error::msg)?;
+        let accounts = accounts.map(Arc::new);
         for user in access.users.iter().filter(|user| matches!(user.password, Some(Secret::Plain(_)))) {
             log::warn!(
                 "the password of {} stands in the configuration as it is: see holdfast hash-password",
@@ -84,7 +90,8 @@ impl Login {
             );
         }
         let (known, waiting) = (RefCell::default(), Cell::new(0));
-        Ok(Login { auth: access.auth, users: access.users.clone(), seal: Seal::new()?, known, waiting })
+        let (auth, users, seal) = (access.auth, access.users.clone(), Seal::new()?);
+        Ok(Login { auth, users, accounts, seal, known, waiting })
     }
 
     fn is_known(&self, sealed: &Sealed) -> bool {
@@ -114,6 +121,9 @@ impl Login {
             return Phc::parse(&secret::read(hash)?)
                 .map(Proof::Hash)
                 .map_err(|error| format!("the hash {error}"));
+        }
+        if let (None, Some(accounts)) = (user, &self.accounts) {
+            return Ok(Proof::Account(accounts.clone()));
         }
         let expected = user.and_then(|user| user.password.as_ref()).map(secret::read).transpose()?;
         let sealed = |password: &str| self.seal.of(&given.name, password);
@@ -148,6 +158,17 @@ impl Login {
             Err(error) => Verdict::Failing(error),
             Ok(Proof::Plain(is_right)) => verdict(is_right),
             Ok(Proof::Hash(phc)) => aside(turn, move || password::verify(&phc, &given.password)).await,
+            Ok(Proof::Account(accounts)) => {
+                let source = site.source.clone();
+                // Whatever PAM stumbles over counts as a failure, or a stack could be tried out for nothing.
+                let check = move || {
+                    Ok(accounts.is_right(&given.name, &given.password).unwrap_or_else(|error| {
+                        log::warn!("cannot verify a login source={source}: {error}");
+                        false
+                    }))
+                };
+                aside(turn, check).await
+            }
             Ok(Proof::Decoy(phc, is_right)) => {
                 aside(turn, move || password::verify(&phc, &given.password).map(|_| is_right)).await
             }
