@@ -76,6 +76,8 @@ fn a_login_is_needed_for_everything_but_the_health() {
     let agent = Agent::start_with(directory.path(), "", &asking("basic", &[user("pump", "s3cret")]));
     let status = |path: &str| curl(&[&format!("http://{}{path}", agent.address)]).0;
     assert_eq!(["/healthz", "/", "/metrics", "/api/status"].map(status), [200, 401, 401, 401]);
+    assert_eq!(curl(&["-d", "1", &format!("http://{}/healthz", agent.address)]).0, 401, "that is a message");
+    assert_eq!(speak(&format!("ws://{}/healthz?confirm=1", agent.address)), "refused 401");
     let status = |path: &str| curl(&["-u", "pump:s3cret", &format!("http://{}{path}", agent.address)]).0;
     assert_eq!(["/healthz", "/", "/metrics", "/api/status"].map(status), [200; 4]);
 }

@@ -127,14 +127,11 @@ impl Gate {
 
     /// How many of so many messages may pass at this moment: they are spent. The error says how long until one may.
     pub fn pass(&mut self, now: Time, sender: &mut Sender<'_>, messages: u64) -> Result<u64, Duration> {
-        let room = self.room(now, sender).map_err(|wait| {
-            self.counts.throttled += messages;
-            wait
-        })?;
-        let passing = room.min(messages);
-        self.spend(now, sender, passing);
+        let room = self.room(now, sender);
+        let passing = room.unwrap_or(0).min(messages);
         self.counts.throttled += messages - passing;
-        Ok(passing)
+        self.spend(now, sender, passing);
+        room.map(|_| passing)
     }
 
     /// Whether one more message of a user may pass at this moment: it is spent. The error says how long until it may.

@@ -88,11 +88,9 @@ async fn dispatch(
     if path == "/api" || path.starts_with("/api/") {
         return api::answer(site, guest, request).await;
     }
-    let reads =
-        matches!(*request.method(), Method::GET | Method::HEAD) && !session::is_upgrade(request.headers());
     match path {
-        "/healthz" if reads => return Ok(health_page(site).await),
-        "/metrics" if reads && site.tells() => return metrics_page(site).await,
+        "/healthz" if asks_for_health(&request) => return Ok(health_page(site).await),
+        "/metrics" if reads(&request) && site.tells() => return metrics_page(site).await,
         _ => {}
     }
     if site.api_only {
@@ -111,6 +109,15 @@ async fn dispatch(
         _ if root => Err(Problem::not_allowed("GET, HEAD, POST, PUT, OPTIONS")),
         _ => Err(Problem::not_allowed("POST, PUT, OPTIONS")),
     }
+}
+
+/// Whether it wants to know how the agent is, which anyone may.
+pub fn asks_for_health(request: &Request<Incoming>) -> bool {
+    request.uri().path() == "/healthz" && reads(request)
+}
+
+fn reads(request: &Request<Incoming>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) && !session::is_upgrade(request.headers())
 }
 
 /// Takes the messages of a request. `lines`: every line is a message, in this format if one is given.

@@ -20,7 +20,7 @@ use smol::lock::{Mutex, MutexGuard};
 use super::Site;
 use super::account::Accounts;
 use super::guest::Guest;
-use super::http::Problem;
+use super::http::{self, Problem};
 use crate::config::Secret;
 use crate::config::access::{Access, LoginBy, NAME_BYTES, User};
 use crate::config::phc::Phc;
@@ -187,14 +187,18 @@ pub async fn admit(
     mut request: Request<Incoming>,
 ) -> Result<Request<Incoming>, Problem> {
     guest.is_nobody();
-    if request.uri().path() == "/healthz" {
+    if http::asks_for_health(&request) {
         return Ok(request);
     }
-    guest.pass(site, 1).map_err(|wait| too_fast(wait))?;
+    guest.pass(site, 1).map_err(too_fast)?;
     let login = &site.login;
     let given = match login.auth {
         LoginBy::Anonymous => return Ok(request),
-        LoginBy::Basic => basic(request.headers()),
+        LoginBy::Basic => {
+            let given = basic(request.headers());
+            request.headers_mut().remove(header::AUTHORIZATION);
+            given
+        }
         LoginBy::Url => of_path(request.uri()).map(|(given, uri)| {
             *request.uri_mut() = uri;
             given
