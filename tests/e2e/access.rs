@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::auth::turned_away;
-use crate::harness::{Agent, curl, python, scratch, wait_until};
+use crate::harness::{Agent, Peer, Running, curl, free_port, python, scratch, wait_for, wait_until};
 
 const USERS: &str = "auth = \"basic\"\nusers = [{ name = \"pump\", password = \"a\" }, { name = \"guest\", password = \"b\" }]\n";
 
@@ -241,4 +243,38 @@ fn a_preflight_is_answered_without_a_login_for_a_known_origin_only() {
     }
     assert_eq!(ask("http://evil.example").0, 403);
     assert_eq!(curl(&["-X", "OPTIONS", &url]).0, 401, "who is no browser's preflight needs a login");
+}
+
+/// What the script of a page of this server reports from a browser.
+fn browse(directory: &Path, panel: &Peer) -> Value {
+    let mut command = Command::new("chromium");
+    command.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+    ]);
+    command.arg(format!("--user-data-dir={}", directory.join(format!("profile-{}", panel.port)).display()));
+    command.arg("--remote-debugging-port=0").arg(format!("http://127.0.0.1:{}/", panel.port));
+    let _browser = Running::start("chromium", &mut command);
+    let report = wait_for("the page reports", || panel.lines().into_iter().next());
+    serde_json::from_str(&report).expect("a report is JSON")
+}
+
+#[test]
+fn a_page_in_a_browser_comes_in_from_a_known_origin_and_from_no_other() {
+    let directory = scratch();
+    let known = free_port();
+    let server = format!("{USERS}origins = [\"http://127.0.0.1:{known}\"]\n");
+    let agent = Agent::start_with(directory.path(), "", &server);
+    let panel = |port: u16, name: &str| {
+        let arguments = ["--port", &port.to_string(), "--agent", &agent.address];
+        Peer::python("panel", &directory.path().join(name), &arguments)
+    };
+    let report = browse(directory.path(), &panel(known, "known"));
+    assert_eq!(report, json!({ "post": "200 stored", "websocket": "stored" }));
+    let report = browse(directory.path(), &panel(free_port(), "other"));
+    assert_eq!(report, json!({ "post": "TypeError", "websocket": "closed 1006" }));
+    assert_eq!(accepted(&agent), json!(2));
 }
