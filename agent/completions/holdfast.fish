@@ -38,6 +38,7 @@ complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "server" -d 'Lists
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "buffer" -d 'Looks into the messages that are held, takes them out and puts them in, checks and repairs the store'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "config" -d 'Tells what can be configured'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "receive" -d 'Receives what an agent sends: prints it, acknowledges it, counts what is missing'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "hash-password" -d 'Asks for a password and prints its hash, for `password_hash` of a user'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "demo" -d 'Shows in half a minute what happens when a link is cut and the agent is killed'
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l environment -d 'Table of variables to use: [environment.NAME]' -r
@@ -318,6 +319,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l summary-js
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l no-pong -d 'Never answer a ping'
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l no-ack -d 'Never acknowledge'
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c holdfast -n "__fish_holdfast_using_subcommand hash-password" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -l seconds -d 'How long the story takes' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -l json -d 'Print nothing but the counts at the end, in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -s h -l help -d 'Print help'

@@ -41,6 +41,7 @@ enum Command {
     Buffer(cli::buffer::Args),
     Config(cli::config::Args),
     Receive(cli::receive::Args),
+    HashPassword(cli::hash_password::Args),
     Demo(cli::demo::Args),
 }
 
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Server(args) => cli::server::run(args),
         Command::Config(args) => cli::config::run(args),
         Command::Buffer(args) => cli::buffer::run(args),
+        Command::HashPassword(args) => cli::hash_password::run(args),
         Command::Receive(args) => cli::receive::run(args),
         Command::Check(args) => cli::check::run(args),
         Command::Reload(args) => cli::reload::run(args),

@@ -4,7 +4,11 @@
 //! `tests/all` brings what the tests need: mosquitto, nginx, curl, systemd-analyze and Python with the `websockets` package.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod age;
+#[cfg(test)]
+mod auth;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
@@ -47,3 +51,5 @@ mod systemd;
 mod tap;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod tls_server;

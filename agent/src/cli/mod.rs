@@ -6,6 +6,7 @@ pub mod check;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod hash_password;
 pub mod options;
 pub mod receive;
 pub mod reload;

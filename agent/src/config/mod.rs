@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+pub mod access;
 pub mod agent;
 pub mod buffer;
 pub mod client;
@@ -11,13 +12,16 @@ mod fault;
 pub mod host;
 pub mod inbound;
 pub mod mqtt;
+pub mod network;
 pub mod parameter;
+pub mod phc;
 mod render;
 pub mod replay;
 pub mod route;
 pub mod secret;
 pub mod server;
 mod table;
+pub mod throttle;
 mod tree;
 mod url;
 mod value;

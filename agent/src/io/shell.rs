@@ -295,7 +295,10 @@ impl Shell {
                 if self.agent.wants_host(now) {
                     self.agent.step(now, Event::Host(self.machine.look()), actions);
                 }
-                let _ = reply.try_send(self.agent.status(now));
+                let mut status = self.agent.status(now);
+                let servers = self.doors.facts().map(|(id, facts)| (id.to_owned(), facts));
+                status["servers"] = serde_json::Value::Object(servers.collect());
+                let _ = reply.try_send(status);
                 return;
             }
         };

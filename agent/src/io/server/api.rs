@@ -3,6 +3,7 @@
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
+use super::guest::Guest;
 use super::http::{Page, Problem, empty, is_ndjson, json, ndjson, status_page, take};
 use super::{Site, buffer, path};
 use crate::logic::agent::Hand;
@@ -15,8 +16,8 @@ use crate::message::Format;
 /// of JSON for whatever happens, until the agent stops. `POST /api/reload` takes over the
 /// configuration as it is on the disk, and `POST /api/buffer/…` is what `holdfast buffer` asks; both for the control
 /// socket only, like `POST /api/clients/{id}/connect` and `…/disconnect`.
-pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Result<Page, Problem> {
-    if !local {
+pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
+    if !guest.local {
         return Err(Problem::new(StatusCode::FORBIDDEN, "/api is open to this machine only"));
     }
     match (request.uri().path(), request.method()) {
@@ -24,7 +25,7 @@ pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Res
         ("/api/status", _) => Err(Problem::not_allowed("GET, HEAD")),
         ("/api/tap", &Method::GET) => tap(site, request.uri().query()).await,
         ("/api/tap", _) => Err(Problem::not_allowed("GET")),
-        ("/api/send", &Method::POST | &Method::PUT) => send(site, request).await,
+        ("/api/send", &Method::POST | &Method::PUT) => send(site, guest, request).await,
         ("/api/send", _) => Err(Problem::not_allowed("POST, PUT")),
         ("/api/reload", &Method::POST) if site.api_only => reload(site).await,
         (path, &Method::POST) if site.api_only && path.starts_with("/api/buffer/") => {
@@ -66,7 +67,7 @@ async fn by_hand(site: &Site, path: &str) -> Result<Page, Problem> {
     told.map(|()| empty()).map_err(|error| Problem::new(StatusCode::CONFLICT, error))
 }
 
-async fn send(site: &Site, request: Request<Incoming>) -> Result<Page, Problem> {
+async fn send(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
     let query = request.uri().query();
     let target = path::named_by_query(query).map_err(Problem::bad)?;
     let lines = if path::is_set(query, "lines") {
@@ -74,5 +75,5 @@ async fn send(site: &Site, request: Request<Incoming>) -> Result<Page, Problem> 
     } else {
         is_ndjson(request.headers()).then_some(Some(Format::Json))
     };
-    take(site, request, target, lines).await
+    take(site, guest, request, target, lines).await
 }

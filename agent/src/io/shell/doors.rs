@@ -11,7 +11,7 @@ use smol::channel::Sender;
 use crate::config::Config;
 use crate::config::server::Server;
 use crate::io::intake::Intake;
-use crate::io::server::{self, Kept, Listeners};
+use crate::io::server::{self, Facts, Kept, Listeners};
 
 /// Servers with their listeners; none for one that is open already and stays as it is.
 pub type Bound = Vec<(Rc<Server>, Option<Listeners>)>;
@@ -29,6 +29,7 @@ pub struct Doors {
 struct Door {
     table: Rc<Server>,
     kept: Vec<Kept>,
+    facts: Facts,
     state: State,
 }
 
@@ -99,6 +100,11 @@ impl Doors {
         }
     }
 
+    /// How each server is, with its id.
+    pub fn facts(&self) -> impl Iterator<Item = (&str, serde_json::Value)> {
+        self.servers.iter().map(|door| (door.table.id.as_str(), (door.facts)()))
+    }
+
     /// The sockets of all, to be kept open for whoever comes after them.
     pub fn kept(&self) -> Vec<Kept> {
         self.servers.iter().flat_map(|door| door.kept.iter().cloned()).collect()
@@ -107,7 +113,8 @@ impl Doors {
 
 impl Door {
     fn shut(table: Rc<Server>, listeners: Listeners) -> Door {
-        Door { kept: listeners.kept().collect(), state: State::Shut(listeners), table }
+        let (kept, facts) = (listeners.kept().collect(), listeners.facts());
+        Door { table, kept, facts, state: State::Shut(listeners) }
     }
 
     fn open(&mut self, sources: &Intake, executor: &Rc<LocalExecutor<'static>>) {
@@ -118,9 +125,8 @@ impl Door {
         let State::Shut(listeners) = std::mem::replace(&mut self.state, State::Open { _alive: alive }) else {
             return;
         };
-        for address in listeners.addresses() {
-            let scheme = if self.table.tls.is_some() { "https" } else { "http" };
-            log::info!("listening server={} url={scheme}://{address}", self.table.id);
+        for url in listeners.urls() {
+            log::info!("listening server={} url={url}", self.table.id);
         }
         executor.spawn(server::serve(listeners, self.table.clone(), sources, executor.clone())).detach();
     }
