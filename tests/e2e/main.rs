@@ -12,11 +12,15 @@ mod buffer;
 #[cfg(test)]
 mod card;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod deliver;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod endpoint;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -34,7 +38,11 @@ mod mqtt;
 #[cfg(test)]
 mod probe;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod rotate;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

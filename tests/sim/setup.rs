@@ -8,6 +8,7 @@ use holdfast::config::client::{Confirm, Ping, Reconnect};
 use holdfast::config::host::Host;
 use holdfast::config::replay::{Order, Rate, Replay, Share};
 use holdfast::logic::agent::{LinkSetup, MqttSetup, Setup};
+use holdfast::logic::endpoint::EndpointRule;
 use holdfast::logic::link::LinkRule;
 use holdfast::logic::seed::Seed;
 
@@ -76,6 +77,8 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
         hello,
         bounds,
         replay: replay(confirm, seed),
+        places: Vec::new(),
+        application: String::new(),
     }
 }
 
@@ -88,7 +91,9 @@ fn rule(confirm: Confirm, seed: &mut Seed) -> LinkRule {
             min: Duration::from_millis(100 + seed.below(2000)),
             max: Duration::from_secs(10),
             stable_after: Duration::from_secs(5),
+            ..Reconnect::default()
         },
+        endpoints: EndpointRule::single(),
         connect_timeout: Duration::from_secs(3),
         confirm_timeout: Duration::from_secs(8),
     }

@@ -448,7 +448,7 @@ impl World {
 
     fn act(&mut self, action: Action) -> Result<(), String> {
         match action {
-            Action::Dial { link, conn } => self.dial(link, conn),
+            Action::Dial { link, conn, .. } => self.dial(link, conn),
             Action::HangUp { link } => self.conns[link] = None,
             Action::Tell { link, order } => {
                 self.check_reserved(link, &order)?;

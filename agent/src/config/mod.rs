@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+pub mod address;
 pub mod agent;
 pub mod buffer;
 pub mod client;
@@ -10,6 +11,8 @@ mod fault;
 pub mod host;
 pub mod inbound;
 pub mod mqtt;
+pub mod parameter;
+pub mod proxy;
 mod render;
 pub mod replay;
 pub mod route;
@@ -23,7 +26,7 @@ mod variable;
 
 pub use fault::{Errors, Fault};
 pub use secret::Secret;
-pub use url::shown as shown_url;
+pub use url::{place, shown as shown_url};
 
 use fault::{Faults, Place};
 use table::{Reading, Table};
@@ -146,7 +149,8 @@ impl Config {
 fn overlay(table: &mut Table, overrides: &Overrides) {
     if let Some(uplink) = &overrides.uplink {
         let url = Kind::String(uplink.clone());
-        table.overlay_first("client", "--uplink", [("url", url), ("active", Kind::Boolean(true))]);
+        let others = ["urls", "host", "port", "parameters"];
+        table.overlay_first("client", "--uplink", [("url", url), ("active", Kind::Boolean(true))], &others);
     }
     if let Some(url) = &overrides.mqtt {
         table.overlay_within("mqtt", "--mqtt", [("url", Kind::String(url.clone()))]);

@@ -4,12 +4,12 @@
 mod again;
 mod inbound;
 mod line;
+mod loss;
 mod reconfigure;
 mod reply;
 mod stop;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 pub(super) use self::line::Line;
 use self::line::seat;
@@ -33,8 +33,6 @@ use super::status::{self, StatusPace};
 use super::time::{Now, Time};
 use crate::message::Message;
 
-/// Different ways to refuse a connection that are told until it is up again.
-const REFUSALS_TOLD: usize = 4;
 /// A fact from the world.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -95,6 +93,8 @@ pub enum Action {
         link: usize,
         /// Number of the new connection.
         conn: u64,
+        /// Which of the link's endpoints.
+        endpoint: usize,
     },
     /// Drop the connection.
     HangUp {
@@ -240,7 +240,7 @@ impl Agent {
         };
         let status = self.status.deadline().filter(|_| self.mqtt_is_up());
         let paced =
-            self.links.iter().filter(|line| line.link.is_up()).filter_map(|line| self.paced(line)).min();
+            self.links.iter().filter(|line| line.link.may_send()).filter_map(|line| self.paced(line)).min();
         let own = [
             self.buffer.deadline(),
             self.presence.deadline(),
@@ -393,10 +393,11 @@ impl Agent {
     fn apply(&mut self, now: Now, link: usize, effects: Vec<LinkEffect>, out: &mut Vec<Action>) {
         for effect in effects {
             match effect {
-                LinkEffect::Dial => {
+                LinkEffect::Dial(endpoint) => {
                     self.links[link].conn += 1;
-                    out.push(Action::Dial { link, conn: self.links[link].conn });
+                    out.push(Action::Dial { link, conn: self.links[link].conn, endpoint });
                 }
+                LinkEffect::Left => self.moves(link, out),
                 LinkEffect::HangUp => {
                     self.links[link].conn += 1;
                     out.push(Action::HangUp { link });
@@ -443,22 +444,6 @@ impl Agent {
         self.links[link].lanes.iter().for_each(|(_, outlet)| self.buffer.went_down(*outlet));
     }
 
-    fn lost(&mut self, link: usize, error: String, retry_in: Duration, was_up: bool, out: &mut Vec<Action>) {
-        self.go_down(link);
-        let line = &mut self.links[link];
-        let name = line.id.clone();
-        if was_up {
-            out.push(Action::Note(Notice::LinkLost { link: name, error, retry_in }));
-            return;
-        }
-        // A peer that finds a new way to refuse each time must not fill the log.
-        let again = line.refused_as.contains(&error) || line.refused_as.len() >= REFUSALS_TOLD;
-        if !again {
-            line.refused_as.push(error.clone());
-        }
-        out.push(Action::Note(Notice::LinkRefused { link: name, error, retry_in, again }));
-    }
-
     /// Takes in a confirmation: `confirm` tells whether anything changed by it.
     fn take_confirmation(
         &mut self,
@@ -484,7 +469,7 @@ impl Agent {
 
     fn send(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
         let line = &mut self.links[link];
-        if !line.link.is_up() {
+        if !line.link.may_send() {
             return;
         }
         line.pace.advance(now.mono);

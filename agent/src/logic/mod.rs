@@ -8,6 +8,7 @@ pub mod buffer;
 pub mod caution;
 pub mod clocks;
 pub mod disk;
+pub mod endpoint;
 pub mod gather;
 pub mod health;
 pub mod host;

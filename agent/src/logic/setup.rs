@@ -76,6 +76,10 @@ pub struct LinkSetup {
     pub bounds: Bounds,
     /// How a backlog is sent.
     pub replay: Replay,
+    /// Where it may connect to, for the status, without secrets.
+    pub places: Vec<String>,
+    /// What it belongs to; may be empty.
+    pub application: String,
 }
 
 /// The MQTT link.

@@ -52,7 +52,16 @@ fn config() -> Server {
     };
     let bind = vec!["127.0.0.1:0".to_owned()];
     let (origins, routes) = (vec!["https://good.example".to_owned()], Vec::new());
-    Server { id: "sensors".to_owned(), bind, tls: None, http: HttpPage::Status, origins, limits, routes }
+    Server {
+        id: "sensors".to_owned(),
+        bind,
+        tls: None,
+        http: HttpPage::Status,
+        origins,
+        limits,
+        routes,
+        ..Server::of_index(0)
+    }
 }
 
 /// Runs a test against a server; it fails after two minutes instead of hanging.
