@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast::config::address::Balance;
 use holdfast::config::agent::Presence;
 use holdfast::config::buffer::{Buffer, Place, WhenFull};
 use holdfast::config::client::{Confirm, Ping, Reconnect};
@@ -72,7 +73,7 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
     let bounds = Buffer::default().bounds(Place::default());
     LinkSetup {
         id: format!("l{n}"),
-        rule: rule(confirm, seed),
+        rule: LinkRule { endpoints: endpoints(window), ..rule(confirm, seed) },
         window,
         hello,
         bounds,
@@ -80,6 +81,12 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
         places: Vec::new(),
         application: String::new(),
     }
+}
+
+/// One to three urls of one receiver.
+fn endpoints(window: usize) -> EndpointRule {
+    let balance = if window.is_multiple_of(5) { Balance::RoundRobin } else { Balance::Failover };
+    EndpointRule { count: 1 + window % 3, balance, prefer_after: Duration::from_secs(1) }
 }
 
 fn rule(confirm: Confirm, seed: &mut Seed) -> LinkRule {

@@ -70,7 +70,9 @@ pub struct Client {
     /// Sent first on every connection, as text frames: one message or a list. One may be a secret from a file, a credential
     /// or the environment.
     pub message: Vec<Secret>,
-    /// What the peer sends of its own becomes messages; without this it is only counted.
+    /// What the peer sends of its own becomes messages; without this it is only counted. They go to every other client and
+    /// never back; where there is no other, only `holdfast tap` shows them. Two such peers that send back what they get would
+    /// keep each other busy for ever.
     pub inbound: Option<Inbound>,
     /// Keep-alive.
     pub ping: Ping,
@@ -269,7 +271,7 @@ pub enum Auth {
     None,
     /// User and password (RFC 7617).
     Basic {
-        /// User of basic authentication.
+        /// Its name.
         username: String,
         /// Password of that user, a secret.
         password: Secret,
@@ -278,7 +280,7 @@ pub enum Auth {
     Bearer(Secret),
     /// User and password in front of the path: `/auth/USER/PASSWORD/…`, percent-encoded.
     Url {
-        /// User.
+        /// Its name.
         username: String,
         /// Password of that user, a secret.
         password: Secret,

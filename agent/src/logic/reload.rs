@@ -59,8 +59,9 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
 }
 
 /// What the outlets of the store are named after.
-fn outlets(config: &Config) -> (Vec<String>, bool) {
-    (config.clients.iter().map(|client| client.id.to_lowercase()).collect(), config.mqtt.is_some())
+fn outlets(config: &Config) -> (Vec<String>, Vec<u8>, bool) {
+    let clients = config.clients.iter().map(|client| client.id.to_lowercase()).collect();
+    (clients, config.priorities(), config.mqtt.is_some())
 }
 
 fn changed(old: &Config, new: &Config) -> Vec<String> {
@@ -153,6 +154,13 @@ mod tests {
             "[[client]]\nid = \"b\"\nurl = \"ws://b/\"\n[[client]]\nid = \"a\"\nurl = \"ws://a/\"\n";
         let rest = BASE.split_once("[mqtt]").unwrap().1;
         assert_eq!(plan(&config(BASE), &config(&format!("{swapped}[mqtt]{rest}"))), restart(&["order"]));
+    }
+
+    #[test]
+    fn a_priority_that_nobody_had_needs_a_new_start_and_another_topic_does_not() {
+        let inbound = |more: &str| format!("inbound = {{ topic = 't'{more} }}\n[mqtt]");
+        assert_eq!(planned("[mqtt]", &inbound("")), apply("client.b", [false, true, false]));
+        assert_eq!(planned("[mqtt]", &inbound(", priority = 7")), restart(&["client.b"]));
     }
 
     #[test]
