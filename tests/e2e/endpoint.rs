@@ -25,6 +25,9 @@ fn a_dead_url_is_left_for_the_next_one_and_the_first_is_taken_again_without_a_lo
     agent.wait_until_up();
     assert_eq!(agent.fact("/links/cloud/url"), json!(place(second.port)));
     assert_eq!(agent.fact("/links/cloud/url_number"), 2);
+    let page = agent.ask(&["status"]);
+    let page = String::from_utf8_lossy(&page.stdout).into_owned();
+    assert!(page.contains(&place(second.port)), "{page}");
     agent.post_all("/a", &numbered(50));
     let first = Peer::python("echo_store", &file, &["--port", &first.to_string()]);
     // The second one stays alive: the link leaves it all the same, after the first has answered a ping.
@@ -76,6 +79,19 @@ fn a_receiver_with_two_addresses_confirms_the_same_position_whichever_is_used() 
         "what the first one confirmed does not come again"
     );
     assert_eq!(agent.fact("/links/cloud/confirmed"), 20);
+}
+
+#[test]
+fn a_first_url_whose_peer_answers_no_pings_is_taken_again_when_none_are_counted_on() {
+    let directory = scratch();
+    let (first, file) = (free_port(), directory.path().join("got"));
+    let second = Peer::python("echo_store", &file, &[]);
+    let more = "confirm = \"none\"\nprefer_after = \"100ms\"";
+    let agent = Agent::start(directory.path(), &several(&[first, second.port], more));
+    agent.wait_for_fact("/links/cloud/url", place(second.port));
+    let first = Peer::python("bad_server", &file, &["--mode", "no-pong", "--port", &first.to_string()]);
+    agent.wait_for_fact("/links/cloud/url", place(first.port));
+    agent.wait_until_up();
 }
 
 #[test]

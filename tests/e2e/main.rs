@@ -1,7 +1,7 @@
 //! The real binary with real peers around it. Each test has a directory, agents and peers of its own, so that all run at
 //! the same time; whatever is waited for is a condition, and nothing is timed.
 //!
-//! `tests/all` brings what the tests need: mosquitto, nginx, curl, systemd-analyze and Python with the `websockets` package.
+//! `tests/all` brings what the tests need: mosquitto, nginx, tinyproxy, microsocks, curl, systemd-analyze and Python with the `websockets` package.
 
 #[cfg(test)]
 mod age;

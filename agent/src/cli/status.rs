@@ -177,6 +177,8 @@ fn links(status: &Value) -> Vec<Vec<String>> {
         vec![
             clean(&id),
             text(&link["state"]),
+            // Which of several.
+            link["url_number"].as_u64().map_or("-".to_owned(), |_| text(&link["url"])),
             text(&link["since"]),
             link["rtt_ms"].as_f64().map_or("-".to_owned(), |rtt_ms| format!("{rtt_ms:.0} ms")),
             text(&link["reconnects"]),
@@ -188,7 +190,7 @@ fn links(status: &Value) -> Vec<Vec<String>> {
             text(&link["last_error"]),
         ]
     });
-    let head = "LINK,STATE,SINCE,RTT,RECONNECTS,UNCONFIRMED,LAST CONFIRMED,NEXT TRY,LAST ERROR";
+    let head = "LINK,STATE,URL,SINCE,RTT,RECONNECTS,UNCONFIRMED,LAST CONFIRMED,NEXT TRY,LAST ERROR";
     with_head(head, lines.collect())
 }
 

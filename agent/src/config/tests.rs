@@ -213,7 +213,7 @@ fn no_plain_secret_is_rendered_or_debugged() {
 
 #[test]
 fn what_is_wrong_with_the_address_of_a_client_is_told() {
-    let cases: [(&str, &[&str]); 13] = [
+    let cases: [(&str, &[&str]); 15] = [
         (
             "url = 'ws://a'\nurls = ['ws://b']",
             &["f:3:8: client.urls: only one of url, urls and host may be given"],
@@ -239,6 +239,16 @@ fn what_is_wrong_with_the_address_of_a_client_is_told() {
         (
             "url = 'ws://a'\nproxy = { url = 'http://u:p@b' }",
             &["f:3:17: client.proxy.url: must not hold a user; use `username` and `password`"],
+        ),
+        (
+            "url = 'ws://a'\ninbound = { topic = 'a/{x}' }",
+            &["f:3:21: client.inbound.topic: has no value for `x`, only for client, agent, application"],
+        ),
+        (
+            "url = 'ws://a'\ninbound = { topic = 'a', encoding = 'big5' }",
+            &[
+                "f:3:37: client.inbound.encoding: must be a WHATWG label of utf-8, utf-16le, utf-16be or windows-1252",
+            ],
         ),
         (
             "url = 'ws://a'\nsubprotocols = ['a b']",

@@ -13,7 +13,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
 use super::net::{self, Stage, Stream};
-use crate::config::client::{Auth, Client};
+use crate::config::client::{Auth, Client, Confirm};
 use crate::logic::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
 use crate::logic::probe::Step;
 
@@ -80,9 +80,15 @@ pub async fn run(
     let _ = reports.send(last).await;
 }
 
-/// Whether an endpoint of a client works: it takes the connection and answers a ping. The error says why not.
+/// Whether an endpoint of a client works: it takes the connection, and answers a ping if the client counts on its pongs. The
+/// error says why not.
 pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
-    test(client, endpoint, &Stage::new()).await.map_err(|refusal| refusal.error)
+    let (mut socket, ..) = dial(client, endpoint, &Stage::new()).await.map_err(|refusal| refusal.error)?;
+    if client.confirm != Confirm::None {
+        ping(client, &mut socket).await?;
+    }
+    say_goodbye(&mut socket).await;
+    Ok(())
 }
 
 /// Makes one connection as the agent does, has a ping answered, and says goodbye. The stage tells how far it came.
@@ -91,21 +97,29 @@ pub async fn test(client: &Client, endpoint: usize, stage: &Stage) -> Result<(),
     stage.enter(Step::Authentication);
     stage.found(if client.auth == Auth::None { "none asked for" } else { "accepted" });
     stage.enter(Step::Ping);
+    let answered = ping(client, &mut socket).await;
+    answered.map_err(|error| Refusal { kind: RefusalKind::Retry, error })?;
+    say_goodbye(&mut socket).await;
+    Ok(())
+}
+
+async fn ping(client: &Client, socket: &mut WebSocketStream<Stream>) -> Result<(), String> {
     let late = async {
         Timer::after(client.ping.timeout).await;
         Err(format!("no pong within {} s", client.ping.timeout.as_secs_f32()))
     };
-    let answered = or(answer_to_ping(&mut socket), late).await;
-    answered.map_err(|error| Refusal { kind: RefusalKind::Retry, error })?;
+    or(answer_to_ping(socket), late).await
+}
+
+/// How the peer takes it changes nothing.
+async fn say_goodbye(socket: &mut WebSocketStream<Stream>) {
     let going = async {
-        // The test has its result; how the peer takes the goodbye changes nothing.
         let _ = socket.close(None).await;
     };
     or(going, async {
         Timer::after(GOODBYE).await;
     })
     .await;
-    Ok(())
 }
 
 async fn answer_to_ping(socket: &mut WebSocketStream<Stream>) -> Result<(), String> {
