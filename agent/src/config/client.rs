@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::Secret;
 use super::address::{self, BALANCE, Balance};
 use super::buffer::Place;
+use super::handshake::{self, Fields, is_token};
 use super::inbound::Inbound;
-use super::parameter::{self, Parameters, is_token};
 use super::proxy::Proxy;
 use super::render::{self, Lines};
 use super::replay::Replay;
@@ -51,9 +51,9 @@ pub struct Client {
     pub parameters: Option<String>,
     /// Query parameters, added to those of the url, percent-encoded by us. A value may also stand as `{ value = …,
     /// description = "…" }`.
-    pub params: Parameters,
+    pub params: Fields,
     /// Header fields of the handshake request, of the same form.
-    pub headers: Parameters,
+    pub headers: Fields,
     /// How the handshake request authenticates.
     pub auth: Auth,
     /// Subprotocols that are offered, the most wanted first; with `confirm = "ack"` ours comes before them. A server that picks
@@ -112,8 +112,8 @@ impl Client {
             host: None,
             port: None,
             parameters: None,
-            params: Parameters::new(),
-            headers: Parameters::new(),
+            params: Fields::new(),
+            headers: Fields::new(),
             auth: Auth::None,
             subprotocols: Vec::new(),
             origin: None,
@@ -155,8 +155,8 @@ impl Client {
             ),
             port: table.optional("port", value::number(1..=65_535)),
             parameters: table.optional("parameters", address::parameters),
-            params: table.map("params", parameter::parameter),
-            headers: table.map("headers", parameter::header),
+            params: table.map("params", handshake::parameter),
+            headers: table.map("headers", handshake::header),
             auth: Auth::read(table),
             subprotocols: table.value("subprotocols", default.subprotocols, subprotocols),
             origin: table.optional("origin", value::line),
@@ -198,8 +198,8 @@ impl Client {
             ("host", self.host.as_deref().map(render::string)),
             ("port", self.port.map(|port| port.to_string())),
             ("parameters", self.parameters.as_deref().map(|tail| render::string(&url::shown(tail)))),
-            ("params", Some(parameter::rendered(&self.params))),
-            ("headers", Some(parameter::rendered(&self.headers))),
+            ("params", Some(handshake::rendered(&self.params))),
+            ("headers", Some(handshake::rendered(&self.headers))),
             ("auth", Some(self.auth.rendered())),
             ("subprotocols", Some(render::strings(&self.subprotocols))),
             ("origin", self.origin.as_deref().map(render::string)),
@@ -234,19 +234,19 @@ impl Client {
         let authorizations = [
             self.has_user(),
             matches!(self.auth, Auth::Basic { .. } | Auth::Bearer(_)),
-            parameter::has(&self.headers, "authorization"),
+            handshake::has(&self.headers, "authorization"),
         ];
         if authorizations.into_iter().filter(|given| *given).count() > 1 {
             table
                 .fail("auth", "only one of auth, a user in the url and an authorization header may be given");
         }
-        if !self.subprotocols.is_empty() && parameter::has(&self.headers, "sec-websocket-protocol") {
+        if !self.subprotocols.is_empty() && handshake::has(&self.headers, "sec-websocket-protocol") {
             table.fail("subprotocols", "are in `headers` already");
         }
-        if self.origin.is_some() && parameter::has(&self.headers, "origin") {
+        if self.origin.is_some() && handshake::has(&self.headers, "origin") {
             table.fail("origin", "is in `headers` already");
         }
-        parameter::check_names(&self.headers, table);
+        handshake::check_names(&self.headers, table);
     }
 
     fn tls_rendered(&self) -> String {

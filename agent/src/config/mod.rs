@@ -8,10 +8,11 @@ pub mod agent;
 pub mod buffer;
 pub mod client;
 mod fault;
+pub mod handshake;
 pub mod host;
 pub mod inbound;
 pub mod mqtt;
-pub mod parameter;
+
 pub mod proxy;
 mod render;
 pub mod replay;

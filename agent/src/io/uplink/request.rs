@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::config::client::{Auth, Client, Confirm, Framing};
-use crate::config::parameter::RESERVED;
+use crate::config::handshake::RESERVED;
 use crate::io::net::{Target, Tunnel};
 use crate::io::secret;
 use crate::wire::SUBPROTOCOL;

@@ -1,4 +1,5 @@
-//! `params` and `headers` of `[[client]]`: names with a value, which may be a secret, and a word about it for people.
+//! `params` and `headers` of `[[client]]`, which the handshake request brings: names with a value, which may be a secret, and a
+//! word about it for people.
 
 use std::collections::BTreeMap;
 
@@ -20,29 +21,29 @@ pub const RESERVED: [&str; 7] = [
 
 /// A query parameter or a header field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parameter {
+pub struct Field {
     /// What is sent.
     pub value: Secret,
     /// For people; nothing depends on it.
     pub description: String,
 }
 
-/// Parameters by their names.
-pub type Parameters = BTreeMap<String, Parameter>;
+/// Fields by their names.
+pub type Fields = BTreeMap<String, Field>;
 
-impl From<Secret> for Parameter {
-    fn from(value: Secret) -> Parameter {
-        Parameter { value, description: String::new() }
+impl From<Secret> for Field {
+    fn from(value: Secret) -> Field {
+        Field { value, description: String::new() }
     }
 }
 
 /// Reads a query parameter.
-pub(super) fn parameter(name: &str, node: &Node, reading: &Reading) -> Result<Parameter, String> {
+pub(super) fn parameter(name: &str, node: &Node, reading: &Reading) -> Result<Field, String> {
     if name.is_empty() { Err("must have a name".to_owned()) } else { described(node, reading) }
 }
 
 /// Reads a header field.
-pub(super) fn header(name: &str, node: &Node, reading: &Reading) -> Result<Parameter, String> {
+pub(super) fn header(name: &str, node: &Node, reading: &Reading) -> Result<Field, String> {
     if !is_token(name) {
         return Err("is no name of a header field".to_owned());
     }
@@ -59,7 +60,7 @@ pub(super) fn header(name: &str, node: &Node, reading: &Reading) -> Result<Param
 }
 
 /// Faults of header fields that differ in case only.
-pub(super) fn check_names(headers: &Parameters, table: &Table) {
+pub(super) fn check_names(headers: &Fields, table: &Table) {
     let mut seen = std::collections::BTreeSet::new();
     for name in headers.keys() {
         if !seen.insert(name.to_ascii_lowercase()) {
@@ -69,7 +70,7 @@ pub(super) fn check_names(headers: &Parameters, table: &Table) {
 }
 
 /// Whether a header field of this name is set.
-pub(super) fn has(headers: &Parameters, name: &str) -> bool {
+pub(super) fn has(headers: &Fields, name: &str) -> bool {
     headers.keys().any(|known| known.eq_ignore_ascii_case(name))
 }
 
@@ -79,8 +80,8 @@ pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(letter)
 }
 
-pub(super) fn rendered(parameters: &Parameters) -> String {
-    let shown = |parameter: &Parameter| {
+pub(super) fn rendered(parameters: &Fields) -> String {
+    let shown = |parameter: &Field| {
         let value = render::secret(&parameter.value);
         if parameter.description.is_empty() {
             return value;
@@ -94,13 +95,13 @@ pub(super) fn rendered(parameters: &Parameters) -> String {
 }
 
 /// A value, or `{ value = …, description = … }`.
-fn described(node: &Node, reading: &Reading) -> Result<Parameter, String> {
+fn described(node: &Node, reading: &Reading) -> Result<Field, String> {
     const SHAPE: &str = "must be a value, or { value = …, description = \"…\" }";
     let entries = match &node.kind {
         Kind::Table(entries) if entries.iter().any(|entry| entry.key == "value") => entries,
-        _ => return value::secret(node, reading).map(Parameter::from),
+        _ => return value::secret(node, reading).map(Field::from),
     };
-    let mut parameter = Parameter::from(Secret::Plain(String::new()));
+    let mut parameter = Field::from(Secret::Plain(String::new()));
     for Entry { key, node, .. } in entries {
         match key.as_str() {
             "value" => parameter.value = value::secret(node, reading)?,
