@@ -1475,13 +1475,17 @@ _holdfast() {
             return 0
             ;;
         holdfast__subcmd__status)
-            opts="-h --json --watch --socket --config --environment --data-dir --uplink --mqtt --help"
+            opts="-h --json --watch --application --socket --config --environment --data-dir --uplink --mqtt --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --application)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,7 +1,7 @@
 //! The real binary with real peers around it. Each test has a directory, agents and peers of its own, so that all run at
 //! the same time; whatever is waited for is a condition, and nothing is timed.
 //!
-//! `tests/all` brings what the tests need: mosquitto, nginx, curl, systemd-analyze and Python with the `websockets` package.
+//! `tests/all` brings what the tests need: mosquitto, nginx, tinyproxy, microsocks, curl, systemd-analyze and Python with the `websockets` package.
 
 #[cfg(test)]
 mod access;
@@ -16,6 +16,8 @@ mod buffer;
 #[cfg(test)]
 mod card;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod consumer;
 #[cfg(test)]
 mod cut;
@@ -23,6 +25,8 @@ mod cut;
 mod deliver;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod endpoint;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
@@ -44,7 +48,11 @@ mod mqtt;
 #[cfg(test)]
 mod probe;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod rotate;
 #[cfg(test)]
 mod route;
 #[cfg(test)]

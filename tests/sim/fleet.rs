@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use holdfast::config::client::{Confirm, Ping, Reconnect};
+use holdfast::logic::endpoint::EndpointRule;
 use holdfast::logic::link::{Link, LinkEffect, LinkRule};
 use holdfast::logic::port::{LinkOrder, LinkReport, Peer};
 use holdfast::logic::seed::Seed;
@@ -94,7 +95,7 @@ impl Dialler {
 
 fn wishes(effects: &[LinkEffect]) -> Vec<Wish> {
     let wish = |effect: &LinkEffect| match effect {
-        LinkEffect::Dial => Some(Wish::Dial),
+        LinkEffect::Dial(_) => Some(Wish::Dial),
         LinkEffect::Tell(LinkOrder::Ping(number)) => Some(Wish::Ping(*number)),
         _ => None,
     };
@@ -108,6 +109,7 @@ fn rule() -> LinkRule {
         confirm: Confirm::Pong,
         ping: Ping::default(),
         reconnect: Reconnect::default(),
+        endpoints: EndpointRule::single(),
         connect_timeout: Duration::from_secs(15),
         confirm_timeout: Duration::from_secs(30),
     }

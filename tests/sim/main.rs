@@ -56,6 +56,7 @@ fn every_seed_keeps_the_promises() {
         failures.len(),
         failures.iter().map(|f| f.get(..600).unwrap_or(f)).collect::<Vec<_>>().join("\n")
     );
+    assert!(total.moves > seeds / 10, "links hardly ever moved: {total:?}");
     assert!(
         total.crashes > seeds && total.stored > seeds && total.dropped > 0 && total.expired > 0,
         "the world was too kind: {total:?}"

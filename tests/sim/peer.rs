@@ -103,6 +103,10 @@ impl Peer {
             LinkOrder::Hello { lane, first, next } => self.greet(lane, first, next),
             LinkOrder::Send { lane, entries, .. } => self.take(lane, entries, seed),
             LinkOrder::Ping(number) => Ok(vec![LinkReport::Pong(number)]),
+            LinkOrder::Probe(_) => {
+                let works = seed.below(3) > 0;
+                Ok(vec![LinkReport::Probed(if works { Ok(()) } else { Err("refused".to_owned()) })])
+            }
             LinkOrder::Publish(publication) => {
                 self.retained.insert(publication.topic, publication.payload);
                 Ok(Vec::new())

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use holdfast::config::address::Balance;
 use holdfast::config::agent::Presence;
 use holdfast::config::buffer::{Buffer, Place, WhenFull};
 use holdfast::config::client::{Confirm, Ping, Reconnect};
 use holdfast::config::host::Host;
 use holdfast::config::replay::{Order, Rate, Replay, Share};
 use holdfast::logic::agent::{LinkSetup, MqttSetup, Setup};
+use holdfast::logic::endpoint::EndpointRule;
 use holdfast::logic::link::LinkRule;
 use holdfast::logic::seed::Seed;
 
@@ -72,13 +74,21 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
     let bounds = Buffer::default().bounds(Place::default());
     LinkSetup {
         id: format!("l{n}"),
-        rule: rule(confirm, seed),
+        rule: LinkRule { endpoints: endpoints(window), ..rule(confirm, seed) },
         window,
         hello,
         bounds,
         replay: replay(confirm, seed),
         trial: Duration::ZERO,
+        places: Vec::new(),
+        application: String::new(),
     }
+}
+
+/// One to three urls of one receiver.
+fn endpoints(window: usize) -> EndpointRule {
+    let balance = if window.is_multiple_of(5) { Balance::RoundRobin } else { Balance::Failover };
+    EndpointRule { count: 1 + window % 3, balance, prefer_after: Duration::from_secs(1) }
 }
 
 fn rule(confirm: Confirm, seed: &mut Seed) -> LinkRule {
@@ -90,7 +100,9 @@ fn rule(confirm: Confirm, seed: &mut Seed) -> LinkRule {
             min: Duration::from_millis(100 + seed.below(2000)),
             max: Duration::from_secs(10),
             stable_after: Duration::from_secs(5),
+            ..Reconnect::default()
         },
+        endpoints: EndpointRule::single(),
         connect_timeout: Duration::from_secs(3),
         confirm_timeout: Duration::from_secs(8),
     }

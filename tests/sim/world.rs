@@ -12,6 +12,7 @@ use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, Setup};
 use holdfast::logic::disk::DiskOrder;
 use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::{Answer, Draft};
+use holdfast::logic::notice::Notice;
 use holdfast::logic::port::{LinkOrder, LinkReport};
 use holdfast::logic::seed::Seed;
 use holdfast::message::Format;
@@ -34,6 +35,7 @@ pub struct Tally {
     pub delivered: u64,
     pub crashes: u64,
     pub cuts: u64,
+    pub moves: u64,
     pub choked: u64,
     pub reconfigured: u64,
     pub dropped: u64,
@@ -48,6 +50,7 @@ impl std::ops::AddAssign for Tally {
         self.delivered += rhs.delivered;
         self.crashes += rhs.crashes;
         self.cuts += rhs.cuts;
+        self.moves += rhs.moves;
         self.choked += rhs.choked;
         self.reconfigured += rhs.reconfigured;
         self.dropped += rhs.dropped;
@@ -448,7 +451,7 @@ impl World {
 
     fn act(&mut self, action: Action) -> Result<(), String> {
         match action {
-            Action::Dial { link, conn } => self.dial(link, conn),
+            Action::Dial { link, conn, .. } => self.dial(link, conn),
             Action::HangUp { link } => self.conns[link] = None,
             Action::Tell { link, order } => {
                 self.check_reserved(link, &order)?;
@@ -469,6 +472,7 @@ impl World {
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
             Action::LookAtHost => return self.feed(Event::Host(HostFacts::default())),
             Action::GoBack { link } => return Err(format!("link {link} goes back, but nothing is on trial")),
+            Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
             Action::Note(_) | Action::CloseSources => {}
             Action::Exit => {
                 self.gone();

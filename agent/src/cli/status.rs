@@ -30,6 +30,9 @@ pub struct Args {
     /// Show it again each INTERVAL until interrupted, 1s by default; with --json a line each time
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1s", value_parser = interval)]
     watch: Option<Duration>,
+    /// Show only the links that belong to this application
+    #[arg(long, value_name = "NAME")]
+    application: Option<String>,
     /// Control socket of the agent; it follows from the configuration by default
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -40,32 +43,55 @@ pub struct Args {
 /// Asks the agent and prints its answer. The error says that none is running, or what it said instead.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let socket = args.options.control_socket(args.socket.as_deref())?;
+    let application = args.application.as_deref();
     if let Some(interval) = args.watch {
-        return smol::block_on(watch(&socket, interval, args.json));
+        return smol::block_on(watch(&socket, application, interval, args.json));
     }
-    let status = smol::block_on(ask(&socket))?;
+    let status = smol::block_on(ask(&socket, application))?;
     let text = if args.json { format!("{status:#}\n") } else { render(&status, colours()) };
     // Whoever closes the pipe early has seen enough.
     let _ = print(&text);
     Ok(ExitCode::SUCCESS)
 }
 
-/// The status of the running agent, in JSON. The error says that none is running.
-pub(super) async fn ask(socket: &Path) -> anyhow::Result<Value> {
+/// The status of the running agent, in JSON, of one application or of all. The error says that none is running.
+pub(super) async fn ask(socket: &Path, application: Option<&str>) -> anyhow::Result<Value> {
     let asked = control::request(socket, Method::GET, "/api/status", None, Vec::new());
     let (code, body) = asked.await.map_err(anyhow::Error::msg)?;
     let text = String::from_utf8_lossy(&body);
     if code != 200 {
         bail!("cannot show the status: the agent answered {code}: {}", text.trim());
     }
-    serde_json::from_str(&text).context("cannot read the agent's answer")
+    let mut status = serde_json::from_str(&text).context("cannot read the agent's answer")?;
+    application.map_or(Ok(()), |application| leave(application, &mut status))?;
+    Ok(status)
+}
+
+/// Leaves only the links of an application. The error says that there are none, and of which there are some.
+fn leave(application: &str, status: &mut Value) -> anyhow::Result<()> {
+    let Some(links) = status["links"].as_object_mut() else { return Ok(()) };
+    let names = links.values().filter_map(|link| link["application"].as_str());
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    if !names.iter().any(|name| name == application) {
+        names.sort();
+        names.dedup();
+        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        bail!("no link belongs to an application {application:?}; there is {known}");
+    }
+    links.retain(|_, link| link["application"] == application);
+    Ok(())
 }
 
 /// Shows the status again and again, in place on a terminal, until somebody interrupts it or nobody reads it any more.
-async fn watch(socket: &Path, interval: Duration, json: bool) -> anyhow::Result<ExitCode> {
+async fn watch(
+    socket: &Path,
+    application: Option<&str>,
+    interval: Duration,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let mut before: Option<(Time, Value)> = None;
     loop {
-        let asked = ask(socket).await;
+        let asked = ask(socket, application).await;
         let now = clock::now().mono;
         let text = match &asked {
             Ok(status) if json => format!("{status}\n"),
@@ -157,6 +183,8 @@ fn links(status: &Value) -> Vec<Vec<String>> {
         vec![
             clean(&id),
             text(&link["state"]),
+            // Which of several.
+            link["url_number"].as_u64().map_or("-".to_owned(), |_| text(&link["url"])),
             text(&link["since"]),
             link["rtt_ms"].as_f64().map_or("-".to_owned(), |rtt_ms| format!("{rtt_ms:.0} ms")),
             text(&link["reconnects"]),
@@ -168,7 +196,7 @@ fn links(status: &Value) -> Vec<Vec<String>> {
             text(&link["last_error"]),
         ]
     });
-    let head = "LINK,STATE,SINCE,RTT,RECONNECTS,UNCONFIRMED,LAST CONFIRMED,NEXT TRY,LAST ERROR";
+    let head = "LINK,STATE,URL,SINCE,RTT,RECONNECTS,UNCONFIRMED,LAST CONFIRMED,NEXT TRY,LAST ERROR";
     with_head(head, lines.collect())
 }
 

@@ -55,8 +55,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn known(config: &Config, name: &str) -> anyhow::Result<()> {
-    let clients =
-        config.clients.iter().filter(|client| client.url.is_some()).map(|client| client.id.as_str());
+    let clients = config
+        .clients
+        .iter()
+        .filter(|client| !client.endpoints().is_empty())
+        .map(|client| client.id.as_str());
     let names: Vec<&str> = clients.chain(config.mqtt.iter().map(|_| "mqtt")).collect();
     match names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
         true => Ok(()),
@@ -67,12 +70,13 @@ fn known(config: &Config, name: &str) -> anyhow::Result<()> {
     }
 }
 
-/// All at the same time. An inactive client is tested only by its name.
+/// All at the same time, each url of a client by itself. An inactive client is tested only by its name.
 async fn probe_all(config: &Config, name: Option<&str>) -> Vec<Probe> {
     let is_meant = |id: &str, active: bool| name.map_or(active, |name| name.eq_ignore_ascii_case(id));
-    let clients =
-        config.clients.iter().filter(|client| client.url.is_some() && is_meant(&client.id, client.active));
-    let mut probes = join_all(clients.map(probe::link)).await;
+    let clients = config.clients.iter().filter(|client| is_meant(&client.id, client.active));
+    let urls =
+        clients.flat_map(|client| (0..client.endpoints().len()).map(move |url| probe::link(client, url)));
+    let mut probes = join_all(urls).await;
     if let Some(mqtt) = config.mqtt.as_ref().filter(|_| is_meant("mqtt", true)) {
         probes.push(probe::broker(mqtt).await);
     }

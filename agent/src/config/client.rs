@@ -1,34 +1,24 @@
 //! `[[client]]`: a WebSocket link to the outside.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Secret;
+use super::address::{self, BALANCE, Balance};
 use super::buffer::Place;
+use super::handshake::{self, Fields, is_token};
 use super::inbound::Inbound;
+use super::proxy::Proxy;
 use super::render::{self, Lines};
 use super::replay::Replay;
 use super::table::{Reading, Table};
 use super::tree::{Kind, Node};
-use super::url::Url;
 use super::{url, value};
 
 const CONFIRM: [(&str, Confirm); 3] =
     [("pong", Confirm::Pong), ("ack", Confirm::Ack), ("none", Confirm::None)];
 const FRAMING: [(&str, Framing); 2] = [("raw", Framing::Raw), ("envelope", Framing::Envelope)];
 const ENCODING: [(&str, Encoding); 2] = [("json", Encoding::Json), ("cbor", Encoding::Cbor)];
-
-/// Header fields that belong to the handshake itself (RFC 6455 §4.1) or to the framing of HTTP.
-pub const RESERVED: [&str; 7] = [
-    "connection",
-    "upgrade",
-    "sec-websocket-key",
-    "sec-websocket-version",
-    "sec-websocket-extensions",
-    "content-length",
-    "transfer-encoding",
-];
 
 /// `[[client]]`: a WebSocket link to the outside, with a place of its own in the buffer. Without any there is one that
 /// holds its messages and never connects.
@@ -40,21 +30,49 @@ pub struct Client {
     pub name: String,
     /// For people; nothing depends on it.
     pub description: String,
+    /// Name of what it belongs to, a plant say: `holdfast status --application NAME` shows only that, and topics may hold it.
+    pub application: String,
     /// An inactive client holds its messages and never connects.
     pub active: bool,
-    /// `ws://` or `wss://`. Only an inactive client can be without.
+    /// `ws://` or `wss://`. Only an inactive client can be without `url`, `urls` and `host`.
     pub url: Option<String>,
-    /// Query parameters, added to those of the url, percent-encoded by us.
-    pub params: BTreeMap<String, Secret>,
-    /// Header fields of the handshake request.
-    pub headers: BTreeMap<String, Secret>,
+    /// Several such urls, in place of `url`. They must lead to one receiver: what one of them confirmed is forgotten.
+    pub urls: Vec<String>,
+    /// Which of `urls` is used. One that is dead is left at once, and has a back-off of its own.
+    pub balance: Balance,
+    /// A link that `failover` has led away from the first url tries it again after so long, and up to half as long more; it
+    /// moves there when a ping is answered, once nothing is in flight. `0s`: only when it is lost.
+    pub prefer_after: Duration,
+    /// Name or address of a host, in place of `url`.
+    pub host: Option<String>,
+    /// Port of `host`; 80 by default, with TLS 443.
+    pub port: Option<u16>,
+    /// Path and query behind `host`: `/ingest?line=3`.
+    pub parameters: Option<String>,
+    /// Query parameters, added to those of the url, percent-encoded by us. A value may also stand as `{ value = …,
+    /// description = "…" }`.
+    pub params: Fields,
+    /// Header fields of the handshake request, of the same form.
+    pub headers: Fields,
     /// How the handshake request authenticates.
     pub auth: Auth,
-    /// TLS settings for `wss://`.
+    /// Subprotocols that are offered, the most wanted first; with `confirm = "ack"` ours comes before them. A server that picks
+    /// none is taken all the same.
+    pub subprotocols: Vec<String>,
+    /// `Origin` of the handshake request, for servers that let in browsers only.
+    pub origin: Option<String>,
+    /// TLS settings for `wss://`; `true` has `host` speak TLS, and so has any setting.
     pub tls: ClientTls,
-    /// Sent first on every connection, as a text frame.
-    pub message: Option<String>,
-    /// What the peer sends of its own becomes messages; without this it is only counted.
+    /// Whether `host` speaks TLS.
+    pub secure: bool,
+    /// The way to the host leads through a proxy.
+    pub proxy: Option<Proxy>,
+    /// Sent first on every connection, as text frames: one message or a list. One may be a secret from a file, a credential
+    /// or the environment.
+    pub message: Vec<Secret>,
+    /// What the peer sends of its own becomes messages; without this it is only counted. They go to every other client and
+    /// never back; where there is no other, only `holdfast tap` shows them. Two such peers that send back what they get would
+    /// keep each other busy for ever.
     pub inbound: Option<Inbound>,
     /// Keep-alive.
     pub ping: Ping,
@@ -88,13 +106,24 @@ impl Client {
             id: format!("ws_client_{}", index + 1),
             name: String::new(),
             description: String::new(),
+            application: String::new(),
             active: true,
             url: None,
-            params: BTreeMap::new(),
-            headers: BTreeMap::new(),
+            urls: Vec::new(),
+            balance: Balance::default(),
+            prefer_after: Duration::from_secs(300),
+            host: None,
+            port: None,
+            parameters: None,
+            params: Fields::new(),
+            headers: Fields::new(),
             auth: Auth::None,
+            subprotocols: Vec::new(),
+            origin: None,
             tls: ClientTls::default(),
-            message: None,
+            secure: false,
+            proxy: None,
+            message: Vec::new(),
             inbound: None,
             ping: Ping::default(),
             reconnect: Reconnect::default(),
@@ -117,19 +146,33 @@ impl Client {
 
     pub(super) fn read(index: usize, table: &mut Table) -> Client {
         let default = Client::of_index(index);
-        table.planned(&["urls", "balance"]);
-        let url = table.optional("url", client_url);
+        let url = table.optional("url", address::client_url);
+        let host = table.optional("host", address::host);
+        let (tls, speaks_tls) = ClientTls::read_or_flag(table);
+        let application = table.value("application", String::new(), application);
         let client = Client {
             id: table.value("id", default.id, value::id),
             name: table.value("name", default.name, value::string),
             description: table.value("description", default.description, value::string),
             active: table.value("active", default.active, value::boolean),
-            params: table.map("params", parameter),
-            headers: table.map("headers", header),
+            urls: table.value("urls", default.urls, address::client_urls),
+            balance: table.value("balance", default.balance, value::word(BALANCE)),
+            prefer_after: table.value(
+                "prefer_after",
+                default.prefer_after,
+                value::duration_or_zero(10..=value::DAY),
+            ),
+            port: table.optional("port", value::number(1..=65_535)),
+            parameters: table.optional("parameters", address::parameters),
+            params: table.map("params", handshake::parameter),
+            headers: table.map("headers", handshake::header),
             auth: Auth::read(table),
-            tls: table.within("tls", ClientTls::read),
-            message: table.optional("message", value::string),
-            inbound: Inbound::read(table),
+            subprotocols: table.value("subprotocols", default.subprotocols, subprotocols),
+            origin: table.optional("origin", value::line),
+            secure: host.is_some() && (speaks_tls == Some(true) || tls != ClientTls::default()),
+            proxy: Proxy::read(table),
+            message: table.value("message", default.message, messages),
+            inbound: Inbound::read(&application, table),
             ping: table.within("ping", Ping::read),
             reconnect: table.within("reconnect", Reconnect::read),
             confirm: table.value("confirm", default.confirm, value::word(CONFIRM)),
@@ -141,8 +184,12 @@ impl Client {
             connect_timeout: table.value("connect_timeout", default.connect_timeout, value::timeout()),
             confirm_timeout: table.value("confirm_timeout", default.confirm_timeout, value::timeout()),
             trial: table.value("trial", default.trial, value::duration_or_zero(100..=value::DAY)),
+            application,
             url,
+            host,
+            tls,
         };
+        client.check_address(speaks_tls, table);
         client.check(table);
         client
     }
@@ -152,13 +199,23 @@ impl Client {
             ("id", Some(render::string(&self.id))),
             ("name", Some(render::string(&self.name))),
             ("description", Some(render::string(&self.description))),
+            ("application", Some(render::string(&self.application))),
             ("active", Some(self.active.to_string())),
             ("url", self.url.as_ref().map(|url| render::string(&url::shown(url)))),
-            ("params", Some(render::secrets(&self.params))),
-            ("headers", Some(render::secrets(&self.headers))),
+            ("urls", (!self.urls.is_empty()).then(|| shown_list(&self.urls))),
+            ("balance", Some(render::word(BALANCE, self.balance))),
+            ("prefer_after", Some(render::string(&render::duration(self.prefer_after)))),
+            ("host", self.host.as_deref().map(render::string)),
+            ("port", self.port.map(|port| port.to_string())),
+            ("parameters", self.parameters.as_deref().map(|tail| render::string(&url::shown(tail)))),
+            ("params", Some(handshake::rendered(&self.params))),
+            ("headers", Some(handshake::rendered(&self.headers))),
             ("auth", Some(self.auth.rendered())),
-            ("tls", Some(render::inline(&self.tls.pairs()))),
-            ("message", self.message.as_ref().map(|message| render::string(message))),
+            ("subprotocols", Some(render::strings(&self.subprotocols))),
+            ("origin", self.origin.as_deref().map(render::string)),
+            ("tls", Some(self.tls_rendered())),
+            ("proxy", self.proxy.as_ref().map(Proxy::rendered)),
+            ("message", Some(messages_rendered(&self.message))),
             ("inbound", self.inbound.as_ref().map(Inbound::rendered)),
             ("ping", Some(self.ping.rendered())),
             ("reconnect", Some(self.reconnect.rendered())),
@@ -175,10 +232,6 @@ impl Client {
     }
 
     fn check(&self, table: &Table) {
-        let url = self.url.as_deref().and_then(|url| Url::parse(url, ["ws", "wss"]).ok());
-        if self.active && !table.has("url") {
-            table.fail("url", "is missing; an active client needs one");
-        }
         if self.confirm == Confirm::Ack && self.framing == Framing::Raw {
             table.fail("confirm", "\"ack\" needs framing = \"envelope\"");
         }
@@ -189,19 +242,29 @@ impl Client {
                  order = \"fifo\", or confirm = \"pong\"",
             );
         }
-        if url.as_ref().is_some_and(|url| url.scheme == "ws") && self.tls != ClientTls::default() {
-            table.fail("tls", "needs a wss:// url");
-        }
         let authorizations = [
-            url.is_some_and(|url| url.user.is_some()),
-            self.auth != Auth::None,
-            self.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")),
+            self.has_user(),
+            matches!(self.auth, Auth::Basic { .. } | Auth::Bearer(_)),
+            handshake::has(&self.headers, "authorization"),
         ];
         if authorizations.into_iter().filter(|given| *given).count() > 1 {
             table
                 .fail("auth", "only one of auth, a user in the url and an authorization header may be given");
         }
-        check_header_names(&self.headers, table);
+        if !self.subprotocols.is_empty() && handshake::has(&self.headers, "sec-websocket-protocol") {
+            table.fail("subprotocols", "are in `headers` already");
+        }
+        if self.origin.is_some() && handshake::has(&self.headers, "origin") {
+            table.fail("origin", "is in `headers` already");
+        }
+        handshake::check_names(&self.headers, table);
+    }
+
+    fn tls_rendered(&self) -> String {
+        match self.secure && self.tls == ClientTls::default() {
+            true => "true".to_owned(),
+            false => render::inline(&self.tls.pairs()),
+        }
     }
 }
 
@@ -219,13 +282,20 @@ pub enum Auth {
     None,
     /// User and password (RFC 7617).
     Basic {
-        /// User of basic authentication.
+        /// Its name.
         username: String,
         /// Password of that user, a secret.
         password: Secret,
     },
     /// A token (RFC 6750), a secret.
     Bearer(Secret),
+    /// User and password in front of the path: `/auth/USER/PASSWORD/…`, percent-encoded.
+    Url {
+        /// Its name.
+        username: String,
+        /// Password of that user, a secret.
+        password: Secret,
+    },
 }
 
 /// TLS settings of a client.
@@ -253,6 +323,12 @@ pub struct Ping {
 /// Back-off between tries. Always with full jitter, also before the first retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reconnect {
+    /// False: nothing is tried again. The first failure or loss is the last word until the agent starts anew or this table
+    /// changes.
+    pub active: bool,
+    /// In place of a back-off, the time between two tries. The first wait is random, from nothing to this, so that a fleet
+    /// that has lost its server stays spread over it.
+    pub interval: Option<Duration>,
     /// Upper end of the first wait. When a stable connection was lost it is 8 times as much, since a whole fleet may have lost
     /// it.
     pub min: Duration,
@@ -301,17 +377,18 @@ impl Auth {
         }
         table.value("auth", Auth::None, |node, _| match &node.kind {
             Kind::String(text) if text == "none" => Ok(Auth::None),
-            _ => Err("must be \"none\", { basic = … } or { bearer = … }".to_owned()),
+            _ => Err("must be \"none\", { basic = … }, { bearer = … } or { url = … }".to_owned()),
         })
     }
 
     fn read_table(table: &mut Table) -> Auth {
         if table.len() != 1 {
-            table.fail_whole("must have exactly one of basic, bearer");
+            table.fail_whole("must have exactly one of basic, bearer, url");
         }
         let bearer = table.optional("bearer", value::secret);
         let basic = table.holds("basic").then(|| table.within("basic", Auth::read_basic));
-        bearer.map(Auth::Bearer).or(basic.flatten()).unwrap_or_default()
+        let url = table.holds("url").then(|| table.within("url", Auth::read_url));
+        bearer.map(Auth::Bearer).or(basic.flatten()).or(url.flatten()).unwrap_or_default()
     }
 
     fn read_basic(table: &mut Table) -> Option<Auth> {
@@ -320,22 +397,41 @@ impl Auth {
         Some(Auth::Basic { username: username?, password: password? })
     }
 
+    fn read_url(table: &mut Table) -> Option<Auth> {
+        let username = table.required("username", value::line);
+        let password = table.required("password", value::secret);
+        Some(Auth::Url { username: username?, password: password? })
+    }
+
     fn rendered(&self) -> String {
+        let user = |username: &str, password: &Secret| {
+            let (username, password) = (render::string(username), render::secret(password));
+            render::inline(&[("username", Some(username)), ("password", Some(password))])
+        };
         match self {
             Auth::None => render::string("none"),
             Auth::Basic { username, password } => {
-                let basic = [
-                    ("username", Some(render::string(username))),
-                    ("password", Some(render::secret(password))),
-                ];
-                render::inline(&[("basic", Some(render::inline(&basic)))])
+                render::inline(&[("basic", Some(user(username, password)))])
             }
             Auth::Bearer(token) => render::inline(&[("bearer", Some(render::secret(token)))]),
+            Auth::Url { username, password } => render::inline(&[("url", Some(user(username, password)))]),
         }
     }
 }
 
 impl ClientTls {
+    /// Its table, or whether TLS is spoken at all.
+    fn read_or_flag(table: &mut Table) -> (ClientTls, Option<bool>) {
+        if table.holds_table("tls") {
+            return (table.within("tls", ClientTls::read), None);
+        }
+        let flag = table.optional("tls", |node, _| match node.kind {
+            Kind::Boolean(flag) => Ok(flag),
+            _ => Err("must be true, false or a table".to_owned()),
+        });
+        (ClientTls::default(), flag)
+    }
+
     pub(super) fn read(table: &mut Table) -> ClientTls {
         let tls = ClientTls {
             ca: table.optional("ca", value::path),
@@ -388,6 +484,8 @@ impl Ping {
 impl Default for Reconnect {
     fn default() -> Reconnect {
         Reconnect {
+            active: true,
+            interval: None,
             min: Duration::from_secs(1),
             max: Duration::from_secs(300),
             stable_after: Duration::from_secs(60),
@@ -400,6 +498,8 @@ impl Reconnect {
         let default = Reconnect::default();
         table.optional("jitter", value::word([("full", ())]));
         let reconnect = Reconnect {
+            active: table.value("active", default.active, value::boolean),
+            interval: table.optional("interval", value::timeout()),
             min: table.value("min", default.min, value::timeout()),
             max: table.value("max", default.max, value::timeout()),
             stable_after: table.value("stable_after", default.stable_after, value::duration(0..=value::DAY)),
@@ -419,6 +519,8 @@ impl Reconnect {
 
     pub(super) fn rendered(&self) -> String {
         render::inline(&[
+            ("active", Some(self.active.to_string())),
+            ("interval", self.interval.map(|interval| render::string(&render::duration(interval)))),
             ("min", Some(render::string(&render::duration(self.min)))),
             ("max", Some(render::string(&render::duration(self.max)))),
             ("jitter", Some(render::string("full"))),
@@ -427,38 +529,55 @@ impl Reconnect {
     }
 }
 
-fn client_url(node: &Node, _: &Reading) -> Result<String, String> {
-    let text = value::text(node)?;
-    Url::parse(text, ["ws", "wss"]).map(|_| text.to_owned())
+/// The name of an application; it may become a level of a topic.
+pub(super) fn application(node: &Node, _: &Reading) -> Result<String, String> {
+    let name = value::text(node)?;
+    if name.contains(|letter: char| letter.is_control() || "/+#".contains(letter)) {
+        return Err("must not hold `/`, `+`, `#` or a control character".to_owned());
+    }
+    Ok(name.to_owned())
 }
 
-fn parameter(name: &str, node: &Node, reading: &Reading) -> Result<Secret, String> {
-    if name.is_empty() { Err("must have a name".to_owned()) } else { value::secret(node, reading) }
-}
-
-fn header(name: &str, node: &Node, reading: &Reading) -> Result<Secret, String> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(token) {
-        return Err("is no name of a header field".to_owned());
-    }
-    if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
-        return Err("belongs to the handshake and cannot be set".to_owned());
-    }
-    match value::secret(node, reading)? {
-        Secret::Plain(text) if text.contains(char::is_control) => {
-            Err("must not hold a control character".to_owned())
+fn subprotocols(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
+    let names = value::strings(node, reading)?;
+    for (index, name) in names.iter().enumerate() {
+        if !is_token(name) {
+            return Err(format!("`{}` is no name of a subprotocol", name.escape_debug()));
         }
-        secret => Ok(secret),
-    }
-}
-
-fn check_header_names(headers: &BTreeMap<String, Secret>, table: &Table) {
-    let mut seen = std::collections::BTreeSet::new();
-    for name in headers.keys() {
-        if !seen.insert(name.to_ascii_lowercase()) {
-            table.fail("headers", format!("has `{name}` twice; case does not count"));
+        if names[..index].contains(name) {
+            return Err(format!("`{name}` is named twice"));
         }
     }
+    Ok(names)
+}
+
+/// One message or a list of them.
+fn messages(node: &Node, reading: &Reading) -> Result<Vec<Secret>, String> {
+    let one = |node: &Node| {
+        let shape = |_| "must be a message (a string, or { file = … }, { credential = … }, { env = … }) or a list of them";
+        value::secret(node, reading).map_err(shape)
+    };
+    let messages: Result<Vec<Secret>, _> = match &node.kind {
+        Kind::Array(nodes) => nodes.iter().map(one).collect(),
+        _ => one(node).map(|message| vec![message]),
+    };
+    messages.map_err(str::to_owned)
+}
+
+/// Plain ones are no secrets: they are shown.
+fn messages_rendered(messages: &[Secret]) -> String {
+    let shown = |message: &Secret| match message {
+        Secret::Plain(text) => render::string(text),
+        other => render::secret(other),
+    };
+    match messages {
+        [one] => shown(one),
+        many => format!("[{}]", many.iter().map(shown).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn shown_list(urls: &[String]) -> String {
+    render::strings(&urls.iter().map(|url| url::shown(url)).collect::<Vec<_>>())
 }
 
 fn user_name(node: &Node, reading: &Reading) -> Result<String, String> {

@@ -78,12 +78,18 @@ pub enum Encoding {
 }
 
 impl Inbound {
-    pub(super) fn read(table: &mut Table) -> Option<Inbound> {
-        if table.holds("inbound") {
-            table.within("inbound", Inbound::read_table)
-        } else {
-            table.optional("inbound", |_, _| Err("must be a table".to_owned()))
+    pub(super) fn read(application: &str, table: &mut Table) -> Option<Inbound> {
+        if !table.holds_table("inbound") {
+            return table.optional("inbound", |_, _| Err("must be a table: { topic = \"…\" }".to_owned()));
         }
+        let inbound = table.within("inbound", Inbound::read_table)?;
+        let templates = [Some(&inbound.topic), inbound.device.as_ref()];
+        if application.is_empty()
+            && templates.into_iter().flatten().any(|text| text.contains("{application}"))
+        {
+            table.fail("inbound", "names `{application}`, but the client has none");
+        }
+        Some(inbound)
     }
 
     fn read_table(table: &mut Table) -> Option<Inbound> {

@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub mod access;
+pub mod address;
 pub mod agent;
 pub mod buffer;
 pub mod client;
 pub mod edit;
 mod fault;
+pub mod handshake;
 pub mod host;
 pub mod inbound;
 pub mod mqtt;
 pub mod network;
 pub mod parameter;
 pub mod phc;
+pub mod proxy;
 mod render;
 pub mod replay;
 pub mod reply;
@@ -31,7 +34,7 @@ mod variable;
 pub use fault::{Errors, Fault};
 pub use render::string as toml_string;
 pub use secret::Secret;
-pub use url::{link as link_of_url, shown as shown_url};
+pub use url::{link as link_of_url, place, shown as shown_url};
 
 use fault::{Faults, Place};
 use table::{Reading, Table};
@@ -145,19 +148,20 @@ impl Config {
         Some(format!("{header}{}\n", rest[..end].trim_end()))
     }
 
-    /// Priorities that a route gives its messages, and 0; rising.
-    pub fn priorities(&self) -> Vec<u8> {
-        let routes = self.servers.iter().flat_map(|server| &server.routes);
-        let set: BTreeSet<u8> = routes.map(|route| route.priority).chain([0]).collect();
-        set.into_iter().collect()
-    }
-
     /// The ids of a list of tables, in its order.
     pub fn ids(&self, kind: edit::Kind) -> Vec<&str> {
         match kind {
             edit::Kind::Client => self.clients.iter().map(|client| client.id.as_str()).collect(),
             edit::Kind::Server => self.servers.iter().map(|server| server.id.as_str()).collect(),
         }
+    }
+
+    /// The priorities that routes and the peers of clients give their messages, and 0; rising.
+    pub fn priorities(&self) -> Vec<u8> {
+        let routes = self.servers.iter().flat_map(|server| &server.routes).map(|route| route.priority);
+        let peers = self.clients.iter().filter_map(|client| client.inbound.as_ref());
+        let set: BTreeSet<u8> = routes.chain(peers.map(|inbound| inbound.priority)).chain([0]).collect();
+        set.into_iter().collect()
     }
 
     fn read(table: &mut Table, surroundings: &Surroundings) -> Config {
@@ -183,7 +187,8 @@ impl Config {
 fn overlay(table: &mut Table, overrides: &Overrides) {
     if let Some(uplink) = &overrides.uplink {
         let url = Kind::String(uplink.clone());
-        table.overlay_first("client", "--uplink", [("url", url), ("active", Kind::Boolean(true))]);
+        let others = ["urls", "host", "port", "parameters"];
+        table.overlay_first("client", "--uplink", [("url", url), ("active", Kind::Boolean(true))], &others);
     }
     if let Some(url) = &overrides.mqtt {
         table.overlay_within("mqtt", "--mqtt", [("url", Kind::String(url.clone()))]);

@@ -1,6 +1,5 @@
 //! Writes a configuration as TOML, each value that is not the default with a mark.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -82,11 +81,6 @@ pub(super) fn secret(secret: &Secret) -> String {
         Secret::Credential(name) => inline(&[("credential", Some(string(name)))]),
         Secret::Env(name) => inline(&[("env", Some(string(name)))]),
     }
-}
-
-pub(super) fn secrets(secrets: &BTreeMap<String, Secret>) -> String {
-    let pairs: Vec<_> = secrets.iter().map(|(name, value)| (name.as_str(), Some(secret(value)))).collect();
-    inline(&pairs)
 }
 
 /// The word of a value.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::access::Access;
+use super::client::application;
 use super::parameter::{Parameter, header_name, query_name};
 use super::render::{self, Lines};
 use super::reply::{MODES, Mode, Reply};
@@ -30,6 +31,8 @@ pub(super) const FORMAT: [(&str, Format); 4] =
 pub struct Server {
     /// Same form as a client's; `ws_server_N` by default.
     pub id: String,
+    /// Name of what it belongs to, a plant say; `{application}` in the topics and devices of its routes.
+    pub application: String,
     /// `ADDRESS:PORT` each, IPv6 as `[::1]:9998`; port 0 takes a free one. Or `unix:/run/holdfast/sensors.sock`, a Unix socket for
     /// its owner and group.
     pub bind: Vec<String>,
@@ -158,6 +161,7 @@ impl Server {
     pub fn of_index(index: usize) -> Server {
         Server {
             id: format!("ws_server_{}", index + 1),
+            application: String::new(),
             bind: vec!["127.0.0.1:9998".to_owned()],
             tls: None,
             http: HttpPage::default(),
@@ -171,8 +175,9 @@ impl Server {
 
     pub(super) fn read(index: usize, table: &mut Table) -> Server {
         let default = Server::of_index(index);
-        Server {
+        let mut server = Server {
             id: table.value("id", default.id, value::id),
+            application: table.value("application", default.application, application),
             bind: table.value("bind", default.bind, bind),
             tls: if table.holds("tls") { table.within("tls", ServerTls::read) } else { None },
             http: table.value("http", default.http, http),
@@ -181,12 +186,18 @@ impl Server {
             subscribe: table.value("subscribe", default.subscribe, value::word(AUDIENCE)),
             unmatched: table.value("unmatched", default.unmatched, value::word(UNMATCHED)),
             routes: table.each("route", |_, table| Route::read(table)).into_iter().flatten().collect(),
+        };
+        let application = &server.application;
+        if server.routes.iter_mut().any(|route| !route.name_application(application)) {
+            table.fail("application", "is missing, but a route has `{application}`");
         }
+        server
     }
 
     pub(super) fn lines(&self) -> Lines {
         let mut lines = vec![
             ("id", Some(render::string(&self.id))),
+            ("application", Some(render::string(&self.application))),
             ("bind", Some(render::strings(&self.bind))),
             ("tls", self.tls.as_ref().map(ServerTls::rendered)),
             ("http", Some(self.http.rendered())),
@@ -309,6 +320,20 @@ impl Route {
         Some(Route { path: path?.0, mode, reply, format, topic, device, priority, schema, query, header })
     }
 
+    /// Puts the server's application into the templates, unless the path itself has that name. False without one.
+    fn name_application(&mut self, application: &str) -> bool {
+        const NAME: &str = "{application}";
+        if self.path.contains(NAME) {
+            return true;
+        }
+        let mut known = true;
+        for template in [&mut self.topic, &mut self.device].into_iter().flatten() {
+            known &= !template.contains(NAME) || !application.is_empty();
+            *template = template.replace(NAME, application);
+        }
+        known
+    }
+
     pub(super) fn lines(&self) -> Lines {
         vec![
             ("path", Some(render::string(&self.path))),
@@ -387,7 +412,8 @@ fn bind(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
 
 fn path(node: &Node, _: &Reading) -> Result<(String, Vec<String>), String> {
     let text = value::text(node)?;
-    let names = Template::parse(text)?.names().map(str::to_owned).collect();
+    let template = Template::parse(text)?;
+    let names = template.names().chain(["application"]).map(str::to_owned).collect();
     Ok((text.to_owned(), names))
 }
 

@@ -56,12 +56,13 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Sets keys of the first table of a list of tables from the command line.
+    /// Sets keys of the first table of a list of tables from the command line, in place of `others` too.
     pub(super) fn overlay_first<const N: usize>(
         &mut self,
         key: &str,
         option: &'static str,
         keys: [(&str, Kind); N],
+        others: &[&str],
     ) {
         let first = Node { place: Place::Option(option), kind: Kind::Table(Vec::new()) };
         let Kind::Array(nodes) =
@@ -73,6 +74,7 @@ impl<'a> Table<'a> {
             nodes.push(first);
         }
         if let Some(Node { kind: Kind::Table(entries), .. }) = nodes.first_mut() {
+            entries.retain(|entry| !others.contains(&entry.key.as_str()));
             overlay(entries, option, keys);
         }
     }

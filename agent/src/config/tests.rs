@@ -54,15 +54,19 @@ topic = "plant"
 [[client]]
 id = "cloud"
 name = "Plant \"cloud\"\n$${x}"
+application = "plant-a"
 url = "wss://${host}/ingest?a"
 params = { line = { env = "LINE" } }
-headers = { "x-api-key" = { file = "api-key" }, X-Other = { credential = "other" } }
+headers = { "x-api-key" = { file = "api-key" }, X-Other = { value = { credential = "other" }, description = "why" } }
+subprotocols = ["mqtt", "v2.plant"]
+origin = "https://panel.example"
+proxy = { url = "socks5://proxy:1080", username = "u", password = { env = "PW" } }
 auth = { basic = { username = "gw", password = { credential = "cloud" } } }
 tls = { ca = "ca.pem", cert = "/cert.pem", key = "key.pem", server_name = "other.example" }
 message = '{"hello":"gw-17"}'
-inbound = { topic = "from/{client}", device = "{agent}", format = "json", encoding = "latin1", priority = 2, message_bytes = "1KB" }
+inbound = { topic = "from/{client}/{application}", device = "{agent}", format = "json", encoding = "latin1", priority = 2, message_bytes = "1KB" }
 ping = { interval = "0s", timeout = "1m 30s" }
-reconnect = { min = "2s", max = "1h", jitter = "full", stable_after = "0s" }
+reconnect = { active = false, interval = "5s", min = "2s", max = "1h", jitter = "full", stable_after = "0s" }
 confirm = "ack"
 framing = "envelope"
 encoding = "cbor"
@@ -76,8 +80,23 @@ active = false
 replay = { max_rate = "1MB/s", live_share = 0.25, order = "newest-first" }
 auth = { bearer = { file = "/token" } }
 confirm = "none"
+message = [ "one", { file = "/two" } ]
+[[client]]
+urls = ["ws://a", "wss://b/x?y"]
+balance = "round-robin"
+prefer_after = "0s"
+auth = { url = { username = "u", password = { file = "/pw" } } }
+[[client]]
+host = "::1"
+port = 8080
+parameters = "/ingest?line"
+tls = true
+[[client]]
+host = "hub"
+tls = { ca = "ca.pem" }
 [[server]]
 id = "sensors"
+application = "plant-b"
 bind = ["0.0.0.0:80", "[::1]:0", "localhost:9998", "unix:/run/x.sock"]
 tls = { cert = "s.pem", key = "s.key", client_ca = "roots.pem" }
 http = "empty"
@@ -97,7 +116,7 @@ path = "/lines/{line}/{device}"
 format = "json"
 priority = 7
 topic = "${topic}/{line}/{device}"
-device = "{line}-{device}"
+device = "{line}-{application}"
 query = [ { name = "unit", type = "string", required = true, repeating = false }, { name = "n", type = "number", repeating = true } ]
 header = [ { name = "X-Batch", type = "boolean" } ]
 schema = "reading.schema.json"
@@ -170,8 +189,8 @@ fn every_key_is_read() {
     assert_eq!(config.agent.data_dir, Path::new("/etc/holdfast/state"));
     assert_eq!(cloud.url.as_deref(), Some("wss://cloud.example/ingest?a"));
     assert_eq!(cloud.name, "Plant \"cloud\"\n${x}");
-    assert_eq!(cloud.params["line"], Secret::Env("LINE".to_owned()));
-    assert_eq!(cloud.headers["x-api-key"], Secret::File("/etc/holdfast/api-key".into()));
+    assert_eq!(cloud.params["line"].value, Secret::Env("LINE".to_owned()));
+    assert_eq!(cloud.headers["x-api-key"].value, Secret::File("/etc/holdfast/api-key".into()));
     let password = Secret::Credential("cloud".to_owned());
     assert_eq!(cloud.auth, client::Auth::Basic { username: "gw".to_owned(), password });
     assert_eq!(cloud.tls.cert.as_deref(), Some(Path::new("/cert.pem")));
@@ -182,6 +201,10 @@ fn every_key_is_read() {
     assert_eq!(config.servers[0].routes[0].topic.as_deref(), Some("plant/{line}/{device}"));
     assert_eq!(config.servers[0].routes[1].format, Some(crate::message::Format::Text));
     assert_eq!(config.buffer.max_bytes, 64 << 20);
+    assert_eq!(config.servers[0].routes[0].device.as_deref(), Some("{line}-plant-b"));
+    assert_eq!(config.clients[2].endpoints(), ["ws://a", "wss://b/x?y"]);
+    assert_eq!(config.clients[3].endpoints(), ["wss://[::1]:8080/ingest?line"]);
+    assert_eq!(config.clients[4].endpoints(), ["wss://hub"]);
     let mqtt = config.mqtt.unwrap();
     assert_eq!((mqtt.prefix.as_str(), mqtt.client_id.as_str()), ("site/gw-17/x", "c-gw-17"));
     assert_eq!(mqtt.tls.ca.as_deref(), Some(Path::new("/etc/holdfast/ca.pem")));
@@ -216,6 +239,68 @@ fn no_plain_secret_is_rendered_or_debugged() {
     assert!(rendered.contains("wss://gw:***@h/x"), "{rendered}");
     for shown in [rendered, format!("{config:?}"), format!("{:?}", config.clients)] {
         assert!(!shown.contains("s3cret"), "{shown}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_address_of_a_client_is_told() {
+    let cases: [(&str, &[&str]); 15] = [
+        (
+            "url = 'ws://a'\nurls = ['ws://b']",
+            &["f:3:8: client.urls: only one of url, urls and host may be given"],
+        ),
+        ("urls = []", &["f:2:8: client.urls: must hold 1 to 16 urls"]),
+        (
+            "urls = ['ws://u:s3cret@a', 'http://b']",
+            &["f:2:8: client.urls: number 2 must be a url that starts with ws:// or wss://"],
+        ),
+        ("urls = ['ws://a', 'ws://a']", &["f:2:8: client.urls: number 2 is there twice"]),
+        ("url = 'ws://a'\nport = 1", &["f:3:8: client.port: needs `host`; a url holds it already"]),
+        ("host = 'a b'", &["f:2:8: client.host: must be the name or the address of a host"]),
+        (
+            "host = 'a'\nparameters = 'x'",
+            &["f:3:14: client.parameters: must be a path, a query or both: \"/ingest?line=3\""],
+        ),
+        (
+            "host = 'a'\nparameters = '/a b'",
+            &["f:3:14: client.parameters: holds what cannot stand in a url; percent-encode it"],
+        ),
+        ("url = 'ws://a'\ntls = true", &["f:3:7: client.tls: needs a wss:// url"]),
+        ("url = 'wss://a'\ntls = false", &["f:3:7: client.tls: is false, but a wss:// url speaks TLS"]),
+        (
+            "url = 'ws://a'\nproxy = { url = 'http://u:p@b' }",
+            &["f:3:17: client.proxy.url: must not hold a user; use `username` and `password`"],
+        ),
+        (
+            "url = 'ws://a'\ninbound = { topic = 'a/{x}' }",
+            &["f:3:21: client.inbound.topic: has no value for `x`, only for client, agent, application"],
+        ),
+        (
+            "url = 'ws://a'\ninbound = { topic = 'a', encoding = 'big5' }",
+            &[
+                "f:3:37: client.inbound.encoding: must be a WHATWG label of utf-8, utf-16le, utf-16be or windows-1252",
+            ],
+        ),
+        (
+            "url = 'ws://a'\nsubprotocols = ['a b']",
+            &["f:3:16: client.subprotocols: `a b` is no name of a subprotocol"],
+        ),
+        (
+            "url = 'ws://a'\ninbound = { topic = '{application}' }",
+            &["f:3:11: client.inbound: names `{application}`, but the client has none"],
+        ),
+    ];
+    for (text, expected) in cases {
+        check_errors(&[(&format!("[[client]]\n{text}"), expected)]);
+    }
+}
+
+#[test]
+fn the_url_of_the_command_line_takes_the_place_of_every_other_address() {
+    let overrides = Overrides { uplink: Some("ws://other".to_owned()), ..Overrides::default() };
+    for text in ["urls = ['ws://a']", "host = 'a'\nport = 1\nparameters = '/x'", "url = 'ws://a'"] {
+        let config = parse_with(&format!("[[client]]\n{text}"), &overrides).unwrap();
+        assert_eq!(config.clients[0].endpoints(), ["ws://other"]);
     }
 }
 
@@ -336,10 +421,10 @@ fn unknown_keys_are_refused_at_their_place() {
             &["f:3:10: client.ping.intervall: unknown key; did you mean `interval`?"],
         ),
         (
-            "[[client]]\nactive=false\nurls = []\nbalance = 'x'",
+            "[[client]]\nactive=false\nbalance = 'x'\nreconect = {}",
             &[
-                "f:3:1: client.urls: not supported by this version",
-                "f:4:1: client.balance: not supported by this version",
+                "f:3:11: client.balance: must be \"failover\" or \"round-robin\"",
+                "f:4:1: client.reconect: unknown key; did you mean `reconnect`?",
             ],
         ),
     ]);
@@ -444,8 +529,11 @@ fn wrong_clients_are_refused() {
         ("tls = { cert = 'a' }", &["f:3:16: client.tls.cert: needs `key` too"]),
         ("tls = { key = 'a' }", &["f:3:15: client.tls.key: needs `cert` too"]),
         ("tls = { server_name = 'a b' }", &["f:3:23: client.tls.server_name: must be the name of a host"]),
-        ("auth = 'basic'", &["f:3:8: client.auth: must be \"none\", { basic = … } or { bearer = … }"]),
-        ("auth = {}", &["f:3:8: client.auth: must have exactly one of basic, bearer"]),
+        (
+            "auth = 'basic'",
+            &["f:3:8: client.auth: must be \"none\", { basic = … }, { bearer = … } or { url = … }"],
+        ),
+        ("auth = {}", &["f:3:8: client.auth: must have exactly one of basic, bearer, url"]),
         (
             "auth = { basic = { username = 'a:b' } }",
             &[

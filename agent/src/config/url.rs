@@ -34,6 +34,14 @@ pub fn link(url: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
+/// Where a url leads, and nothing of it that may be secret: scheme, host and port.
+pub fn place(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return String::new() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
+    format!("{scheme}://{host}")
+}
+
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let end = rest.find(['/', '#']).unwrap_or(rest.len());
@@ -128,6 +136,13 @@ mod tests {
         ];
         for (url, expected) in cases {
             assert_eq!(shown(url), expected);
+        }
+    }
+
+    #[test]
+    fn the_place_of_a_url_holds_neither_user_nor_path_nor_query() {
+        for url in ["wss://gw:p@w@host:1/auth/u/p?t=1", "wss://host:1?t=1", "wss://host:1"] {
+            assert_eq!(place(url), "wss://host:1");
         }
     }
 

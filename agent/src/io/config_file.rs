@@ -138,15 +138,19 @@ fn named_files(config: &Config) -> Vec<NamedFile<'_>> {
     for client in &config.clients {
         let of = |key: &str| format!("client {}: {key}", client.id);
         files.extend(tls_files(&client.tls, &of("tls.")));
-        for (name, value) in &client.params {
-            files.extend(secret_file(of(&format!("params.{name}")), value));
+        for (name, parameter) in &client.params {
+            files.extend(secret_file(of(&format!("params.{name}")), &parameter.value));
         }
-        for (name, value) in &client.headers {
-            files.extend(secret_file(of(&format!("headers.{name}")), value));
+        for (name, parameter) in &client.headers {
+            files.extend(secret_file(of(&format!("headers.{name}")), &parameter.value));
         }
+        files.extend(client.message.iter().filter_map(|message| secret_file(of("message"), message)));
+        let password = client.proxy.iter().filter_map(|proxy| proxy.password.as_ref());
+        files.extend(password.filter_map(|password| secret_file(of("proxy.password"), password)));
         match &client.auth {
             Auth::None => {}
             Auth::Basic { password, .. } => files.extend(secret_file(of("auth.basic.password"), password)),
+            Auth::Url { password, .. } => files.extend(secret_file(of("auth.url.password"), password)),
             Auth::Bearer(token) => files.extend(secret_file(of("auth.bearer"), token)),
         }
     }

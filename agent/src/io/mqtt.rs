@@ -117,7 +117,7 @@ async fn connect(
 ) -> Result<(PacketStream<Stream>, Peer), Refusal> {
     let request = request(mqtt, will).map_err(retry)?;
     let user_timeout = mqtt.keep_alive.saturating_mul(2);
-    let (stream, peer) = net::open(target, &mqtt.tls, user_timeout, stage).await.map_err(retry)?;
+    let (stream, peer) = net::open(target, None, &mqtt.tls, user_timeout, stage).await?;
     stage.enter(Step::Connack);
     let mut stream = PacketStream::new(stream);
     stream.queue(&Packet::Connect(request)).map_err(retry)?;

@@ -1,5 +1,7 @@
 //! Outgoing connections: a name becomes addresses, the addresses become one socket whose silence has an end.
 
+mod tunnel;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -17,9 +19,10 @@ use smol::future::{or, pending};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 
+pub use self::tunnel::Tunnel;
 use super::{clock, tls};
 use crate::config::client::ClientTls;
-use crate::logic::port::Peer;
+use crate::logic::port::{Peer, Refusal, RefusalKind};
 use crate::logic::probe::{Done, Step};
 use crate::logic::time::Time;
 
@@ -150,21 +153,37 @@ impl Default for Stage {
     }
 }
 
-/// Connects, with TLS where the target says so, and tells what the peer shows of itself. The caller sets the deadline.
+/// Connects, through a proxy if there is one and with TLS where the target says so, and tells what the peer shows of itself.
+/// The caller sets the deadline.
 pub async fn open(
     target: &Target,
+    tunnel: Option<&Tunnel>,
     tls: &ClientTls,
     user_timeout: Duration,
     stage: &Stage,
-) -> Result<(Stream, Peer), String> {
-    let tcp =
-        dial(&target.host, target.port, user_timeout, stage).await.map_err(|error| error.to_string())?;
-    let address = tcp.peer_addr().map_err(|error| words(&error))?.to_string();
+) -> Result<(Stream, Peer), Refusal> {
+    let retry = |error| Refusal { kind: RefusalKind::Retry, error };
+    let next = tunnel.map_or(target, |tunnel| &tunnel.proxy);
+    let dialed = dial(&next.host, next.port, user_timeout, stage).await;
+    let mut tcp = dialed.map_err(|error| match tunnel {
+        Some(_) => retry(format!("cannot reach the proxy: {error}")),
+        None => retry(error.to_string()),
+    })?;
+    let mut address = tcp.peer_addr().map_err(|error| retry(words(&error)))?.to_string();
+    if let Some(tunnel) = tunnel {
+        stage.enter(Step::Proxy);
+        tunnel.open(&mut tcp, target).await.map_err(|blocked| Refusal {
+            kind: if blocked.unauthorized { RefusalKind::Unauthorized } else { RefusalKind::Retry },
+            error: blocked.error,
+        })?;
+        stage.found(format!("leads to {}", target.authority(0)));
+        address = format!("{} through the proxy {address}", target.authority(0));
+    }
     if !target.secure {
         return Ok((Box::new(tcp), Peer { address, certificate_days_left: None }));
     }
     stage.enter(Step::Tls);
-    let (stream, certificate_days_left) = tls::connect(tcp, tls, &target.host).await?;
+    let (stream, certificate_days_left) = tls::connect(tcp, tls, &target.host).await.map_err(retry)?;
     stage.found(tls::shown(&stream, certificate_days_left));
     Ok((Box::new(stream), Peer { address, certificate_days_left }))
 }

@@ -24,11 +24,11 @@ pub struct Probe {
     pub failed: Option<Failed>,
 }
 
-/// Tests a WebSocket link. Ends within its `connect_timeout` and its ping's timeout.
-pub async fn link(client: &Client) -> Probe {
+/// Tests one url of a WebSocket link. Ends within its `connect_timeout` and its ping's timeout.
+pub async fn link(client: &Client, endpoint: usize) -> Probe {
     let stage = Stage::new();
-    let outcome = uplink::test(client, &stage).await;
-    let url = client.url.as_deref().map(shown_url).unwrap_or_default();
+    let outcome = uplink::test(client, endpoint, &stage).await;
+    let url = client.endpoints().get(endpoint).map(|url| shown_url(url)).unwrap_or_default();
     conclude(client.id.clone(), url, stage, outcome)
 }
 

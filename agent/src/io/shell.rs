@@ -140,6 +140,8 @@ struct Connection {
     conn: u64,
     orders: Sender<LinkOrder>,
     _task: Task<()>,
+    /// Tries another endpoint beside it.
+    _probe: Option<Task<()>>,
 }
 
 enum Wake {
@@ -399,7 +401,7 @@ impl Shell {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Dial { link, conn } => self.dial(link, conn),
+            Action::Dial { link, conn, endpoint } => self.dial(link, conn, endpoint),
             Action::HangUp { link } => self.lines[link] = None,
             Action::Tell { link, order } => self.tell(link, order),
             Action::GoBack { link } => self.go_back(link),
@@ -424,7 +426,7 @@ impl Shell {
         }
     }
 
-    fn dial(&mut self, link: usize, conn: u64) {
+    fn dial(&mut self, link: usize, conn: u64, endpoint: usize) {
         let (reports, reported) = bounded(REPORTS);
         let (orders, ordered) = bounded(match &self.peers[link] {
             Peer::WebSocket { orders, .. } => *orders,
@@ -433,7 +435,7 @@ impl Shell {
         let life = match &self.peers[link] {
             Peer::WebSocket { uplink, .. } => {
                 let uplink = Rc::clone(uplink);
-                self.executor.spawn(uplink::run(uplink, ordered, reports))
+                self.executor.spawn(uplink::run(uplink, endpoint, ordered, reports))
             }
             Peer::Mqtt(broker) => self.executor.spawn(mqtt::run(Rc::clone(broker), ordered, reports)),
         };
@@ -441,10 +443,24 @@ impl Shell {
         let task = self.executor.spawn(async {
             zip(life, passing_on).await;
         });
-        self.lines[link] = Some(Connection { conn, orders, _task: task });
+        self.lines[link] = Some(Connection { conn, orders, _task: task, _probe: None });
+    }
+
+    fn probe(&mut self, link: usize, endpoint: usize) {
+        let (Some(line), Peer::WebSocket { uplink, .. }) = (&mut self.lines[link], &self.peers[link]) else {
+            return;
+        };
+        let (uplink, events, conn) = (Rc::clone(uplink), self.events.0.clone(), line.conn);
+        line._probe = Some(self.executor.spawn(async move {
+            let report = LinkReport::Probed(uplink::probe(&uplink.client, endpoint).await);
+            let _ = events.send(Event::Link { link, conn, report }).await;
+        }));
     }
 
     fn tell(&mut self, link: usize, order: LinkOrder) {
+        if let LinkOrder::Probe(endpoint) = order {
+            return self.probe(link, endpoint);
+        }
         let Some(line) = &self.lines[link] else { return };
         // A connection that has ended says so by itself. One that takes no orders must end: the agent would count on
         // what was never sent.

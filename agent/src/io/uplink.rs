@@ -13,7 +13,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
 use super::net::{self, Stage, Stream};
-use crate::config::client::{Auth, Client};
+use crate::config::client::{Auth, Client, Confirm};
 use crate::logic::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
 use crate::logic::probe::Step;
 
@@ -60,41 +60,66 @@ pub struct Lane {
 
 /// Makes one connection and lives as long as it does.
 ///
-/// The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are gone it says goodbye.
-pub async fn run(uplink: Rc<Uplink>, orders: Receiver<LinkOrder>, reports: Sender<LinkReport>) {
-    let last = match dial(&uplink.client, &Stage::new()).await {
+/// `endpoint` is one of the client's. The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are
+/// gone it says goodbye.
+pub async fn run(
+    uplink: Rc<Uplink>,
+    endpoint: usize,
+    orders: Receiver<LinkOrder>,
+    reports: Sender<LinkReport>,
+) {
+    let last = match dial(&uplink.client, endpoint, &Stage::new()).await {
         Err(refusal) => LinkReport::DialFailed(refusal),
-        Ok((socket, peer)) => {
+        Ok((socket, peer, first)) => {
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
             let _ = reports.send(LinkReport::Up(peer)).await;
-            let end = session::run(socket, &uplink, &orders, &reports).await;
+            let end = session::run(socket, &uplink, first, &orders, &reports).await;
             LinkReport::Closed { code: end.code, error: end.error }
         }
     };
     let _ = reports.send(last).await;
 }
 
+/// Whether an endpoint of a client works: it takes the connection, and answers a ping if the client counts on its pongs. The
+/// error says why not.
+pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
+    let (mut socket, ..) = dial(client, endpoint, &Stage::new()).await.map_err(|refusal| refusal.error)?;
+    if client.confirm != Confirm::None {
+        ping(client, &mut socket).await?;
+    }
+    say_goodbye(&mut socket).await;
+    Ok(())
+}
+
 /// Makes one connection as the agent does, has a ping answered, and says goodbye. The stage tells how far it came.
-pub async fn test(client: &Client, stage: &Stage) -> Result<(), Refusal> {
-    let (mut socket, _) = dial(client, stage).await?;
+pub async fn test(client: &Client, endpoint: usize, stage: &Stage) -> Result<(), Refusal> {
+    let (mut socket, ..) = dial(client, endpoint, stage).await?;
     stage.enter(Step::Authentication);
     stage.found(if client.auth == Auth::None { "none asked for" } else { "accepted" });
     stage.enter(Step::Ping);
+    let answered = ping(client, &mut socket).await;
+    answered.map_err(|error| Refusal { kind: RefusalKind::Retry, error })?;
+    say_goodbye(&mut socket).await;
+    Ok(())
+}
+
+async fn ping(client: &Client, socket: &mut WebSocketStream<Stream>) -> Result<(), String> {
     let late = async {
         Timer::after(client.ping.timeout).await;
         Err(format!("no pong within {} s", client.ping.timeout.as_secs_f32()))
     };
-    let answered = or(answer_to_ping(&mut socket), late).await;
-    answered.map_err(|error| Refusal { kind: RefusalKind::Retry, error })?;
+    or(answer_to_ping(socket), late).await
+}
+
+/// How the peer takes it changes nothing.
+async fn say_goodbye(socket: &mut WebSocketStream<Stream>) {
     let going = async {
-        // The test has its result; how the peer takes the goodbye changes nothing.
         let _ = socket.close(None).await;
     };
     or(going, async {
         Timer::after(GOODBYE).await;
     })
     .await;
-    Ok(())
 }
 
 async fn answer_to_ping(socket: &mut WebSocketStream<Stream>) -> Result<(), String> {
@@ -113,20 +138,26 @@ async fn answer_to_ping(socket: &mut WebSocketStream<Stream>) -> Result<(), Stri
     }
 }
 
-async fn dial(client: &Client, stage: &Stage) -> Result<(WebSocketStream<Stream>, Peer), Refusal> {
+/// Returns what is to be sent first as well.
+async fn dial(
+    client: &Client,
+    endpoint: usize,
+    stage: &Stage,
+) -> Result<(WebSocketStream<Stream>, Peer, Vec<String>), Refusal> {
     let retry = |error| Refusal { kind: RefusalKind::Retry, error };
-    let request =
-        Request::new(client).map_err(|cause| retry(format!("cannot dial client {}: {cause}", client.id)))?;
+    let request = Request::new(client, endpoint)
+        .map_err(|cause| retry(format!("cannot dial client {}: {cause}", client.id)))?;
     let deadline = async {
         Timer::after(client.connect_timeout).await;
         let after_s = client.connect_timeout.as_secs_f32();
         Err(retry(format!("timed out after {after_s} s {}", stage.place())))
     };
     let dialed = or(connect(client, &request, stage), deadline).await;
-    dialed.map_err(|refusal| Refusal {
+    let (socket, peer) = dialed.map_err(|refusal| Refusal {
         error: format!("cannot dial {}: {}", request.label, refusal.error),
         ..refusal
-    })
+    })?;
+    Ok((socket, peer, request.first))
 }
 
 async fn connect(
@@ -134,9 +165,9 @@ async fn connect(
     request: &Request,
     stage: &Stage,
 ) -> Result<(WebSocketStream<Stream>, Peer), Refusal> {
-    let (mut stream, peer) = net::open(&request.target, &client.tls, user_timeout(client), stage)
-        .await
-        .map_err(|error| Refusal { kind: RefusalKind::Retry, error })?;
+    let tunnel = request.tunnel.as_ref();
+    let (mut stream, peer) =
+        net::open(&request.target, tunnel, &client.tls, user_timeout(client), stage).await?;
     stage.enter(Step::Upgrade);
     let tail = upgrade::upgrade(&mut stream, request, stage).await?;
     let socket = net::web_socket(stream, tail, Role::Client, limits()).await;

@@ -6,13 +6,13 @@ mod event;
 mod hand;
 mod inbound;
 mod line;
+mod loss;
 mod reconfigure;
 mod reply;
 mod stop;
 mod trial;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 pub use self::event::{Action, Event};
 pub use self::hand::Hand;
@@ -37,8 +37,6 @@ pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
 
-/// Different ways to refuse a connection that are told until it is up again.
-const REFUSALS_TOLD: usize = 4;
 
 /// The agent.
 #[derive(Debug)]
@@ -162,7 +160,7 @@ impl Agent {
         };
         let status = self.status.deadline().filter(|_| self.mqtt_is_up());
         let paced =
-            self.links.iter().filter(|line| line.link.is_up()).filter_map(|line| self.paced(line)).min();
+            self.links.iter().filter(|line| line.link.may_send()).filter_map(|line| self.paced(line)).min();
         let own = [
             self.buffer.deadline(),
             self.presence.deadline(),
@@ -316,10 +314,11 @@ impl Agent {
     fn apply(&mut self, now: Now, link: usize, effects: Vec<LinkEffect>, out: &mut Vec<Action>) {
         for effect in effects {
             match effect {
-                LinkEffect::Dial => {
+                LinkEffect::Dial(endpoint) => {
                     self.links[link].conn += 1;
-                    out.push(Action::Dial { link, conn: self.links[link].conn });
+                    out.push(Action::Dial { link, conn: self.links[link].conn, endpoint });
                 }
+                LinkEffect::Left => self.moves(link, out),
                 LinkEffect::HangUp => {
                     self.links[link].conn += 1;
                     out.push(Action::HangUp { link });
@@ -367,22 +366,6 @@ impl Agent {
         self.links[link].lanes.iter().for_each(|(_, outlet)| self.buffer.went_down(*outlet));
     }
 
-    fn lost(&mut self, link: usize, error: String, retry_in: Duration, was_up: bool, out: &mut Vec<Action>) {
-        self.go_down(link);
-        let line = &mut self.links[link];
-        let name = line.id.clone();
-        if was_up {
-            out.push(Action::Note(Notice::LinkLost { link: name, error, retry_in }));
-            return;
-        }
-        // A peer that finds a new way to refuse each time must not fill the log.
-        let again = line.refused_as.contains(&error) || line.refused_as.len() >= REFUSALS_TOLD;
-        if !again {
-            line.refused_as.push(error.clone());
-        }
-        out.push(Action::Note(Notice::LinkRefused { link: name, error, retry_in, again }));
-    }
-
     /// Takes in a confirmation: `confirm` tells whether anything changed by it.
     fn take_confirmation(
         &mut self,
@@ -408,7 +391,7 @@ impl Agent {
 
     fn send(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
         let line = &mut self.links[link];
-        if !line.link.is_up() {
+        if !line.link.may_send() {
             return;
         }
         line.pace.advance(now.mono);

@@ -50,6 +50,22 @@ pub fn delay(reconnect: &Reconnect, failures: u32, cause: Cause, seed: &mut Seed
     }
 }
 
+/// The same between tries at a fixed interval: `first` spreads those who lost one server together, and they stay so.
+pub fn fixed(interval: Duration, first: bool, cause: Cause, seed: &mut Seed) -> Duration {
+    match cause {
+        Cause::Refused(RefusalKind::Busy { retry_after: Some(asked) }) => {
+            asked.min(RETRY_AFTER_MAX) + seed.up_to(interval)
+        }
+        Cause::Lost | Cause::Refused(_) | Cause::Restarting => {
+            if first {
+                seed.up_to(interval)
+            } else {
+                interval
+            }
+        }
+    }
+}
+
 fn ceiling(reconnect: &Reconnect, failures: u32) -> Duration {
     reconnect.min.saturating_mul(1 << failures.min(20)).min(reconnect.max)
 }
@@ -59,6 +75,8 @@ mod tests {
     use super::*;
 
     const RECONNECT: Reconnect = Reconnect {
+        active: true,
+        interval: None,
         min: Duration::from_secs(1),
         max: Duration::from_secs(300),
         stable_after: Duration::from_secs(60),

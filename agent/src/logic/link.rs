@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
-use super::backoff::{self, Cause};
+mod prefer;
+
+use self::prefer::Prefer;
+use super::backoff::Cause;
+use super::endpoint::{EndpointRule, Endpoints};
 use super::port::{LinkOrder, LinkReport, Peer, Refusal};
 use super::seed::Seed;
 use super::time::Time;
@@ -28,6 +32,8 @@ pub struct LinkRule {
     pub ping: Ping,
     /// Back-off.
     pub reconnect: Reconnect,
+    /// Where it may connect to.
+    pub endpoints: EndpointRule,
     /// A dial ends within this.
     pub connect_timeout: Duration,
     /// Something in flight is confirmed within this, or the link is dead.
@@ -37,8 +43,10 @@ pub struct LinkRule {
 /// What follows from a step of the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkEffect {
-    /// Start a connection.
-    Dial,
+    /// Start a connection to this endpoint.
+    Dial(usize),
+    /// Goodbye was said to move to another endpoint: what is in flight is sent again there.
+    Left,
     /// Drop the connection, or the try to make one.
     HangUp,
     /// Tell the connection's task.
@@ -47,14 +55,14 @@ pub enum LinkEffect {
     Opened(Peer),
     /// Of what was sent on this connection, the first so many entries are confirmed.
     Confirmed(u64),
-    /// The connection is gone, or could not be made; the next try comes after `retry_in`.
+    /// The connection is gone, or could not be made; the next try comes after `retry_in`, none if there is none.
     Lost {
         /// What happened.
         error: String,
         /// Close code of the peer, if it sent one.
         code: Option<u16>,
         /// Time until the next try.
-        retry_in: Duration,
+        retry_in: Option<Duration>,
         /// Whether it had been up.
         was_up: bool,
     },
@@ -65,12 +73,11 @@ pub enum LinkEffect {
 enum Life {
     /// Never dials: inactive, or stopped for good.
     Idle,
+    /// Without a time nothing is tried again.
     Down {
-        failures: u32,
-        retry_at: Time,
+        retry_at: Option<Time>,
     },
     Dialing {
-        failures: u32,
         give_up_at: Time,
     },
     Up(Up),
@@ -85,7 +92,6 @@ enum Life {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Up {
     since: Time,
-    failures: u32,
     ping_out: Option<PingOut>,
     next_ping_at: Option<Time>,
     /// Whether the peer has answered a ping on this connection.
@@ -96,6 +102,7 @@ struct Up {
     /// Since when something is in flight without any confirmation.
     waiting_since: Option<Time>,
     flight_bytes: usize,
+    prefer: Prefer,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +117,7 @@ struct PingOut {
 #[derive(Debug, Clone)]
 pub struct Link {
     rule: LinkRule,
+    endpoints: Endpoints,
     life: Life,
     /// Whether somebody told it to stay away until told otherwise.
     parted: bool,
@@ -140,6 +148,7 @@ impl Link {
     /// A link that dials at its first step, if it is active.
     pub fn new(rule: LinkRule, now: Time) -> Self {
         let mut link = Link {
+            endpoints: Endpoints::new(rule.endpoints, now),
             rule,
             life: Life::Idle,
             parted: false,
@@ -153,9 +162,19 @@ impl Link {
         link
     }
 
-    /// Whether entries may be sent.
+    /// Whether it is in use.
     pub fn is_up(&self) -> bool {
         matches!(self.life, Life::Up(_))
+    }
+
+    /// Whether entries may be sent: not while it waits for the last confirmations before it moves to another endpoint.
+    pub fn may_send(&self) -> bool {
+        matches!(&self.life, Life::Up(up) if !up.prefer.is_draining())
+    }
+
+    /// Which of its endpoints it uses, or dialled last.
+    pub fn endpoint(&self) -> usize {
+        self.endpoints.current()
     }
 
     /// Whether nothing more will come from it.
@@ -182,7 +201,7 @@ impl Link {
     /// When it tries again, if it waits.
     pub fn retry_at(&self) -> Option<Time> {
         match self.life {
-            Life::Down { retry_at, .. } => Some(retry_at),
+            Life::Down { retry_at } => retry_at,
             Life::Idle | Life::Dialing { .. } | Life::Up(_) | Life::Closing | Life::Leaving { .. } => None,
         }
     }
@@ -213,7 +232,8 @@ impl Link {
     /// Takes in what the connection's task reports.
     pub fn handle(&mut self, now: Time, report: &LinkReport, seed: &mut Seed, out: &mut Vec<LinkEffect>) {
         match report {
-            LinkReport::Up(peer) => self.opened(now, peer, out),
+            LinkReport::Up(peer) => self.opened(now, peer, seed, out),
+            LinkReport::Probed(outcome) => self.probed(now, outcome, seed),
             LinkReport::DialFailed(Refusal { kind, error }) => {
                 self.lost(now, Cause::Refused(*kind), error, None, seed, out);
             }
@@ -259,14 +279,14 @@ impl Link {
     pub fn advance(&mut self, now: Time, seed: &mut Seed, out: &mut Vec<LinkEffect>) {
         match &self.life {
             Life::Idle | Life::Closing => {}
-            Life::Down { failures, retry_at } => {
-                if *retry_at <= now {
+            Life::Down { retry_at } => {
+                if retry_at.is_some_and(|at| at <= now) {
                     let give_up_at = now + self.rule.connect_timeout + Duration::from_secs(1);
-                    self.life = Life::Dialing { failures: *failures, give_up_at };
-                    out.push(LinkEffect::Dial);
+                    self.life = Life::Dialing { give_up_at };
+                    out.push(LinkEffect::Dial(self.endpoints.choose(now, seed)));
                 }
             }
-            Life::Dialing { give_up_at, .. } => {
+            Life::Dialing { give_up_at } => {
                 if *give_up_at <= now {
                     let error = format!("cannot dial: no result after {:?}", self.rule.connect_timeout);
                     self.hang_up(now, &error, seed, out);
@@ -286,6 +306,7 @@ impl Link {
                     self.ping(now, out);
                 }
                 self.settle(now);
+                self.look_for_preferred(now, seed, out);
             }
         }
     }
@@ -294,12 +315,12 @@ impl Link {
     pub fn deadline(&self) -> Option<Time> {
         match &self.life {
             Life::Idle | Life::Closing => None,
-            Life::Down { retry_at, .. } => Some(*retry_at),
-            Life::Dialing { give_up_at, .. } | Life::Leaving { give_up_at } => Some(*give_up_at),
+            Life::Down { retry_at } => *retry_at,
+            Life::Dialing { give_up_at } | Life::Leaving { give_up_at } => Some(*give_up_at),
             Life::Up(up) => {
                 let ping = self.pong_deadline(up).or(up.next_ping_at);
                 let progress = up.waiting_since.map(|since| since + self.rule.confirm_timeout);
-                [ping, progress].into_iter().flatten().min()
+                [ping, progress, up.prefer.deadline()].into_iter().flatten().min()
             }
         }
     }
@@ -322,6 +343,7 @@ impl Link {
 
     /// Lives on under another rule: says goodbye with this close code if it is up, and dials as if it had just begun.
     pub fn reconfigure(&mut self, now: Time, rule: LinkRule, code: u16, out: &mut Vec<LinkEffect>) {
+        self.endpoints = Endpoints::new(rule.endpoints, now);
         self.rule = rule;
         self.parted = false;
         self.start_over(now, code, out);
@@ -381,7 +403,7 @@ impl Link {
 
     fn begin(&mut self, now: Time) {
         let dials = self.rule.active && !self.parted;
-        self.life = if dials { Life::Down { failures: 0, retry_at: now } } else { Life::Idle };
+        self.life = if dials { Life::Down { retry_at: Some(now) } } else { Life::Idle };
     }
 
     /// Drops whatever is left of it, for good.
@@ -392,11 +414,10 @@ impl Link {
         self.life = Life::Idle;
     }
 
-    fn opened(&mut self, now: Time, peer: &Peer, out: &mut Vec<LinkEffect>) {
-        let Life::Dialing { failures, .. } = self.life else { return };
+    fn opened(&mut self, now: Time, peer: &Peer, seed: &mut Seed, out: &mut Vec<LinkEffect>) {
+        let Life::Dialing { .. } = self.life else { return };
         self.life = Life::Up(Up {
             since: now,
-            failures,
             ping_out: None,
             next_ping_at: self.next_ping_at(now),
             answers_pings: false,
@@ -404,6 +425,7 @@ impl Link {
             sent_since_ping: false,
             waiting_since: None,
             flight_bytes: FLIGHT_BYTES_START,
+            prefer: Prefer::after(self.endpoints.prefer_at(now, seed)),
         });
         self.since = now;
         self.reconnects += 1;
@@ -467,6 +489,7 @@ impl Link {
         if let Life::Up(up) = &self.life
             && self.is_stable(up, now)
         {
+            self.endpoints.proved();
             self.last_error = None;
         }
     }
@@ -486,10 +509,9 @@ impl Link {
         out: &mut Vec<LinkEffect>,
     ) {
         self.settle(now);
-        let (failures, was_up) = match &self.life {
-            Life::Up(up) if self.is_stable(up, now) => (backoff::STABLE_LOST, true),
-            Life::Up(up) => (up.failures, true),
-            Life::Dialing { failures, .. } => (*failures, false),
+        let (proved, was_up) = match &self.life {
+            Life::Up(up) => (self.is_stable(up, now), true),
+            Life::Dialing { .. } => (false, false),
             Life::Closing => {
                 self.life = Life::Idle;
                 return;
@@ -497,13 +519,14 @@ impl Link {
             Life::Leaving { .. } => return self.begin(now),
             Life::Idle | Life::Down { .. } => return,
         };
-        let retry_in = backoff::delay(&self.rule.reconnect, failures, cause, seed);
+        let wait = self.endpoints.failed(now, &self.rule.reconnect, cause, proved, seed);
+        let retry_in = self.rule.reconnect.active.then_some(wait);
         if was_up {
             self.since = now;
         }
         self.rtt = None;
         self.last_error = Some(error.to_owned());
-        self.life = Life::Down { failures: failures.saturating_add(1), retry_at: now + retry_in };
+        self.life = Life::Down { retry_at: retry_in.map(|wait| now + wait) };
         out.push(LinkEffect::Lost { error: error.to_owned(), code, retry_in, was_up });
     }
 }

@@ -21,8 +21,8 @@ pub enum Notice {
         link: String,
         /// What happened.
         error: String,
-        /// Time until the next try.
-        retry_in: Duration,
+        /// Time until the next try; none if there is none.
+        retry_in: Option<Duration>,
     },
     /// A link could not be made; `again` when the try before failed in the same way.
     LinkRefused {
@@ -30,10 +30,15 @@ pub enum Notice {
         link: String,
         /// What happened.
         error: String,
-        /// Time until the next try.
-        retry_in: Duration,
+        /// Time until the next try; none if there is none.
+        retry_in: Option<Duration>,
         /// The same as the last time.
         again: bool,
+    },
+    /// A link leaves its url for one that stands before it, which works again.
+    LinkMoves {
+        /// Its name.
+        link: String,
     },
     /// The peer did something that the protocol does not foresee.
     PeerOdd {
@@ -120,6 +125,7 @@ impl Notice {
             Notice::StoreFailing { .. } | Notice::BufferFull(true) => Loudness::Warn,
             Notice::LinkUp { .. }
             | Notice::LinkLost { .. }
+            | Notice::LinkMoves { .. }
             | Notice::LinkRefused { again: false, .. }
             | Notice::BufferFull(false)
             | Notice::Purged { .. }
@@ -144,6 +150,7 @@ impl fmt::Display for Notice {
             Notice::LinkRefused { link, error, retry_in, .. } => {
                 write!(f, "link down {link} retry_in={} error={error:?}", short(*retry_in))
             }
+            Notice::LinkMoves { link } => write!(f, "link moves {link} to an earlier url, which works again"),
             Notice::PeerOdd { link, what } => write!(f, "odd peer {link} {what}"),
             Notice::Refused { link, seq, reason } => {
                 write!(f, "peer refused a message {link} seq={seq} reason={reason:?}")
@@ -171,8 +178,9 @@ impl fmt::Display for Notice {
     }
 }
 
-fn short(duration: Duration) -> String {
-    format!("{:.1}s", duration.as_secs_f64())
+/// `never` when nothing is tried again.
+fn short(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| "never".to_owned(), |duration| format!("{:.1}s", duration.as_secs_f64()))
 }
 
 #[cfg(test)]
@@ -181,7 +189,12 @@ mod tests {
 
     fn refused(again: bool) -> Notice {
         let error = "cannot dial ws://hub: \"no\" route".to_owned();
-        Notice::LinkRefused { link: "cloud".into(), error, retry_in: Duration::from_millis(1540), again }
+        Notice::LinkRefused {
+            link: "cloud".into(),
+            error,
+            retry_in: Some(Duration::from_millis(1540)),
+            again,
+        }
     }
 
     #[test]

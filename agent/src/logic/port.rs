@@ -30,6 +30,8 @@ pub enum LinkOrder {
     },
     /// Sends a ping that is answered by `Pong` with the same number. It goes out after everything sent before it.
     Ping(u64),
+    /// Tries another endpoint beside this connection, and tells by `Probed` (WebSocket only).
+    Probe(usize),
     /// Publishes a retained state that need not be numbered (MQTT only).
     Publish(Publication),
     /// Says goodbye with this close code (WebSocket: RFC 6455 §7.4) or DISCONNECT (MQTT), then closes.
@@ -81,6 +83,8 @@ pub enum LinkReport {
     Written(u64),
     /// The peer sent something of its own.
     Inbound(Heard),
+    /// The endpoint that was tried beside this connection has answered a ping, or why not.
+    Probed(Result<(), String>),
     /// The connection is over. The task has ended.
     Closed {
         /// Close code of the peer (RFC 6455 §7.4), if it sent one.

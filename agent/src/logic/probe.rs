@@ -13,6 +13,8 @@ pub enum Step {
     Name,
     /// One of them takes the connection.
     Tcp,
+    /// The proxy leads to the server.
+    Proxy,
     /// The TLS handshake.
     Tls,
     /// The WebSocket handshake (RFC 6455 §4).
@@ -56,6 +58,7 @@ impl Step {
             Step::Settings => "settings",
             Step::Name => "name",
             Step::Tcp => "tcp",
+            Step::Proxy => "proxy",
             Step::Tls => "tls",
             Step::Upgrade => "upgrade",
             Step::Connack => "connack",
@@ -70,6 +73,7 @@ impl Step {
             Step::Settings => "at its start",
             Step::Name => "while resolving its name",
             Step::Tcp => "while connecting",
+            Step::Proxy => "while waiting for the answer of the proxy",
             Step::Tls => "in the TLS handshake",
             Step::Upgrade => "while waiting for the answer to the upgrade",
             Step::Connack => "while waiting for the answer to CONNECT",
@@ -83,7 +87,9 @@ impl Failed {
     /// A step that failed for this reason. Credentials that are refused are a step of their own. `clock_is_wrong` tells that
     /// the clock is at a time at which this program did not exist.
     pub fn new(step: Step, kind: RefusalKind, error: String, took: Duration, clock_is_wrong: bool) -> Failed {
-        let step = if kind == RefusalKind::Unauthorized { Step::Authentication } else { step };
+        // The proxy's credentials are not the server's.
+        let is_login = kind == RefusalKind::Unauthorized && step != Step::Proxy;
+        let step = if is_login { Step::Authentication } else { step };
         let hint = hint(step, kind, &error, clock_is_wrong);
         Failed { step, took, error, hint }
     }
@@ -99,6 +105,10 @@ fn hint(step: Step, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> &'s
             "nobody listens there: check the port in `url`, and that the server runs"
         }
         Step::Tcp => "check the network of this machine, its route to the address, and firewalls on the way",
+        Step::Proxy if kind == RefusalKind::Unauthorized => "check `username` and `password` of `proxy`",
+        Step::Proxy => {
+            "check that `proxy` is of the right kind (http:// or socks5://), and that it lets this machine reach the server"
+        }
         Step::Tls => hint_of_tls(error, clock_is_wrong),
         Step::Upgrade => hint_of_upgrade(kind, error),
         Step::Connack => "check that the port is the broker's MQTT port (1883, with TLS 8883), and its log",
@@ -164,6 +174,13 @@ mod tests {
         let failed = failed(Step::Upgrade, RefusalKind::Unauthorized, "HTTP 401", false);
         assert_eq!(failed.step, Step::Authentication);
         assert!(failed.hint.contains("password"));
+    }
+
+    #[test]
+    fn credentials_that_the_proxy_refuses_are_told_as_the_proxys() {
+        let failed = failed(Step::Proxy, RefusalKind::Unauthorized, "HTTP 407", false);
+        assert_eq!(failed.step, Step::Proxy);
+        assert!(failed.hint.contains("of `proxy`"));
     }
 
     #[test]

@@ -157,6 +157,13 @@ mod tests {
     }
 
     #[test]
+    fn a_priority_that_nobody_had_needs_a_new_start_and_another_topic_does_not() {
+        let inbound = |more: &str| format!("inbound = {{ topic = 't'{more} }}\n[mqtt]");
+        assert_eq!(planned("[mqtt]", &inbound("")), apply("client.b", [false, true, false]));
+        assert_eq!(planned("[mqtt]", &inbound(", priority = 7")), restart(&["client.b"]));
+    }
+
+    #[test]
     fn another_name_or_another_priority_needs_a_new_start() {
         assert_eq!(planned("[mqtt]", "[agent]\nid = \"x\"\n[mqtt]"), restart(&["agent", "mqtt"]));
         let alarms = "[[server]]\n[[server.route]]\npath = \"/a\"\npriority = 5\n[mqtt]";

@@ -165,6 +165,15 @@ fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
     if let Some(why) = &line.went_back {
         status["settings_rejected"] = why.clone().into();
     }
+    if let Some(own) = agent.setup.links.get(link) {
+        status["url"] = own.places.get(line.link.endpoint()).cloned().into();
+        if own.places.len() > 1 {
+            status["url_number"] = (line.link.endpoint() + 1).into();
+        }
+        if !own.application.is_empty() {
+            status["application"] = own.application.clone().into();
+        }
+    }
     if line.lanes.len() > 1 {
         let lanes = line.lanes.iter().map(|(priority, outlet)| {
             (priority.to_string(), Value::from(agent.buffer.outbox(*outlet).unconfirmed()))

@@ -103,7 +103,7 @@ impl Session<'_> {
                 self.pings.push_back(number);
                 self.stream.queue(&Packet::PingReq)?;
             }
-            LinkOrder::Hello { .. } | LinkOrder::Close(_) => {}
+            LinkOrder::Hello { .. } | LinkOrder::Probe(_) | LinkOrder::Close(_) => {}
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ fn broker(url: String) -> Broker {
             min: Duration::from_secs(1),
             max: Duration::from_secs(300),
             stable_after: Duration::from_secs(60),
+            ..Reconnect::default()
         },
     };
     let will = Publication { topic: "holdfast/gw-17/status".to_owned(), payload: b"offline".to_vec() };

@@ -4,14 +4,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{ORDERS, Peer};
-use crate::config::Config;
 use crate::config::buffer::Buffer;
 use crate::config::client::{Client, Confirm, Framing, Ping};
 use crate::config::mqtt::Mqtt;
+use crate::config::{self, Config};
 use crate::io::clock;
 use crate::io::mqtt::Broker;
 use crate::io::uplink::{Inbound, Lane, Uplink};
 use crate::logic::agent::{Agent, LinkSetup, MqttSetup, Setup};
+use crate::logic::endpoint::EndpointRule;
 use crate::logic::lane::PRIORITIES;
 use crate::logic::link::LinkRule;
 
@@ -61,11 +62,17 @@ pub fn peers(config: &Config, agent: &Agent) -> Vec<Peer> {
 }
 
 fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
+    let endpoints = client.endpoints();
     let rule = LinkRule {
-        active: client.active && client.url.is_some(),
+        active: client.active && !endpoints.is_empty(),
         confirm: client.confirm,
         ping: client.ping,
         reconnect: client.reconnect,
+        endpoints: EndpointRule {
+            count: endpoints.len(),
+            balance: client.balance,
+            prefer_after: client.prefer_after,
+        },
         connect_timeout: client.connect_timeout,
         confirm_timeout: client.confirm_timeout,
     };
@@ -79,6 +86,8 @@ fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
         bounds,
         replay: client.replay,
         trial: client.trial,
+        places: endpoints.iter().map(|url| config::place(url)).collect(),
+        application: client.application.clone(),
     }
 }
 
@@ -88,6 +97,7 @@ fn mqtt(mqtt: &Mqtt) -> MqttSetup {
         confirm: Confirm::Ack,
         ping: Ping { interval: mqtt.keep_alive, timeout: mqtt.keep_alive / 2 },
         reconnect: mqtt.reconnect,
+        endpoints: EndpointRule::single(),
         connect_timeout: MQTT_CONNECT_TIMEOUT,
         confirm_timeout: MQTT_CONFIRM_TIMEOUT,
     };

@@ -31,7 +31,7 @@ impl Inbound {
         let rule = client.inbound.clone()?;
         let id = client.id.to_lowercase();
         let source = format!("client:{id}").into();
-        let values = [("client", id.as_str()), ("agent", agent)];
+        let values = [("client", id.as_str()), ("agent", agent), ("application", &client.application)];
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let topic = expand(&rule.topic, &values);
         let device = rule.device.as_ref().map(|device| expand(device, &values));

@@ -6,10 +6,11 @@ use async_tungstenite::tungstenite::handshake::client::generate_key;
 use async_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::config::client::{Auth, Client, Confirm, Framing, RESERVED};
-use crate::io::net::Target;
+use crate::config::client::{Auth, Client, Confirm, Framing};
+use crate::config::handshake::RESERVED;
+use crate::io::net::{Target, Tunnel};
 use crate::io::secret;
 use crate::wire::SUBPROTOCOL;
 
@@ -25,12 +26,17 @@ pub struct Request {
     pub key: String,
     /// The subprotocols in it.
     pub offered: Vec<String>,
+    /// The proxy on the way, if there is one.
+    pub tunnel: Option<Tunnel>,
+    /// What is sent first on the connection.
+    pub first: Vec<String>,
 }
 
 impl Request {
-    /// Reads all secrets and puts the request together. Errors name the parameter or header, never its value.
-    pub fn new(client: &Client) -> Result<Request, String> {
-        let url = client.url.as_deref().ok_or("it has no url")?;
+    /// Reads all secrets and puts the request to one of the client's endpoints together. Errors name the parameter or header,
+    /// never its value.
+    pub fn new(client: &Client, endpoint: usize) -> Result<Request, String> {
+        let url = client.endpoints().into_iter().nth(endpoint).ok_or("it has no url")?;
         let uri: Uri = url.parse().map_err(|_| "its url is not sound")?;
         let target = Target::of(&uri, ("ws", 80), ("wss", 443))?;
         let (scheme, default_port) = if target.secure { ("wss", 443) } else { ("ws", 80) };
@@ -42,11 +48,18 @@ impl Request {
         if let Some(credentials) = credentials(&client.auth, &uri)? {
             fields.set("Authorization", credentials);
         }
-        if client.framing == Framing::Envelope && client.confirm == Confirm::Ack {
-            fields.set("Sec-WebSocket-Protocol", SUBPROTOCOL.to_owned());
+        if let Some(origin) = &client.origin {
+            fields.set("Origin", origin.clone());
         }
-        for (name, value) in &client.headers {
-            fields.set(checked_name(name)?, secret::read(value)?);
+        let ours =
+            (client.framing == Framing::Envelope && client.confirm == Confirm::Ack).then_some(SUBPROTOCOL);
+        let wanted: Vec<&str> =
+            ours.into_iter().chain(client.subprotocols.iter().map(String::as_str)).collect();
+        if !wanted.is_empty() {
+            fields.set("Sec-WebSocket-Protocol", wanted.join(", "));
+        }
+        for (name, parameter) in &client.headers {
+            fields.set(checked_name(name)?, secret::read(&parameter.value)?);
         }
         let offered = fields
             .value("Sec-WebSocket-Protocol")
@@ -56,7 +69,9 @@ impl Request {
         fields.set("Sec-WebSocket-Version", "13".to_owned());
         fields.set("Sec-WebSocket-Key", key.clone());
         let head = fields.head(&path_and_query(client, &uri)?)?;
-        Ok(Request { target, label: format!("{scheme}://{authority}"), head, key, offered })
+        let tunnel = client.proxy.as_ref().map(Tunnel::new).transpose()?;
+        let first = client.message.iter().map(secret::read).collect::<Result<_, _>>()?;
+        Ok(Request { target, label: format!("{scheme}://{authority}"), head, key, offered, tunnel, first })
     }
 }
 
@@ -99,13 +114,20 @@ fn checked_name(name: &str) -> Result<&str, String> {
 
 fn path_and_query(client: &Client, uri: &Uri) -> Result<String, String> {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in &client.params {
-        query.append_pair(name, &secret::read(value)?);
+    for (name, parameter) in &client.params {
+        query.append_pair(name, &secret::read(&parameter.value)?);
     }
     let parts = [uri.query().unwrap_or_default(), &query.finish()];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     let mark = if parts.is_empty() { "" } else { "?" };
-    Ok(format!("{}{mark}{}", uri.path(), parts.join("&")))
+    Ok(format!("{}{}{mark}{}", login_in_path(&client.auth)?, uri.path(), parts.join("&")))
+}
+
+/// `/auth/USER/PASSWORD`, each percent-encoded as one segment.
+fn login_in_path(auth: &Auth) -> Result<String, String> {
+    let Auth::Url { username, password } = auth else { return Ok(String::new()) };
+    let segment = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    Ok(format!("/auth/{}/{}", segment(username), segment(&secret::read(password)?)))
 }
 
 /// The `Authorization` field: what `auth` says, else Basic with the userinfo of the url (RFC 3986 §3.2.1).
@@ -113,7 +135,7 @@ fn credentials(auth: &Auth, uri: &Uri) -> Result<Option<String>, String> {
     Ok(match auth {
         Auth::Basic { username, password } => Some(basic(username, &secret::read(password)?)),
         Auth::Bearer(token) => Some(format!("Bearer {}", secret::read(token)?)),
-        Auth::None => {
+        Auth::None | Auth::Url { .. } => {
             let userinfo = uri.authority().and_then(|authority| authority.as_str().rsplit_once('@'));
             userinfo.map(|(userinfo, _)| {
                 let (username, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
@@ -143,18 +165,18 @@ mod tests {
     }
 
     fn head(client: &Client) -> String {
-        String::from_utf8(Request::new(client).unwrap_or_else(|error| panic!("{error}")).head).unwrap()
+        String::from_utf8(Request::new(client, 0).unwrap_or_else(|error| panic!("{error}")).head).unwrap()
     }
 
     fn error(client: &Client) -> String {
-        Request::new(client).err().unwrap()
+        Request::new(client, 0).err().unwrap()
     }
 
     #[test]
     fn parameters_join_the_query_of_the_url_percent_encoded() {
         let mut client = client("ws://hub.example/in?a=1");
-        client.params.insert("line".to_owned(), plain("3 & 4"));
-        client.params.insert("zone".to_owned(), plain("ö"));
+        client.params.insert("line".to_owned(), plain("3 & 4").into());
+        client.params.insert("zone".to_owned(), plain("ö").into());
         assert!(head(&client).starts_with("GET /in?a=1&line=3+%26+4&zone=%C3%B6 HTTP/1.1\r\n"));
         client.url = Some("ws://hub.example".to_owned());
         assert!(head(&client).starts_with("GET /?line="));
@@ -174,13 +196,13 @@ mod tests {
         assert!(text.contains(&format!("\r\nAuthorization: Basic {}\r\n", STANDARD.encode("gw-17:p@ss"))));
         assert!(text.contains("\r\nHost: hub.example\r\n"));
         assert!(!text.contains("p%40ss"));
-        assert_eq!(Request::new(&client).ok().unwrap().label, "ws://hub.example");
+        assert_eq!(Request::new(&client, 0).ok().unwrap().label, "ws://hub.example");
     }
 
     #[test]
     fn a_configured_header_replaces_the_default_of_its_name() {
         let mut client = client("ws://hub.example/");
-        client.headers.insert("user-agent".to_owned(), plain("mine/1"));
+        client.headers.insert("user-agent".to_owned(), plain("mine/1").into());
         let text = head(&client).to_lowercase();
         assert!(text.contains("\r\nuser-agent: mine/1\r\n"));
         assert_eq!(text.matches("user-agent").count(), 1);
@@ -189,10 +211,10 @@ mod tests {
     #[test]
     fn a_value_that_would_break_out_of_its_header_is_refused_without_being_shown() {
         let mut client = client("ws://hub.example/");
-        client.headers.insert("x-api-key".to_owned(), plain("s3cret\r\nx-evil: 1"));
+        client.headers.insert("x-api-key".to_owned(), plain("s3cret\r\nx-evil: 1").into());
         assert_eq!(error(&client), "cannot send header x-api-key: its value holds a control character");
         client.headers.clear();
-        client.headers.insert("Sec-WebSocket-Key".to_owned(), plain("x"));
+        client.headers.insert("Sec-WebSocket-Key".to_owned(), plain("x").into());
         assert_eq!(error(&client), "cannot send header Sec-WebSocket-Key: it belongs to the handshake");
     }
 

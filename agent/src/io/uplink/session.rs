@@ -58,17 +58,18 @@ impl End {
     }
 }
 
-/// Carries out orders and reports what arrives, until the connection is over.
+/// Sends what is to be sent first, then carries out orders and reports what arrives, until the connection is over.
 pub async fn run(
     socket: WebSocketStream<Stream>,
     uplink: &Uplink,
+    first: Vec<String>,
     orders: &Receiver<LinkOrder>,
     reports: &Sender<LinkReport>,
 ) -> End {
     let (sink, source) = socket.split();
     let closed_by_us = Cell::new(None);
     let mut reader = Reader { uplink, source, reports, closed_by_us: &closed_by_us };
-    let mut writer = Writer { uplink, sink, orders, reports, closed_by_us: &closed_by_us };
+    let mut writer = Writer { uplink, first, sink, orders, reports, closed_by_us: &closed_by_us };
     let end = or(reader.run(), writer.run()).await;
     match end.rest {
         Rest::Nothing => {}
@@ -149,6 +150,8 @@ impl Reader<'_> {
 
 struct Writer<'a> {
     uplink: &'a Uplink,
+    /// Sent before all else.
+    first: Vec<String>,
     sink: WebSocketSender<Stream>,
     orders: &'a Receiver<LinkOrder>,
     reports: &'a Sender<LinkReport>,
@@ -176,8 +179,8 @@ impl Writer<'_> {
     }
 
     async fn write_until_close(&mut self) -> Result<u16, Error> {
-        if let Some(first) = &self.uplink.client.message {
-            self.sink.send(Message::text(first.as_str())).await?;
+        for first in std::mem::take(&mut self.first) {
+            self.sink.send(Message::text(first)).await?;
         }
         while let Ok(order) = self.orders.recv().await {
             let mut batch = vec![order];
@@ -216,7 +219,7 @@ impl Writer<'_> {
             LinkOrder::Ping(number) => {
                 self.sink.feed(Message::Ping(number.to_be_bytes().to_vec().into())).await?;
             }
-            LinkOrder::Publish(_) | LinkOrder::Close(_) => {}
+            LinkOrder::Publish(_) | LinkOrder::Probe(_) | LinkOrder::Close(_) => {}
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ fn with_peer(
         };
         let (orders, orders_taken) = bounded(16);
         let (reports_given, reports) = bounded(16);
-        let task = executor.spawn(run(Rc::new(uplink), orders_taken, reports_given));
+        let task = executor.spawn(run(Rc::new(uplink), 0, orders_taken, reports_given));
         let peer = async { peer(listener.accept().await.unwrap().0).await };
         smol::future::zip(peer, test(Link { orders, reports })).await;
         drop(task);
@@ -186,7 +186,7 @@ fn the_configured_message_comes_before_everything_else() {
         while let Some(Ok(_)) = socket.next().await {}
     };
     with_peer(
-        |client| client.message = Some("hi".to_owned()),
+        |client| client.message = vec![Secret::Plain("hi".to_owned())],
         peer,
         async |link| {
             link.order(send(vec![entry(1, Format::Text, "x")])).await;
@@ -372,7 +372,7 @@ fn a_peer_that_takes_nothing_is_still_heard() {
         for seq in 1..=32 {
             orders.try_send(send(vec![entry(seq, Format::Text, &blob)])).unwrap();
         }
-        let _task = executor.spawn(run(Rc::new(uplink), taken, given));
+        let _task = executor.spawn(run(Rc::new(uplink), 0, taken, given));
         let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
         let link = Link { orders, reports };
         link.up().await;
@@ -400,7 +400,7 @@ fn hanging_up_closes_the_socket_in_the_middle_of_everything() {
         };
         let (orders, taken) = bounded(16);
         let (given, reports) = bounded(16);
-        let task = executor.spawn(run(Rc::new(uplink), taken, given));
+        let task = executor.spawn(run(Rc::new(uplink), 0, taken, given));
         let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
         Link { orders, reports }.up().await;
         drop(task);

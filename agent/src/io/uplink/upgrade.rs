@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn refusal(text: &str) -> Refusal {
-        let request = Request::new(&client("ws://hub.example/")).ok().unwrap();
+        let request = Request::new(&client("ws://hub.example/"), 0).ok().unwrap();
         answer(text).judge(&request).unwrap_err()
     }
 
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_subprotocol_may_be_left_unchosen_but_not_be_made_up() {
-        let mut request = Request::new(&client("ws://hub.example/")).ok().unwrap();
+        let mut request = Request::new(&client("ws://hub.example/"), 0).ok().unwrap();
         request.offered = vec!["holdfast.v1".to_owned()];
         let accept = derive_accept_key(request.key.as_bytes());
         let judge = |field: &str| {

@@ -75,6 +75,8 @@ pub enum Action {
         link: usize,
         /// Number of the new connection.
         conn: u64,
+        /// Which of the link's endpoints.
+        endpoint: usize,
     },
     /// Drop the connection.
     HangUp {

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::super::disk::Held;
+use super::super::endpoint::EndpointRule;
 use super::super::link::LinkRule;
 use super::super::port::{Peer, Refusal, RefusalKind};
 use super::stop::STOP_STEP;
@@ -105,7 +108,7 @@ fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
     let actions = sim.step(Event::Reconfigure { setup, links: vec![true, false] });
     assert_eq!(actions, [Action::Tell { link: 0, order: LinkOrder::Close(1001) }]);
     let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
-    assert_eq!(actions, [Action::Dial { link: 0, conn: 2 }]);
+    assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
     assert!(sim.agent.links[1].link.is_up());
 }
 
@@ -115,7 +118,10 @@ fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
     let setup = Box::new(setup(vec![client("cloud", Confirm::Ack, false)], false));
     sim.step(Event::Reconfigure { setup, links: vec![true] });
     assert_eq!(sim.wait(SECOND * 2 - SECOND / 10), []);
-    assert_eq!(sim.wait(SECOND / 10), [Action::HangUp { link: 0 }, Action::Dial { link: 0, conn: 3 }]);
+    assert_eq!(
+        sim.wait(SECOND / 10),
+        [Action::HangUp { link: 0 }, Action::Dial { link: 0, conn: 3, endpoint: 0 }]
+    );
 }
 
 /// A link whose settings have changed, with half a minute to prove the new ones; it has closed the old connection.
@@ -125,7 +131,7 @@ fn on_trial() -> (Sim, LinkSetup) {
     let new = LinkSetup { trial: SECOND * 30, window: 7, ..old.clone() };
     sim.step(Event::Reconfigure { setup: Box::new(setup(vec![new], false)), links: vec![true] });
     let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
-    assert_eq!(actions, [Action::Dial { link: 0, conn: 2 }]);
+    assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
     (sim, old)
 }
 
@@ -287,8 +293,17 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
 
 fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
     let bounds = Bounds { max_messages: 0, ttl: None, when_full: WhenFull::DropOldest };
-    let (replay, trial) = (Replay::default(), Duration::ZERO);
-    LinkSetup { id: id.into(), rule: rule(confirm), window: 100, hello, bounds, replay, trial }
+    LinkSetup {
+        id: id.into(),
+        rule: rule(confirm),
+        window: 100,
+        hello,
+        bounds,
+        replay: Replay::default(),
+        trial: Duration::ZERO,
+        places: vec!["ws://hub".into()],
+        application: String::new(),
+    }
 }
 
 fn rule(confirm: Confirm) -> LinkRule {
@@ -296,7 +311,13 @@ fn rule(confirm: Confirm) -> LinkRule {
         active: true,
         confirm,
         ping: Ping { interval: Duration::from_secs(20), timeout: Duration::from_secs(10) },
-        reconnect: Reconnect { min: SECOND, max: SECOND * 300, stable_after: SECOND * 60 },
+        reconnect: Reconnect {
+            min: SECOND,
+            max: SECOND * 300,
+            stable_after: SECOND * 60,
+            ..Reconnect::default()
+        },
+        endpoints: EndpointRule::single(),
         connect_timeout: SECOND * 15,
         confirm_timeout: SECOND * 30,
     }

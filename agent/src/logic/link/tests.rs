@@ -20,7 +20,8 @@ impl Sim {
             active: true,
             confirm,
             ping: Ping { interval: secs(20), timeout: secs(10) },
-            reconnect: Reconnect { min: secs(1), max: secs(300), stable_after: secs(60) },
+            reconnect: Reconnect { min: secs(1), max: secs(300), ..Reconnect::default() },
+            endpoints: EndpointRule::single(),
             connect_timeout: CONNECT_TIMEOUT,
             confirm_timeout: secs(30),
         })
@@ -41,7 +42,7 @@ impl Sim {
         if let Some(at) = self.link.retry_at() {
             self.now = self.now.max(at);
         }
-        assert_eq!(self.advance(secs(0)), [LinkEffect::Dial]);
+        assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(0)]);
         let up = self.hear(LinkReport::Up(Peer::default()));
         assert_eq!(up, [LinkEffect::Opened(Peer::default())]);
     }
@@ -81,7 +82,7 @@ impl Sim {
     fn refuse(&mut self, kind: RefusalKind) -> Duration {
         let at = self.link.retry_at().expect("it is down");
         self.now = self.now.max(at);
-        assert_eq!(self.advance(secs(0)), [LinkEffect::Dial]);
+        assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(0)]);
         retry_in(&self.hear(LinkReport::DialFailed(Refusal { kind, error: "refused".to_owned() })))
     }
 }
@@ -93,7 +94,7 @@ fn ping(number: u64) -> LinkEffect {
 fn retry_in(effects: &[LinkEffect]) -> Duration {
     match effects {
         [LinkEffect::Lost { retry_in, .. }] | [LinkEffect::HangUp, LinkEffect::Lost { retry_in, .. }] => {
-            *retry_in
+            retry_in.expect("it tries again")
         }
         other => panic!("the link was not lost: {other:?}"),
     }
@@ -110,7 +111,7 @@ fn words(effects: &[LinkEffect]) -> &str {
 fn it_dials_at_its_first_step() {
     let mut sim = Sim::new(Confirm::Pong);
     assert_eq!(sim.link.state(), LinkState::Down);
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial]);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
     assert_eq!(sim.link.state(), LinkState::Connecting);
     assert_eq!(sim.advance(secs(0)), [], "it dials once");
 }
@@ -132,7 +133,7 @@ fn a_dial_without_a_result_is_given_up_and_tried_again_after_the_back_off() {
     let gone = sim.advance_to_deadline();
     assert_eq!(words(&gone), "cannot dial: no result after 15s");
     assert!(retry_in(&gone) <= secs(1));
-    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial]);
+    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial(0)]);
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn silence_past_the_pong_deadline_hangs_up_and_dials_again_after_the_back_off() 
     assert_eq!(words(&gone), "no pong within 10 s");
     assert_eq!(sim.link.state(), LinkState::Down);
     assert_eq!(sim.link.last_error(), Some("no pong within 10 s"));
-    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial]);
+    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial(0)]);
 }
 
 #[test]
@@ -442,7 +443,7 @@ fn a_link_that_is_told_to_stay_away_says_goodbye_and_dials_only_when_it_is_told_
     assert_eq!(sim.link.deadline(), None);
     assert_eq!(sim.advance(secs(3600)), []);
     sim.link.connect(sim.now);
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial]);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
 }
 
 #[test]
@@ -459,7 +460,7 @@ fn a_link_in_its_back_off_dials_at_once_when_it_is_told_to() {
     sim.refuse(RefusalKind::Retry);
     sim.refuse(RefusalKind::Retry);
     sim.link.connect(sim.now);
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial]);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
 }
 
 #[test]
@@ -469,5 +470,104 @@ fn another_configuration_forgets_that_a_link_was_told_to_stay_away() {
     sim.hear(LinkReport::Closed { code: None, error: "bye".to_owned() });
     let rule = sim.link.rule.clone();
     sim.link.reconfigure(sim.now, rule, 1001, &mut Vec::new());
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial]);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+}
+
+/// A link with several endpoints that tries the first ones again after 300 to 450 s.
+fn several(count: usize, confirm: Confirm) -> Sim {
+    let mut rule = Sim::new(confirm).link.rule;
+    rule.endpoints.count = count;
+    rule.endpoints.prefer_after = secs(300);
+    Sim::with(rule)
+}
+
+/// Goes to the next dial, and fails it if `fails`.
+fn dial(sim: &mut Sim, expected: usize, fails: bool) {
+    let at = sim.link.retry_at().expect("it tries again");
+    sim.now = sim.now.max(at);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(expected)]);
+    if fails {
+        let error = "refused".to_owned();
+        sim.hear(LinkReport::DialFailed(Refusal { kind: RefusalKind::Retry, error }));
+    } else {
+        sim.hear(LinkReport::Up(Peer::default()));
+    }
+}
+
+/// Lives on, with all pings answered, until it does something else.
+fn live_on(sim: &mut Sim) -> Vec<LinkEffect> {
+    loop {
+        let effects = sim.advance_to_deadline();
+        let [LinkEffect::Tell(LinkOrder::Ping(number))] = effects[..] else { return effects };
+        sim.hear(LinkReport::Pong(number));
+    }
+}
+
+#[test]
+fn a_dead_endpoint_is_left_and_the_first_one_is_taken_again_once_it_answers_and_all_is_confirmed() {
+    let mut sim = several(2, Confirm::Ack);
+    dial(&mut sim, 0, true);
+    dial(&mut sim, 1, false);
+    let led_away = sim.now;
+    assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(0))]);
+    assert!((300..=450).contains(&sim.now.since(led_away).as_secs()));
+    assert!(sim.link.may_send(), "it is used until the other one answers");
+    sim.send(1);
+    sim.hear(LinkReport::Probed(Ok(())));
+    assert!(sim.link.is_up() && !sim.link.may_send());
+    assert_eq!(sim.advance(secs(1)), [], "one message is not confirmed yet");
+    sim.link.progressed(sim.now, false);
+    let goodbye = LinkEffect::Tell(LinkOrder::Close(1000));
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Left, goodbye]);
+    sim.hear(LinkReport::Closed { code: Some(1000), error: "closed".to_owned() });
+    dial(&mut sim, 0, false);
+    assert_eq!((sim.link.endpoint(), sim.link.last_error()), (0, None));
+}
+
+#[test]
+fn a_confirmation_that_does_not_come_holds_the_move_up_for_ten_seconds() {
+    let mut sim = several(2, Confirm::Ack);
+    dial(&mut sim, 0, true);
+    dial(&mut sim, 1, false);
+    live_on(&mut sim);
+    sim.send(1);
+    sim.hear(LinkReport::Probed(Ok(())));
+    let since = sim.now;
+    let left = live_on(&mut sim);
+    assert_eq!((left.first(), sim.now.since(since)), (Some(&LinkEffect::Left), secs(10)));
+}
+
+#[test]
+fn endpoints_that_do_not_answer_are_tried_one_after_the_other_and_later_again() {
+    let mut sim = several(3, Confirm::Pong);
+    for endpoint in 0..2 {
+        dial(&mut sim, endpoint, true);
+    }
+    dial(&mut sim, 2, false);
+    for round in 0..2 {
+        for endpoint in 0..2 {
+            assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(endpoint))], "round {round}");
+            sim.hear(LinkReport::Probed(Err("refused".to_owned())));
+        }
+    }
+    assert_eq!((sim.link.endpoint(), sim.link.is_up(), sim.link.may_send()), (2, true, true));
+    assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(0))]);
+    // A try without an outcome is given up, too.
+    assert_eq!(live_on(&mut sim), [] as [LinkEffect; 0]);
+    assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(1))]);
+}
+
+#[test]
+fn a_link_that_shall_not_reconnect_stays_down_until_its_rule_changes() {
+    let mut rule = Sim::new(Confirm::Pong).link.rule;
+    rule.reconnect.active = false;
+    let mut sim = Sim::with(rule.clone());
+    sim.come_up();
+    let lost = sim.hear(LinkReport::Closed { code: None, error: "cut".to_owned() });
+    assert!(matches!(lost[..], [LinkEffect::Lost { retry_in: None, was_up: true, .. }]), "{lost:?}");
+    assert_eq!((sim.link.state(), sim.link.deadline()), (LinkState::Down, None));
+    assert_eq!(sim.advance(secs(86_400)), []);
+    let mut out = Vec::new();
+    sim.link.reconfigure(sim.now, rule, 1001, &mut out);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
 }

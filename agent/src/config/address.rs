@@ -1,0 +1,121 @@
+//! Where a client connects: one url, several urls, or a host with its port and parameters.
+
+use super::client::{Client, ClientTls};
+use super::table::{Reading, Table};
+use super::tree::{Kind, Node};
+use super::url::{self, Url};
+use super::value;
+
+const SCHEMES: [&str; 2] = ["ws", "wss"];
+/// Urls that one client may have.
+const URLS_MAX: usize = 16;
+
+/// Which of several urls is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// The first that works; the first ones are tried again beside a link that had to leave them.
+    #[default]
+    Failover,
+    /// The next one at each connect, from any of them on.
+    RoundRobin,
+}
+
+pub(super) const BALANCE: [(&str, Balance); 2] =
+    [("failover", Balance::Failover), ("round-robin", Balance::RoundRobin)];
+
+impl Client {
+    /// The urls that it may connect to, in the order of the configuration; none without an address.
+    pub fn endpoints(&self) -> Vec<String> {
+        match &self.host {
+            Some(host) => vec![self.url_of_host(host)],
+            None if self.urls.is_empty() => self.url.iter().cloned().collect(),
+            None => self.urls.clone(),
+        }
+    }
+
+    fn url_of_host(&self, host: &str) -> String {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let tail = self.parameters.as_deref().unwrap_or_default();
+        format!("{scheme}://{host}{port}{tail}")
+    }
+
+    /// Faults of the address, and of TLS where the address leads to none.
+    pub(super) fn check_address(&self, tls: Option<bool>, table: &Table) {
+        let given: Vec<&str> = ["url", "urls", "host"].into_iter().filter(|key| table.has(key)).collect();
+        if self.active && given.is_empty() {
+            table.fail("url", "is missing; an active client needs one");
+        }
+        if let [_, second, ..] = given[..] {
+            table.fail(second, "only one of url, urls and host may be given");
+        }
+        for key in ["port", "parameters"] {
+            if table.has(key) && !table.has("host") {
+                table.fail(key, "needs `host`; a url holds it already");
+            }
+        }
+        if self.host.is_some() && Url::parse(&self.url_of_host("h"), SCHEMES).is_err() {
+            table.fail("parameters", "holds what cannot stand in a url; percent-encode it");
+        }
+        if self.host.is_some() || given.is_empty() {
+            return;
+        }
+        let endpoints = self.endpoints();
+        let is_secure = endpoints.iter().any(|url| url.starts_with("wss:"));
+        let wants = tls == Some(true) || self.tls != ClientTls::default();
+        if wants && !is_secure && !endpoints.is_empty() {
+            table.fail("tls", "needs a wss:// url");
+        }
+        if tls == Some(false) && is_secure {
+            table.fail("tls", "is false, but a wss:// url speaks TLS");
+        }
+    }
+
+    /// Whether one of its urls names a user.
+    pub(super) fn has_user(&self) -> bool {
+        let has_user = |url: &String| Url::parse(url, SCHEMES).is_ok_and(|url| url.user.is_some());
+        self.endpoints().iter().any(has_user)
+    }
+}
+
+pub(super) fn client_url(node: &Node, _: &Reading) -> Result<String, String> {
+    let text = value::text(node)?;
+    Url::parse(text, SCHEMES).map(|_| text.to_owned())
+}
+
+pub(super) fn client_urls(node: &Node, _: &Reading) -> Result<Vec<String>, String> {
+    let Kind::Array(nodes) = &node.kind else { return Err("must be a list of urls".to_owned()) };
+    if nodes.is_empty() || nodes.len() > URLS_MAX {
+        return Err(format!("must hold 1 to {URLS_MAX} urls"));
+    }
+    let mut urls: Vec<String> = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let text = value::text(node)?;
+        // An error never quotes a url, for it may hold a password.
+        Url::parse(text, SCHEMES).map_err(|error| format!("number {} {error}", index + 1))?;
+        if urls.iter().any(|known| known == text) {
+            return Err(format!("number {} is there twice", index + 1));
+        }
+        urls.push(text.to_owned());
+    }
+    Ok(urls)
+}
+
+/// A host name or an address; an IPv6 address with brackets or without.
+pub(super) fn host(node: &Node, _: &Reading) -> Result<String, String> {
+    let text = value::text(node)?;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if bare.parse::<std::net::Ipv6Addr>().is_ok() || (bare == text && url::is_host(text)) {
+        return Ok(bare.to_owned());
+    }
+    Err("must be the name or the address of a host".to_owned())
+}
+
+/// Path and query.
+pub(super) fn parameters(node: &Node, _: &Reading) -> Result<String, String> {
+    match value::text(node)? {
+        text if text.starts_with(['/', '?']) => Ok(text.to_owned()),
+        _ => Err("must be a path, a query or both: \"/ingest?line=3\"".to_owned()),
+    }
+}
