@@ -139,9 +139,9 @@ impl Client {
         }
     }
 
-    /// The url without its secrets.
-    pub fn shown_url(&self) -> Option<String> {
-        self.url.as_deref().map(url::shown)
+    /// Where it may connect to, without secrets.
+    pub fn shown_urls(&self) -> Vec<String> {
+        self.endpoints().iter().map(|url| url::shown(url)).collect()
     }
 
     pub(super) fn read(index: usize, table: &mut Table) -> Client {

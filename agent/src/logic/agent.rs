@@ -37,7 +37,6 @@ pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
 
-
 /// The agent.
 #[derive(Debug)]
 pub struct Agent {
