@@ -208,7 +208,7 @@ fn parameters_headers_and_credentials_reach_the_server_and_no_log() {
 
 #[test]
 fn the_peers_for_tests_explain_themselves() {
-    for script in ["echo_store", "ack_server", "bad_server", "request_store", "sender", "scrape"] {
+    for script in ["echo_store", "ack_server", "bad_server", "request_store", "sender", "scrape", "talker"] {
         let output = python(script).arg("--help").output().unwrap();
         assert!(output.status.success(), "{script}: {output:?}");
     }

@@ -26,9 +26,13 @@ mod harness;
 #[cfg(test)]
 mod host;
 #[cfg(test)]
+mod inbound;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod lanes;
+#[cfg(test)]
+mod manage;
 #[cfg(test)]
 mod meter;
 #[cfg(test)]

@@ -76,6 +76,7 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
         hello,
         bounds,
         replay: replay(confirm, seed),
+        trial: Duration::ZERO,
     }
 }
 

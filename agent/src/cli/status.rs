@@ -50,7 +50,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ask(socket: &Path) -> anyhow::Result<Value> {
+/// The status of the running agent, in JSON. The error says that none is running.
+pub(super) async fn ask(socket: &Path) -> anyhow::Result<Value> {
     let asked = control::request(socket, Method::GET, "/api/status", None, Vec::new());
     let (code, body) = asked.await.map_err(anyhow::Error::msg)?;
     let text = String::from_utf8_lossy(&body);
@@ -116,6 +117,11 @@ fn render(status: &Value, colour: bool) -> String {
     page.push_str(&table(&devices(status), 1, &paint));
     if let Some(why) = status["configuration_rejected"].as_str() {
         let _ = writeln!(page, "a newer configuration was rejected: {}", clean(&why.replace('\n', "; ")));
+    }
+    for (id, link) in status["links"].as_object().into_iter().flatten() {
+        if let Some(why) = link["settings_rejected"].as_str() {
+            let _ = writeln!(page, "{}: {}", clean(id), clean(why));
+        }
     }
     for repair in status["repairs"].as_array().into_iter().flatten() {
         let _ = writeln!(page, "repair: {}", text(repair));
@@ -269,7 +275,7 @@ impl Paint {
         let colour = match state {
             _ if !self.0 => return state.to_owned(),
             "up" | "online" | "empty" => 32,
-            "holding" | "inactive" => 33,
+            "holding" | "inactive" | "disconnected" => 33,
             _ => 31,
         };
         format!("\x1b[{colour}m{state}\x1b[0m")
@@ -277,7 +283,7 @@ impl Paint {
 }
 
 /// A value for people: `-` where there is none.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => clean(text),

@@ -51,13 +51,12 @@ fn words(line: &str) -> String {
     let told = if line.get("topic").is_some() {
         let payload = ["json", "text", "base64"].into_iter().find(|key| line.get(key).is_some());
         let payload = payload.map(text).unwrap_or_default();
-        format!(
-            "message   #{} {} ({}, {} bytes)  {payload}",
-            text("batch"),
-            text("topic"),
-            text("source"),
-            text("bytes")
-        )
+        // What a peer of ours sent is in no batch.
+        let batch = line
+            .get("batch")
+            .filter(|batch| !batch.is_null())
+            .map_or(String::new(), |batch| format!("#{batch} "));
+        format!("message   {batch}{} ({}, {} bytes)  {payload}", text("topic"), text("source"), text("bytes"))
     } else if line.get("stored").is_some() {
         format!("stored    #{} as {} to {}", text("batch"), line["stored"][0], line["stored"][1])
     } else if line.get("refused").is_some() {
@@ -96,6 +95,10 @@ mod tests {
             (
                 r#"{"batch":7,"topic":"a/b","source":"server:s","bytes":7,"json":{"t":1}}"#,
                 "message   #7 a/b (server:s, 7 bytes)  {\"t\":1}\n",
+            ),
+            (
+                r#"{"batch":null,"topic":"a","source":"client:c","bytes":1,"text":"x"}"#,
+                "message   a (client:c, 1 bytes)  x\n",
             ),
             (r#"{"batch":7,"stored":[1,2]}"#, "stored    #7 as 1 to 2\n"),
             (

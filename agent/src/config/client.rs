@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Secret;
 use super::buffer::Place;
+use super::inbound::Inbound;
 use super::render::{self, Lines};
 use super::replay::Replay;
 use super::table::{Reading, Table};
@@ -53,6 +54,8 @@ pub struct Client {
     pub tls: ClientTls,
     /// Sent first on every connection, as a text frame.
     pub message: Option<String>,
+    /// What the peer sends of its own becomes messages; without this it is only counted.
+    pub inbound: Option<Inbound>,
     /// Keep-alive.
     pub ping: Ping,
     /// Back-off.
@@ -73,6 +76,9 @@ pub struct Client {
     pub connect_timeout: Duration,
     /// Something is in flight and nothing was confirmed for so long: the link is dead.
     pub confirm_timeout: Duration,
+    /// When these settings change while the agent runs, and nothing is confirmed under the new ones for so long, the old ones
+    /// come back and the status tells it; `0s` keeps the new ones whatever comes. With nothing to send, a pong confirms.
+    pub trial: Duration,
 }
 
 impl Client {
@@ -89,6 +95,7 @@ impl Client {
             auth: Auth::None,
             tls: ClientTls::default(),
             message: None,
+            inbound: None,
             ping: Ping::default(),
             reconnect: Reconnect::default(),
             confirm: Confirm::default(),
@@ -99,7 +106,13 @@ impl Client {
             replay: Replay::default(),
             connect_timeout: Duration::from_secs(15),
             confirm_timeout: Duration::from_secs(30),
+            trial: Duration::ZERO,
         }
+    }
+
+    /// The url without its secrets.
+    pub fn shown_url(&self) -> Option<String> {
+        self.url.as_deref().map(url::shown)
     }
 
     pub(super) fn read(index: usize, table: &mut Table) -> Client {
@@ -116,6 +129,7 @@ impl Client {
             auth: Auth::read(table),
             tls: table.within("tls", ClientTls::read),
             message: table.optional("message", value::string),
+            inbound: Inbound::read(table),
             ping: table.within("ping", Ping::read),
             reconnect: table.within("reconnect", Reconnect::read),
             confirm: table.value("confirm", default.confirm, value::word(CONFIRM)),
@@ -126,6 +140,7 @@ impl Client {
             replay: table.within("replay", Replay::read),
             connect_timeout: table.value("connect_timeout", default.connect_timeout, value::timeout()),
             confirm_timeout: table.value("confirm_timeout", default.confirm_timeout, value::timeout()),
+            trial: table.value("trial", default.trial, value::duration_or_zero(100..=value::DAY)),
             url,
         };
         client.check(table);
@@ -144,6 +159,7 @@ impl Client {
             ("auth", Some(self.auth.rendered())),
             ("tls", Some(render::inline(&self.tls.pairs()))),
             ("message", self.message.as_ref().map(|message| render::string(message))),
+            ("inbound", self.inbound.as_ref().map(Inbound::rendered)),
             ("ping", Some(self.ping.rendered())),
             ("reconnect", Some(self.reconnect.rendered())),
             ("confirm", Some(render::word(CONFIRM, self.confirm))),
@@ -154,6 +170,7 @@ impl Client {
             ("replay", Some(self.replay.rendered())),
             ("connect_timeout", Some(render::string(&render::duration(self.connect_timeout)))),
             ("confirm_timeout", Some(render::string(&render::duration(self.confirm_timeout)))),
+            ("trial", Some(render::string(&render::duration(self.trial)))),
         ]
     }
 

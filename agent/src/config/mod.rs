@@ -7,10 +7,13 @@ pub mod access;
 pub mod agent;
 pub mod buffer;
 pub mod client;
+pub mod edit;
 mod fault;
 pub mod host;
+pub mod inbound;
 pub mod mqtt;
 pub mod network;
+pub mod parameter;
 pub mod phc;
 mod render;
 pub mod replay;
@@ -25,8 +28,9 @@ mod value;
 mod variable;
 
 pub use fault::{Errors, Fault};
+pub use render::string as toml_string;
 pub use secret::Secret;
-pub use url::shown as shown_url;
+pub use url::{link as link_of_url, shown as shown_url};
 
 use fault::{Faults, Place};
 use table::{Reading, Table};
@@ -124,6 +128,35 @@ impl Config {
         render::table(&mut out, "[presence]", &self.presence.lines(), &agent::Presence::default().lines());
         render::table(&mut out, "[host]", &self.host.lines(), &host::Host::default().lines());
         out
+    }
+
+    /// The part of [`Config::render`] about one table; none if there is none with this id, in any case of its letters.
+    pub fn render_table(&self, kind: edit::Kind, id: &str, surroundings: &Surroundings) -> Option<String> {
+        let ids = self.ids(kind);
+        let index = ids.iter().position(|known| known.eq_ignore_ascii_case(id))?;
+        let whole = self.render(surroundings);
+        let header = format!("[[{}]]\n", kind.key());
+        let (start, _) = whole.match_indices(&header).nth(index)?;
+        let rest = &whole[start + header.len()..];
+        let inner = format!("\n[[{}.", kind.key());
+        let mut ends = rest.match_indices("\n[").filter(|(at, _)| !rest[*at..].starts_with(&inner));
+        let end = ends.next().map_or(rest.len(), |(at, _)| at);
+        Some(format!("{header}{}\n", rest[..end].trim_end()))
+    }
+
+    /// Priorities that a route gives its messages, and 0; rising.
+    pub fn priorities(&self) -> Vec<u8> {
+        let routes = self.servers.iter().flat_map(|server| &server.routes);
+        let set: BTreeSet<u8> = routes.map(|route| route.priority).chain([0]).collect();
+        set.into_iter().collect()
+    }
+
+    /// The ids of a list of tables, in its order.
+    pub fn ids(&self, kind: edit::Kind) -> Vec<&str> {
+        match kind {
+            edit::Kind::Client => self.clients.iter().map(|client| client.id.as_str()).collect(),
+            edit::Kind::Server => self.servers.iter().map(|server| server.id.as_str()).collect(),
+        }
     }
 
     fn read(table: &mut Table, surroundings: &Surroundings) -> Config {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::access::Access;
+use super::parameter::{Parameter, header_name, query_name};
 use super::render::{self, Lines};
 use super::route::{Template, names_in};
 use super::table::{Reading, Table};
@@ -15,8 +16,9 @@ use crate::message::Format;
 const HTTP: [(&str, HttpPage); 2] = [("status", HttpPage::Status), ("empty", HttpPage::Empty)];
 /// What the name of a Unix socket in `bind` begins with.
 pub const UNIX: &str = "unix:";
+const UNMATCHED: [(&str, Unmatched); 2] = [("topic", Unmatched::Topic), ("refuse", Unmatched::Refuse)];
 /// `string` is another word for `text`.
-const FORMAT: [(&str, Format); 4] =
+pub(super) const FORMAT: [(&str, Format); 4] =
     [("text", Format::Text), ("json", Format::Json), ("binary", Format::Binary), ("string", Format::Text)];
 
 /// `[[server]]`: a WebSocket and HTTP listener for sensors. Without any there is one with all defaults.
@@ -35,6 +37,8 @@ pub struct Server {
     pub access: Access,
     /// Bounds of the server.
     pub limits: Limits,
+    /// What becomes of a path that no route matches.
+    pub unmatched: Unmatched,
     /// `[[server.route]]`, tried in order.
     pub routes: Vec<Route>,
 }
@@ -58,6 +62,16 @@ pub enum HttpPage {
     Status,
     /// 204 without content.
     Empty,
+}
+
+/// What becomes of a path that no route matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unmatched {
+    /// It is a topic.
+    #[default]
+    Topic,
+    /// It is answered with 404.
+    Refuse,
 }
 
 /// Bounds of a server.
@@ -97,6 +111,10 @@ pub struct Route {
     pub device: Option<String>,
     /// Messages of a higher priority go before those of a lower one on every link: alarms before telemetry.
     pub priority: u8,
+    /// Query parameters. Those that are not declared are attributes as they come.
+    pub query: Vec<Parameter>,
+    /// Headers that become attributes.
+    pub header: Vec<Parameter>,
 }
 
 impl Server {
@@ -109,6 +127,7 @@ impl Server {
             http: HttpPage::default(),
             access: Access::default(),
             limits: Limits::default(),
+            unmatched: Unmatched::default(),
             routes: Vec::new(),
         }
     }
@@ -122,6 +141,7 @@ impl Server {
             http: table.value("http", default.http, http),
             access: Access::read(table),
             limits: table.within("limits", Limits::read),
+            unmatched: table.value("unmatched", default.unmatched, value::word(UNMATCHED)),
             routes: table.each("route", |_, table| Route::read(table)).into_iter().flatten().collect(),
         }
     }
@@ -135,6 +155,7 @@ impl Server {
         ];
         lines.extend(self.access.lines());
         lines.push(("limits", Some(self.limits.rendered())));
+        lines.push(("unmatched", Some(render::word(UNMATCHED, self.unmatched))));
         lines
     }
 }
@@ -209,18 +230,28 @@ impl Limits {
 impl Route {
     /// The route of this path when nothing else is said about it.
     pub fn of_path(path: &str) -> Route {
-        Route { path: path.to_owned(), format: None, topic: None, device: None, priority: 0 }
+        Route {
+            path: path.to_owned(),
+            format: None,
+            topic: None,
+            device: None,
+            priority: 0,
+            query: Vec::new(),
+            header: Vec::new(),
+        }
     }
 
     fn read(table: &mut Table) -> Option<Route> {
-        table.planned(&["mode", "schema", "query", "header"]);
+        table.planned(&["mode", "schema"]);
         let path = table.required("path", path);
         let names = path.as_ref().map(|(_, names)| names.as_slice());
         let format = table.optional("format", value::word(FORMAT));
         let topic = table.optional("topic", |node, _| topic(node, names));
         let device = table.optional("device", |node, _| template(node, names));
         let priority = table.value("priority", 0, value::number(0..=9));
-        Some(Route { path: path?.0, format, topic, device, priority })
+        let query = Parameter::list(table, "query", query_name);
+        let header = Parameter::list(table, "header", header_name);
+        Some(Route { path: path?.0, format, topic, device, priority, query, header })
     }
 
     pub(super) fn lines(&self) -> Lines {
@@ -230,6 +261,8 @@ impl Route {
             ("topic", self.topic.as_deref().map(render::string)),
             ("device", self.device.as_deref().map(render::string)),
             ("priority", Some(self.priority.to_string())),
+            ("query", Some(Parameter::rendered(&self.query))),
+            ("header", Some(Parameter::rendered(&self.header))),
         ]
     }
 }
@@ -266,7 +299,7 @@ fn path(node: &Node, _: &Reading) -> Result<(String, Vec<String>), String> {
     Ok((text.to_owned(), names))
 }
 
-fn topic(node: &Node, names: Option<&[String]>) -> Result<String, String> {
+pub(super) fn topic(node: &Node, names: Option<&[String]>) -> Result<String, String> {
     let topic = template(node, names)?;
     if topic.starts_with('/') || topic.ends_with('/') || topic.contains("//") || topic.contains(['+', '#']) {
         return Err("must have no empty level and no wildcard (`+`, `#`)".to_owned());
@@ -275,7 +308,7 @@ fn topic(node: &Node, names: Option<&[String]>) -> Result<String, String> {
 }
 
 /// A text with names of the path in it; any names when the path is not known.
-fn template(node: &Node, names: Option<&[String]>) -> Result<String, String> {
+pub(super) fn template(node: &Node, names: Option<&[String]>) -> Result<String, String> {
     let text = value::text(node)?;
     if text.is_empty() || text.contains(char::is_control) {
         return Err("must not be empty or hold a control character".to_owned());

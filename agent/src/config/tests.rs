@@ -59,6 +59,7 @@ headers = { "x-api-key" = { file = "api-key" }, X-Other = { credential = "other"
 auth = { basic = { username = "gw", password = { credential = "cloud" } } }
 tls = { ca = "ca.pem", cert = "/cert.pem", key = "key.pem", server_name = "other.example" }
 message = '{"hello":"gw-17"}'
+inbound = { topic = "from/{client}", device = "{agent}", format = "json", encoding = "latin1", priority = 2, message_bytes = "1KB" }
 ping = { interval = "0s", timeout = "1m 30s" }
 reconnect = { min = "2s", max = "1h", jitter = "full", stable_after = "0s" }
 confirm = "ack"
@@ -87,6 +88,7 @@ deny = ["192.168.1.66"]
 allow_users = ["pump", "é"]
 deny_users = ["guest"]
 origins = ["https://panel.example:8443", "*"]
+unmatched = "refuse"
 limits = { connections_per_ip = 2, rate_per_client = "200/s burst 400", rate_per_user = "30/min", rate_per_ip = "1/h", connections = 3, message_bytes = "1MiB", handshake_timeout = "1s", idle_timeout = "2s" }
 [[server.route]]
 path = "/lines/{line}/{device}"
@@ -94,6 +96,8 @@ format = "json"
 priority = 7
 topic = "${topic}/{line}/{device}"
 device = "{line}-{device}"
+query = [ { name = "unit", type = "string", required = true, repeating = false }, { name = "n", type = "number", repeating = true } ]
+header = [ { name = "X-Batch", type = "boolean" } ]
 [[server.route]]
 path = "/{rest...}"
 format = "string"

@@ -1,5 +1,7 @@
 //! The configuration file and what surrounds it: reads, and decides nothing about the content.
 
+mod rewrite;
+
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use anyhow::Context;
 use super::pam::Pam;
 use super::{clock, secret, tls};
 use crate::config::client::{Auth, ClientTls};
+use crate::config::edit::Kind;
 use crate::config::phc::Phc;
 use crate::config::server::Server;
 use crate::config::{Config, Overrides, Secret, Surroundings};
@@ -27,9 +30,20 @@ impl Config {
             Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => String::new(),
             read => read.with_context(|| format!("cannot read {}", file.display()))?,
         };
+        Config::parse_in_place(&text, path, overrides)
+    }
+
+    /// Reads a text as if it stood in the file at this path.
+    pub fn parse_in_place(text: &str, path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
+        let file = absolute(path.unwrap_or(Path::new(DEFAULT_FILE)));
         let overrides =
             Overrides { data_dir: overrides.data_dir.as_deref().map(absolute), ..overrides.clone() };
-        Ok(in_surroundings(|surroundings| Config::parse(&text, &absolute(file), &overrides, surroundings))?)
+        Ok(in_surroundings(|surroundings| Config::parse(text, &file, &overrides, surroundings))?)
+    }
+
+    /// One table and what belongs to it as [`Config::render`] shows them; none if there is none with this id.
+    pub fn shown_table(&self, kind: Kind, id: &str) -> Option<String> {
+        in_surroundings(|surroundings| self.render_table(kind, id, surroundings))
     }
 
     /// [`Config::render`] in the surroundings of this process.
@@ -37,6 +51,8 @@ impl Config {
         in_surroundings(|surroundings| self.render(surroundings))
     }
 }
+
+pub use rewrite::Rewrite;
 
 /// Where the control socket of the agent with this configuration is: in the runtime directory that systemd gave this
 /// process, in the one of the system's agent, or in the data directory.

@@ -13,8 +13,8 @@ mod http;
 mod login;
 mod metrics;
 mod origin;
+mod parameter;
 pub mod path;
-mod payload;
 mod session;
 mod socket;
 #[cfg(test)]
@@ -36,6 +36,7 @@ use crate::config::access::Access;
 use crate::config::server::{HttpPage, Limits, Server};
 use crate::logic::gate::Gate;
 use crate::logic::intake::Draft;
+use crate::logic::payload;
 use crate::message::Format;
 
 use accept::{Places, admit};
@@ -59,14 +60,28 @@ const CONTROL_LIMITS: Limits = Limits {
     rate_per_ip: None,
 };
 
-/// A socket that stays open, with its name in `bind`.
-pub type Kept = (String, Socket);
+/// A socket that stays open from one life of a server to the next.
+#[derive(Clone)]
+pub struct Kept {
+    server: String,
+    /// As `bind` names it.
+    name: String,
+    socket: Socket,
+}
+
+impl Kept {
+    /// Whether it is what a server means by this name. Port 0 is another one for each server.
+    fn serves(&self, server: &str, name: &str) -> bool {
+        self.name == name && (self.server == server || !name.ends_with(":0"))
+    }
+}
 
 /// How a server is, as JSON.
 pub type Facts = Rc<dyn Fn() -> serde_json::Value>;
 
 /// The bound listeners of one `[[server]]`.
 pub struct Listeners {
+    server: String,
     /// As `bind` names them.
     names: Vec<String>,
     sockets: Vec<Socket>,
@@ -87,9 +102,10 @@ impl Listeners {
         self.sockets.iter().map(|socket| socket.url(self.certificate.is_some()))
     }
 
-    /// The sockets with their names in `bind`, to be kept open for the next life of the agent.
+    /// The sockets, to be kept open for the next life of the server.
     pub fn kept(&self) -> impl Iterator<Item = Kept> {
-        self.names.iter().cloned().zip(self.sockets.iter().cloned())
+        let named = self.names.iter().cloned().zip(self.sockets.iter().cloned());
+        named.map(|(name, socket)| Kept { server: self.server.clone(), name, socket })
     }
 
     /// How the server is, at any time: what it has turned away, and its certificate.
@@ -114,18 +130,19 @@ pub async fn bind(server: &Server, kept: &[Kept]) -> Result<Listeners, String> {
     let of = |error| format!("{error} (server {})", server.id);
     let certificate = server.tls.as_ref().map(|tls| Certificate::load(&server.id, tls));
     let certificate = certificate.transpose().map_err(of)?.map(Rc::new);
-    let router = path::Router::new(&server.routes).map_err(of)?;
+    let router = path::Router::new(&server.routes, server.unmatched).map_err(of)?;
     let login = Login::new(&server.access).map_err(|error| of(format!("{error:#}")))?;
     let gate = Rc::new(RefCell::new(Gate::new(&server.access, &server.limits, clock::now().mono)));
     let mut sockets = Vec::new();
     for name in &server.bind {
         let cannot = |cause| format!("cannot bind {name} (server.bind of {}): {cause}", server.id);
-        sockets.push(match kept.iter().find(|(known, _)| known == name) {
-            Some((_, socket)) => socket.clone(),
+        sockets.push(match kept.iter().find(|kept| kept.serves(&server.id, name)) {
+            Some(kept) => kept.socket.clone(),
             None => Socket::bind(name).await.map_err(cannot)?,
         });
     }
-    Ok(Listeners { names: server.bind.clone(), sockets, certificate, router, gate, login })
+    let (server, names) = (server.id.clone(), server.bind.clone());
+    Ok(Listeners { server, names, sockets, certificate, router, gate, login })
 }
 
 /// Serves until the intake stops. What is open then ends by itself within a few seconds.
@@ -222,6 +239,11 @@ impl Site {
     /// Whether it shows how the agent is to whoever asks.
     fn tells(&self) -> bool {
         self.api_only || self.page == HttpPage::Status
+    }
+
+    /// Where the messages of a request go.
+    fn target<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::Miss> {
+        self.router.target(request.uri().path(), request.uri().query(), request.headers())
     }
 
     fn draft(&self, target: &path::Target, format: Format, payload: Vec<u8>) -> Draft {

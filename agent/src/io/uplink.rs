@@ -18,10 +18,12 @@ use crate::logic::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
 use crate::logic::probe::Step;
 
 mod codec;
+mod inbound;
 mod request;
 mod session;
 mod upgrade;
 
+pub use inbound::Inbound;
 use request::Request;
 
 /// Largest message and frame that a peer may send.
@@ -41,6 +43,8 @@ pub struct Uplink {
     pub client: Client,
     /// Id of this agent, for the hello.
     pub agent: String,
+    /// How messages are made of what the peer sends of its own, if they are.
+    pub inbound: Option<Inbound>,
     /// Its lanes in rising priority, the first of priority 0.
     pub lanes: Vec<Lane>,
 }

@@ -2,14 +2,20 @@
 //! adds what lies between them: who is sent what, who is told what, and how a stop goes.
 
 mod again;
+mod event;
+mod hand;
+mod inbound;
 mod line;
 mod reconfigure;
 mod reply;
 mod stop;
+mod trial;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+pub use self::event::{Action, Event};
+pub use self::hand::Hand;
 pub(super) use self::line::Line;
 use self::line::seat;
 use self::stop::Stop;
@@ -30,96 +36,9 @@ use super::seed::Seed;
 pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
-use crate::message::Message;
 
 /// Different ways to refuse a connection that are told until it is up again.
 const REFUSALS_TOLD: usize = 4;
-/// A fact from the world.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A source hands over a batch and waits for the answer under this ticket.
-    Offer {
-        /// Names the answer.
-        ticket: u64,
-        /// At least one.
-        drafts: Vec<Draft>,
-    },
-    /// Messages that were taken once come in again, with the time that they have.
-    Again {
-        /// Names the answer.
-        ticket: u64,
-        /// Name of the one outlet that they are for.
-        outlet: String,
-        /// At least one.
-        messages: Vec<Message>,
-    },
-    /// A connection for a device opened.
-    Connected(String),
-    /// A connection for a device closed.
-    Disconnected(String),
-    /// A connection's task reports.
-    Link {
-        /// Which link.
-        link: usize,
-        /// Which connection of it.
-        conn: u64,
-        /// What it reports.
-        report: LinkReport,
-    },
-    /// The store's thread reports.
-    Disk(DiskReport, DiskFacts),
-    /// A look at the machine found this.
-    Host(HostFacts),
-    /// Another configuration with the same outlets is in force.
-    Reconfigure {
-        /// What the agent is made of.
-        setup: Box<Setup>,
-        /// For each link, whether it must connect anew.
-        links: Vec<bool>,
-    },
-    /// Why a configuration that was offered is not in force; none when one was taken over.
-    Rejected(Option<String>),
-    /// Someone asked the agent to stop.
-    Stop,
-    /// A deadline has passed.
-    Tick,
-}
-
-/// An order to the world.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Start a connection; the one before is gone.
-    Dial {
-        /// Which link.
-        link: usize,
-        /// Number of the new connection.
-        conn: u64,
-    },
-    /// Drop the connection.
-    HangUp {
-        /// Which link.
-        link: usize,
-    },
-    /// Tell the connection's task.
-    Tell {
-        /// Which link.
-        link: usize,
-        /// What.
-        order: LinkOrder,
-    },
-    /// Tell the store's thread.
-    Disk(DiskOrder),
-    /// Look at the machine, and tell as `Event::Host` before anything else.
-    LookAtHost,
-    /// Answer a batch.
-    Answer(u64, Answer),
-    /// Write a line to the log.
-    Note(Notice),
-    /// Close the listeners and their connections.
-    CloseSources,
-    /// End.
-    Exit,
-}
 
 /// The agent.
 #[derive(Debug)]
@@ -187,6 +106,9 @@ impl Agent {
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
             Event::Host(facts) => self.saw_host(now, facts, out),
             Event::Reconfigure { setup, links } => self.reconfigure(now, *setup, &links, out),
+            Event::WentBack { link, setup } => {
+                self.go_back(now, link, *setup, out);
+            }
             Event::Rejected(why) => self.rejected = why,
             Event::Stop => self.begin_stop(now, out),
             Event::Tick => {}
@@ -206,6 +128,7 @@ impl Agent {
             self.links[link].link.advance(now.mono, &mut self.seed, &mut effects);
             self.apply(now, link, effects, out);
         }
+        self.judge_trials(now, out);
         for device in self.presence.advance(now) {
             self.notify(now, &device, out);
         }
@@ -213,6 +136,7 @@ impl Agent {
             out.push(Action::Disk(DiskOrder::SavePresence(bytes)));
         }
         self.announce(now, out);
+        self.take_in(now, out);
         for link in 0..self.links.len() {
             self.send(now, link, out);
         }
@@ -231,7 +155,7 @@ impl Agent {
         if let Some(until) = self.is_ending() {
             return until;
         }
-        let links = self.links.iter().filter_map(|line| line.link.deadline()).min();
+        let links = self.links.iter().filter_map(Line::deadline).min();
         let stop = match self.stop {
             Stop::Running | Stop::Done => None,
             Stop::Flushing { until } | Stop::Closing { until } | Stop::Saving { until } => Some(until),
@@ -245,6 +169,7 @@ impl Agent {
             self.host.deadline(),
             self.clocks.deadline(),
             paced,
+            self.trial_deadline(),
         ];
         [links, stop, status].into_iter().chain(own).flatten().min()
     }
@@ -356,10 +281,7 @@ impl Agent {
             }
             LinkReport::Ack { lane, seq } => return self.acknowledged(now, link, lane, seq, out),
             LinkReport::Resume { lane, from } => return self.resumed(now, link, lane, from, out),
-            LinkReport::Inbound { .. } => {
-                self.links[link].received += 1;
-                return;
-            }
+            LinkReport::Inbound(heard) => return self.heard(link, heard, out),
             report => report,
         };
         let mut effects = Vec::new();
@@ -422,6 +344,7 @@ impl Agent {
 
     fn opened(&mut self, link: usize, peer: &super::port::Peer, out: &mut Vec<Action>) {
         let held = self.unconfirmed(link);
+        self.start_of_trial(link);
         let line = &mut self.links[link];
         line.refused_as.clear();
         line.sent = 0;
@@ -531,14 +454,14 @@ impl Agent {
         let Some(draft) = status::device_news(&mqtt.prefix, device, &self.presence) else { return };
         let mut effects = Vec::new();
         let routes = Routes::to(&[self.links[line].lanes[0].1]);
-        if !self.buffer.offer(now, None, vec![draft], &routes, &mut effects) {
+        if self.buffer.offer(now, None, vec![draft], &routes, &mut effects).is_some() {
             self.announced = Some(String::new());
         }
         act(effects, out);
     }
 
-    /// On a new connection to the broker, which may have forgotten everything, and after news that could not be queued, tells the state of every device; after
-    /// what was held for it, so that the last word is the newest.
+    /// On a new connection to the broker, which may have forgotten everything, and after news that could not be queued, tells
+    /// the state of every device; after what was held for it, so that the last word is the newest.
     fn announce(&mut self, now: Now, out: &mut Vec<Action>) {
         let Some(line) = self.mqtt_line().filter(|_| self.mqtt_is_up()) else { return };
         let has_room = matches!(self.buffer.state(), BufferState::Empty | BufferState::Holding);

@@ -19,7 +19,7 @@ pub fn parse(name: &str) -> (&str, u8) {
 }
 
 /// Where a message goes: for each priority, one outlet of every link.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Routes {
     by_priority: Vec<Vec<usize>>,
 }
@@ -43,7 +43,7 @@ impl Routes {
 
     /// The outlets for messages of this priority.
     pub fn of(&self, priority: u8) -> &[usize] {
-        &self.by_priority[usize::from(priority).min(PRIORITIES - 1)]
+        self.by_priority.get(usize::from(priority).min(PRIORITIES - 1)).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -111,6 +111,8 @@ struct PingOut {
 pub struct Link {
     rule: LinkRule,
     life: Life,
+    /// Whether somebody told it to stay away until told otherwise.
+    parted: bool,
     /// Since when it is in the state that is shown.
     since: Time,
     pings: u64,
@@ -124,6 +126,8 @@ pub struct Link {
 pub enum LinkState {
     /// Configured not to connect, or stopped.
     Inactive,
+    /// Told to stay away.
+    Disconnected,
     /// Waiting for the next try.
     Down,
     /// Trying.
@@ -135,8 +139,16 @@ pub enum LinkState {
 impl Link {
     /// A link that dials at its first step, if it is active.
     pub fn new(rule: LinkRule, now: Time) -> Self {
-        let mut link =
-            Link { rule, life: Life::Idle, since: now, pings: 0, rtt: None, reconnects: 0, last_error: None };
+        let mut link = Link {
+            rule,
+            life: Life::Idle,
+            parted: false,
+            since: now,
+            pings: 0,
+            rtt: None,
+            reconnects: 0,
+            last_error: None,
+        };
         link.begin(now);
         link
     }
@@ -154,6 +166,7 @@ impl Link {
     /// The state as people see it.
     pub fn state(&self) -> LinkState {
         match self.life {
+            Life::Idle if self.parted && self.rule.active => LinkState::Disconnected,
             Life::Idle => LinkState::Inactive,
             Life::Down { .. } | Life::Leaving { .. } => LinkState::Down,
             Life::Dialing { .. } => LinkState::Connecting,
@@ -216,7 +229,7 @@ impl Link {
             | LinkReport::Ack { .. }
             | LinkReport::Resume { .. }
             | LinkReport::Nack { .. }
-            | LinkReport::Inbound { .. } => {}
+            | LinkReport::Inbound(_) => {}
         }
     }
 
@@ -310,6 +323,45 @@ impl Link {
     /// Lives on under another rule: says goodbye with this close code if it is up, and dials as if it had just begun.
     pub fn reconfigure(&mut self, now: Time, rule: LinkRule, code: u16, out: &mut Vec<LinkEffect>) {
         self.rule = rule;
+        self.parted = false;
+        self.start_over(now, code, out);
+    }
+
+    /// Says goodbye with this close code if it is up, and stays away until [`Link::connect`] or [`Link::reconfigure`].
+    pub fn disconnect(&mut self, now: Time, code: u16, out: &mut Vec<LinkEffect>) {
+        if !std::mem::replace(&mut self.parted, true) {
+            self.start_over(now, code, out);
+            self.since = now;
+        }
+    }
+
+    /// Dials at once, unless it is up or does so already. An inactive link stays as it is.
+    pub fn connect(&mut self, now: Time) {
+        self.parted = false;
+        if let Life::Idle | Life::Down { .. } = self.life {
+            self.begin(now);
+        }
+    }
+
+    /// What lets a message be forgotten.
+    pub fn confirms_by(&self) -> Confirm {
+        self.rule.confirm
+    }
+
+    /// Sends a ping if it is up, has had no pong yet and waits for none.
+    pub fn ask(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
+        let silent = self.rtt.is_none() && matches!(&self.life, Life::Up(up) if up.ping_out.is_none());
+        if silent {
+            self.ping(now, out);
+        }
+    }
+
+    /// Whether the configuration lets it dial.
+    pub fn is_active(&self) -> bool {
+        self.rule.active
+    }
+
+    fn start_over(&mut self, now: Time, code: u16, out: &mut Vec<LinkEffect>) {
         self.last_error = None;
         match self.life {
             Life::Up(_) => {
@@ -328,7 +380,8 @@ impl Link {
     }
 
     fn begin(&mut self, now: Time) {
-        self.life = if self.rule.active { Life::Down { failures: 0, retry_at: now } } else { Life::Idle };
+        let dials = self.rule.active && !self.parted;
+        self.life = if dials { Life::Down { failures: 0, retry_at: now } } else { Life::Idle };
     }
 
     /// Drops whatever is left of it, for good.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::intake::Draft;
 use crate::message::Entry;
 
 /// An order to the task of a connection that is up.
@@ -78,13 +79,8 @@ pub enum LinkReport {
     },
     /// So many entries of this connection were handed to the socket.
     Written(u64),
-    /// The peer sent a message of its own.
-    Inbound {
-        /// Text frame (true) or binary frame.
-        text: bool,
-        /// Its payload.
-        payload: Vec<u8>,
-    },
+    /// The peer sent something of its own.
+    Inbound(Heard),
     /// The connection is over. The task has ended.
     Closed {
         /// Close code of the peer (RFC 6455 §7.4), if it sent one.
@@ -92,6 +88,17 @@ pub enum LinkReport {
         /// What happened, for the log and the status.
         error: String,
     },
+}
+
+/// What was made of something that a peer sent of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing: the configuration makes no messages of it.
+    Counted,
+    /// A message.
+    Message(Draft),
+    /// It can be no message, for this reason.
+    Refused(String),
 }
 
 /// What is known of a peer once the connection is up.

@@ -76,6 +76,8 @@ pub struct LinkSetup {
     pub bounds: Bounds,
     /// How a backlog is sent.
     pub replay: Replay,
+    /// Changed settings are confirmed within this, or the old ones come back; zero tries nothing.
+    pub trial: Duration,
 }
 
 /// The MQTT link.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::agent::{Action, Event};
 use super::disk::DiskOrder;
 use super::intake::{Answer, Draft};
-use super::port::LinkOrder;
+use super::port::{Heard, LinkOrder, LinkReport};
 use crate::message::{Body, Entry, Format};
 
 /// Batches whose answers are waited for; an answer that is older is not shown.
@@ -49,15 +49,21 @@ impl Tap {
                 if !meant.is_empty() {
                     self.remember(*ticket);
                 }
-                meant.into_iter().for_each(|draft| show(message(*ticket, draft)));
+                meant.into_iter().for_each(|draft| show(message(Some(*ticket), draft)));
             }
             Event::Connected(device) => show(json!({ "device": device, "connection": "open" })),
             Event::Disconnected(device) => show(json!({ "device": device, "connection": "closed" })),
+            Event::Link { report: LinkReport::Inbound(Heard::Message(draft)), .. }
+                if matches(&draft.topic, &self.filter) =>
+            {
+                show(message(None, draft));
+            }
             Event::Again { .. }
             | Event::Link { .. }
             | Event::Disk(..)
             | Event::Host(_)
             | Event::Reconfigure { .. }
+            | Event::WentBack { .. }
             | Event::Rejected(_)
             | Event::Stop
             | Event::Tick => {}
@@ -81,7 +87,8 @@ impl Tap {
                 show(json!({ "commit": messages }));
             }
             Action::Note(notice) => show(json!({ "notice": notice.to_string() })),
-            Action::Dial { .. }
+            Action::GoBack { .. }
+            | Action::Dial { .. }
             | Action::HangUp { .. }
             | Action::Tell { .. }
             | Action::Disk(_)
@@ -131,7 +138,8 @@ impl Tap {
     }
 }
 
-fn message(ticket: u64, draft: &Draft) -> Value {
+/// What a peer of ours sent is in no batch.
+fn message(ticket: Option<u64>, draft: &Draft) -> Value {
     let shown = &draft.payload[..draft.payload.len().min(PAYLOAD_MAX)];
     let (kind, payload) = match draft.format {
         Format::Binary => ("base64", STANDARD.encode(shown).into()),

@@ -4,8 +4,9 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use super::guest::Guest;
-use super::http::{Page, Problem, is_ndjson, json, ndjson, status_page, take};
+use super::http::{Page, Problem, empty, is_ndjson, json, ndjson, status_page, take};
 use super::{Site, buffer, path};
+use crate::logic::agent::Hand;
 use crate::message::Format;
 
 /// Answers a request whose path begins with `/api`.
@@ -14,7 +15,7 @@ use crate::message::Format;
 /// every line a JSON message, `lines=1` makes every line a message of any kind. `GET /api/tap?topic=FILTER` is a line
 /// of JSON for whatever happens, until the agent stops. `POST /api/reload` takes over the
 /// configuration as it is on the disk, and `POST /api/buffer/…` is what `holdfast buffer` asks; both for the control
-/// socket only.
+/// socket only, like `POST /api/clients/{id}/connect` and `…/disconnect`.
 pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
     if !guest.local {
         return Err(Problem::new(StatusCode::FORBIDDEN, "/api is open to this machine only"));
@@ -29,6 +30,9 @@ pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> R
         ("/api/reload", &Method::POST) if site.api_only => reload(site).await,
         (path, &Method::POST) if site.api_only && path.starts_with("/api/buffer/") => {
             buffer::answer(site, request).await
+        }
+        (path, &Method::POST) if site.api_only && path.starts_with("/api/clients/") => {
+            by_hand(site, path).await
         }
         (path, _) => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
     }
@@ -49,6 +53,18 @@ async fn reload(site: &Site) -> Result<Page, Problem> {
         }
         Err(error) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error)),
     }
+}
+
+async fn by_hand(site: &Site, path: &str) -> Result<Page, Problem> {
+    let nothing = || Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
+    let told = path.strip_prefix("/api/clients/").and_then(|rest| rest.split_once('/'));
+    let (client, hand) = match told.ok_or_else(nothing)? {
+        (client, "connect") => (client, Hand::Connect),
+        (client, "disconnect") => (client, Hand::Disconnect),
+        _ => return Err(nothing()),
+    };
+    let told = site.intake.tell_by_hand(client.to_owned(), hand).await;
+    told.map(|()| empty()).map_err(|error| Problem::new(StatusCode::CONFLICT, error))
 }
 
 async fn send(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {

@@ -16,7 +16,7 @@ use smol::Timer;
 use smol::future::or;
 
 use super::guest::Guest;
-use super::path::Target;
+use super::path::{Miss, Target};
 use super::{Site, api, login, metrics, origin, payload, session};
 use crate::config::server::HttpPage;
 use crate::logic::health::Health;
@@ -49,6 +49,8 @@ pub type Lines = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infal
 pub struct Problem {
     status: StatusCode,
     error: String,
+    /// What exactly is wrong, as a further member of the answer.
+    what: Option<(&'static str, String)>,
     header: Option<(header::HeaderName, HeaderValue)>,
 }
 
@@ -99,7 +101,7 @@ async fn dispatch(
     let root = path == "/";
     match *request.method() {
         Method::POST | Method::PUT => {
-            let target = site.router.target(path, request.uri().query()).map_err(Problem::bad)?;
+            let target = site.target(&request)?;
             let lines = is_ndjson(request.headers()).then_some(Some(Format::Json));
             take(site, guest, request, target, lines).await
         }
@@ -200,7 +202,7 @@ pub fn is_ndjson(headers: &HeaderMap) -> bool {
 impl Problem {
     /// A refusal with this status and this text.
     pub fn new(status: StatusCode, error: impl Into<String>) -> Problem {
-        Problem { status, error: error.into(), header: None }
+        Problem { status, error: error.into(), what: None, header: None }
     }
 
     /// 400.
@@ -234,9 +236,26 @@ impl Problem {
     }
 }
 
+impl From<Miss> for Problem {
+    fn from(miss: Miss) -> Problem {
+        let error = miss.to_string();
+        match miss {
+            Miss::NoRoute(_) => Problem::new(StatusCode::NOT_FOUND, error),
+            Miss::Parameter { name, .. } => {
+                Problem { what: Some(("parameter", name)), ..Problem::bad(error) }
+            }
+            Miss::Wrong(_) => Problem::bad(error),
+        }
+    }
+}
+
 impl From<Problem> for Page {
     fn from(problem: Problem) -> Page {
-        let mut page = json(problem.status, serde_json::json!({ "error": problem.error }).to_string());
+        let mut text = serde_json::json!({ "error": problem.error });
+        if let Some((name, value)) = problem.what {
+            text[name] = value.into();
+        }
+        let mut page = json(problem.status, text.to_string());
         if let Some((name, value)) = problem.header {
             page.headers_mut().insert(name, value);
         }

@@ -73,6 +73,7 @@ impl Page {
             ("link_reconnects", "How often the link came up again", "reconnects"),
             ("link_confirmed_messages", "Messages confirmed by the peer", "confirmed"),
             ("link_received_messages", "Messages that the peer sent", "received"),
+            ("link_received_dropped_messages", "Messages of the peer that were given up", "received_dropped"),
         ] {
             let counts = links.iter().map(|(labels, link)| (labels.clone(), &link[key]));
             self.counters(name, help, None, counts);

@@ -81,9 +81,8 @@ pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<P
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     let key = key.ok_or_else(|| Problem::bad("the header `Sec-WebSocket-Key` is missing or malformed"))?;
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is a header value");
-    let query = request.uri().query();
-    let target = site.router.target(request.uri().path(), query).map_err(Problem::bad)?;
-    let confirm = path::is_set(query, "confirm");
+    let target = site.target(&request)?;
+    let confirm = path::is_set(request.uri().query(), "confirm");
     slot.set(Some(Pending { upgrade: hyper::upgrade::on(request), target, confirm }));
 
     let mut page = empty();

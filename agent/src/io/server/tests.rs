@@ -139,6 +139,10 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             Input::Look(look, reply) => reply.try_send(Err(format!("cannot see {look:?}"))).unwrap(),
             Input::Change(_, reply) => reply.try_send(Ok(7)).unwrap(),
             Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
+            Input::Hand { client, hand, reply } => {
+                let told = if client == "cloud" { Ok(()) } else { Err(format!("cannot {hand:?} {client}")) };
+                reply.try_send(told).unwrap();
+            }
             Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),
         }
     }

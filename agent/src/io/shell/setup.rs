@@ -1,6 +1,5 @@
 //! From the configuration to what the agent and its connections need to know.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::config::client::{Client, Confirm, Framing, Ping};
 use crate::config::mqtt::Mqtt;
 use crate::io::clock;
 use crate::io::mqtt::Broker;
-use crate::io::uplink::{Lane, Uplink};
+use crate::io::uplink::{Inbound, Lane, Uplink};
 use crate::logic::agent::{Agent, LinkSetup, MqttSetup, Setup};
 use crate::logic::lane::PRIORITIES;
 use crate::logic::link::LinkRule;
@@ -29,7 +28,7 @@ pub fn setup(config: &Config) -> Setup {
         agent: config.agent.id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         links: config.clients.iter().map(|client| link(client, &config.buffer)).collect(),
-        priorities: priorities(config),
+        priorities: config.priorities(),
         mqtt: config.mqtt.as_ref().map(mqtt),
         buffer: config.buffer,
         presence: config.presence.clone(),
@@ -45,6 +44,7 @@ pub fn peers(config: &Config, agent: &Agent) -> Vec<Peer> {
         uplink: Rc::new(Uplink {
             client: client.clone(),
             agent: config.agent.id.clone(),
+            inbound: Inbound::of(client, &config.agent.id),
             lanes: agent
                 .lanes(link)
                 .map(|(priority, epoch)| Lane { priority, epoch: epoch.to_owned() })
@@ -58,13 +58,6 @@ pub fn peers(config: &Config, agent: &Agent) -> Vec<Peer> {
         Peer::Mqtt(Rc::new(Broker { mqtt, will }))
     });
     clients.chain(broker).collect()
-}
-
-/// Those that a route gives its messages, and 0.
-fn priorities(config: &Config) -> Vec<u8> {
-    let routes = config.servers.iter().flat_map(|server| &server.routes);
-    let set: BTreeSet<u8> = routes.map(|route| route.priority).chain([0]).collect();
-    set.into_iter().collect()
 }
 
 fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
@@ -85,6 +78,7 @@ fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
         hello,
         bounds,
         replay: client.replay,
+        trial: client.trial,
     }
 }
 

@@ -4,7 +4,7 @@ use async_tungstenite::tungstenite::Message;
 
 use super::Uplink;
 use crate::config::client::Framing;
-use crate::logic::port::LinkReport;
+use crate::logic::port::{Heard, LinkReport};
 use crate::message::Entry;
 use crate::wire::{self, Answer, Frame, Hello, Payload, PayloadRef};
 
@@ -41,14 +41,12 @@ pub fn frames<'a>(
 
 /// What a text frame of the peer says.
 pub fn text(uplink: &Uplink, text: &str) -> LinkReport {
-    answer(uplink, PayloadRef::Text(text))
-        .unwrap_or_else(|| LinkReport::Inbound { text: true, payload: text.as_bytes().to_owned() })
+    answer(uplink, PayloadRef::Text(text)).unwrap_or_else(|| inbound(uplink, true, text.as_bytes()))
 }
 
 /// What a binary frame of the peer says.
 pub fn binary(uplink: &Uplink, payload: &[u8]) -> LinkReport {
-    answer(uplink, PayloadRef::Binary(payload))
-        .unwrap_or_else(|| LinkReport::Inbound { text: false, payload: payload.to_owned() })
+    answer(uplink, PayloadRef::Binary(payload)).unwrap_or_else(|| inbound(uplink, false, payload))
 }
 
 fn answer(uplink: &Uplink, payload: PayloadRef<'_>) -> Option<LinkReport> {
@@ -65,6 +63,11 @@ fn answer(uplink: &Uplink, payload: PayloadRef<'_>) -> Option<LinkReport> {
         Answer::Resume(from) => LinkReport::Resume { lane, from },
         Answer::Nack { seq, reason } => LinkReport::Nack { lane, seq, reason },
     })
+}
+
+fn inbound(uplink: &Uplink, is_text: bool, payload: &[u8]) -> LinkReport {
+    let heard = uplink.inbound.as_ref().map(|inbound| inbound.hear(is_text, payload));
+    LinkReport::Inbound(heard.unwrap_or(Heard::Counted))
 }
 
 fn message(payload: Payload) -> Message {

@@ -1,13 +1,15 @@
 //! A link with everything that belongs to it, and the outlets that are its lanes.
 
+use super::trial::Trial;
 use super::{LinkSetup, MqttSetup, Setup};
 use crate::config::replay::Replay;
 use crate::logic::buffer::Seat;
 use crate::logic::caution::Caution;
-use crate::logic::lane;
+use crate::logic::inbox::Inbox;
+use crate::logic::lane::{self, Routes};
 use crate::logic::link::Link;
 use crate::logic::pace::Pace;
-use crate::logic::time::Now;
+use crate::logic::time::{Now, Time};
 
 /// A link and what belongs to its connection.
 #[derive(Debug)]
@@ -22,6 +24,10 @@ pub struct Line {
     pub certificate_days_left: Option<i64>,
     /// Messages of the peer's own.
     pub received: u64,
+    /// Those of them that the buffer has not taken yet.
+    pub inbox: Inbox,
+    /// Where they go: to every other client link, so that no echo goes round for ever.
+    pub others: Routes,
     /// Numbers confirmed since the start, gaps included.
     pub confirmed: u64,
     /// Its outlets and their priorities, rising, the first of priority 0.
@@ -40,6 +46,10 @@ pub struct Line {
     pub conn: u64,
     /// How many entries were sent on this connection.
     pub sent: u64,
+    /// Settings that have yet to prove themselves.
+    pub trial: Option<Trial>,
+    /// Why older settings than those of the configuration are in force.
+    pub went_back: Option<String>,
     /// The words of the failed dials since it was up last.
     pub refused_as: Vec<String>,
 }
@@ -58,6 +68,11 @@ impl Line {
         Line::new("mqtt", Link::new(own.rule.clone(), now.mono), own.window, pace)
     }
 
+    /// When it has something to do that no event announces.
+    pub fn deadline(&self) -> Option<Time> {
+        self.link.deadline().into_iter().chain(self.inbox.deadline()).min()
+    }
+
     fn new(id: &str, link: Link, window: usize, pace: Pace) -> Line {
         Line {
             id: id.to_owned(),
@@ -65,6 +80,8 @@ impl Line {
             last_confirmed_ns: None,
             certificate_days_left: None,
             received: 0,
+            inbox: Inbox::default(),
+            others: Routes::default(),
             confirmed: 0,
             lanes: Vec::new(),
             window,
@@ -74,6 +91,8 @@ impl Line {
             caution: Caution::default(),
             conn: 0,
             sent: 0,
+            trial: None,
+            went_back: None,
             refused_as: Vec::new(),
         }
     }
@@ -90,5 +109,10 @@ pub fn seat(links: &mut [Line], setup: &Setup, outlets: &[String]) -> Vec<Seat> 
         seats.push(Seat { link, priority, bounds: setup.bounds_of(link) });
     }
     links.iter_mut().for_each(|line| line.lanes.sort_unstable());
+    let lanes: Vec<_> = links.iter().take(setup.links.len()).map(|line| line.lanes.clone()).collect();
+    for (own, line) in links.iter_mut().enumerate() {
+        let others = lanes.iter().enumerate().filter(|(link, _)| *link != own);
+        line.others = Routes::over(&others.map(|(_, lanes)| lanes.clone()).collect::<Vec<_>>());
+    }
     seats
 }

@@ -16,7 +16,7 @@ pub(super) const BUSY_AT_LEAST: Duration = Duration::from_millis(20);
 
 impl Buffer {
     /// Takes a batch for the outlets that the routes name, or refuses all of it. With a ticket it is answered, now or later.
-    /// Returns whether it was taken.
+    /// Returns why it was not taken.
     pub fn offer(
         &mut self,
         now: Now,
@@ -24,16 +24,16 @@ impl Buffer {
         drafts: Vec<Draft>,
         routes: &Routes,
         out: &mut Vec<BufferEffect>,
-    ) -> bool {
+    ) -> Option<Refused> {
         if drafts.is_empty() {
-            return true;
+            return None;
         }
         let outlets = targets(&drafts, routes);
         let closed = match self.admit(now, drafts.len(), &outlets) {
             Ok(closed) => closed,
             Err(refused) => {
-                self.refuse(ticket, drafts.len(), refused, out);
-                return false;
+                self.refuse(ticket, drafts.len(), refused.clone(), out);
+                return Some(refused);
             }
         };
         if !closed.is_empty() && closed == outlets {
@@ -41,7 +41,7 @@ impl Buffer {
                 self.drop_newest(now.mono, *outlet);
             }
             self.refuse(ticket, drafts.len(), Refused::Full, out);
-            return false;
+            return Some(Refused::Full);
         }
         if !closed.is_empty() {
             self.became_full(out);
@@ -65,7 +65,7 @@ impl Buffer {
         if let Some(ticket) = ticket {
             self.accepts.add(ticket, first, self.ids.next - 1, places);
         }
-        true
+        None
     }
 
     pub(super) fn refuse(

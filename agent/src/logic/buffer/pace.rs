@@ -74,7 +74,7 @@ mod tests {
             let payload = vec![b'x'; bytes];
             let draft =
                 Draft { topic, device: None, source, format, payload, attributes: Vec::new(), priority: 0 };
-            assert!(self.buffer.offer(now, None, vec![draft], &Routes::to(&[0]), &mut Vec::new()));
+            assert_eq!(self.buffer.offer(now, None, vec![draft], &Routes::to(&[0]), &mut Vec::new()), None);
         }
 
         fn commits(&mut self, ms: u64) -> bool {
