@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Agent, Peer, curl, python, scratch, uplink, wait_for_value};
+use crate::harness::{Agent, Broker, Peer, curl, python, scratch, uplink, wait_for_value};
 
 /// What `holdfast hash-password` makes of a line.
 fn hashed(password: &str) -> String {
@@ -133,6 +133,22 @@ fn a_success_forgives_the_failures_before_it_and_a_wrong_name_is_not_told() {
     agent.process.said(&["WARN", "user=pump failures=2"]);
     agent.process.said(&["WARN", "user=(unknown) failures=1"]);
     assert!(!agent.process.lines().join("\n").contains("S3cret"));
+}
+
+#[test]
+fn the_status_over_mqtt_tells_of_failed_logins() {
+    let directory = scratch();
+    let broker = Broker::start(directory.path());
+    let mqtt = format!("[mqtt]\nurl = \"{}\"\nstatus_interval = \"1s\"\n", broker.url());
+    let users = asking("basic", &["{ name = \"pump\", password = \"s3cret\" }".to_owned()]);
+    let agent = Agent::start_with(directory.path(), &mqtt, &users);
+    let told = || {
+        broker.retained("holdfast/gw/status", &[]).unwrap_or_default()["servers"]["sensors"]["failed_logins"]
+            .clone()
+    };
+    wait_for_value(&Value::from(0), told);
+    assert_eq!(curl(&["-d", "1", "-u", "pump:no", &format!("http://{}/a", agent.address)]).0, 401);
+    wait_for_value(&Value::from(1), told);
 }
 
 #[test]

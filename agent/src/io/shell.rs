@@ -259,6 +259,10 @@ impl Shell {
         let event = match wake {
             Wake::Event(event) => {
                 self.store_closed |= matches!(event, Event::Disk(DiskReport::Closed, _));
+                // A look at the machine comes before a status is told.
+                if matches!(event, Event::Host(_)) {
+                    self.agent.step(clock::now(), Event::Servers(self.doors.facts()), actions);
+                }
                 event
             }
             Wake::Signal(signal) => return self.obey(signal, actions),
@@ -295,9 +299,8 @@ impl Shell {
                 if self.agent.wants_host(now) {
                     self.agent.step(now, Event::Host(self.machine.look()), actions);
                 }
-                let mut status = self.agent.status(now);
-                status["servers"] = self.doors.facts();
-                let _ = reply.try_send(status);
+                self.agent.step(now, Event::Servers(self.doors.facts()), actions);
+                let _ = reply.try_send(self.agent.status(now));
                 return;
             }
         };
