@@ -260,3 +260,29 @@ fn a_stack_of_pam_that_is_broken_is_told_in_the_log_and_lets_nobody_in() {
     assert!(status == 401 && !body.contains("PAM"), "{body}");
     agent.process.said(&["WARN", "cannot verify a login source=server:sensors: PAM says: "]);
 }
+
+#[test]
+fn a_machine_without_libpam_is_told_at_the_start() {
+    let directory = scratch();
+    let (data, libraries) = (directory.path().join("data"), directory.path().join("lib"));
+    std::fs::create_dir(&libraries).unwrap();
+    // Found before the system's own.
+    std::fs::write(libraries.join("libpam.so.0"), "no library").unwrap();
+    let text = format!(
+        "[agent]\ndata_dir = {data:?}\n[[server]]\nid = \"sensors\"\nbind = [\"127.0.0.1:0\"]\nauth = \"basic\"\n\
+         pam = {{ groups = [\"sensors\"] }}\n"
+    );
+    let file = directory.path().join("holdfast.toml");
+    std::fs::write(&file, text).unwrap();
+    let run = |command: &str| {
+        let mut process = Agent::command();
+        process.arg(command).arg("--config").arg(&file).env("LD_LIBRARY_PATH", &libraries);
+        process.output().expect("the binary runs")
+    };
+    let started = run("run");
+    let said = String::from_utf8_lossy(&started.stderr).into_owned();
+    let words = "cannot load libpam.so.0, which system accounts need";
+    assert!(!started.status.success() && said.contains(words) && said.contains("(server sensors)"), "{said}");
+    let checked = String::from_utf8_lossy(&run("check").stderr).into_owned();
+    assert!(checked.contains("warning: server sensors: pam: cannot load libpam.so.0"), "{checked}");
+}
