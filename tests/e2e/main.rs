@@ -16,11 +16,15 @@ mod buffer;
 #[cfg(test)]
 mod card;
 #[cfg(test)]
+mod consumer;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod deliver;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod files;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -41,6 +45,8 @@ mod mqtt;
 mod probe;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod route;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod parameter;
 pub mod phc;
 mod render;
 pub mod replay;
+pub mod reply;
 pub mod route;
 pub mod secret;
 pub mod server;

@@ -16,6 +16,9 @@ use crate::message::{Clock, Format};
 /// A status that changes faster than this is published once for several changes.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The source of the agent's news of its devices.
+pub const NEWS: &str = "agent";
+
 /// When the status was published and what it said.
 #[derive(Debug, Default)]
 pub struct StatusPace {
@@ -115,7 +118,7 @@ pub fn device_news(prefix: &str, id: &str, presence: &Presence) -> Option<Draft>
     Some(Draft {
         topic: format!("{prefix}/devices/{id}/status"),
         device: Some(id.to_owned()),
-        source: "agent".into(),
+        source: NEWS.into(),
         format: Format::Json,
         payload: device_status(device).to_string().into_bytes(),
         attributes: Vec::new(),
@@ -258,7 +261,8 @@ fn state_of_buffer(state: BufferState) -> &'static str {
     }
 }
 
-fn rfc3339(wall_ns: u64) -> String {
+/// A wall time in words, UTC, to the millisecond.
+pub fn rfc3339(wall_ns: u64) -> String {
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns)).to_string()
 }
 

@@ -100,10 +100,9 @@ impl Doors {
         }
     }
 
-    /// How each server is, by its name.
-    pub fn facts(&self) -> serde_json::Value {
-        let facts = self.servers.iter().map(|door| (door.table.id.clone(), (door.facts)()));
-        serde_json::Value::Object(facts.collect())
+    /// How each server is, with its id.
+    pub fn facts(&self) -> impl Iterator<Item = (&str, serde_json::Value)> {
+        self.servers.iter().map(|door| (door.table.id.as_str(), (door.facts)()))
     }
 
     /// The sockets of all, to be kept open for whoever comes after them.
@@ -115,7 +114,7 @@ impl Doors {
 impl Door {
     fn shut(table: Rc<Server>, listeners: Listeners) -> Door {
         let (kept, facts) = (listeners.kept().collect(), listeners.facts());
-        Door { kept, facts, state: State::Shut(listeners), table }
+        Door { table, kept, facts, state: State::Shut(listeners) }
     }
 
     fn open(&mut self, sources: &Intake, executor: &Rc<LocalExecutor<'static>>) {

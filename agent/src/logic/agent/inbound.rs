@@ -46,10 +46,10 @@ impl Agent {
                     let devices = drafts.into_iter().filter_map(|draft| draft.device);
                     devices.for_each(|device| self.heard_device(now, &device, out));
                 }
-                Some(Refused::Busy | Refused::Failing(_) | Refused::TooFast(_)) => {
-                    line.inbox.put_back(now.mono, drafts)
-                }
-                Some(refused @ (Refused::Full | Refused::Stopping | Refused::NoOutlet(_))) => {
+                Some(Refused::Busy | Refused::Failing(_)) => line.inbox.put_back(now.mono, drafts),
+                Some(
+                    refused @ (Refused::Full | Refused::Stopping | Refused::NoOutlet(_) | Refused::TooFast(_)),
+                ) => {
                     line.inbox.give_up(drafts.len());
                     out.push(given_up(&line.id, &refused.to_string()));
                 }

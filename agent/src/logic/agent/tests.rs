@@ -277,6 +277,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
             when_full: WhenFull::DropOldest,
             commit_after: Duration::from_millis(250),
             daily_budget: None,
+            last_values: 10,
         },
         presence: crate::config::agent::Presence { offline_after: Duration::from_secs(300), max_devices: 10 },
         host: crate::config::host::Host::default(),
