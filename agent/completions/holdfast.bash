@@ -31,6 +31,9 @@ _holdfast() {
             holdfast,demo)
                 cmd="holdfast__subcmd__demo"
                 ;;
+            holdfast,hash-password)
+                cmd="holdfast__subcmd__hash__subcmd__password"
+                ;;
             holdfast,receive)
                 cmd="holdfast__subcmd__receive"
                 ;;
@@ -140,7 +143,7 @@ _holdfast() {
 
     case "${cmd}" in
         holdfast)
-            opts="-h -V --help --version run check test status tap reload send client server buffer config receive demo"
+            opts="-h -V --help --version run check test status tap reload send client server buffer config receive hash-password demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1072,6 +1075,20 @@ _holdfast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        holdfast__subcmd__hash__subcmd__password)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

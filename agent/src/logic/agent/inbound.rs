@@ -48,7 +48,8 @@ impl Agent {
                 }
                 Some(Refused::Busy | Refused::Failing(_)) => line.inbox.put_back(now.mono, drafts),
                 Some(
-                    refused @ (Refused::Full | Refused::Stopping | Refused::NoOutlet(_) | Refused::TooFast(_)),
+                    refused
+                    @ (Refused::Full | Refused::Stopping | Refused::NoOutlet(_) | Refused::TooFast(_)),
                 ) => {
                     line.inbox.give_up(drafts.len());
                     out.push(given_up(&line.id, &refused.to_string()));
