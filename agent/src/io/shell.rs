@@ -266,6 +266,10 @@ impl Shell {
         let event = match wake {
             Wake::Event(event) => {
                 self.store_closed |= matches!(event, Event::Disk(DiskReport::Closed, _));
+                // A look at the machine comes before a status is told.
+                if matches!(event, Event::Host(_)) {
+                    self.agent.step(clock::now(), self.look_at_servers(), actions);
+                }
                 event
             }
             Wake::Signal(signal) => return self.obey(signal, actions),
@@ -314,9 +318,8 @@ impl Shell {
                 if self.agent.wants_host(now) {
                     self.agent.step(now, Event::Host(self.machine.look()), actions);
                 }
+                self.agent.step(now, self.look_at_servers(), actions);
                 let mut status = self.agent.status(now);
-                let servers = self.doors.facts().map(|(id, facts)| (id.to_owned(), facts));
-                status["servers"] = serde_json::Value::Object(servers.collect());
                 status["violations"] = self.intake.tally.shown();
                 status["consumers"] = self.subscribers.status();
                 let _ = reply.try_send(status);
@@ -327,6 +330,11 @@ impl Shell {
             self.taps.event(&event);
         }
         self.agent.step(clock::now(), event, actions);
+    }
+
+    fn look_at_servers(&self) -> Event {
+        let facts = self.doors.facts().map(|(id, facts)| (id.to_owned(), facts));
+        Event::Servers(serde_json::Value::Object(facts.collect()))
     }
 
     fn obey(&mut self, signal: Signal, actions: &mut Vec<Action>) {

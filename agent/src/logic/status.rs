@@ -151,6 +151,9 @@ fn base(agent: &Agent, now: Now) -> Value {
     if let Some(days) = days {
         status["certificate_days_left"] = days.into();
     }
+    if !agent.servers.is_null() {
+        status["servers"] = agent.servers.clone();
+    }
     if let Some(why) = &agent.rejected {
         status["configuration_rejected"] = why.clone().into();
     }

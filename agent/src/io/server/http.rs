@@ -55,7 +55,7 @@ pub struct Problem {
     error: String,
     /// What exactly is wrong, as a further member of the answer.
     what: Option<(&'static str, String)>,
-    header: Option<(header::HeaderName, HeaderValue)>,
+    header: Option<Box<(header::HeaderName, HeaderValue)>>,
 }
 
 /// Where an upgraded connection leaves what it becomes.
@@ -238,7 +238,7 @@ impl Problem {
 
     /// The same with a header.
     pub fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Problem {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -292,7 +292,7 @@ impl From<Miss> for Problem {
 impl From<Problem> for Page {
     fn from(problem: Problem) -> Page {
         let mut page = json(problem.status, problem.text());
-        if let Some((name, value)) = problem.header {
+        if let Some((name, value)) = problem.header.map(|header| *header) {
             page.headers_mut().insert(name, value);
         }
         page
