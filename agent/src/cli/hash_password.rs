@@ -1,6 +1,6 @@
 //! `holdfast hash-password`: a password becomes what stands in `users` of a server.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
@@ -47,17 +47,15 @@ fn first_line(input: &mut impl BufRead) -> anyhow::Result<String> {
 
 /// A line from the terminal, which shows nothing of it and is left as it was, after Ctrl-C too.
 fn typed(prompt: &str) -> anyhow::Result<String> {
-    let mut out = std::io::stderr();
-    write!(out, "{prompt}")?;
-    out.flush()?;
     let stdin = std::io::stdin();
     let before = tcgetattr(&stdin).context("cannot read the settings of the terminal")?;
     let mut quiet = before.clone();
     quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     tcsetattr(&stdin, OptionalActions::Flush, &quiet).context("cannot hide what is typed")?;
+    eprint!("{prompt}");
     let line = keys(stdin.lock().bytes());
-    tcsetattr(&stdin, OptionalActions::Flush, &before).context("cannot show again what is typed")?;
-    writeln!(out)?;
+    tcsetattr(&stdin, OptionalActions::Now, &before).context("cannot show again what is typed")?;
+    eprintln!();
     line
 }
 
