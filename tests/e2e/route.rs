@@ -120,3 +120,22 @@ fn a_message_that_breaks_the_schema_is_refused_with_the_place_and_counted() {
     assert!(metrics.lines().any(|found| found == line), "{metrics}");
     agent.wait_for_fact("/buffer/accepted", 1);
 }
+
+#[test]
+fn a_reload_takes_over_a_schema_that_was_edited_and_no_broken_one() {
+    let directory = scratch();
+    let file = directory.path().join("s.json");
+    std::fs::write(&file, r#"{ "type": "number" }"#).unwrap();
+    let route = "[[server.route]]\npath = \"/t\"\nschema = \"s.json\"\n";
+    let agent = Agent::start_of(directory.path(), "id = \"gw\"\n", route);
+    let post = || curl(&["-d", "\"warm\"", &format!("http://{}/t", agent.address)]).0;
+    assert_eq!(post(), 400);
+    std::fs::write(&file, r#"{ "type": "text" }"#).unwrap();
+    let refused = agent.ask(&["reload"]);
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && words.contains("s.json#/type: must be a type"), "{words}");
+    assert_eq!(post(), 400, "the one in force stays");
+    std::fs::write(&file, r#"{ "type": "string" }"#).unwrap();
+    assert!(agent.ask(&["reload"]).status.success());
+    wait_for("the new schema is in force", || (post() == 200).then_some(()));
+}

@@ -147,7 +147,7 @@ pub struct Route {
     /// Messages of a higher priority go before those of a lower one on every link: alarms before telemetry.
     pub priority: u8,
     /// JSON Schema that messages must hold to, of draft 2020-12 or, if its `$schema` says so, draft 7. It may refer to files beside it; nothing
-    /// is fetched. What breaks it is answered with 400 and the JSON pointer, or with an error frame, and counted. It implies
+    /// is fetched. What breaks it is answered with 400 and the JSON pointer, or with an error frame, and counted. A reload reads it again. It implies
     /// `format = "json"`.
     pub schema: Option<PathBuf>,
     /// Query parameters. Those that are not declared are attributes as they come.

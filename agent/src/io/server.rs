@@ -47,6 +47,7 @@ use crate::message::Format;
 
 use accept::{Places, admit};
 use certificate::Certificate;
+pub use judge::{FileRead, has_changed};
 use login::Login;
 use socket::Socket;
 
@@ -101,6 +102,11 @@ impl Listeners {
     /// The bound addresses of TCP, in the order of `bind`, with the port that port 0 became.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets.iter().filter_map(Socket::address).collect()
+    }
+
+    /// What the schemas of the routes are made of.
+    pub fn files(&self) -> impl Iterator<Item = FileRead> {
+        self.router.files().cloned()
     }
 
     /// Where each is reached.

@@ -32,6 +32,19 @@ pub struct Reloaded {
 }
 
 impl Plan {
+    /// The same where a table that says the same has to be taken over anew.
+    pub fn with(self, table: &str) -> Plan {
+        let add = |mut changed: Vec<String>| {
+            changed.extend((!changed.iter().any(|known| known == table)).then(|| table.to_owned()));
+            changed
+        };
+        match self {
+            Plan::Unchanged => Plan::Apply { changed: add(Vec::new()), links: Vec::new() },
+            Plan::Apply { changed, links } => Plan::Apply { changed: add(changed), links },
+            Plan::Restart { changed } => Plan::Restart { changed: add(changed) },
+        }
+    }
+
     /// What is told of it.
     pub fn told(&self) -> Reloaded {
         let (how, changed) = match self {
@@ -144,6 +157,14 @@ mod tests {
         assert_eq!(planned("ws://b/", "ws://c/"), apply("client.b", [false, true, false]));
         assert_eq!(planned("mqtt://m/", "mqtt://n/"), apply("mqtt", [false, false, true]));
         assert_eq!(planned("= 5", "= 6"), apply("buffer", [false, false, false]));
+    }
+
+    #[test]
+    fn what_the_configuration_names_may_have_changed_too() {
+        let fresh = Plan::Apply { changed: vec!["server.s".to_owned()], links: Vec::new() };
+        assert_eq!(Plan::Unchanged.with("server.s").with("server.s"), fresh);
+        assert_eq!(planned("= 5", "= 6").with("server.s").told().changed, ["buffer", "server.s"]);
+        assert_eq!(restart(&["agent"]).with("server.s"), restart(&["agent", "server.s"]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use futures_util::stream::unfold;
 use http_body_util::{Either, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
@@ -49,7 +49,7 @@ pub async fn page(file: &Path, request: &Request<Incoming>) -> Result<Page, Prob
     let path = file.to_owned();
     let found = smol::unblock(move || Found::new(File::open(&path)?, &path)).await;
     match found {
-        Ok(Some(found)) => found.page(request.headers()),
+        Ok(Some(found)) => found.page(request),
         Ok(None) => Err(nothing(request)),
         Err(error) => Err(failed(&error)),
     }
@@ -60,7 +60,7 @@ pub async fn answer(folder: &Path, index: &str, request: &Request<Incoming>) -> 
     let Some((path, slash)) = relative(request.uri().path()) else { return Err(nothing(request)) };
     let (folder, index) = (folder.to_owned(), index.to_owned());
     match smol::unblock(move || look(&folder, &path, slash, &index)).await {
-        Ok(Look::File(found)) => found.page(request.headers()),
+        Ok(Look::File(found)) => found.page(request),
         Ok(Look::Folder) => moved(request),
         Ok(Look::Nothing) => Err(nothing(request)),
         Err(error) => Err(failed(&error)),
@@ -190,14 +190,17 @@ impl Found {
         Ok(Some(Found { file, size: facts.len(), modified, tag, kind: media::of(name) }))
     }
 
-    fn page(self, headers: &HeaderMap) -> Result<Page, Problem> {
+    fn page(self, request: &Request<Incoming>) -> Result<Page, Problem> {
+        let headers = request.headers();
         if self.is_known(headers) {
             let mut page = empty();
             *page.status_mut() = StatusCode::NOT_MODIFIED;
             self.describe(page.headers_mut())?;
             return Ok(page);
         }
-        let (status, first, length) = match self.asked(headers) {
+        // RFC 9110 §14.2: a range is for GET alone.
+        let asked = if request.method() == Method::GET { self.asked(headers) } else { Span::Whole };
+        let (status, first, length) = match asked {
             Span::Whole => (StatusCode::OK, 0, self.size),
             Span::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
             Span::None => {

@@ -1,12 +1,15 @@
 //! The schema of a route: read at the start, asked of each message.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde_json::Value;
 
 use super::call;
 use crate::logic::schema::{Schema, Violation};
+
+/// A file that was read, and the checksum of what was in it.
+pub type FileRead = (PathBuf, u32);
 
 /// The schema of one route. Two are the same only if they are one.
 #[derive(Debug, Clone)]
@@ -16,6 +19,7 @@ pub struct Judge(Rc<Own>);
 struct Own {
     route: String,
     schema: Schema,
+    files: Vec<FileRead>,
 }
 
 impl PartialEq for Judge {
@@ -29,19 +33,26 @@ impl Eq for Judge {}
 impl Judge {
     /// Compiles the schema of a route. The error names the file and the place in it.
     pub fn new(route: &str, file: &Path) -> Result<Judge, String> {
+        let mut files = Vec::new();
         let mut load = |path: &str| {
             let bytes = call::read(path.as_ref())?;
+            files.push((PathBuf::from(path), crc32fast::hash(&bytes)));
             serde_json::from_slice(&bytes).map_err(|error| format!("cannot read {path} as JSON: {error}"))
         };
         let cannot = |error: String| format!("cannot use the schema of the route {route}: {error}");
         let file = std::path::absolute(file).map_err(|error| cannot(error.to_string()))?;
         let schema = Schema::compile(&file.to_string_lossy(), &mut load).map_err(cannot)?;
-        Ok(Judge(Rc::new(Own { route: route.to_owned(), schema })))
+        Ok(Judge(Rc::new(Own { route: route.to_owned(), schema, files })))
     }
 
     /// The path of its route.
     pub fn route(&self) -> &str {
         &self.0.route
+    }
+
+    /// What the schema is made of.
+    pub fn files(&self) -> &[FileRead] {
+        &self.0.files
     }
 
     /// Checks a payload that is JSON.
@@ -52,6 +63,11 @@ impl Judge {
         };
         self.0.schema.check(&serde_json::from_slice::<Value>(payload).map_err(unreadable)?)
     }
+}
+
+/// Whether one of these files is not what it was.
+pub fn has_changed(files: &[FileRead]) -> bool {
+    files.iter().any(|(path, sum)| call::read(path).map(|bytes| crc32fast::hash(&bytes)) != Ok(*sum))
 }
 
 /// A violation in a sentence.

@@ -3,7 +3,7 @@
 use hyper::header::HeaderMap;
 
 use super::call::Call;
-use super::judge::{self, Judge};
+use super::judge::{self, FileRead, Judge};
 use super::parameter::{self, Pairs};
 use crate::config::parameter::Parameter;
 use crate::config::reply::{Mode, Reply};
@@ -99,6 +99,11 @@ impl Router {
             (None, Unmatched::Topic) => Ok(self.unrouted(path, Query::of(parameter::of_query(query)))?),
             (None, Unmatched::Refuse) => Err(Miss::NoRoute(path.to_owned())),
         }
+    }
+
+    /// What the schemas of the routes are made of.
+    pub fn files(&self) -> impl Iterator<Item = &FileRead> {
+        self.entries.iter().filter_map(|entry| entry.judge.as_ref()).flat_map(Judge::files)
     }
 
     /// Whether this path is that of a route in connection mode.

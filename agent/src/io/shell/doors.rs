@@ -11,7 +11,7 @@ use smol::channel::Sender;
 use crate::config::Config;
 use crate::config::server::Server;
 use crate::io::intake::Intake;
-use crate::io::server::{self, Facts, Kept, Listeners};
+use crate::io::server::{self, Facts, FileRead, Kept, Listeners, has_changed};
 
 /// Servers with their listeners; none for one that is open already and stays as it is.
 pub type Bound = Vec<(Rc<Server>, Option<Listeners>)>;
@@ -29,6 +29,8 @@ pub struct Doors {
 struct Door {
     table: Rc<Server>,
     kept: Vec<Kept>,
+    /// What it has read beside the configuration.
+    files: Vec<FileRead>,
     facts: Facts,
     state: State,
 }
@@ -105,6 +107,12 @@ impl Doors {
         self.servers.iter().map(|door| (door.table.id.as_str(), (door.facts)()))
     }
 
+    /// Those whose schemas are not what they have read.
+    pub fn stale(&self) -> Vec<Rc<Server>> {
+        let stale = self.servers.iter().filter(|door| has_changed(&door.files));
+        stale.map(|door| door.table.clone()).collect()
+    }
+
     /// The sockets of all, to be kept open for whoever comes after them.
     pub fn kept(&self) -> Vec<Kept> {
         self.servers.iter().flat_map(|door| door.kept.iter().cloned()).collect()
@@ -114,7 +122,8 @@ impl Doors {
 impl Door {
     fn shut(table: Rc<Server>, listeners: Listeners) -> Door {
         let (kept, facts) = (listeners.kept().collect(), listeners.facts());
-        Door { table, kept, facts, state: State::Shut(Box::new(listeners)) }
+        let files = listeners.files().collect();
+        Door { table, kept, files, facts, state: State::Shut(Box::new(listeners)) }
     }
 
     fn open(&mut self, sources: &Intake, executor: &Rc<LocalExecutor<'static>>) {

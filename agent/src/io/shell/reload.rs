@@ -7,6 +7,7 @@ use smol::channel::Sender;
 use super::doors::bind_but;
 use super::{Bound, Load, Shell, bind, setup};
 use crate::config::Config;
+use crate::config::server::Server;
 use crate::io::clock;
 use crate::io::server::Kept;
 use crate::logic::agent::{Action, Event};
@@ -44,9 +45,9 @@ impl Shell {
         self.reloading = true;
         self.supervisor.reloading();
         let (load, config, kept) = (self.load.clone(), self.config.clone(), self.doors.kept());
-        let prepared = self.prepared.0.clone();
+        let (prepared, stale) = (self.prepared.0.clone(), self.doors.stale());
         let preparing = async move {
-            let outcome = prepare(&load, &config, &kept).await;
+            let outcome = prepare(&load, &config, &kept, &stale).await;
             // The loop is gone only when nobody waits for it any more.
             let _ = prepared.send(Prepared { outcome, reply }).await;
         };
@@ -118,12 +119,17 @@ impl Shell {
     }
 }
 
-async fn prepare(load: &Load, old: &Config, kept: &[Kept]) -> Result<Next, String> {
+async fn prepare(load: &Load, old: &Config, kept: &[Kept], stale: &[Rc<Server>]) -> Result<Next, String> {
     let config = load().map_err(|error| format!("{error:#}"))?;
-    let plan = reload::plan(old, &config);
+    let mut plan = reload::plan(old, &config);
+    for table in stale.iter().filter(|table| config.servers.contains(table)) {
+        plan = plan.with(&format!("server.{}", table.id));
+    }
+    let is_fresh = |table: &&Server| !stale.iter().any(|other| **other == **table);
+    let open: Vec<Server> = old.servers.iter().filter(is_fresh).cloned().collect();
     let bound = match plan {
         Plan::Restart { .. } => bind(&config, kept).await,
-        Plan::Unchanged | Plan::Apply { .. } => bind_but(&config, &old.servers, kept).await,
+        Plan::Unchanged | Plan::Apply { .. } => bind_but(&config, &open, kept).await,
     };
     let bound = bound.map_err(|error| format!("{error:#}"))?;
     Ok(Next { config, plan, bound })
