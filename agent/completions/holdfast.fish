@@ -33,8 +33,12 @@ complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "status" -d 'Shows
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "tap" -d 'Shows live what the running agent takes, stores, sends and has confirmed'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "reload" -d 'Makes the running agent take over its configuration as it is on the disk'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "send" -d 'Hands a message to the running agent and waits until it is stored'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "client" -d 'Lists, shows, connects, adds and changes the WebSocket links to the outside'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "server" -d 'Lists, shows, adds and removes the listeners for sensors'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "buffer" -d 'Looks into the messages that are held, takes them out and puts them in, checks and repairs the store'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "config" -d 'Tells what can be configured'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "receive" -d 'Receives what an agent sends: prints it, acknowledges it, counts what is missing'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "hash-password" -d 'Asks for a password and prints its hash, for `password_hash` of a user'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "demo" -d 'Shows in half a minute what happens when a link is cut and the agent is killed'
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l environment -d 'Table of variables to use: [environment.NAME]' -r
@@ -94,6 +98,114 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l uplink -d 'Ur
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l lines -d 'Make every line a message'
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -f -a "list" -d 'Lists the clients with their state'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -f -a "show" -d 'Shows every parameter of a client, and the state of its link'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -f -a "connect" -d 'Has the running agent dial a client now, whatever its back-off says'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -f -a "disconnect" -d 'Has the running agent close the connection of a client and stay away, holding its messages'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -f -a "add" -d 'Adds a client to the configuration file'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -f -a "remove" -d 'Removes a client from the file; what the store holds for it stays there under its id'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -f -a "enable" -d 'Sets active = true'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -f -a "disable" -d 'Sets active = false: the client holds its messages and never connects'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l json -d 'Print it in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l json -d 'Print JSON: {"configuration":…,"status":…}'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l id -d 'Its id; ws_client_N by default' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l name -d 'A name for people' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l description -d 'A description for people' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l set -d 'Set any other key of the table' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l inactive -d 'Set active = false'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove" -f -a "list" -d 'Lists the servers with their addresses'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove" -f -a "show" -d 'Shows every parameter of a server and of its routes'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove" -f -a "add" -d 'Adds a server to the configuration file'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove" -f -a "remove" -d 'Removes a server with its routes from the file'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l json -d 'Print it in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l json -d 'Print JSON: {"configuration":…,"status":…}'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l id -d 'Its id; ws_server_N by default' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l set -d 'Set any other key of the table' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "info" -d 'Shows how the store stands: what it holds, what it takes, what is dead or damaged'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "list" -d 'Lists the outlets with what the store holds for each'
@@ -179,6 +291,9 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from dead" -f -a "show" -d 'Shows a dead letter with all that the message has'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from dead" -f -a "requeue" -d 'Hands dead letters in again, each for the outlet whose peer refused it, and drops them once they are stored'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from dead" -f -a "drop" -d 'Drops dead letters for good'
+complete -c holdfast -n "__fish_holdfast_using_subcommand config; and not __fish_seen_subcommand_from reference" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand config; and not __fish_seen_subcommand_from reference" -f -a "reference" -d 'Prints every parameter with its default and its meaning, as tables in Markdown'
+complete -c holdfast -n "__fish_holdfast_using_subcommand config; and __fish_seen_subcommand_from reference" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l listen -d 'Address to listen on; port 0 takes a free one, and standard error tells which' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l tls-cert -d 'PEM file with the certificate chain: listens for wss://' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l tls-key -d 'PEM file with its key' -r -F
@@ -205,6 +320,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l summary-js
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l no-pong -d 'Never answer a ping'
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -l no-ack -d 'Never acknowledge'
 complete -c holdfast -n "__fish_holdfast_using_subcommand receive" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c holdfast -n "__fish_holdfast_using_subcommand hash-password" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -l seconds -d 'How long the story takes' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -l json -d 'Print nothing but the counts at the end, in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand demo" -s h -l help -d 'Print help'

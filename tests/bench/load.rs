@@ -95,7 +95,7 @@ fn web_socket(stream: TcpStream, count: u64, pace: &Pace) -> anyhow::Result<()> 
 }
 
 /// A masked text frame of 126 to 65,535 bytes (RFC 6455 §5.2) with a key of zeroes, which changes nothing.
-fn frame(out: &mut Vec<u8>, payload: &[u8]) {
+pub fn frame(out: &mut Vec<u8>, payload: &[u8]) {
     out.extend_from_slice(&[0x81, 0x80 | 126]);
     out.extend_from_slice(&u16::try_from(payload.len()).unwrap_or(u16::MAX).to_be_bytes());
     out.extend_from_slice(&[0; 4]);

@@ -4,7 +4,11 @@
 //! `tests/all` brings what the tests need: mosquitto, nginx, tinyproxy, microsocks, curl, systemd-analyze and Python with the `websockets` package.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod age;
+#[cfg(test)]
+mod auth;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
@@ -32,6 +36,8 @@ mod kill;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]
+mod manage;
+#[cfg(test)]
 mod meter;
 #[cfg(test)]
 mod mqtt;
@@ -53,3 +59,5 @@ mod systemd;
 mod tap;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod tls_server;

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Agent, Peer, numbered, scratch, uplink, wait_for_value, wait_until};
+use crate::harness::{Agent, Http, Peer, numbered, scratch, uplink, wait_for_value, wait_until};
 
 fn reload(agent: &Agent) -> Value {
     let asked = agent.ask(&["reload", "--json"]);
@@ -91,6 +91,58 @@ fn a_client_that_is_added_gets_what_comes_and_nothing_held_for_another_is_lost()
     wait_until("all have come", || cloud_peer.lines().len() == 51 && lab_peer.lines() == ["both"]);
     assert_eq!(cloud_peer.lines()[..50], held);
     assert_eq!(agent.fact("/session"), 2);
+}
+
+#[test]
+fn new_settings_that_lead_nowhere_give_way_to_the_old_ones_and_nothing_is_lost() {
+    let directory = scratch();
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let agent = Agent::start(directory.path(), &uplink(&peer.url(), ""));
+    agent.wait_until_up();
+    agent.configure(&uplink("ws://127.0.0.1:1/", "trial = \"1s\""));
+    assert_eq!(reload(&agent), told("applied", &["client.cloud"]));
+    agent.post("/a", "on trial");
+    agent.process.said(&["WARN", "client cloud: new settings got no confirmation in time"]);
+    agent.wait_until_up();
+    agent.wait_until_delivered();
+    assert_eq!(peer.lines(), ["on trial"]);
+    let rejected = agent.fact("/links/cloud/settings_rejected");
+    assert!(rejected.as_str().is_some_and(|why| why.contains("connection refused")), "{rejected}");
+    agent.configure(&uplink(&peer.url(), "window = 7\ntrial = \"1h\""));
+    reload(&agent);
+    agent.wait_until_up();
+    agent.post("/a", "proven");
+    agent.wait_until_delivered();
+    assert_eq!(agent.fact("/links/cloud/settings_rejected"), Value::Null);
+}
+
+#[test]
+fn a_changed_server_is_replaced_while_others_and_the_links_keep_their_connections() {
+    let directory = scratch();
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let second = |limits: &str| {
+        format!(
+            "[[server]]\nid = \"second\"\nbind = [\"127.0.0.1:0\"]\n{limits}\n{}",
+            uplink(&peer.url(), "")
+        )
+    };
+    let agent = Agent::start(directory.path(), &second(""));
+    agent.wait_until_up();
+    let address = |words: &str| words.rsplit_once("://").unwrap().1.trim().to_owned();
+    let there = address(&agent.process.said(&["listening", "server=second"]));
+    let mut first = agent.http();
+    first.store("/a", "one");
+    let mut other = Http::connect(&there).unwrap();
+    other.store("/a", "two");
+    agent.configure(&second("limits = { message_bytes = 4 }"));
+    assert_eq!(reload(&agent), told("applied", &["server.second"]));
+    first.store("/a", "three");
+    wait_until("the old connection is closed", || other.post("/a", &[], b"four").is_err());
+    let mut anew = Http::connect(&there).unwrap();
+    assert_eq!(anew.post("/a", &[], b"12345").unwrap().0, 413);
+    anew.store("/a", "1234");
+    agent.wait_until_delivered();
+    assert_eq!((agent.fact("/session"), agent.fact("/links/cloud/reconnects")), (1.into(), 0.into()));
 }
 
 #[test]

@@ -143,9 +143,9 @@ pub fn path(bytes: &[u8]) {
     let mut next = || lines.next().filter(|line| !line.is_empty()).map(str::to_owned);
     let (route, topic, device) = (next(), next(), next());
     let routes = route.map(|path| Route { topic, device, ..Route::of_path(&path) });
-    let Ok(router) = Router::new(routes.as_slice()) else { return };
+    let Ok(router) = Router::new(routes.as_slice(), Default::default()) else { return };
     let (path, query) = (next().unwrap_or_default(), next());
-    if let Ok(target) = router.target(&path, query.as_deref()) {
+    if let Ok(target) = router.target(&path, query.as_deref(), &Default::default()) {
         let is_name = |text: &str| !text.is_empty() && !text.contains(['+', '#', '\0']) && text.len() <= 512;
         assert!(is_name(&target.topic), "{target:?}");
         assert!(

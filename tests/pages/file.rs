@@ -19,3 +19,14 @@ pub fn assert_current(path: &str, text: &str) {
     }
     assert!(found == text, "{path} is out of date at its end; run `{COMMAND}`");
 }
+
+/// The same for the part of a file between the lines `<!-- NAME -->` and `<!-- /NAME -->`.
+#[allow(dead_code, reason = "not everybody who shares this file has parts")]
+pub fn assert_current_part(path: &str, name: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+    let parts = found.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) = parts.unwrap_or_else(|| panic!("{path} has no part {name}"));
+    assert_current(path, &format!("{before}{begin}\n{text}{end}{after}"));
+}

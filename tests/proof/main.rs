@@ -7,12 +7,14 @@
 
 mod bytes;
 mod corruption;
+mod crowd;
 mod cut;
 mod disk_full;
 mod kill;
 #[path = "../bench/load.rs"]
 #[allow(dead_code, reason = "the benchmark uses all of it")]
 mod load;
+mod malformed;
 mod memory;
 mod peer;
 #[path = "../bench/process.rs"]
@@ -39,13 +41,15 @@ pub struct Scale {
 /// Gives the figures, or says which promise was broken.
 type Proof = fn(Scale) -> anyhow::Result<String>;
 
-const PROOFS: [(&str, Proof); 6] = [
+const PROOFS: [(&str, Proof); 8] = [
     ("power-cut", cut::prove),
     ("kill", kill::prove),
     ("disk-full", disk_full::prove),
     ("corruption", corruption::prove),
     ("memory", memory::prove),
     ("bytes", bytes::prove),
+    ("malformed", malformed::prove),
+    ("crowd", crowd::prove),
 ];
 
 impl Scale {

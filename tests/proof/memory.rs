@@ -80,7 +80,7 @@ fn open_a_full_store(max_bytes: u64) -> anyhow::Result<String> {
 }
 
 /// The reference receiver.
-fn receiver(port: u16) -> anyhow::Result<Process> {
+pub fn receiver(port: u16) -> anyhow::Result<Process> {
     let mut command = binary();
     command.args(["receive", "--quiet", "--ack-every", "100", "--listen", &format!("127.0.0.1:{port}")]);
     Process::start(&mut command)

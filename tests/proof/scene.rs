@@ -45,6 +45,13 @@ impl Scene {
         Ok(scene)
     }
 
+    /// Adds lines to its server, before it is started.
+    pub fn serve_with(&self, lines: &str) -> anyhow::Result<()> {
+        let file = self.directory.join("holdfast.toml");
+        let text = std::fs::read_to_string(&file)?;
+        Ok(std::fs::write(&file, text.replacen("\n[[client]]", &format!("\n{lines}\n[[client]]"), 1))?)
+    }
+
     /// Its data directory.
     pub fn data(&self) -> PathBuf {
         self.directory.join("data")
@@ -133,6 +140,17 @@ impl Agent {
     /// The most memory that was ever resident, in bytes.
     pub fn peak_bytes(&self) -> anyhow::Result<u64> {
         self.told("status", "VmHWM:").map(|kb| kb * 1024)
+    }
+
+    /// Memory that is resident, in bytes.
+    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+        self.told("status", "VmRSS:").map(|kb| kb * 1024)
+    }
+
+    /// Number of open file descriptors.
+    pub fn descriptors(&self) -> anyhow::Result<u64> {
+        let entries = std::fs::read_dir(Path::new("/proc").join(self.0.id().to_string()).join("fd"))?;
+        Ok(entries.count() as u64)
     }
 
     /// Bytes that it caused to be written to the disk.

@@ -61,6 +61,11 @@ impl Sensors {
         (self.stored(), self.shared.next.load(Ordering::Relaxed))
     }
 
+    /// How many readings were told to be stored.
+    pub fn count(&self) -> usize {
+        self.shared.ledger().stored.len()
+    }
+
     /// The readings that were told to be stored, each with the length of the recording at that moment.
     pub fn stored(&self) -> Vec<(u64, u64)> {
         self.shared.ledger().stored.clone()

@@ -80,6 +80,7 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
         replay: replay(confirm, seed),
         places: Vec::new(),
         application: String::new(),
+        trial: Duration::ZERO,
     }
 }
 

@@ -1,13 +1,18 @@
 //! One file per subcommand, all of the same shape: `Args` and `run(&Args) -> anyhow::Result<ExitCode>`.
 
 pub mod buffer;
+mod change;
 pub mod check;
+pub mod client;
+pub mod config;
 pub mod demo;
+pub mod hash_password;
 pub mod options;
 pub mod receive;
 pub mod reload;
 pub mod run;
 pub mod send;
+pub mod server;
 pub mod status;
 pub mod tap;
 pub mod test;

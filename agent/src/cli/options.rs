@@ -28,13 +28,12 @@ pub struct Options {
 impl Options {
     /// Reads the configuration in force. The error holds every fault, one a line.
     pub fn load(&self) -> anyhow::Result<Config> {
-        let overrides = Overrides {
-            uplink: self.uplink.clone(),
-            mqtt: self.mqtt.clone(),
-            data_dir: self.data_dir.clone(),
-            environment: self.environment.clone(),
-        };
-        Config::load(self.config.as_deref(), &overrides)
+        Config::load(self.config.as_deref(), &self.overrides())
+    }
+
+    /// Reads a text as if it were the file of the configuration. The error holds every fault, one a line.
+    pub fn parse(&self, text: &str) -> anyhow::Result<Config> {
+        Config::parse_in_place(text, self.config.as_deref(), &self.overrides())
     }
 
     /// Where the running agent is reached: `socket`, or what follows from the configuration.
@@ -42,6 +41,15 @@ impl Options {
         match socket {
             Some(socket) => Ok(socket.to_owned()),
             None => Ok(config_file::control_socket(&self.load()?)),
+        }
+    }
+
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            uplink: self.uplink.clone(),
+            mqtt: self.mqtt.clone(),
+            data_dir: self.data_dir.clone(),
+            environment: self.environment.clone(),
         }
     }
 }

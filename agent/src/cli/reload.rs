@@ -48,7 +48,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn words(answer: &Value) -> String {
+/// What was done, and what changed.
+pub(super) fn words(answer: &Value) -> String {
     let changed: Vec<&str> =
         answer["changed"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let how = answer["reload"].as_str().unwrap_or_default();

@@ -47,21 +47,27 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(interval) = args.watch {
         return smol::block_on(watch(&socket, application, interval, args.json));
     }
-    let status = smol::block_on(ask(&socket, application))?;
+    let status = smol::block_on(ask_for(&socket, application))?;
     let text = if args.json { format!("{status:#}\n") } else { render(&status, colours()) };
     // Whoever closes the pipe early has seen enough.
     let _ = print(&text);
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ask(socket: &Path, application: Option<&str>) -> anyhow::Result<Value> {
+/// The status of the running agent, in JSON. The error says that none is running.
+pub(super) async fn ask(socket: &Path) -> anyhow::Result<Value> {
     let asked = control::request(socket, Method::GET, "/api/status", None, Vec::new());
     let (code, body) = asked.await.map_err(anyhow::Error::msg)?;
     let text = String::from_utf8_lossy(&body);
     if code != 200 {
         bail!("cannot show the status: the agent answered {code}: {}", text.trim());
     }
-    let mut status = serde_json::from_str(&text).context("cannot read the agent's answer")?;
+    serde_json::from_str(&text).context("cannot read the agent's answer")
+}
+
+/// The same, of one application if one is named.
+async fn ask_for(socket: &Path, application: Option<&str>) -> anyhow::Result<Value> {
+    let mut status = ask(socket).await?;
     application.map_or(Ok(()), |application| leave(application, &mut status))?;
     Ok(status)
 }
@@ -90,7 +96,7 @@ async fn watch(
 ) -> anyhow::Result<ExitCode> {
     let mut before: Option<(Time, Value)> = None;
     loop {
-        let asked = ask(socket, application).await;
+        let asked = ask_for(socket, application).await;
         let now = clock::now().mono;
         let text = match &asked {
             Ok(status) if json => format!("{status}\n"),
@@ -142,6 +148,11 @@ fn render(status: &Value, colour: bool) -> String {
     page.push_str(&table(&devices(status), 1, &paint));
     if let Some(why) = status["configuration_rejected"].as_str() {
         let _ = writeln!(page, "a newer configuration was rejected: {}", clean(&why.replace('\n', "; ")));
+    }
+    for (id, link) in status["links"].as_object().into_iter().flatten() {
+        if let Some(why) = link["settings_rejected"].as_str() {
+            let _ = writeln!(page, "{}: {}", clean(id), clean(why));
+        }
     }
     for repair in status["repairs"].as_array().into_iter().flatten() {
         let _ = writeln!(page, "repair: {}", text(repair));
@@ -297,7 +308,7 @@ impl Paint {
         let colour = match state {
             _ if !self.0 => return state.to_owned(),
             "up" | "online" | "empty" => 32,
-            "holding" | "inactive" => 33,
+            "holding" | "inactive" | "disconnected" => 33,
             _ => 31,
         };
         format!("\x1b[{colour}m{state}\x1b[0m")
@@ -305,7 +316,7 @@ impl Paint {
 }
 
 /// A value for people: `-` where there is none.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => clean(text),

@@ -94,6 +94,9 @@ pub struct Client {
     pub connect_timeout: Duration,
     /// Something is in flight and nothing was confirmed for so long: the link is dead.
     pub confirm_timeout: Duration,
+    /// When these settings change while the agent runs, and nothing is confirmed under the new ones for so long, the old ones
+    /// come back and the status tells it; `0s` keeps the new ones whatever comes. With nothing to send, a pong confirms.
+    pub trial: Duration,
 }
 
 impl Client {
@@ -132,7 +135,14 @@ impl Client {
             replay: Replay::default(),
             connect_timeout: Duration::from_secs(15),
             confirm_timeout: Duration::from_secs(30),
+            trial: Duration::ZERO,
         }
+    }
+
+    /// Its urls without their secrets, one behind the other.
+    pub fn shown_url(&self) -> Option<String> {
+        let urls: Vec<String> = self.endpoints().iter().map(|url| url::shown(url)).collect();
+        (!urls.is_empty()).then(|| urls.join(", "))
     }
 
     pub(super) fn read(index: usize, table: &mut Table) -> Client {
@@ -175,6 +185,7 @@ impl Client {
             connect_timeout: table.value("connect_timeout", default.connect_timeout, value::timeout()),
             confirm_timeout: table.value("confirm_timeout", default.confirm_timeout, value::timeout()),
             application,
+            trial: table.value("trial", default.trial, value::duration_or_zero(100..=value::DAY)),
             url,
             host,
             tls,
@@ -217,6 +228,7 @@ impl Client {
             ("replay", Some(self.replay.rendered())),
             ("connect_timeout", Some(render::string(&render::duration(self.connect_timeout)))),
             ("confirm_timeout", Some(render::string(&render::duration(self.confirm_timeout)))),
+            ("trial", Some(render::string(&render::duration(self.trial)))),
         ]
     }
 

@@ -3,16 +3,21 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+pub mod access;
 pub mod address;
 pub mod agent;
 pub mod buffer;
 pub mod client;
+pub mod edit;
 mod fault;
 pub mod handshake;
 pub mod host;
 pub mod inbound;
 pub mod mqtt;
 
+pub mod network;
+pub mod parameter;
+pub mod phc;
 pub mod proxy;
 mod render;
 pub mod replay;
@@ -20,14 +25,16 @@ pub mod route;
 pub mod secret;
 pub mod server;
 mod table;
+pub mod throttle;
 mod tree;
 mod url;
 mod value;
 mod variable;
 
 pub use fault::{Errors, Fault};
+pub use render::string as toml_string;
 pub use secret::Secret;
-pub use url::{place, shown as shown_url};
+pub use url::{link as link_of_url, place, shown as shown_url};
 
 use fault::{Faults, Place};
 use table::{Reading, Table};
@@ -133,6 +140,28 @@ impl Config {
         let peers = self.clients.iter().filter_map(|client| client.inbound.as_ref());
         let set: BTreeSet<u8> = routes.chain(peers.map(|inbound| inbound.priority)).chain([0]).collect();
         set.into_iter().collect()
+    }
+
+    /// The part of [`Config::render`] about one table; none if there is none with this id, in any case of its letters.
+    pub fn render_table(&self, kind: edit::Kind, id: &str, surroundings: &Surroundings) -> Option<String> {
+        let ids = self.ids(kind);
+        let index = ids.iter().position(|known| known.eq_ignore_ascii_case(id))?;
+        let whole = self.render(surroundings);
+        let header = format!("[[{}]]\n", kind.key());
+        let (start, _) = whole.match_indices(&header).nth(index)?;
+        let rest = &whole[start + header.len()..];
+        let inner = format!("\n[[{}.", kind.key());
+        let mut ends = rest.match_indices("\n[").filter(|(at, _)| !rest[*at..].starts_with(&inner));
+        let end = ends.next().map_or(rest.len(), |(at, _)| at);
+        Some(format!("{header}{}\n", rest[..end].trim_end()))
+    }
+
+    /// The ids of a list of tables, in its order.
+    pub fn ids(&self, kind: edit::Kind) -> Vec<&str> {
+        match kind {
+            edit::Kind::Client => self.clients.iter().map(|client| client.id.as_str()).collect(),
+            edit::Kind::Server => self.servers.iter().map(|server| server.id.as_str()).collect(),
+        }
     }
 
     fn read(table: &mut Table, surroundings: &Surroundings) -> Config {

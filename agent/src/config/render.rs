@@ -49,8 +49,8 @@ pub(super) fn key(name: &str) -> String {
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
 }
 
-/// A string that the reader gives back as it is.
-pub(super) fn string(text: &str) -> String {
+/// A string of TOML that the configuration gives back as it is.
+pub fn string(text: &str) -> String {
     quoted(&tree::escaped(text))
 }
 

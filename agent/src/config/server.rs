@@ -3,15 +3,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::access::Access;
 use super::client::application;
+use super::parameter::{Parameter, header_name, query_name};
 use super::render::{self, Lines};
 use super::route::{Template, names_in};
 use super::table::{Reading, Table};
+use super::throttle::{Throttle, throttle};
 use super::tree::{Kind, Node};
 use super::{url, value};
 use crate::message::Format;
 
 const HTTP: [(&str, HttpPage); 2] = [("status", HttpPage::Status), ("empty", HttpPage::Empty)];
+const UNMATCHED: [(&str, Unmatched); 2] = [("topic", Unmatched::Topic), ("refuse", Unmatched::Refuse)];
+/// What the name of a Unix socket in `bind` begins with.
+pub const UNIX: &str = "unix:";
 /// `string` is another word for `text`.
 pub(super) const FORMAT: [(&str, Format); 4] =
     [("text", Format::Text), ("json", Format::Json), ("binary", Format::Binary), ("string", Format::Text)];
@@ -23,16 +29,19 @@ pub struct Server {
     pub id: String,
     /// Name of what it belongs to, a plant say; `{application}` in the topics and devices of its routes.
     pub application: String,
-    /// `ADDRESS:PORT` each; port 0 takes a free one.
+    /// `ADDRESS:PORT` each, IPv6 as `[::1]:9998`; port 0 takes a free one. Or `unix:/run/holdfast/sensors.sock`, a Unix socket for
+    /// its owner and group.
     pub bind: Vec<String>,
     /// TLS, if any.
     pub tls: Option<ServerTls>,
     /// What `GET /` answers.
     pub http: HttpPage,
-    /// Browser origins that may connect; `*` lets all in, none by default.
-    pub origins: Vec<String>,
+    /// Who may use it.
+    pub access: Access,
     /// Bounds of the server.
     pub limits: Limits,
+    /// What becomes of a path that no route matches.
+    pub unmatched: Unmatched,
     /// `[[server.route]]`, tried in order.
     pub routes: Vec<Route>,
 }
@@ -58,6 +67,16 @@ pub enum HttpPage {
     Empty,
 }
 
+/// What becomes of a path that no route matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unmatched {
+    /// It is a topic.
+    #[default]
+    Topic,
+    /// It is answered with 404.
+    Refuse,
+}
+
 /// Bounds of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -69,6 +88,16 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// A connection from which nothing came for so long is pinged, and closed when it stays silent as long again.
     pub idle_timeout: Duration,
+    /// Open connections of one address (an IPv6 client counts by its first 64 bits); 0 is no bound of their own.
+    pub connections_per_ip: usize,
+    /// Messages of one connection: "200/s", with a burst "200/s burst 400" (without one it is what a second allows), "30/min",
+    /// "100/h"; "" is no bound. Over it a request is answered with 429 and `Retry-After`; on a WebSocket what is too much is
+    /// refused with a frame `{"error":…,"refused":N}`, and whoever goes on is closed with 1008. Requests count as messages.
+    pub rate_per_client: Option<Throttle>,
+    /// The same for all connections of one user.
+    pub rate_per_user: Option<Throttle>,
+    /// The same for all connections of one address.
+    pub rate_per_ip: Option<Throttle>,
 }
 
 /// `[[server.route]]`: a pattern of paths, and what comes in on them. Routes are tried in order; without any every path is
@@ -85,6 +114,10 @@ pub struct Route {
     pub device: Option<String>,
     /// Messages of a higher priority go before those of a lower one on every link: alarms before telemetry.
     pub priority: u8,
+    /// Query parameters. Those that are not declared are attributes as they come.
+    pub query: Vec<Parameter>,
+    /// Headers that become attributes.
+    pub header: Vec<Parameter>,
 }
 
 impl Server {
@@ -96,23 +129,24 @@ impl Server {
             bind: vec!["127.0.0.1:9998".to_owned()],
             tls: None,
             http: HttpPage::default(),
-            origins: Vec::new(),
+            access: Access::default(),
             limits: Limits::default(),
+            unmatched: Unmatched::default(),
             routes: Vec::new(),
         }
     }
 
     pub(super) fn read(index: usize, table: &mut Table) -> Server {
         let default = Server::of_index(index);
-        table.planned(&["auth", "users", "allow", "deny"]);
         let mut server = Server {
             id: table.value("id", default.id, value::id),
             application: table.value("application", default.application, application),
             bind: table.value("bind", default.bind, bind),
             tls: if table.holds("tls") { table.within("tls", ServerTls::read) } else { None },
             http: table.value("http", default.http, http),
-            origins: table.value("origins", default.origins, origins),
+            access: Access::read(table),
             limits: table.within("limits", Limits::read),
+            unmatched: table.value("unmatched", default.unmatched, value::word(UNMATCHED)),
             routes: table.each("route", |_, table| Route::read(table)).into_iter().flatten().collect(),
         };
         let application = &server.application;
@@ -123,15 +157,17 @@ impl Server {
     }
 
     pub(super) fn lines(&self) -> Lines {
-        vec![
+        let mut lines = vec![
             ("id", Some(render::string(&self.id))),
             ("application", Some(render::string(&self.application))),
             ("bind", Some(render::strings(&self.bind))),
             ("tls", self.tls.as_ref().map(ServerTls::rendered)),
             ("http", Some(render::word(HTTP, self.http))),
-            ("origins", Some(render::strings(&self.origins))),
-            ("limits", Some(self.limits.rendered())),
-        ]
+        ];
+        lines.extend(self.access.lines());
+        lines.push(("limits", Some(self.limits.rendered())));
+        lines.push(("unmatched", Some(render::word(UNMATCHED, self.unmatched))));
+        lines
     }
 }
 
@@ -159,6 +195,10 @@ impl Default for Limits {
             message_bytes: 65_536,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(120),
+            connections_per_ip: 0,
+            rate_per_client: None,
+            rate_per_user: None,
+            rate_per_ip: None,
         }
     }
 }
@@ -166,7 +206,6 @@ impl Default for Limits {
 impl Limits {
     fn read(table: &mut Table) -> Limits {
         let default = Limits::default();
-        table.planned(&["rate_per_client", "rate_per_user", "rate_per_ip"]);
         let message_bytes = table.optional("message_bytes", value::bytes(1..=16 << 20));
         Limits {
             connections: table.value("connections", default.connections, value::number(1..=100_000)),
@@ -175,15 +214,26 @@ impl Limits {
                 .unwrap_or(default.message_bytes),
             handshake_timeout: table.value("handshake_timeout", default.handshake_timeout, value::timeout()),
             idle_timeout: table.value("idle_timeout", default.idle_timeout, value::timeout()),
+            connections_per_ip: table.value("connections_per_ip", 0, value::number(0..=100_000)),
+            rate_per_client: table.value("rate_per_client", None, throttle),
+            rate_per_user: table.value("rate_per_user", None, throttle),
+            rate_per_ip: table.value("rate_per_ip", None, throttle),
         }
     }
 
     fn rendered(&self) -> String {
+        let rate = |rate: Option<Throttle>| {
+            Some(render::string(&rate.map_or(String::new(), |rate| rate.to_string())))
+        };
         render::inline(&[
             ("connections", Some(self.connections.to_string())),
             ("message_bytes", Some(self.message_bytes.to_string())),
             ("handshake_timeout", Some(render::string(&render::duration(self.handshake_timeout)))),
             ("idle_timeout", Some(render::string(&render::duration(self.idle_timeout)))),
+            ("connections_per_ip", Some(self.connections_per_ip.to_string())),
+            ("rate_per_client", rate(self.rate_per_client)),
+            ("rate_per_user", rate(self.rate_per_user)),
+            ("rate_per_ip", rate(self.rate_per_ip)),
         ])
     }
 }
@@ -191,18 +241,28 @@ impl Limits {
 impl Route {
     /// The route of this path when nothing else is said about it.
     pub fn of_path(path: &str) -> Route {
-        Route { path: path.to_owned(), format: None, topic: None, device: None, priority: 0 }
+        Route {
+            path: path.to_owned(),
+            format: None,
+            topic: None,
+            device: None,
+            priority: 0,
+            query: Vec::new(),
+            header: Vec::new(),
+        }
     }
 
     fn read(table: &mut Table) -> Option<Route> {
-        table.planned(&["mode", "schema", "query", "header"]);
+        table.planned(&["mode", "schema"]);
         let path = table.required("path", path);
         let names = path.as_ref().map(|(_, names)| names.as_slice());
         let format = table.optional("format", value::word(FORMAT));
         let topic = table.optional("topic", |node, _| topic(node, names));
         let device = table.optional("device", |node, _| template(node, names));
         let priority = table.value("priority", 0, value::number(0..=9));
-        Some(Route { path: path?.0, format, topic, device, priority })
+        let query = Parameter::list(table, "query", query_name);
+        let header = Parameter::list(table, "header", header_name);
+        Some(Route { path: path?.0, format, topic, device, priority, query, header })
     }
 
     /// Puts the server's application into the templates, unless the path itself has that name. False without one.
@@ -226,6 +286,8 @@ impl Route {
             ("topic", self.topic.as_deref().map(render::string)),
             ("device", self.device.as_deref().map(render::string)),
             ("priority", Some(self.priority.to_string())),
+            ("query", Some(Parameter::rendered(&self.query))),
+            ("header", Some(Parameter::rendered(&self.header))),
         ]
     }
 }
@@ -243,27 +305,17 @@ fn bind(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
         return Err("must name at least one address".to_owned());
     }
     for (index, address) in addresses.iter().enumerate() {
-        if url::check_authority(address, 0) != Ok(true) {
-            return Err(format!("`{address}` must be ADDRESS:PORT, such as 127.0.0.1:9998 or [::1]:9998"));
+        let is_path = address.strip_prefix(UNIX).is_some_and(|path| path.starts_with('/'));
+        if !is_path && url::check_authority(address, 0) != Ok(true) {
+            return Err(format!(
+                "`{address}` must be ADDRESS:PORT, such as 127.0.0.1:9998 or [::1]:9998, or unix:/PATH"
+            ));
         }
         if addresses[..index].contains(address) && !address.ends_with(":0") {
             return Err(format!("`{address}` is named twice"));
         }
     }
     Ok(addresses)
-}
-
-fn origins(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
-    let origins = value::strings(node, reading)?;
-    match origins.iter().find(|origin| !is_origin(origin)) {
-        Some(origin) => Err(format!("`{origin}` must be an origin, such as https://panel.example, or *")),
-        None => Ok(origins),
-    }
-}
-
-fn is_origin(origin: &str) -> bool {
-    let bare = |url: url::Url| url.tail.is_empty() && url.user.is_none();
-    origin == "*" || url::Url::parse(origin, ["http", "https"]).is_ok_and(bare)
 }
 
 fn path(node: &Node, _: &Reading) -> Result<(String, Vec<String>), String> {

@@ -1,3 +1,4 @@
+mod access;
 mod manual;
 pub(super) mod record;
 mod source;
@@ -95,17 +96,27 @@ tls = { ca = "ca.pem" }
 [[server]]
 id = "sensors"
 application = "plant-b"
-bind = ["0.0.0.0:80", "[::1]:0", "localhost:9998"]
+bind = ["0.0.0.0:80", "[::1]:0", "localhost:9998", "unix:/run/x.sock"]
 tls = { cert = "s.pem", key = "s.key", client_ca = "roots.pem" }
 http = "empty"
+auth = "basic"
+users = [{ name = "pump", password_hash = { file = "pump.hash" } }, { name = "é", password = { env = "E" } }]
+pam = { service = "login", groups = ["sensors"], confdir = "pam.d" }
+allow = ["192.168.1.0/24", "fd00::/8", "10.0.0.7"]
+deny = ["192.168.1.66"]
+allow_users = ["pump", "é"]
+deny_users = ["guest"]
 origins = ["https://panel.example:8443", "*"]
-limits = { connections = 3, message_bytes = "1MiB", handshake_timeout = "1s", idle_timeout = "2s" }
+unmatched = "refuse"
+limits = { connections_per_ip = 2, rate_per_client = "200/s burst 400", rate_per_user = "30/min", rate_per_ip = "1/h", connections = 3, message_bytes = "1MiB", handshake_timeout = "1s", idle_timeout = "2s" }
 [[server.route]]
 path = "/lines/{line}/{device}"
 format = "json"
 priority = 7
 topic = "${topic}/{line}/{device}"
 device = "{line}-{application}"
+query = [ { name = "unit", type = "string", required = true, repeating = false }, { name = "n", type = "number", repeating = true } ]
+header = [ { name = "X-Batch", type = "boolean" } ]
 [[server.route]]
 path = "/{rest...}"
 format = "string"
@@ -397,16 +408,11 @@ fn unknown_keys_are_refused_at_their_place() {
             ],
         ),
         (
-            "[[server]]\nusers = []\nallow = []\ndeny = []\nauth = 'basic'\nlimits = { rate_per_ip = '' }\n\
+            "[[server]]\n\
              [[server.route]]\npath = '/'\nmode = 'data'\nschema = 'x'",
             &[
-                "f:2:1: server.users: not supported by this version",
-                "f:3:1: server.allow: not supported by this version",
-                "f:4:1: server.deny: not supported by this version",
-                "f:5:1: server.auth: not supported by this version",
-                "f:6:12: server.limits.rate_per_ip: not supported by this version",
-                "f:9:1: server.route.mode: not supported by this version",
-                "f:10:1: server.route.schema: not supported by this version",
+                "f:4:1: server.route.mode: not supported by this version",
+                "f:5:1: server.route.schema: not supported by this version",
             ],
         ),
     ]);
@@ -570,7 +576,9 @@ fn wrong_servers_are_refused() {
         ("bind = []", &["f:2:8: server.bind: must name at least one address"]),
         (
             "bind = ['9998']",
-            &["f:2:8: server.bind: `9998` must be ADDRESS:PORT, such as 127.0.0.1:9998 or [::1]:9998"],
+            &[
+                "f:2:8: server.bind: `9998` must be ADDRESS:PORT, such as 127.0.0.1:9998 or [::1]:9998, or unix:/PATH",
+            ],
         ),
         ("bind = ['h:1', 'h:1']", &["f:2:8: server.bind: `h:1` is named twice"]),
         ("http = { page = 'x' }", &["f:2:8: server.http: pages and files are not supported by this version"]),

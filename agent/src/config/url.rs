@@ -1,5 +1,9 @@
 //! Checks urls, and hides what is secret in them.
 
+use percent_encoding::percent_decode_str;
+
+use super::render::string;
+
 /// The parts of a url that the configuration looks at.
 pub(super) struct Url<'a> {
     pub scheme: &'a str,
@@ -23,6 +27,19 @@ pub fn place(url: &str) -> String {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
     format!("{scheme}://{host}")
+}
+
+/// The keys of a `[[client]]` that say what a whole url says, each value as TOML. The error never quotes the url.
+pub fn link(url: &str) -> Result<Vec<(String, String)>, String> {
+    let Url { scheme, user, authority, tail } = Url::parse(url, ["ws", "wss"])?;
+    let mut pairs = vec![("url".to_owned(), string(&format!("{scheme}://{authority}{tail}")))];
+    if let Some((name, password)) = user {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (name, password) = (decoded(name), decoded(password.unwrap_or_default()));
+        let basic = format!("{{ username = {}, password = {} }}", string(&name), string(&password));
+        pairs.push(("auth".to_owned(), format!("{{ basic = {basic} }}")));
+    }
+    Ok(pairs)
 }
 
 fn without_password(url: &str) -> String {

@@ -1,12 +1,19 @@
 //! The configuration file and what surrounds it: reads, and decides nothing about the content.
 
+mod rewrite;
+
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::pam::Pam;
+use super::{clock, secret, tls};
 use crate::config::client::{Auth, ClientTls};
+use crate::config::edit::Kind;
+use crate::config::phc::Phc;
+use crate::config::server::Server;
 use crate::config::{Config, Overrides, Secret, Surroundings};
 
 /// The file that is read when none is named.
@@ -23,9 +30,20 @@ impl Config {
             Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => String::new(),
             read => read.with_context(|| format!("cannot read {}", file.display()))?,
         };
+        Config::parse_in_place(&text, path, overrides)
+    }
+
+    /// Reads a text as if it stood in the file at this path.
+    pub fn parse_in_place(text: &str, path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
+        let file = absolute(path.unwrap_or(Path::new(DEFAULT_FILE)));
         let overrides =
             Overrides { data_dir: overrides.data_dir.as_deref().map(absolute), ..overrides.clone() };
-        Ok(in_surroundings(|surroundings| Config::parse(&text, &absolute(file), &overrides, surroundings))?)
+        Ok(in_surroundings(|surroundings| Config::parse(text, &file, &overrides, surroundings))?)
+    }
+
+    /// One table and what belongs to it as [`Config::render`] shows them; none if there is none with this id.
+    pub fn shown_table(&self, kind: Kind, id: &str) -> Option<String> {
+        in_surroundings(|surroundings| self.render_table(kind, id, surroundings))
     }
 
     /// [`Config::render`] in the surroundings of this process.
@@ -33,6 +51,8 @@ impl Config {
         in_surroundings(|surroundings| self.render(surroundings))
     }
 }
+
+pub use rewrite::Rewrite;
 
 /// Where the control socket of the agent with this configuration is: in the runtime directory that systemd gave this
 /// process, in the one of the system's agent, or in the data directory.
@@ -47,7 +67,38 @@ pub fn warnings(config: &Config) -> Vec<String> {
     for named in named_files(config) {
         warnings.extend(named.warning());
     }
+    config.servers.iter().for_each(|server| warnings.extend(server_warnings(server)));
     warnings
+}
+
+/// What is wrong with the certificate of a server, and passwords that anyone can read who can read the configuration.
+fn server_warnings(server: &Server) -> Vec<String> {
+    let mut warnings = Vec::new();
+    // Files that are missing are told already.
+    let tls = server.tls.as_ref().filter(|tls| tls.cert.is_file() && tls.key.is_file());
+    match tls.map(tls::identity) {
+        Some(Ok(identity)) => warnings.extend(identity.warning(clock::now())),
+        Some(Err(error)) => warnings.push(error),
+        None => {}
+    }
+    if let Some(Err(error)) = server.access.pam.as_ref().map(|_| Pam::load()) {
+        warnings.push(format!("pam: {error}"));
+    }
+    for user in &server.access.users {
+        let name = &user.name;
+        if let Some(Secret::Plain(_)) = &user.password {
+            let hint = "`holdfast hash-password` makes a password_hash of it";
+            warnings.push(format!(
+                "users.password of {name} stands here for everybody who reads this file; {hint}"
+            ));
+        }
+        let hash =
+            user.password_hash.as_ref().map(|hash| secret::read(hash).and_then(|hash| Phc::parse(&hash)));
+        if let Some(Err(error)) = hash {
+            warnings.push(format!("users.password_hash of {name} {error}"));
+        }
+    }
+    warnings.into_iter().map(|warning| format!("server {}: {warning}", server.id)).collect()
 }
 
 /// A file that the configuration names.
@@ -93,6 +144,13 @@ fn named_files(config: &Config) -> Vec<NamedFile<'_>> {
         }
     }
     for server in &config.servers {
+        for user in &server.access.users {
+            let of = |key: &str| format!("server {}: users.{key} of {}", server.id, user.name);
+            files.extend(user.password.as_ref().and_then(|secret| secret_file(of("password"), secret)));
+            files.extend(
+                user.password_hash.as_ref().and_then(|secret| secret_file(of("password_hash"), secret)),
+            );
+        }
         let Some(tls) = &server.tls else { continue };
         let of = |key: &str| format!("server {}: tls.{key}", server.id);
         files.push(NamedFile { key: of("cert"), path: &tls.cert, secret: false });

@@ -1,7 +1,11 @@
 //! The way from the sources to the loop: what a source task holds in its hand.
 
-use smol::channel::{Receiver, Sender, bounded};
+use std::convert::Infallible;
 
+use smol::channel::{Receiver, Sender, bounded};
+use smol::future::or;
+
+use crate::logic::agent::Hand;
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
 use crate::logic::look::{Change, Look, Seen};
@@ -51,13 +55,24 @@ pub enum Input {
     },
     /// Asks to take over the configuration as it is on the disk.
     Reload(Sender<Result<Reloaded, String>>),
+    /// Tells a client link something by hand.
+    Hand {
+        /// Id of the client.
+        client: String,
+        /// What.
+        hand: Hand,
+        /// Takes one answer: why it cannot be told.
+        reply: Sender<Result<(), String>>,
+    },
 }
 
 /// The sources' end; cloned freely.
 #[derive(Debug, Clone)]
 pub struct Intake {
     inputs: Sender<Input>,
-    stopping: Receiver<std::convert::Infallible>,
+    stopping: Receiver<Infallible>,
+    /// Ends before the whole does, for a server that is replaced.
+    own: Option<Receiver<Infallible>>,
 }
 
 /// The loop's end.
@@ -66,17 +81,23 @@ pub struct Outtake {
     /// What the sources said.
     pub inputs: Receiver<Input>,
     /// Dropped when the sources must close.
-    pub alive: Option<Sender<std::convert::Infallible>>,
+    pub alive: Option<Sender<Infallible>>,
 }
 
 /// Makes both ends.
 pub fn channel() -> (Intake, Outtake) {
     let (inputs, received) = bounded(QUEUE);
     let (alive, stopping) = bounded(1);
-    (Intake { inputs, stopping }, Outtake { inputs: received, alive: Some(alive) })
+    (Intake { inputs, stopping, own: None }, Outtake { inputs: received, alive: Some(alive) })
 }
 
 impl Intake {
+    /// An end for sources that must close with the others, or earlier: when what comes with it is dropped.
+    pub fn branch(&self) -> (Intake, Sender<Infallible>) {
+        let (alive, own) = bounded(1);
+        (Intake { own: Some(own), ..self.clone() }, alive)
+    }
+
     /// Hands over a batch and waits until all of it is stored, or refused.
     pub async fn offer(&self, drafts: Vec<Draft>) -> Answer {
         let (reply, answer) = bounded(1);
@@ -134,6 +155,11 @@ impl Intake {
         self.ask(Input::Reload).await
     }
 
+    /// Tells a client link to connect or to stay away. The error says why it cannot be told.
+    pub async fn tell_by_hand(&self, client: String, hand: Hand) -> Result<(), String> {
+        self.ask(|reply| Input::Hand { client, hand, reply }).await
+    }
+
     /// Listens in: lines of JSON until the agent stops. The error says why not.
     pub async fn tap(&self, filter: &str) -> Result<Receiver<String>, String> {
         self.ask(|reply| Input::Tap { filter: filter.to_owned(), reply }).await
@@ -148,6 +174,9 @@ impl Intake {
 
     /// Waits until the sources must close their connections.
     pub async fn stopping(&self) {
-        let _ = self.stopping.recv().await;
+        let _ = match &self.own {
+            Some(own) => or(own.recv(), self.stopping.recv()).await,
+            None => self.stopping.recv().await,
+        };
     }
 }

@@ -7,6 +7,8 @@ pub mod host;
 pub mod intake;
 pub mod mqtt;
 pub mod net;
+pub mod pam;
+pub mod password;
 pub mod probe;
 pub mod receiver;
 pub mod secret;

@@ -2,81 +2,125 @@
 //! modules below take one connection each from the accept to its end.
 
 mod accept;
+mod account;
 mod api;
 mod batch;
 mod buffer;
+mod certificate;
 mod connection;
+mod guest;
 mod http;
+mod login;
 mod metrics;
+mod origin;
+mod parameter;
 pub mod path;
 mod session;
+mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
-use std::io;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_rustls::TlsAcceptor;
 use smol::LocalExecutor;
 use smol::future::or;
-use smol::net::TcpListener;
-use smol::net::unix::{UnixListener, UnixStream};
 
+use super::clock;
 use super::intake::Intake;
-use super::net::words;
-use super::tls;
+use crate::config::access::Access;
 use crate::config::server::{HttpPage, Limits, Server};
+use crate::logic::gate::Gate;
 use crate::logic::intake::Draft;
 use crate::logic::payload;
 use crate::message::Format;
 
-use accept::{Caller, Places, admit};
+use accept::{Places, admit};
+use certificate::Certificate;
+use login::Login;
+use socket::Socket;
 
 /// Bytes of HTTP bodies that one server holds at a time.
 const BODY_BUDGET: usize = 16 << 20;
 /// The same for the control socket, where the largest message may come again in its envelope.
 const CONTROL_BODY_BUDGET: usize = 17 << 20;
-/// Longest path of a Unix socket (unix(7): `sun_path` has 108 bytes with its NUL).
-const SOCKET_PATH_BYTES: usize = 107;
-/// Owner and group may connect.
-const SOCKET_MODE: u32 = 0o660;
 /// Whoever may open the control socket is trusted, but not with all memory.
 const CONTROL_LIMITS: Limits = Limits {
     connections: 32,
     message_bytes: 65536,
     handshake_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(120),
+    connections_per_ip: 0,
+    rate_per_client: None,
+    rate_per_user: None,
+    rate_per_ip: None,
 };
 
-/// A socket that stays open, with its name in `bind`.
-pub type Kept = (String, TcpListener);
+/// A socket that stays open from one life of a server to the next.
+#[derive(Clone)]
+pub struct Kept {
+    server: String,
+    /// As `bind` names it.
+    name: String,
+    socket: Socket,
+}
+
+impl Kept {
+    /// Whether it is what a server means by this name. Port 0 is another one for each server.
+    fn serves(&self, server: &str, name: &str) -> bool {
+        self.name == name && (self.server == server || !name.ends_with(":0"))
+    }
+}
+
+/// How a server is, as JSON.
+pub type Facts = Rc<dyn Fn() -> serde_json::Value>;
 
 /// The bound listeners of one `[[server]]`.
 pub struct Listeners {
+    server: String,
     /// As `bind` names them.
     names: Vec<String>,
-    listeners: Vec<TcpListener>,
-    addresses: Vec<SocketAddr>,
-    acceptor: Option<TlsAcceptor>,
+    sockets: Vec<Socket>,
+    certificate: Option<Rc<Certificate>>,
     router: path::Router,
+    gate: Rc<RefCell<Gate>>,
+    login: Login,
 }
 
 impl Listeners {
-    /// The bound addresses, in the order of `bind`, with the port that port 0 became.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// The bound addresses of TCP, in the order of `bind`, with the port that port 0 became.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().filter_map(Socket::address).collect()
     }
 
-    /// The sockets with their names in `bind`, to be kept open for the next life of the agent.
+    /// Where each is reached.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        self.sockets.iter().map(|socket| socket.url(self.certificate.is_some()))
+    }
+
+    /// The sockets, to be kept open for the next life of the server.
     pub fn kept(&self) -> impl Iterator<Item = Kept> {
-        self.names.iter().cloned().zip(self.listeners.iter().cloned())
+        let named = self.names.iter().cloned().zip(self.sockets.iter().cloned());
+        named.map(|(name, socket)| Kept { server: self.server.clone(), name, socket })
+    }
+
+    /// How the server is, at any time: what it has turned away, and its certificate.
+    pub fn facts(&self) -> Facts {
+        let (gate, certificate) = (self.gate.clone(), self.certificate.clone());
+        Rc::new(move || {
+            let counts = gate.borrow().counts.named();
+            let mut facts: serde_json::Map<_, _> =
+                counts.iter().map(|(name, count)| ((*name).to_owned(), (*count).into())).collect();
+            if let Some(certificate) = &certificate {
+                facts.insert("certificate_days_left".to_owned(), certificate.days_left().into());
+                facts.insert("certificate_error".to_owned(), certificate.fault().into());
+            }
+            facts.into()
+        })
     }
 }
 
@@ -84,23 +128,21 @@ impl Listeners {
 /// server and the address or file.
 pub async fn bind(server: &Server, kept: &[Kept]) -> Result<Listeners, String> {
     let of = |error| format!("{error} (server {})", server.id);
-    let acceptor =
-        server.tls.as_ref().map(|tls| tls::acceptor(&tls.cert, &tls.key, tls.client_ca.as_deref()));
-    let acceptor = acceptor.transpose().map_err(of)?;
-    let router = path::Router::new(&server.routes).map_err(of)?;
-    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
-    for address in &server.bind {
-        let cannot = |error: io::Error| {
-            format!("cannot bind {address} (server.bind of {}): {}", server.id, words(&error))
-        };
-        let listener = match kept.iter().find(|(name, _)| name == address) {
-            Some((_, listener)) => listener.clone(),
-            None => TcpListener::bind(address.as_str()).await.map_err(cannot)?,
-        };
-        addresses.push(listener.local_addr().map_err(cannot)?);
-        listeners.push(listener);
+    let certificate = server.tls.as_ref().map(|tls| Certificate::load(&server.id, tls));
+    let certificate = certificate.transpose().map_err(of)?.map(Rc::new);
+    let router = path::Router::new(&server.routes, server.unmatched).map_err(of)?;
+    let login = Login::new(&server.access).map_err(|error| of(format!("{error:#}")))?;
+    let gate = Rc::new(RefCell::new(Gate::new(&server.access, &server.limits, clock::now().mono)));
+    let mut sockets = Vec::new();
+    for name in &server.bind {
+        let cannot = |cause| format!("cannot bind {name} (server.bind of {}): {cause}", server.id);
+        sockets.push(match kept.iter().find(|kept| kept.serves(&server.id, name)) {
+            Some(kept) => kept.socket.clone(),
+            None => Socket::bind(name).await.map_err(cannot)?,
+        });
     }
-    Ok(Listeners { names: server.bind.clone(), listeners, addresses, acceptor, router })
+    let (server, names) = (server.id.clone(), server.bind.clone());
+    Ok(Listeners { server, names, sockets, certificate, router, gate, login })
 }
 
 /// Serves until the intake stops. What is open then ends by itself within a few seconds.
@@ -111,22 +153,17 @@ pub async fn serve(
     executor: Rc<LocalExecutor<'static>>,
 ) {
     let source = format!("server:{}", server.id);
+    let (gate, login) = (listeners.gate, listeners.login);
     let site = Rc::new(Site {
         router: listeners.router,
         page: server.http,
-        origins: server.origins.clone(),
-        acceptor: listeners.acceptor,
-        ..Site::new(&source, server.limits, intake.clone(), executor.clone())
+        origins: server.access.origins.clone(),
+        certificate: listeners.certificate,
+        ..Site::new(&source, server.limits, gate, login, intake.clone(), executor.clone())
     });
-    let tasks = listeners.listeners.into_iter().map(|listener| {
+    let tasks = listeners.sockets.into_iter().map(|socket| {
         let site = site.clone();
-        executor.spawn(async move {
-            admit(&site, async || {
-                let (stream, peer) = listener.accept().await?;
-                Ok(Caller::Tcp(stream, peer))
-            })
-            .await;
-        })
+        executor.spawn(async move { admit(&site, || socket.accept()).await })
     });
     let tasks: Vec<_> = tasks.collect();
     intake.stopping().await;
@@ -139,16 +176,16 @@ pub async fn serve_control(
     intake: Intake,
     executor: Rc<LocalExecutor<'static>>,
 ) -> Result<(), String> {
-    let listener = bind_control(&path).await?;
+    let cannot = |cause: String| format!("cannot bind the control socket {}: {cause}", path.display());
+    let socket = Socket::bind_unix(&path).await.map_err(cannot)?;
     let budget = Cell::new(CONTROL_BODY_BUDGET);
-    let site = Site::new("control", CONTROL_LIMITS, intake.clone(), executor);
+    let everybody = Access::default();
+    let gate = Rc::new(RefCell::new(Gate::new(&everybody, &CONTROL_LIMITS, clock::now().mono)));
+    let login = Login::new(&everybody).map_err(|error| cannot(format!("{error:#}")))?;
+    let site = Site::new("control", CONTROL_LIMITS, gate, login, intake.clone(), executor);
     let site = Rc::new(Site { api_only: true, budget, ..site });
-    let accepting = admit(&site, async || {
-        let (stream, _) = listener.accept().await?;
-        Ok(Caller::Unix(stream))
-    });
+    let accepting = admit(&site, || socket.accept());
     or(accepting, intake.stopping()).await;
-    let _ = std::fs::remove_file(&path);
     Ok(())
 }
 
@@ -158,7 +195,9 @@ struct Site {
     limits: Limits,
     page: HttpPage,
     origins: Vec<String>,
-    acceptor: Option<TlsAcceptor>,
+    certificate: Option<Rc<Certificate>>,
+    gate: Rc<RefCell<Gate>>,
+    login: Login,
     source: Arc<str>,
     /// Nothing but `/api` is there.
     api_only: bool,
@@ -171,13 +210,22 @@ struct Site {
 }
 
 impl Site {
-    fn new(source: &str, limits: Limits, intake: Intake, executor: Rc<LocalExecutor<'static>>) -> Site {
+    fn new(
+        source: &str,
+        limits: Limits,
+        gate: Rc<RefCell<Gate>>,
+        login: Login,
+        intake: Intake,
+        executor: Rc<LocalExecutor<'static>>,
+    ) -> Site {
         Site {
             router: path::Router::default(),
             limits,
             page: HttpPage::Empty,
             origins: Vec::new(),
-            acceptor: None,
+            certificate: None,
+            gate,
+            login,
             source: source.into(),
             api_only: false,
             intake,
@@ -193,9 +241,9 @@ impl Site {
         self.api_only || self.page == HttpPage::Status
     }
 
-    /// Whether a page of this origin may talk to the server.
-    fn lets_in(&self, origin: &[u8]) -> bool {
-        self.origins.iter().any(|known| known == "*" || known.as_bytes().eq_ignore_ascii_case(origin))
+    /// Where the messages of a request go.
+    fn target<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::Miss> {
+        self.router.target(request.uri().path(), request.uri().query(), request.headers())
     }
 
     fn draft(&self, target: &path::Target, format: Format, payload: Vec<u8>) -> Draft {
@@ -209,28 +257,4 @@ impl Site {
             priority: target.priority,
         }
     }
-}
-
-async fn bind_control(path: &Path) -> Result<UnixListener, String> {
-    let cannot = |cause: String| format!("cannot bind the control socket {}: {cause}", path.display());
-    let length = path.as_os_str().as_bytes().len();
-    if length > SOCKET_PATH_BYTES {
-        return Err(cannot(format!("the path has {length} bytes, a socket's may have {SOCKET_PATH_BYTES}")));
-    }
-    match UnixStream::connect(path).await {
-        Ok(_) => return Err(cannot("another agent is running there".to_owned())),
-        // connect(2) says the same of a file that is no socket, and that one is not ours to remove.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
-            std::fs::remove_file(path).map_err(|error| cannot(words(&error)))?;
-        }
-        Err(_) => {}
-    }
-    let listener = UnixListener::bind(path).map_err(|error| cannot(words(&error)))?;
-    let mode = std::fs::Permissions::from_mode(SOCKET_MODE);
-    std::fs::set_permissions(path, mode).map_err(|error| cannot(words(&error)))?;
-    Ok(listener)
-}
-
-fn is_socket(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }

@@ -1,12 +1,12 @@
 //! The loop: everything that happens becomes an event for the agent, and its actions are carried out. Nothing is decided
 //! here; what a source, a connection or the store says is passed on, and what the agent orders is done.
 
+mod doors;
 mod listener;
 mod reload;
 mod setup;
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,19 +16,20 @@ use smol::future::{or, pending, zip};
 use smol::stream::StreamExt;
 use smol::{LocalExecutor, Task};
 
+use self::doors::{Bound, Doors, bind};
 use self::listener::Listeners as Taps;
 use self::reload::{Prepared, Successor};
 use super::clock;
 use super::config_file;
 use super::host::Machine;
-use super::intake::{self, Input, Intake, Outtake};
+use super::intake::{self, Input, Outtake};
 use super::mqtt::{self, Broker};
-use super::server::{self, Listeners};
+use super::server;
 use super::store::{self, Store};
 use super::supervisor::Supervisor;
 use super::uplink::{self, Uplink};
 use crate::config::Config;
-use crate::config::server::Server;
+use crate::config::client::Client;
 use crate::logic::agent::{Action, Agent, Event};
 use crate::logic::disk::{DiskFacts, DiskReport};
 use crate::logic::intake::Answer;
@@ -53,9 +54,6 @@ pub type Load = Rc<dyn Fn() -> anyhow::Result<Config>>;
 
 /// Sockets that stay open from one life to the next.
 type Kept = Vec<server::Kept>;
-
-/// The listeners of all servers.
-type Bound = Vec<(Rc<Server>, Listeners)>;
 
 /// Runs the agent until it is told to stop. Returns once everything is flushed, or cannot be. The error says why it cannot
 /// start; a new configuration with which it cannot start gives way to the one before. `rejected` says why a configuration that
@@ -107,13 +105,13 @@ struct Shell {
     store: Store,
     peers: Vec<Peer>,
     lines: Vec<Option<Connection>>,
-    /// Bound, and not served before messages can be taken.
-    doors: Option<Doors>,
-    /// The sockets of the servers, for the next life.
-    kept: Kept,
+    /// Not opened before messages can be taken.
+    doors: Doors,
     taps: Taps,
     prepared: (Sender<Prepared>, Receiver<Prepared>),
     reloading: bool,
+    /// What links go back to when their new settings do not prove themselves.
+    fallback: BTreeMap<usize, Client>,
     /// Who comes after this life, when it ends for another configuration.
     successor: Option<Successor>,
     intake: Outtake,
@@ -171,8 +169,7 @@ impl Shell {
             Some(bound) => bound,
             None => bind(&config, &[]).await?,
         };
-        let kept = servers.iter().flat_map(|(_, listeners)| listeners.kept()).collect();
-        let doors = Doors { servers, control: config_file::control_socket(&config), sources };
+        let doors = Doors::new(servers, config_file::control_socket(&config), sources, executor);
         let agent = Agent::new(setup, &opened, clock::now());
         let peers = setup::peers(&config, &agent);
         log::info!(
@@ -184,15 +181,15 @@ impl Shell {
         );
         Ok(Shell {
             lines: peers.iter().map(|_| None).collect(),
-            doors: Some(doors),
+            doors,
             executor: executor.clone(),
             config: Rc::new(config),
             load: load.clone(),
             signals: signals.clone(),
-            kept,
             taps: Taps::default(),
             prepared: bounded(1),
             reloading: false,
+            fallback: BTreeMap::new(),
             successor: None,
             agent,
             machine: Machine::new(),
@@ -226,10 +223,8 @@ impl Shell {
                 self.taps.actions(&self.agent, &actions);
             }
             actions.drain(..).for_each(|action| self.act(action));
-            if self.agent.may_listen()
-                && let Some(doors) = self.doors.take()
-            {
-                doors.serve(&self.executor);
+            if !self.doors.are_open() && self.agent.may_listen() {
+                self.doors.open();
                 self.supervisor.ready();
             }
             self.supervisor.look_at(&self.agent);
@@ -259,7 +254,7 @@ impl Shell {
             log::warn!("the store does not answer and is left behind");
             std::mem::forget(self.store);
         }
-        Some((self.config, self.kept, self.successor?))
+        Some((self.config, self.doors.kept(), self.successor?))
     }
 
     fn take(&mut self, wake: Wake, actions: &mut Vec<Action>) {
@@ -275,6 +270,10 @@ impl Shell {
                 return;
             }
             Wake::Input(Input::Reload(reply)) => return self.begin_reload(Some(reply)),
+            Wake::Input(Input::Hand { client, hand, reply }) => {
+                let _ = reply.try_send(self.agent.tell_by_hand(clock::now(), &client, hand, actions));
+                return;
+            }
             Wake::Input(Input::Connected(device)) => Event::Connected(device),
             Wake::Input(Input::Disconnected(device)) => Event::Disconnected(device),
             Wake::Input(Input::Offer { drafts, reply }) => {
@@ -298,7 +297,10 @@ impl Shell {
                 if self.agent.wants_host(now) {
                     self.agent.step(now, Event::Host(self.machine.look()), actions);
                 }
-                let _ = reply.try_send(self.agent.status(now));
+                let mut status = self.agent.status(now);
+                let servers = self.doors.facts().map(|(id, facts)| (id.to_owned(), facts));
+                status["servers"] = serde_json::Value::Object(servers.collect());
+                let _ = reply.try_send(status);
                 return;
             }
         };
@@ -383,6 +385,7 @@ impl Shell {
             Action::Dial { link, conn, endpoint } => self.dial(link, conn, endpoint),
             Action::HangUp { link } => self.lines[link] = None,
             Action::Tell { link, order } => self.tell(link, order),
+            Action::GoBack { link } => self.go_back(link),
             Action::Disk(order) => self.store.order(order),
             Action::Answer(ticket, answer) => {
                 if let Some(reply) = self.tickets.remove(&ticket) {
@@ -396,6 +399,7 @@ impl Shell {
                     self.supervisor.stopping();
                 }
                 self.taps.clear();
+                self.doors.close();
                 drop(self.intake.alive.take());
             }
             Action::Exit => self.ended = true,
@@ -445,42 +449,6 @@ impl Shell {
             self.lines[link] = None;
             self.overdue.push(Event::Link { link, conn, report: LinkReport::Closed { code: None, error } });
         }
-    }
-}
-
-/// Binds all listeners, or takes the kept ones; the error names the one that cannot be bound.
-async fn bind(config: &Config, kept: &[server::Kept]) -> anyhow::Result<Bound> {
-    let mut servers = Vec::new();
-    for table in &config.servers {
-        let listeners = server::bind(table, kept).await.map_err(anyhow::Error::msg)?;
-        servers.push((Rc::new(table.clone()), listeners));
-    }
-    Ok(servers)
-}
-
-/// The listeners and the control socket.
-struct Doors {
-    servers: Bound,
-    control: PathBuf,
-    sources: Intake,
-}
-
-impl Doors {
-    fn serve(self, executor: &Rc<LocalExecutor<'static>>) {
-        for (table, listeners) in self.servers {
-            for address in listeners.addresses() {
-                let scheme = if table.tls.is_some() { "https" } else { "http" };
-                log::info!("listening server={} url={scheme}://{address}", table.id);
-            }
-            executor.spawn(server::serve(listeners, table, self.sources.clone(), executor.clone())).detach();
-        }
-        let serving = server::serve_control(self.control, self.sources, executor.clone());
-        let serving = async {
-            if let Err(error) = serving.await {
-                log::warn!("{error}: `holdfast status` and `holdfast send` will not work");
-            }
-        };
-        executor.spawn(serving).detach();
     }
 }
 

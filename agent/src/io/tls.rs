@@ -3,7 +3,7 @@
 //! One stack, rustls with ring. There is no process-wide default: each configuration names its provider.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +21,7 @@ use smol::net::TcpStream;
 
 use super::clock;
 use crate::config::client::ClientTls;
+use crate::config::server::ServerTls;
 use crate::logic::time::Now;
 use crate::message::Clock;
 
@@ -81,12 +82,40 @@ pub fn connector(tls: &ClientTls) -> Result<TlsConnector, String> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// An acceptor with this certificate; with `client_ca` only clients whose certificate comes from there are let in.
-pub fn acceptor(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<TlsAcceptor, String> {
+/// What a server shows of itself.
+pub struct Identity {
+    /// Shakes hands with it.
+    pub acceptor: TlsAcceptor,
+    leaf: CertificateDer<'static>,
+    file: PathBuf,
+}
+
+impl Identity {
+    /// Days until the certificate ends, negative once it has ended.
+    pub fn days_left(&self, now: Now) -> Option<i64> {
+        certificate_days_left(&self.leaf, now.wall_ns)
+    }
+
+    /// What is wrong with it at this moment. It is no reason not to serve: it may be the clock that is wrong.
+    pub fn warning(&self, now: Now) -> Option<String> {
+        let (from, until) = validity::bounds(&self.leaf)?;
+        let (file, at) = (self.file.display(), Duration::from_nanos(now.wall_ns));
+        let clock = clock_words(now);
+        if at > until {
+            return Some(format!("the certificate {file} has expired on {}: {clock}", day(until)));
+        }
+        (at < from).then(|| format!("the certificate {file} is not valid before {}: {clock}", day(from)))
+    }
+}
+
+/// A server's certificate and key; with `client_ca` only clients whose certificate comes from there are let in. The error
+/// names the file that is at fault.
+pub fn identity(tls: &ServerTls) -> Result<Identity, String> {
+    let (cert, key) = (&tls.cert, &tls.key);
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring speaks TLS 1.2 and 1.3");
-    let builder = match client_ca {
+    let builder = match &tls.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots_of(path)?), provider())
@@ -95,10 +124,25 @@ pub fn acceptor(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Tls
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let config = builder
-        .with_single_cert(chain_of(cert)?, key_of(key)?)
-        .map_err(|error| format!("cannot use {} with {}: {error}", cert.display(), key.display()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    let chain = chain_of(cert)?;
+    let leaf = chain.first().cloned().ok_or("the chain is empty")?;
+    let config = builder.with_single_cert(chain, key_of(key)?).map_err(|error| {
+        let (cert, key) = (cert.display(), key.display());
+        match error {
+            Error::InconsistentKeys(_) => {
+                format!("cannot use {cert} with {key}: the key belongs to another certificate")
+            }
+            error => format!("cannot use {cert} with {key}: {error}"),
+        }
+    })?;
+    Ok(Identity { acceptor: TlsAcceptor::from(Arc::new(config)), leaf, file: cert.clone() })
+}
+
+/// The acceptor of [`identity`] alone.
+pub fn acceptor(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<TlsAcceptor, String> {
+    let client_ca = client_ca.map(Path::to_owned);
+    let tls = ServerTls { cert: cert.to_owned(), key: key.to_owned(), client_ca };
+    Ok(identity(&tls)?.acceptor)
 }
 
 /// The error of a TLS handshake in plain words, as seen by a client.
@@ -148,12 +192,16 @@ fn certificate_words(cause: &CertificateError) -> String {
 
 /// Whether it is the clock that is wrong. Only the day is told, so that the words stay the same from try to try.
 fn clock_words(now: Now) -> String {
-    let day = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_nanos(now.wall_ns));
-    let day = day.to_string().split('T').next().unwrap_or_default().to_owned();
+    let day = day(Duration::from_nanos(now.wall_ns));
     match now.clock {
         Clock::Synced => format!("this machine's clock is synchronized and says {day}"),
         Clock::Unsynced => format!("this machine's clock is not synchronized and says {day}"),
     }
+}
+
+fn day(since_epoch: Duration) -> String {
+    let day = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_epoch).to_string();
+    day.split('T').next().unwrap_or_default().to_owned()
 }
 
 fn alert_words(alert: AlertDescription) -> String {

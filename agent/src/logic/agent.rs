@@ -2,15 +2,20 @@
 //! adds what lies between them: who is sent what, who is told what, and how a stop goes.
 
 mod again;
+mod event;
+mod hand;
 mod inbound;
 mod line;
 mod loss;
 mod reconfigure;
 mod reply;
 mod stop;
+mod trial;
 
 use std::collections::BTreeSet;
 
+pub use self::event::{Action, Event};
+pub use self::hand::Hand;
 pub(super) use self::line::Line;
 use self::line::seat;
 use self::stop::Stop;
@@ -31,96 +36,6 @@ use super::seed::Seed;
 pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
-use crate::message::Message;
-
-/// A fact from the world.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A source hands over a batch and waits for the answer under this ticket.
-    Offer {
-        /// Names the answer.
-        ticket: u64,
-        /// At least one.
-        drafts: Vec<Draft>,
-    },
-    /// Messages that were taken once come in again, with the time that they have.
-    Again {
-        /// Names the answer.
-        ticket: u64,
-        /// Name of the one outlet that they are for.
-        outlet: String,
-        /// At least one.
-        messages: Vec<Message>,
-    },
-    /// A connection for a device opened.
-    Connected(String),
-    /// A connection for a device closed.
-    Disconnected(String),
-    /// A connection's task reports.
-    Link {
-        /// Which link.
-        link: usize,
-        /// Which connection of it.
-        conn: u64,
-        /// What it reports.
-        report: LinkReport,
-    },
-    /// The store's thread reports.
-    Disk(DiskReport, DiskFacts),
-    /// A look at the machine found this.
-    Host(HostFacts),
-    /// Another configuration with the same outlets is in force.
-    Reconfigure {
-        /// What the agent is made of.
-        setup: Box<Setup>,
-        /// For each link, whether it must connect anew.
-        links: Vec<bool>,
-    },
-    /// Why a configuration that was offered is not in force; none when one was taken over.
-    Rejected(Option<String>),
-    /// Someone asked the agent to stop.
-    Stop,
-    /// A deadline has passed.
-    Tick,
-}
-
-/// An order to the world.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Start a connection; the one before is gone.
-    Dial {
-        /// Which link.
-        link: usize,
-        /// Number of the new connection.
-        conn: u64,
-        /// Which of the link's endpoints.
-        endpoint: usize,
-    },
-    /// Drop the connection.
-    HangUp {
-        /// Which link.
-        link: usize,
-    },
-    /// Tell the connection's task.
-    Tell {
-        /// Which link.
-        link: usize,
-        /// What.
-        order: LinkOrder,
-    },
-    /// Tell the store's thread.
-    Disk(DiskOrder),
-    /// Look at the machine, and tell as `Event::Host` before anything else.
-    LookAtHost,
-    /// Answer a batch.
-    Answer(u64, Answer),
-    /// Write a line to the log.
-    Note(Notice),
-    /// Close the listeners and their connections.
-    CloseSources,
-    /// End.
-    Exit,
-}
 
 /// The agent.
 #[derive(Debug)]
@@ -188,6 +103,9 @@ impl Agent {
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
             Event::Host(facts) => self.saw_host(now, facts, out),
             Event::Reconfigure { setup, links } => self.reconfigure(now, *setup, &links, out),
+            Event::WentBack { link, setup } => {
+                self.go_back(now, link, *setup, out);
+            }
             Event::Rejected(why) => self.rejected = why,
             Event::Stop => self.begin_stop(now, out),
             Event::Tick => {}
@@ -207,6 +125,7 @@ impl Agent {
             self.links[link].link.advance(now.mono, &mut self.seed, &mut effects);
             self.apply(now, link, effects, out);
         }
+        self.judge_trials(now, out);
         for device in self.presence.advance(now) {
             self.notify(now, &device, out);
         }
@@ -247,6 +166,7 @@ impl Agent {
             self.host.deadline(),
             self.clocks.deadline(),
             paced,
+            self.trial_deadline(),
         ];
         [links, stop, status].into_iter().chain(own).flatten().min()
     }
@@ -422,6 +342,7 @@ impl Agent {
 
     fn opened(&mut self, link: usize, peer: &super::port::Peer, out: &mut Vec<Action>) {
         let held = self.unconfirmed(link);
+        self.start_of_trial(link);
         let line = &mut self.links[link];
         line.refused_as.clear();
         line.sent = 0;
@@ -521,8 +442,8 @@ impl Agent {
         act(effects, out);
     }
 
-    /// On a new connection to the broker, which may have forgotten everything, and after news that could not be queued, tells the state of every device; after
-    /// what was held for it, so that the last word is the newest.
+    /// On a new connection to the broker, which may have forgotten everything, and after news that could not be queued, tells
+    /// the state of every device; after what was held for it, so that the last word is the newest.
     fn announce(&mut self, now: Now, out: &mut Vec<Action>) {
         let Some(line) = self.mqtt_line().filter(|_| self.mqtt_is_up()) else { return };
         let has_room = matches!(self.buffer.state(), BufferState::Empty | BufferState::Holding);

@@ -1,6 +1,7 @@
 //! What the decisions and the sources say to each other: drafts come in, one answer a batch goes back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::message::Format;
 
@@ -42,6 +43,8 @@ pub enum Answer {
 pub enum Refused {
     /// Too much is waiting for the disk at this moment; try again in a moment (HTTP 429).
     Busy,
+    /// The sender is over its rate; how long until it may send again (HTTP 429).
+    TooFast(Duration),
     /// The buffer is full and the configuration says to refuse or to drop the newest (HTTP 503).
     Full,
     /// The store does not take anything, with the cause (HTTP 503).
@@ -56,6 +59,9 @@ impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Refused::Busy => f.write_str("too many messages wait for the disk"),
+            Refused::TooFast(wait) => {
+                write!(f, "too many messages: send more slowly, and again in {:.3} s", wait.as_secs_f64())
+            }
             Refused::Full => f.write_str("the buffer is full"),
             Refused::Failing(cause) => write!(f, "cannot write the store: {cause}"),
             Refused::Stopping => f.write_str("the agent is stopping"),

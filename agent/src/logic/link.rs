@@ -119,6 +119,8 @@ pub struct Link {
     rule: LinkRule,
     endpoints: Endpoints,
     life: Life,
+    /// Whether somebody told it to stay away until told otherwise.
+    parted: bool,
     /// Since when it is in the state that is shown.
     since: Time,
     pings: u64,
@@ -132,6 +134,8 @@ pub struct Link {
 pub enum LinkState {
     /// Configured not to connect, or stopped.
     Inactive,
+    /// Told to stay away.
+    Disconnected,
     /// Waiting for the next try.
     Down,
     /// Trying.
@@ -147,6 +151,7 @@ impl Link {
             endpoints: Endpoints::new(rule.endpoints, now),
             rule,
             life: Life::Idle,
+            parted: false,
             since: now,
             pings: 0,
             rtt: None,
@@ -180,6 +185,7 @@ impl Link {
     /// The state as people see it.
     pub fn state(&self) -> LinkState {
         match self.life {
+            Life::Idle if self.parted && self.rule.active => LinkState::Disconnected,
             Life::Idle => LinkState::Inactive,
             Life::Down { .. } | Life::Leaving { .. } => LinkState::Down,
             Life::Dialing { .. } => LinkState::Connecting,
@@ -339,6 +345,46 @@ impl Link {
     pub fn reconfigure(&mut self, now: Time, rule: LinkRule, code: u16, out: &mut Vec<LinkEffect>) {
         self.endpoints = Endpoints::new(rule.endpoints, now);
         self.rule = rule;
+        self.parted = false;
+        self.start_over(now, code, out);
+    }
+
+    /// Says goodbye with this close code if it is up, and stays away until [`Link::connect`] or [`Link::reconfigure`].
+    pub fn disconnect(&mut self, now: Time, code: u16, out: &mut Vec<LinkEffect>) {
+        if !std::mem::replace(&mut self.parted, true) {
+            self.start_over(now, code, out);
+            self.since = now;
+        }
+    }
+
+    /// Dials at once, unless it is up or does so already. An inactive link stays as it is.
+    pub fn connect(&mut self, now: Time) {
+        self.parted = false;
+        if let Life::Idle | Life::Down { .. } = self.life {
+            self.endpoints = Endpoints::new(self.rule.endpoints, now);
+            self.begin(now);
+        }
+    }
+
+    /// What lets a message be forgotten.
+    pub fn confirms_by(&self) -> Confirm {
+        self.rule.confirm
+    }
+
+    /// Sends a ping if it is up, has had no pong yet and waits for none.
+    pub fn ask(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
+        let silent = self.rtt.is_none() && matches!(&self.life, Life::Up(up) if up.ping_out.is_none());
+        if silent {
+            self.ping(now, out);
+        }
+    }
+
+    /// Whether the configuration lets it dial.
+    pub fn is_active(&self) -> bool {
+        self.rule.active
+    }
+
+    fn start_over(&mut self, now: Time, code: u16, out: &mut Vec<LinkEffect>) {
         self.last_error = None;
         match self.life {
             Life::Up(_) => {
@@ -357,7 +403,8 @@ impl Link {
     }
 
     fn begin(&mut self, now: Time) {
-        self.life = if self.rule.active { Life::Down { retry_at: Some(now) } } else { Life::Idle };
+        let dials = self.rule.active && !self.parted;
+        self.life = if dials { Life::Down { retry_at: Some(now) } } else { Life::Idle };
     }
 
     /// Drops whatever is left of it, for good.

@@ -2,11 +2,8 @@
 
 use crate::config::replay::{Rate, Replay, Share};
 
+use super::bucket::Bucket;
 use super::time::Time;
-
-const NANOS: i128 = 1_000_000_000;
-/// What may be sent at once after a pause, as a part of what a second allows.
-const BURST: i128 = 10;
 
 /// The pace of one link's backlog.
 #[derive(Debug, Clone)]
@@ -19,21 +16,14 @@ pub struct Pace {
     at: Time,
 }
 
-/// What may be sent at this moment, in billionths; below zero it is owed.
-#[derive(Debug, Clone)]
-struct Bucket {
-    rate: i128,
-    level: i128,
-}
-
 impl Pace {
     /// A pace that begins with what a short pause allows.
     pub fn new(replay: Replay, now: Time) -> Pace {
         let Rate { messages, bytes } = replay.max_rate;
         Pace {
             share: replay.live_share,
-            messages: Bucket::new(messages),
-            bytes: Bucket::new(bytes),
+            messages: Bucket::of_pace(messages),
+            bytes: Bucket::of_pace(bytes),
             lead: 0,
             at: now,
         }
@@ -54,7 +44,7 @@ impl Pace {
 
     /// When [`Pace::is_open`] becomes true again, with some room so that not every message costs a wake-up.
     pub fn opens_at(&self) -> Option<Time> {
-        let wait_ns = self.messages.wait_ns().max(self.bytes.wait_ns());
+        let wait_ns = self.messages.lazy_wait_ns().max(self.bytes.lazy_wait_ns());
         let wait_ns = u64::try_from(wait_ns).unwrap_or(u64::MAX);
         (!self.is_open()).then(|| Time(self.at.0.saturating_add(wait_ns.max(1))))
     }
@@ -71,40 +61,6 @@ impl Pace {
         let share = i64::from(self.share.0);
         self.lead += if fresh { 1000 - share } else { -share };
         fresh
-    }
-}
-
-impl Bucket {
-    fn new(rate: u64) -> Bucket {
-        let mut bucket = Bucket { rate: i128::from(rate), level: 0 };
-        bucket.level = bucket.burst();
-        bucket
-    }
-
-    fn burst(&self) -> i128 {
-        (self.rate * NANOS / BURST).max(NANOS)
-    }
-
-    fn fill(&mut self, nanos: i128) {
-        self.level = self.level.saturating_add(self.rate.saturating_mul(nanos)).min(self.burst());
-    }
-
-    fn is_open(&self) -> bool {
-        self.rate == 0 || self.level > 0
-    }
-
-    fn spend(&mut self, amount: i128) {
-        if self.rate > 0 {
-            self.level -= amount.saturating_mul(NANOS);
-        }
-    }
-
-    fn wait_ns(&self) -> i128 {
-        if self.is_open() {
-            return 0;
-        }
-        let wanted = (self.burst() / 2).max(1) - self.level;
-        wanted / self.rate + 1
     }
 }
 

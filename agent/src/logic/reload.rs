@@ -7,15 +7,15 @@ use crate::config::Config;
 pub enum Plan {
     /// Nothing: it says the same.
     Unchanged,
-    /// It can be taken over while everything runs; `links` tells for each link, the broker's last, whether it must connect
-    /// anew.
+    /// It can be taken over while everything runs: servers that changed are replaced, and `links` tells for each link, the
+    /// broker's last, whether it must connect anew.
     Apply {
         /// Names of the tables that changed.
         changed: Vec<String>,
         /// For each link.
         links: Vec<bool>,
     },
-    /// The agent must stop and start: its outlets, its servers, its name or its directory are not the same.
+    /// The agent must stop and start: its outlets, its name or its directory are not the same.
     Restart {
         /// Names of the tables that changed.
         changed: Vec<String>,
@@ -49,7 +49,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     if changed.is_empty() {
         return Plan::Unchanged;
     }
-    let same = old.agent == new.agent && old.servers == new.servers && outlets(old) == outlets(new);
+    let same = old.agent == new.agent && outlets(old) == outlets(new);
     if !same {
         return Plan::Restart { changed };
     }
@@ -164,10 +164,17 @@ mod tests {
     }
 
     #[test]
-    fn another_name_or_another_server_needs_a_new_start() {
+    fn another_name_or_another_priority_needs_a_new_start() {
         assert_eq!(planned("[mqtt]", "[agent]\nid = \"x\"\n[mqtt]"), restart(&["agent", "mqtt"]));
+        let alarms = "[[server]]\n[[server.route]]\npath = \"/a\"\npriority = 5\n[mqtt]";
+        assert_eq!(planned("[mqtt]", alarms), restart(&["server.ws_server_1"]));
+    }
+
+    #[test]
+    fn another_server_leaves_the_links_alone() {
         let served = "[[server]]\nid = \"s\"\n[mqtt]";
-        assert_eq!(planned("[mqtt]", served), restart(&["server.s", "server.ws_server_1"]));
+        let changed = vec!["server.s".to_owned(), "server.ws_server_1".to_owned()];
+        assert_eq!(planned("[mqtt]", served), Plan::Apply { changed, links: vec![false; 3] });
     }
 
     #[test]

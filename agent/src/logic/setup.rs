@@ -80,6 +80,8 @@ pub struct LinkSetup {
     pub places: Vec<String>,
     /// What it belongs to; may be empty.
     pub application: String,
+    /// Changed settings are confirmed within this, or the old ones come back; zero tries nothing.
+    pub trial: Duration,
 }
 
 /// The MQTT link.

@@ -64,7 +64,8 @@ impl StatusPace {
 /// What makes a status worth publishing at once: the states of the links and of the buffer, and whether a configuration was
 /// rejected, folded into a number.
 pub fn digest(agent: &Agent) -> u64 {
-    let links = agent.links.iter().map(|line| line.link.is_up() as u64 + 1);
+    let links = agent.links.iter();
+    let links = links.map(|line| line.link.is_up() as u64 + 1 + 2 * u64::from(line.went_back.is_some()));
     let first = agent.buffer.state() as u64 * 2 + u64::from(agent.rejected.is_some());
     links.fold(first, |digest, state| digest.wrapping_mul(5).wrapping_add(state))
 }
@@ -167,6 +168,9 @@ fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
             status["application"] = own.application.clone().into();
         }
     }
+    if let Some(why) = &line.went_back {
+        status["settings_rejected"] = why.clone().into();
+    }
     if line.lanes.len() > 1 {
         let lanes = line.lanes.iter().map(|(priority, outlet)| {
             (priority.to_string(), Value::from(agent.buffer.outbox(*outlet).unconfirmed()))
@@ -244,6 +248,7 @@ fn device_status(device: &Device) -> Value {
 fn state_of_link(link: &super::link::Link) -> &'static str {
     match link.state() {
         LinkState::Inactive => "inactive",
+        LinkState::Disconnected => "disconnected",
         // Whether a try is under way at this moment is not worth a status message each time.
         LinkState::Down | LinkState::Connecting => "down",
         LinkState::Up => "up",

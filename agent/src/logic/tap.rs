@@ -63,6 +63,7 @@ impl Tap {
             | Event::Disk(..)
             | Event::Host(_)
             | Event::Reconfigure { .. }
+            | Event::WentBack { .. }
             | Event::Rejected(_)
             | Event::Stop
             | Event::Tick => {}
@@ -86,7 +87,8 @@ impl Tap {
                 show(json!({ "commit": messages }));
             }
             Action::Note(notice) => show(json!({ "notice": notice.to_string() })),
-            Action::Dial { .. }
+            Action::GoBack { .. }
+            | Action::Dial { .. }
             | Action::HangUp { .. }
             | Action::Tell { .. }
             | Action::Disk(_)

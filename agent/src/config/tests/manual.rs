@@ -13,18 +13,26 @@ mod roff;
 use roff::{ascii, plain};
 
 /// Keys that become no field: their paths, what they take, and what they do.
-const WITHOUT_FIELD: [(&str, &str, &str); 3] = [
+const WITHOUT_FIELD: [(&str, &str, &str); 5] = [
     (
         "agent.environment",
         "a string",
         "Chooses a table `[environment.NAME]`, whose variables win over those of `[variables]`.",
     ),
+    ("server.route.query.type", TYPE.0, TYPE.1),
+    ("server.route.header.type", TYPE.0, TYPE.1),
     ("client.reconnect.jitter", JITTER.0, JITTER.1),
     ("mqtt.reconnect.jitter", JITTER.0, JITTER.1),
 ];
 
 /// How the reader begins to say what a secret may be.
 const SECRET: &str = "a string or exactly one of { file";
+
+const TYPE: (&str, &str) = (
+    "\"string\" or \"number\" or \"boolean\"",
+    "What a value must be: any text (the default); a number as in JSON; or `true` or `1`, `false` or `0`, which become `true` and \
+     `false`.",
+);
 
 const JITTER: (&str, &str) =
     ("\"full\"", "Each wait is random, from nothing to its upper end; there is no other jitter.");
@@ -35,16 +43,18 @@ const LEAST: &str =
 
 #[test]
 fn the_manual_page_of_the_configuration_is_current() {
-    let mut tables = String::new();
-    let record = everything_asked_for();
-    let defaults = defaults();
-    for path in sections(&record) {
-        tables.push_str(&section(&path, &record, &defaults));
-    }
+    let tables: String = everything().iter().map(in_roff).collect();
     let page = include_str!("../../../man/holdfast.toml.5.in")
         .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
         .replace("@TABLES@\n", &tables);
     file::assert_current("agent/man/holdfast.toml.5", &ascii(&page));
+}
+
+#[test]
+fn the_reference_of_the_configuration_is_current_also_in_the_readme() {
+    let tables: String = everything().iter().map(in_markdown).collect();
+    file::assert_current("agent/man/reference.md", &tables);
+    file::assert_current_part("README.md", "reference", &tables);
 }
 
 #[test]
@@ -97,7 +107,84 @@ fn sections(record: &Record) -> Vec<String> {
     paths
 }
 
-fn section(path: &str, record: &Record, defaults: &toml::Table) -> String {
+/// Everything about a table with a heading of its own.
+struct Section {
+    heading: String,
+    words: String,
+    keys: Vec<Key>,
+}
+
+/// Everything about a key.
+struct Key {
+    /// Its path in the section.
+    name: String,
+    /// What it takes.
+    shape: String,
+    words: String,
+    /// Each word that it takes, and what that means.
+    variants: Vec<(String, String)>,
+    default: Default,
+}
+
+enum Default {
+    Required,
+    Value(String),
+    None,
+}
+
+fn everything() -> Vec<Section> {
+    let record = everything_asked_for();
+    let defaults = defaults();
+    sections(&record).iter().map(|path| section(path, &record, &defaults)).collect()
+}
+
+fn in_roff(section: &Section) -> String {
+    let mut text = format!(".SS {}\n{}\n", plain(&section.heading), plain(&section.words));
+    for key in &section.keys {
+        text.push_str(&format!(
+            ".TP\n\\fB{}\\fR = {}\n{}\n",
+            plain(&key.name),
+            plain(&key.shape),
+            plain(&key.words)
+        ));
+        for (word, words) in &key.variants {
+            text.push_str(&format!(".br\n\\fI{}\\fR: {}\n", plain(word), plain(words)));
+        }
+        match &key.default {
+            Default::Required => text.push_str(".br\nRequired.\n"),
+            Default::Value(value) => text.push_str(&format!(".br\nDefault: {}\n", plain(value))),
+            Default::None => {}
+        }
+    }
+    text
+}
+
+fn in_markdown(section: &Section) -> String {
+    let cell = |text: &str| text.replace('|', "\\|").replace('<', "&lt;");
+    let mut text = format!(
+        "#### `{}`\n\n{}\n\n| parameter | default | meaning |\n|---|---|---|\n",
+        section.heading,
+        cell(&section.words)
+    );
+    for key in &section.keys {
+        let default = match &key.default {
+            Default::Required => "required".to_owned(),
+            Default::Value(value) => format!("`{}`", value.replace('|', "\\|")),
+            Default::None => String::new(),
+        };
+        let variants = key.variants.iter().map(|(word, words)| format!(" *{word}*: {}", cell(words)));
+        text.push_str(&format!(
+            "| `{}` | {default} | {}{} Takes {}. |\n",
+            key.name,
+            cell(&key.words),
+            variants.collect::<String>(),
+            cell(&key.shape)
+        ));
+    }
+    text + "\n"
+}
+
+fn section(path: &str, record: &Record, defaults: &toml::Table) -> Section {
     let heading = if record.lists.contains(path) { format!("[[{path}]]") } else { format!("[{path}]") };
     let words = item(&record.types[path]).unwrap_or_else(|| panic!("no type for {heading}")).words;
     let (_, words) = words.split_once("`: ").unwrap_or_else(|| {
@@ -105,13 +192,13 @@ fn section(path: &str, record: &Record, defaults: &toml::Table) -> String {
     });
     let mut first = words.chars();
     let words = first.next().map(|letter| letter.to_uppercase().chain(first).collect::<String>());
-    let mut text = format!(".SS {}\n{}\n", plain(&heading), plain(&words.unwrap_or_default()));
-    keys(path, path, record, defaults, &mut text);
-    text
+    let mut found = Vec::new();
+    keys(path, path, record, defaults, &mut found);
+    Section { heading, words: words.unwrap_or_default(), keys: found }
 }
 
-/// The keys of a table, and behind each table inside of it that one's keys. Paths are shown without that of the section.
-fn keys(section: &str, path: &str, record: &Record, defaults: &toml::Table, text: &mut String) {
+/// The keys of a table, and behind each table inside of it that one's keys.
+fn keys(section: &str, path: &str, record: &Record, defaults: &toml::Table, found: &mut Vec<Key>) {
     let own = item(&record.types[path]);
     let mut keys: Vec<(usize, &str)> =
         record.keys[path].iter().map(|key| (place(own.as_ref(), key), *key)).collect();
@@ -121,9 +208,9 @@ fn keys(section: &str, path: &str, record: &Record, defaults: &toml::Table, text
         if record.lists.contains(&full) {
             continue;
         }
-        text.push_str(&entry(section, path, key, own.as_ref(), record, defaults));
+        found.push(entry(section, path, key, own.as_ref(), record, defaults));
         if record.types.contains_key(&full) {
-            self::keys(section, &full, record, defaults, text);
+            self::keys(section, &full, record, defaults, found);
         }
     }
 }
@@ -135,7 +222,7 @@ fn entry(
     own: Option<&Item>,
     record: &Record,
     defaults: &toml::Table,
-) -> String {
+) -> Key {
     let full = joined(path, key);
     let part = own.and_then(|own| part(own, key).map(|(_, part)| part));
     let known =
@@ -154,15 +241,13 @@ fn entry(
         ),
     };
     assert!(!words.is_empty(), "the field of {full} needs a comment that explains it");
-    let name = full.strip_prefix(&format!("{section}.")).unwrap_or(&full);
-    let mut text = format!(".TP\n\\fB{}\\fR = {}\n{}\n", plain(name), plain(&shape), plain(&words));
-    text.push_str(&variants(part.as_ref(), &shape));
-    match default(defaults, &full) {
-        _ if record.required.contains(&full) => text.push_str(".br\nRequired.\n"),
-        Some(value) => text.push_str(&format!(".br\nDefault: {}\n", plain(&value))),
-        None => {}
-    }
-    text
+    let name = full.strip_prefix(&format!("{section}.")).unwrap_or(&full).to_owned();
+    let default = match default(defaults, &full) {
+        _ if record.required.contains(&full) => Default::Required,
+        Some(value) => Default::Value(value),
+        None => Default::None,
+    };
+    Key { variants: variants(part.as_ref(), &shape), name, shape, words, default }
 }
 
 /// The field or variant of a key with its place; or that of a field whose own fields stand in the same table.
@@ -182,18 +267,12 @@ fn place(own: Option<&Item>, key: &str) -> usize {
 }
 
 /// What each word means that a key takes.
-fn variants(part: Option<&Part>, shape: &str) -> String {
+fn variants(part: Option<&Part>, shape: &str) -> Vec<(String, String)> {
     let idents =
         part.map(|part| part.kind.split(|letter: char| !letter.is_alphanumeric())).into_iter().flatten();
-    let Some(kind) = idents.filter_map(item).next_back() else { return String::new() };
-    let mut text = String::new();
-    for variant in &kind.parts {
-        let word = kebab(&variant.name);
-        if shape.contains(&format!("\"{word}\"")) {
-            text.push_str(&format!(".br\n\\fI{}\\fR: {}\n", plain(&word), plain(&variant.words)));
-        }
-    }
-    text
+    let Some(kind) = idents.filter_map(item).next_back() else { return Vec::new() };
+    let words = kind.parts.iter().map(|variant| (kebab(&variant.name), variant.words.clone()));
+    words.filter(|(word, _)| shape.contains(&format!("\"{word}\""))).collect()
 }
 
 /// `DropOldest` as a word of the configuration.

@@ -13,6 +13,7 @@ use smol::net::TcpStream;
 use smol::net::unix::UnixStream;
 
 use super::{Site, connection};
+use crate::config::network::Remote;
 use crate::io::net::{Stream, words};
 
 /// How many callers are turned away with an answer at a time; more are closed without one.
@@ -26,6 +27,7 @@ const TURN_AWAY_BYTES: u64 = 64 * 1024;
 /// A peer that takes nothing of what is written to it for so long is gone, or as good as gone (tcp(7)).
 const USER_TIMEOUT_MS: u32 = 30_000;
 const TOO_MANY: &str = r#"{"error":"too many connections are open"}"#;
+const TOO_MANY_OF_ONE: &str = r#"{"error":"too many connections of this address are open"}"#;
 
 /// Someone who has connected.
 pub enum Caller {
@@ -50,6 +52,19 @@ impl Places {
 
     fn take(&self) -> Option<Rc<()>> {
         (Rc::strong_count(&self.taken) <= self.most).then(|| self.taken.clone())
+    }
+}
+
+/// What a connection takes, free again when it is dropped.
+struct Place {
+    site: Rc<Site>,
+    remote: Remote,
+    _of_all: Rc<()>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.site.gate.borrow_mut().left(self.remote);
     }
 }
 
@@ -80,6 +95,14 @@ impl Caller {
         }
     }
 
+    /// The machine that it is on.
+    pub fn remote(&self) -> Remote {
+        match self {
+            Caller::Tcp(_, peer) => Remote::of(peer.ip()),
+            Caller::Unix(_) => Remote::Here,
+        }
+    }
+
     /// The bare connection.
     pub fn into_stream(self) -> io::Result<Stream> {
         match self {
@@ -99,26 +122,45 @@ fn is_of_the_caller(error: &io::Error) -> bool {
 }
 
 fn receive(site: &Rc<Site>, caller: Caller) {
-    if let Some(place) = site.connections.take() {
-        let connection = connection::run(site.clone(), caller);
-        let task = async move {
-            connection.await;
-            drop(place);
-        };
-        site.executor.spawn(task).detach();
+    if let Caller::Tcp(_, peer) = &caller
+        && !site.gate.borrow_mut().lets_in(peer.ip())
+    {
+        log::debug!("network denied source={} from={}", site.source, peer.ip().to_canonical());
         return;
     }
-    log::debug!("too many connections source={} limit={}", site.source, site.limits.connections);
+    let too_many = match place(site, caller.remote()) {
+        Ok(place) => {
+            let connection = connection::run(site.clone(), caller);
+            let task = async move {
+                connection.await;
+                drop(place);
+            };
+            site.executor.spawn(task).detach();
+            return;
+        }
+        Err(too_many) => too_many,
+    };
+    site.gate.borrow_mut().counts.denied_connections += 1;
+    log::debug!("too many connections source={} from={}", site.source, caller.remote());
     // Behind TLS an answer would cost a handshake.
-    if site.acceptor.is_none()
+    if site.certificate.is_none()
         && let Some(place) = site.turned_away.take()
     {
         let task = async move {
-            or(turn_away(caller), late()).await;
+            or(turn_away(caller, too_many), late()).await;
             drop(place);
         };
         site.executor.spawn(task).detach();
     }
+}
+
+/// A place for one more, or what is said if there is none.
+fn place(site: &Rc<Site>, remote: Remote) -> Result<Place, &'static str> {
+    let of_all = site.connections.take().ok_or(TOO_MANY)?;
+    if !site.gate.borrow_mut().connected(remote) {
+        return Err(TOO_MANY_OF_ONE);
+    }
+    Ok(Place { site: site.clone(), remote, _of_all: of_all })
 }
 
 async fn late() {
@@ -126,12 +168,12 @@ async fn late() {
 }
 
 /// Answers, then reads what the caller has sent, so that it sees the answer instead of a reset.
-async fn turn_away(caller: Caller) {
+async fn turn_away(caller: Caller, too_many: &str) {
     let Ok(mut stream) = caller.into_stream() else { return };
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{TOO_MANY}",
-        TOO_MANY.len()
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{too_many}",
+        too_many.len()
     );
     if stream.write_all(answer.as_bytes()).await.is_ok() && stream.close().await.is_ok() {
         let _ = smol::io::copy(stream.take(TURN_AWAY_BYTES), smol::io::sink()).await;

@@ -3,8 +3,10 @@
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
-use super::http::{Page, Problem, is_ndjson, json, ndjson, status_page, take};
+use super::guest::Guest;
+use super::http::{Page, Problem, empty, is_ndjson, json, ndjson, status_page, take};
 use super::{Site, buffer, path};
+use crate::logic::agent::Hand;
 use crate::message::Format;
 
 /// Answers a request whose path begins with `/api`.
@@ -13,9 +15,9 @@ use crate::message::Format;
 /// every line a JSON message, `lines=1` makes every line a message of any kind. `GET /api/tap?topic=FILTER` is a line
 /// of JSON for whatever happens, until the agent stops. `POST /api/reload` takes over the
 /// configuration as it is on the disk, and `POST /api/buffer/…` is what `holdfast buffer` asks; both for the control
-/// socket only.
-pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Result<Page, Problem> {
-    if !local {
+/// socket only, like `POST /api/clients/{id}/connect` and `…/disconnect`.
+pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
+    if !guest.local {
         return Err(Problem::new(StatusCode::FORBIDDEN, "/api is open to this machine only"));
     }
     match (request.uri().path(), request.method()) {
@@ -23,11 +25,14 @@ pub async fn answer(site: &Site, local: bool, request: Request<Incoming>) -> Res
         ("/api/status", _) => Err(Problem::not_allowed("GET, HEAD")),
         ("/api/tap", &Method::GET) => tap(site, request.uri().query()).await,
         ("/api/tap", _) => Err(Problem::not_allowed("GET")),
-        ("/api/send", &Method::POST | &Method::PUT) => send(site, request).await,
+        ("/api/send", &Method::POST | &Method::PUT) => send(site, guest, request).await,
         ("/api/send", _) => Err(Problem::not_allowed("POST, PUT")),
         ("/api/reload", &Method::POST) if site.api_only => reload(site).await,
         (path, &Method::POST) if site.api_only && path.starts_with("/api/buffer/") => {
             buffer::answer(site, request).await
+        }
+        (path, &Method::POST) if site.api_only && path.starts_with("/api/clients/") => {
+            by_hand(site, path).await
         }
         (path, _) => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
     }
@@ -50,7 +55,19 @@ async fn reload(site: &Site) -> Result<Page, Problem> {
     }
 }
 
-async fn send(site: &Site, request: Request<Incoming>) -> Result<Page, Problem> {
+async fn by_hand(site: &Site, path: &str) -> Result<Page, Problem> {
+    let nothing = || Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
+    let told = path.strip_prefix("/api/clients/").and_then(|rest| rest.split_once('/'));
+    let (client, hand) = match told.ok_or_else(nothing)? {
+        (client, "connect") => (client, Hand::Connect),
+        (client, "disconnect") => (client, Hand::Disconnect),
+        _ => return Err(nothing()),
+    };
+    let told = site.intake.tell_by_hand(client.to_owned(), hand).await;
+    told.map(|()| empty()).map_err(|error| Problem::new(StatusCode::CONFLICT, error))
+}
+
+async fn send(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
     let query = request.uri().query();
     let target = path::named_by_query(query).map_err(Problem::bad)?;
     let lines = if path::is_set(query, "lines") {
@@ -58,5 +75,5 @@ async fn send(site: &Site, request: Request<Incoming>) -> Result<Page, Problem> 
     } else {
         is_ndjson(request.headers()).then_some(Some(Format::Json))
     };
-    take(site, request, target, lines).await
+    take(site, guest, request, target, lines).await
 }

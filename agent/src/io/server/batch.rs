@@ -63,6 +63,14 @@ impl Batch {
         self.frames.iter().map(|(payload, format)| site.draft(target, *format, payload.to_vec())).collect()
     }
 
+    /// Takes all messages but the first ones off.
+    pub fn split_off(&mut self, at: usize) -> Batch {
+        let frames = self.frames.split_off(at);
+        let weight = frames.iter().map(|(payload, _)| payload.len() + FRAME_WEIGHT).sum();
+        self.weight -= weight;
+        Batch { frames, weight }
+    }
+
     fn is_full(&self) -> bool {
         self.frames.len() >= MESSAGES || self.weight >= WEIGHT
     }

@@ -13,6 +13,7 @@ use smol::future::or;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::accept::Caller;
+use super::guest::Guest;
 use super::http::{Slot, answer};
 use super::{Site, session};
 use crate::io::net::{Stream, words};
@@ -24,7 +25,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves a caller until it goes, is silent for too long, or the agent stops.
 pub async fn run(site: Rc<Site>, caller: Caller) {
-    let local = caller.is_local();
+    let guest = Rc::new(Guest::new(&site, caller.is_local(), caller.remote()));
     let stream = match open(&site, caller).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -34,15 +35,16 @@ pub async fn run(site: Rc<Site>, caller: Caller) {
     };
     let slot = Slot::default();
     // Boxed, so that a session does not carry the memory of the HTTP part along.
-    Box::pin(converse(&site, stream, local, &slot)).await;
+    Box::pin(converse(&site, stream, &guest, &slot)).await;
     if let Some(pending) = slot.take() {
-        session::run(site, pending).await;
+        session::run(site, pending, guest).await;
     }
 }
 
 async fn open(site: &Site, caller: Caller) -> io::Result<Stream> {
     let stream = caller.into_stream()?;
-    let Some(acceptor) = &site.acceptor else { return Ok(stream) };
+    let Some(certificate) = &site.certificate else { return Ok(stream) };
+    let acceptor = certificate.acceptor();
     let handshake = async { Ok(Box::new(acceptor.accept(stream).await?) as Stream) };
     let late = async {
         Timer::after(site.limits.handshake_timeout).await;
@@ -51,10 +53,10 @@ async fn open(site: &Site, caller: Caller) -> io::Result<Stream> {
     or(handshake, late).await
 }
 
-async fn converse(site: &Rc<Site>, stream: Stream, local: bool, slot: &Slot) {
+async fn converse(site: &Rc<Site>, stream: Stream, guest: &Rc<Guest>, slot: &Slot) {
     let service = service_fn(|request| {
-        let (site, slot) = (site.clone(), slot.clone());
-        async move { Ok::<_, Infallible>(answer(&site, local, request, &slot).await) }
+        let (site, guest, slot) = (site.clone(), guest.clone(), slot.clone());
+        async move { Ok::<_, Infallible>(answer(&site, &guest, request, &slot).await) }
     });
     let connection = http1::Builder::new()
         .timer(SmolTimer::new())

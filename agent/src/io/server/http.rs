@@ -15,8 +15,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use smol::Timer;
 use smol::future::or;
 
-use super::path::Target;
-use super::{Site, api, metrics, payload, session};
+use super::guest::Guest;
+use super::path::{Miss, Target};
+use super::{Site, api, login, metrics, origin, payload, session};
 use crate::config::server::HttpPage;
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
@@ -48,6 +49,8 @@ pub type Lines = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infal
 pub struct Problem {
     status: StatusCode,
     error: String,
+    /// What exactly is wrong, as a further member of the answer.
+    what: Option<(&'static str, String)>,
     header: Option<(header::HeaderName, HeaderValue)>,
 }
 
@@ -55,38 +58,41 @@ pub struct Problem {
 pub type Slot = Rc<Cell<Option<session::Pending>>>;
 
 /// Answers one request. A WebSocket handshake that is accepted also fills the slot.
-pub async fn answer(site: &Site, local: bool, request: Request<Incoming>, slot: &Slot) -> Page {
+pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>, slot: &Slot) -> Page {
     let origin = request.headers().get(header::ORIGIN).cloned();
     if let Some(origin) = &origin
-        && !site.lets_in(origin.as_bytes())
+        && !origin::is_welcome(site, request.headers(), origin)
     {
+        site.gate.borrow_mut().counts.denied_origins += 1;
         let origin = String::from_utf8_lossy(origin.as_bytes());
         let error = format!("the origin {origin} is not in `origins` of this server");
         return Problem::new(StatusCode::FORBIDDEN, error).into();
     }
-    let mut page = dispatch(site, local, request, slot).await.unwrap_or_else(Page::from);
-    if let Some(origin) = origin {
-        page.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        page.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+    let page = if origin::is_preflight(&request) {
+        origin::options(request.headers())
+    } else {
+        let admitted = async { dispatch(site, guest, login::admit(site, guest, request).await?, slot).await };
+        admitted.await.unwrap_or_else(Page::from)
+    };
+    match origin {
+        Some(origin) => origin::shown(page, origin),
+        None => page,
     }
-    page
 }
 
 async fn dispatch(
     site: &Site,
-    local: bool,
+    guest: &Guest,
     request: Request<Incoming>,
     slot: &Slot,
 ) -> Result<Page, Problem> {
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
-        return api::answer(site, local, request).await;
+        return api::answer(site, guest, request).await;
     }
-    let reads =
-        matches!(*request.method(), Method::GET | Method::HEAD) && !session::is_upgrade(request.headers());
     match path {
-        "/healthz" if reads => return Ok(health_page(site).await),
-        "/metrics" if reads && site.tells() => return metrics_page(site).await,
+        "/healthz" if asks_for_health(&request) => return Ok(health_page(site).await),
+        "/metrics" if reads(&request) && site.tells() => return metrics_page(site).await,
         _ => {}
     }
     if site.api_only {
@@ -95,21 +101,31 @@ async fn dispatch(
     let root = path == "/";
     match *request.method() {
         Method::POST | Method::PUT => {
-            let target = site.router.target(path, request.uri().query()).map_err(Problem::bad)?;
+            let target = site.target(&request)?;
             let lines = is_ndjson(request.headers()).then_some(Some(Format::Json));
-            take(site, request, target, lines).await
+            take(site, guest, request, target, lines).await
         }
         Method::GET if session::is_upgrade(request.headers()) => session::upgrade(site, request, slot),
         Method::GET | Method::HEAD if root => front_page(site).await,
-        Method::OPTIONS => Ok(preflight()),
+        Method::OPTIONS => Ok(origin::options(request.headers())),
         _ if root => Err(Problem::not_allowed("GET, HEAD, POST, PUT, OPTIONS")),
         _ => Err(Problem::not_allowed("POST, PUT, OPTIONS")),
     }
 }
 
+/// Whether it wants to know how the agent is, which anyone may.
+pub fn asks_for_health(request: &Request<Incoming>) -> bool {
+    request.uri().path() == "/healthz" && reads(request)
+}
+
+fn reads(request: &Request<Incoming>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) && !session::is_upgrade(request.headers())
+}
+
 /// Takes the messages of a request. `lines`: every line is a message, in this format if one is given.
 pub async fn take(
     site: &Site,
+    guest: &Guest,
     request: Request<Incoming>,
     mut target: Target,
     lines: Option<Option<Format>>,
@@ -129,6 +145,7 @@ pub async fn take(
             let bound = limit.saturating_mul(LINES_FACTOR).min(LINES_BYTES).max(limit);
             let body = read_body(site, request, bound).await?;
             let drafts = split(site, &target, &body.bytes)?;
+            guest.spend(site, drafts.len() - 1);
             let (first, last) = offer(site, drafts).await?;
             Ok(stored(format!("[{first},{last}]")))
         }
@@ -185,7 +202,7 @@ pub fn is_ndjson(headers: &HeaderMap) -> bool {
 impl Problem {
     /// A refusal with this status and this text.
     pub fn new(status: StatusCode, error: impl Into<String>) -> Problem {
-        Problem { status, error: error.into(), header: None }
+        Problem { status, error: error.into(), what: None, header: None }
     }
 
     /// 400.
@@ -209,6 +226,7 @@ impl Problem {
     fn of_refusal(refused: &Refused) -> Problem {
         let (status, retry_after_s) = match refused {
             Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "1"),
+            Refused::TooFast(wait) => return login::later("too many messages", *wait),
             Refused::Full | Refused::Failing(_) => (StatusCode::SERVICE_UNAVAILABLE, "10"),
             Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "5"),
             Refused::NoOutlet(_) => return Problem::new(StatusCode::NOT_FOUND, refused.to_string()),
@@ -218,9 +236,26 @@ impl Problem {
     }
 }
 
+impl From<Miss> for Problem {
+    fn from(miss: Miss) -> Problem {
+        let error = miss.to_string();
+        match miss {
+            Miss::NoRoute(_) => Problem::new(StatusCode::NOT_FOUND, error),
+            Miss::Parameter { name, .. } => {
+                Problem { what: Some(("parameter", name)), ..Problem::bad(error) }
+            }
+            Miss::Wrong(_) => Problem::bad(error),
+        }
+    }
+}
+
 impl From<Problem> for Page {
     fn from(problem: Problem) -> Page {
-        let mut page = json(problem.status, serde_json::json!({ "error": problem.error }).to_string());
+        let mut text = serde_json::json!({ "error": problem.error });
+        if let Some((name, value)) = problem.what {
+            text[name] = value.into();
+        }
+        let mut page = json(problem.status, text.to_string());
         if let Some((name, value)) = problem.header {
             page.headers_mut().insert(name, value);
         }
@@ -233,15 +268,6 @@ async fn front_page(site: &Site) -> Result<Page, Problem> {
         HttpPage::Status => status_page(site).await,
         HttpPage::Empty => Ok(empty()),
     }
-}
-
-fn preflight() -> Page {
-    let mut page = empty();
-    let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, OPTIONS");
-    page.headers_mut().insert(header::ALLOW, allow.clone());
-    page.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
-    page.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
-    page
 }
 
 /// The answer to a batch that is stored.

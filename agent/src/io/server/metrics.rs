@@ -28,6 +28,7 @@ pub fn text(status: &Value) -> Result<String, std::fmt::Error> {
     page.links(status);
     page.buffer(&status["buffer"]);
     page.host(&status["host"]);
+    page.servers(&status["servers"]);
     let mut text = String::new();
     encode(&mut text, &page.0)?;
     Ok(text)
@@ -138,6 +139,23 @@ impl Page {
         }
     }
 
+    fn servers(&mut self, servers: &Value) {
+        let servers = || servers.as_object().into_iter().flatten();
+        let reasons = servers().flat_map(|(id, server)| {
+            let counts =
+                server.as_object().into_iter().flatten().filter(|(name, _)| !name.starts_with("certificate"));
+            counts
+                .map(move |(reason, count)| (vec![("server", id.clone()), ("reason", reason.clone())], count))
+        });
+        self.counters("server_turned_away", "What a server has turned away", None, reasons);
+        let days = servers().map(|(id, server)| {
+            let days = server["certificate_days_left"].as_f64().map(|days| days * DAY_S);
+            (vec![("server", id.clone())], days)
+        });
+        let help = "Time until the certificate of a server ends";
+        self.gauges("server_certificate_remaining", help, Some(Unit::Seconds), days);
+    }
+
     fn gauge(&mut self, name: &str, help: &str, unit: Option<Unit>, value: &Value) {
         self.gauges(name, help, unit, [(vec![], value.as_f64())]);
     }
@@ -196,6 +214,7 @@ mod tests {
             "buffer": { "state": "holding", "accepted": 10, "disk_bytes_written": 4096 },
             "devices": { "pump": { "status": "online" } },
             "host": { "cpu_percent": 50.0, "temperature_c": null },
+            "servers": { "sensors": { "failed_logins": 3, "certificate_days_left": 2, "certificate_error": null } },
         });
         let text = text(&status).unwrap();
         for line in [
@@ -209,6 +228,8 @@ mod tests {
             "holdfast_disk_written_bytes_total{} 4096",
             "holdfast_devices{status=\"online\"} 1.0",
             "holdfast_host_cpu_ratio{} 0.5",
+            "holdfast_server_turned_away_total{server=\"sensors\",reason=\"failed_logins\"} 3",
+            "holdfast_server_certificate_remaining_seconds{server=\"sensors\"} 172800.0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");

@@ -1,7 +1,11 @@
 //! What a path with its query says: topic, device, format and attributes. Pure.
 
+use hyper::header::HeaderMap;
+
+use super::parameter::{self, Pairs};
+use crate::config::parameter::Parameter;
 use crate::config::route::{Template, expand};
-use crate::config::server::Route;
+use crate::config::server::{Route, Unmatched};
 use crate::message::Format;
 
 /// Longest topic in bytes.
@@ -22,36 +26,67 @@ pub struct Target {
     pub device: Option<String>,
     /// What the payloads must be, if the route says so.
     pub format: Option<Format>,
-    /// Path parameters, then query parameters.
+    /// Path parameters, then query parameters, then the declared headers.
     pub attributes: Vec<(String, String)>,
     /// From 0 to 9.
     pub priority: u8,
+}
+
+/// Why a request has no target. Meant for the sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Miss {
+    /// No route matches, and the server takes nothing else.
+    NoRoute(String),
+    /// A declared parameter is missing or wrong.
+    Parameter {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        error: String,
+    },
+    /// Something else is wrong.
+    Wrong(String),
+}
+
+impl std::fmt::Display for Miss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Miss::NoRoute(path) => write!(f, "no route matches {path}"),
+            Miss::Parameter { error, .. } | Miss::Wrong(error) => f.write_str(error),
+        }
+    }
+}
+
+impl From<String> for Miss {
+    fn from(error: String) -> Miss {
+        Miss::Wrong(error)
+    }
 }
 
 /// The routes of a server, ready to be asked.
 #[derive(Debug, Default)]
 pub struct Router {
     entries: Vec<Entry>,
+    unmatched: Unmatched,
 }
 
 impl Router {
     /// Reads the routes. The error names the path that is wrong.
-    pub fn new(routes: &[Route]) -> Result<Router, String> {
+    pub fn new(routes: &[Route], unmatched: Unmatched) -> Result<Router, String> {
         let entries = routes.iter().map(Entry::new).collect::<Result<_, _>>()?;
-        Ok(Router { entries })
+        Ok(Router { entries, unmatched })
     }
 
     /// The target of this path: of the first route that matches, else of the path itself.
     ///
     /// Without a match the topic is the path and the device comes from `?device=`. When there are no routes at all,
-    /// the first segment of the path is the device unless `?device=` names one (the rule of zero configuration). The
-    /// error is meant for the sender.
-    pub fn target(&self, path: &str, query: Option<&str>) -> Result<Target, String> {
-        let query = Query::parse(query);
+    /// the first segment of the path is the device unless `?device=` names one (the rule of zero configuration).
+    pub fn target(&self, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Target, Miss> {
         let matched = self.entries.iter().find_map(|entry| Some((entry, entry.template.matches(path)?)));
-        match matched {
-            Some((entry, values)) => entry.target(path, query, values),
-            None => self.unrouted(path, query),
+        match (matched, self.unmatched) {
+            (Some((entry, values)), _) => entry.target(path, parameter::of_query(query), headers, values),
+            (None, Unmatched::Topic) => Ok(self.unrouted(path, Query::of(parameter::of_query(query)))?),
+            (None, Unmatched::Refuse) => Err(Miss::NoRoute(path.to_owned())),
         }
     }
 
@@ -67,7 +102,7 @@ impl Router {
 
 /// The target that the query alone names: `?topic=T&device=D`.
 pub fn named_by_query(query: Option<&str>) -> Result<Target, String> {
-    Query::parse(query).target()
+    Query::of(parameter::of_query(query)).target()
 }
 
 /// Whether the query has this parameter with `1` or `true`.
@@ -84,6 +119,8 @@ struct Entry {
     topic: Option<String>,
     device: Option<String>,
     priority: u8,
+    query: Vec<Parameter>,
+    header: Vec<Parameter>,
 }
 
 impl Entry {
@@ -93,21 +130,34 @@ impl Entry {
         let named = template.names().any(|name| name == "device").then(|| "{device}".to_owned());
         let device = route.device.clone().or(named);
         let (format, topic, priority) = (route.format, route.topic.clone(), route.priority);
-        Ok(Entry { template, format, topic, device, priority })
+        let (query, header) = (route.query.clone(), route.header.clone());
+        Ok(Entry { template, format, topic, device, priority, query, header })
     }
 
-    fn target(&self, path: &str, query: Query, mut values: Vec<(String, String)>) -> Result<Target, String> {
+    fn target(
+        &self,
+        path: &str,
+        mut query: Pairs,
+        headers: &HeaderMap,
+        mut values: Pairs,
+    ) -> Result<Target, Miss> {
+        parameter::check("query parameter", &self.query, &mut query)?;
+        let mut headers = parameter::of_headers(&self.header, headers)?;
+        parameter::check("header", &self.header, &mut headers)?;
+        let query = Query::of(query);
         let topic = match &self.topic {
             Some(template) => Some(expand(template, &values)),
             None => topic_of(path)?,
         };
         let Some(topic) = topic.or_else(|| query.topic.clone()) else {
-            return Err(NO_TOPIC.to_owned());
+            return Err(NO_TOPIC.to_owned().into());
         };
         let device = self.device.as_ref().map(|template| expand(template, &values));
         let device = device.or_else(|| query.device.clone());
         values.extend(query.attributes(path == "/"));
-        check(Target { topic, device, format: self.format, attributes: values, priority: self.priority })
+        values.extend(headers);
+        let (format, priority) = (self.format, self.priority);
+        Ok(check(Target { topic, device, format, attributes: values, priority })?)
     }
 }
 
@@ -117,18 +167,18 @@ const NO_TOPIC: &str = "no topic: post to a path such as /kitchen/temperature";
 struct Query {
     topic: Option<String>,
     device: Option<String>,
-    others: Vec<(String, String)>,
+    others: Pairs,
 }
 
 impl Query {
-    fn parse(text: Option<&str>) -> Query {
+    fn of(pairs: Pairs) -> Query {
         let mut query = Query::default();
-        for (name, value) in form_urlencoded::parse(text.unwrap_or_default().as_bytes()) {
+        for (name, value) in pairs {
             match &*name {
-                "topic" => query.topic = Some(value.into_owned()),
-                "device" => query.device = Some(value.into_owned()),
+                "topic" => query.topic = Some(value),
+                "device" => query.device = Some(value),
                 "confirm" => {}
-                _ => query.others.push((name.into_owned(), value.into_owned())),
+                _ => query.others.push((name, value)),
             }
         }
         query
@@ -142,7 +192,7 @@ impl Query {
     }
 
     /// All but `confirm` and `device`, and `topic` if it has become the topic.
-    fn attributes(self, topic_taken: bool) -> Vec<(String, String)> {
+    fn attributes(self, topic_taken: bool) -> Pairs {
         let topic = self.topic.filter(|_| !topic_taken).map(|topic| ("topic".to_owned(), topic));
         topic.into_iter().chain(self.others).collect()
     }
@@ -202,6 +252,7 @@ fn check_device(device: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::parameter::ParameterType;
 
     fn route(path: &str, topic: Option<&str>, device: Option<&str>) -> Route {
         let (topic, device) = (topic.map(str::to_owned), device.map(str::to_owned));
@@ -209,7 +260,8 @@ mod tests {
     }
 
     fn target(routes: &[Route], path: &str, query: &str) -> Result<(String, Option<String>, String), String> {
-        let target = Router::new(routes).unwrap().target(path, Some(query))?;
+        let router = Router::new(routes, Unmatched::Topic).unwrap();
+        let target = router.target(path, Some(query), &HeaderMap::new()).map_err(|miss| miss.to_string())?;
         let attributes: Vec<_> =
             target.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
         Ok((target.topic, target.device, attributes.join(" ")))
@@ -283,6 +335,39 @@ mod tests {
         }
         assert!(target(&[], "/t", &format!("device={}", "d".repeat(129))).is_err());
         assert!(target(&[], "/t", &format!("device={}", "d".repeat(128))).is_ok());
+    }
+
+    #[test]
+    fn a_route_checks_what_it_declares_and_takes_the_rest_as_it_comes() {
+        let parameter = |name: &str, required| Parameter {
+            name: name.to_owned(),
+            kind: ParameterType::Number,
+            required,
+            repeating: false,
+        };
+        let (query, header) = (vec![parameter("batch", true)], vec![parameter("x-batch", false)]);
+        let routes = [Route { query, header, ..Route::of_path("/{device}") }];
+        let router = Router::new(&routes, Unmatched::Topic).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("x-batch", "8".parse().unwrap());
+        let target = router.target("/pump", Some("unit=C&batch=7&unit=F"), &headers).unwrap();
+        let pairs: Vec<_> = target.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(pairs, ["device=pump", "unit=C", "batch=7", "unit=F", "x-batch=8"]);
+        headers.insert("x-batch", "eight".parse().unwrap());
+        let miss = |query, headers: &HeaderMap| match router.target("/pump", query, headers) {
+            Err(Miss::Parameter { name, .. }) => name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(miss(Some("batch=7"), &headers), "x-batch");
+        assert_eq!(miss(None, &HeaderMap::new()), "batch");
+        assert!(router.target("/a/b", None, &headers).is_ok(), "the route is not asked");
+    }
+
+    #[test]
+    fn a_server_that_takes_only_its_routes_names_the_path_that_is_none() {
+        let router = Router::new(&[route("/a", None, None)], Unmatched::Refuse).unwrap();
+        assert_eq!(router.target("/b", None, &HeaderMap::new()), Err(Miss::NoRoute("/b".to_owned())));
+        assert!(router.target("/a", None, &HeaderMap::new()).is_ok());
     }
 
     #[test]

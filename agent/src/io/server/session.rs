@@ -25,6 +25,7 @@ use smol_hyper::rt::FuturesIo;
 
 use super::Site;
 use super::batch::{Batch, End, read};
+use super::guest::Guest;
 use super::http::{Page, Problem, Slot, empty};
 use super::path::{self, Target};
 use crate::io::clock;
@@ -32,6 +33,7 @@ use crate::io::intake::Intake;
 use crate::io::net::{self, Stream};
 use crate::logic::gather::{self, Gather};
 use crate::logic::intake::{Answer, Refused};
+use crate::logic::throttle::{Patience, Reproof};
 
 /// Weight of the batches that may wait for their answers; nothing more is read meanwhile.
 const IN_FLIGHT_BYTES: usize = 1 << 20;
@@ -39,6 +41,8 @@ const IN_FLIGHT_BYTES: usize = 1 << 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is: for half a minute.
 const BUSY_TRIES: u32 = 600;
+/// How long nothing is read from a peer that sends too fast.
+const TOO_FAST_PAUSE: Duration = Duration::from_millis(100);
 /// A peer must take what is written within this.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the peer may take for its part of the closing.
@@ -77,9 +81,8 @@ pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<P
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     let key = key.ok_or_else(|| Problem::bad("the header `Sec-WebSocket-Key` is missing or malformed"))?;
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is a header value");
-    let query = request.uri().query();
-    let target = site.router.target(request.uri().path(), query).map_err(Problem::bad)?;
-    let confirm = path::is_set(query, "confirm");
+    let target = site.target(&request)?;
+    let confirm = path::is_set(request.uri().query(), "confirm");
     slot.set(Some(Pending { upgrade: hyper::upgrade::on(request), target, confirm }));
 
     let mut page = empty();
@@ -91,7 +94,7 @@ pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<P
 }
 
 /// Takes messages from a WebSocket until one side ends it.
-pub async fn run(site: Rc<Site>, pending: Pending) {
+pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
     let Ok(upgraded) = pending.upgrade.await else { return };
     let Ok(parts) = upgraded.downcast::<FuturesIo<Stream>>() else { return };
     let limit = site.limits.message_bytes;
@@ -109,6 +112,7 @@ pub async fn run(site: Rc<Site>, pending: Pending) {
     };
     let mut session = Session {
         site,
+        guest,
         target: pending.target,
         confirm: pending.confirm,
         socket,
@@ -116,6 +120,8 @@ pub async fn run(site: Rc<Site>, pending: Pending) {
         silent: 0,
         gather: Gather::new(clock::now().mono),
         pause: None,
+        patience: Patience::default(),
+        refused: 0,
     };
     let end = session.converse().await;
     drop(presence);
@@ -125,6 +131,7 @@ pub async fn run(site: Rc<Site>, pending: Pending) {
 
 struct Session {
     site: Rc<Site>,
+    guest: Rc<Guest>,
     target: Target,
     confirm: bool,
     socket: WebSocketStream<Stream>,
@@ -135,6 +142,9 @@ struct Session {
     gather: Gather,
     /// Runs while it is left alone, so that its messages come together.
     pause: Option<Timer>,
+    patience: Patience,
+    /// Messages that were too many and of which the peer was not told.
+    refused: usize,
 }
 
 /// What a session wakes up for.
@@ -177,8 +187,8 @@ impl Session {
                     self.pause = dense.then(|| Timer::after(gather::PAUSE));
                     ended = end;
                     in_flight += batch.weight();
-                    if !batch.is_empty() {
-                        offers.push_back(self.offer(batch));
+                    for (batch, refused) in self.throttled(batch) {
+                        offers.push_back(self.offer(batch, refused));
                     }
                     yield_now().await;
                 }
@@ -223,11 +233,27 @@ impl Session {
         or(or(stop, answer), or(frames, tick)).await
     }
 
-    fn offer(&self, batch: Batch) -> impl Future<Output = (Batch, Answer)> + use<> {
+    /// What may pass of a batch, then what is too much.
+    fn throttled(&mut self, mut batch: Batch) -> impl Iterator<Item = (Batch, Option<Refused>)> + use<> {
+        let passing = if batch.is_empty() { Ok(0) } else { self.guest.pass(&self.site, batch.len()) };
+        let (passing, wait) = passing.map_or_else(|wait| (0, wait), |passing| (passing, Duration::ZERO));
+        let rest = batch.split_off(passing);
+        if !rest.is_empty() {
+            self.pause = Some(Timer::after(TOO_FAST_PAUSE));
+        }
+        let parts = [(batch, None), (rest, Some(Refused::TooFast(wait)))];
+        parts.into_iter().filter(|(part, _)| !part.is_empty())
+    }
+
+    /// Offers a batch, unless it is refused before.
+    fn offer(&self, batch: Batch, refused: Option<Refused>) -> impl Future<Output = (Batch, Answer)> + use<> {
         let intake = self.site.intake.clone();
-        let drafts = batch.drafts(&self.site, &self.target);
+        let drafts = if refused.is_none() { batch.drafts(&self.site, &self.target) } else { Vec::new() };
         let busy = self.busy.clone();
         async move {
+            if let Some(refused) = refused {
+                return (batch, Answer::Refused(refused));
+            }
             let answer = intake.offer(drafts).await;
             if answer == BUSY {
                 busy.set(busy.get() + 1);
@@ -243,11 +269,29 @@ impl Session {
             Answer::Stored { first, last } if self.confirm && !ended => self.confirm(first..=last).await,
             Answer::Stored { .. } => Ok(()),
             Answer::Refused(Refused::Stopping) => Err(stopped()),
+            Answer::Refused(refused @ Refused::TooFast(_)) if !ended => self.reprove(batch, &refused).await,
+            Answer::Refused(Refused::TooFast(_)) => Ok(()),
             Answer::Refused(refused) if self.confirm && !ended => {
                 let error = serde_json::json!({ "error": refused.to_string(), "refused": batch.len() });
                 self.write([Message::text(error.to_string())]).await
             }
             Answer::Refused(refused) => Err(End::Close(1013, refused.to_string())),
+        }
+    }
+
+    /// Tells a peer that it is too fast: for each batch if it counts the answers, else now and then.
+    async fn reprove(&mut self, batch: &Batch, refused: &Refused) -> Result<(), End> {
+        self.refused += batch.len();
+        let reproof = self.patience.refused(clock::now().mono);
+        if reproof == Reproof::Refuse && !self.confirm {
+            return Ok(());
+        }
+        let error =
+            serde_json::json!({ "error": refused.to_string(), "refused": std::mem::take(&mut self.refused) });
+        self.write([Message::text(error.to_string())]).await?;
+        match reproof {
+            Reproof::Close => Err(End::Close(1008, refused.to_string())),
+            Reproof::Warn | Reproof::Refuse => Ok(()),
         }
     }
 

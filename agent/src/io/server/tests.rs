@@ -6,6 +6,7 @@ mod web_socket;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::os::unix::fs::PermissionsExt;
 
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::Message;
@@ -14,10 +15,12 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender, unbounded};
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use smol::net::TcpStream;
+use smol::net::unix::UnixListener;
 
 use super::*;
 use crate::config::server::{Route, ServerTls};
 use crate::io::intake::{Input, channel};
+use crate::io::tls;
 use crate::io::tls::authority::Authority;
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Refused};
@@ -49,19 +52,11 @@ fn config() -> Server {
         message_bytes: 1000,
         handshake_timeout: Duration::from_millis(300),
         idle_timeout: Duration::from_secs(60),
+        ..Limits::default()
     };
     let bind = vec!["127.0.0.1:0".to_owned()];
-    let (origins, routes) = (vec!["https://good.example".to_owned()], Vec::new());
-    Server {
-        id: "sensors".to_owned(),
-        bind,
-        tls: None,
-        http: HttpPage::Status,
-        origins,
-        limits,
-        routes,
-        ..Server::of_index(0)
-    }
+    let access = Access { origins: vec!["https://good.example".to_owned()], ..Access::default() };
+    Server { id: "sensors".to_owned(), bind, access, limits, ..Server::of_index(0) }
 }
 
 /// Runs a test against a server; it fails after two minutes instead of hanging.
@@ -144,6 +139,10 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             Input::Look(look, reply) => reply.try_send(Err(format!("cannot see {look:?}"))).unwrap(),
             Input::Change(_, reply) => reply.try_send(Ok(7)).unwrap(),
             Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
+            Input::Hand { client, hand, reply } => {
+                let told = if client == "cloud" { Ok(()) } else { Err(format!("cannot {hand:?} {client}")) };
+                reply.try_send(told).unwrap();
+            }
             Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),
         }
     }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use smol::channel::Sender;
 
+use super::doors::bind_but;
 use super::{Bound, Load, Shell, bind, setup};
 use crate::config::Config;
 use crate::io::clock;
@@ -23,7 +24,7 @@ pub struct Prepared {
 struct Next {
     config: Config,
     plan: Plan,
-    bound: Option<Bound>,
+    bound: Bound,
 }
 
 /// Who comes after this life of the agent.
@@ -42,7 +43,7 @@ impl Shell {
         }
         self.reloading = true;
         self.supervisor.reloading();
-        let (load, config, kept) = (self.load.clone(), self.config.clone(), self.kept.clone());
+        let (load, config, kept) = (self.load.clone(), self.config.clone(), self.doors.kept());
         let prepared = self.prepared.0.clone();
         let preparing = async move {
             let outcome = prepare(&load, &config, &kept).await;
@@ -72,20 +73,47 @@ impl Shell {
         }
     }
 
+    /// Gives a link its old settings back.
+    pub fn go_back(&mut self, link: usize) {
+        let Some(old) = self.fallback.remove(&link) else { return };
+        log::warn!("client {}: new settings got no confirmation in time, back to the old ones", old.id);
+        let mut config = (*self.config).clone();
+        if let Some(client) = config.clients.get_mut(link) {
+            *client = old;
+        }
+        self.overdue.push(Event::WentBack { link, setup: Box::new(setup::setup(&config)) });
+        self.peers = setup::peers(&config, &self.agent);
+        self.config = Rc::new(config);
+    }
+
+    /// Settings that were on trial themselves are nothing to go back to.
+    fn keep_fallback(&mut self, changed: &[bool]) {
+        for (link, old) in self.config.clients.iter().enumerate() {
+            let proven = !self.agent.is_on_trial(link);
+            if changed.get(link).is_some_and(|changed| *changed)
+                && (proven || !self.fallback.contains_key(&link))
+            {
+                self.fallback.insert(link, old.clone());
+            }
+        }
+    }
+
     fn take_over(&mut self, next: Next, actions: &mut Vec<Action>) {
-        match (next.plan, next.bound) {
-            (Plan::Restart { .. }, Some(bound)) => {
-                self.successor = Some(Successor { config: next.config, bound });
+        match next.plan {
+            Plan::Restart { .. } => {
+                self.successor = Some(Successor { config: next.config, bound: next.bound });
                 self.agent.step(clock::now(), Event::Stop, actions);
             }
-            (Plan::Apply { links, .. }, _) => {
+            Plan::Apply { links, .. } => {
+                self.doors.replace(next.bound);
+                self.keep_fallback(&links);
                 let setup = Box::new(setup::setup(&next.config));
                 self.agent.step(clock::now(), Event::Reconfigure { setup, links }, actions);
                 self.peers = setup::peers(&next.config, &self.agent);
                 self.config = Rc::new(next.config);
                 self.supervisor.ready();
             }
-            (Plan::Unchanged | Plan::Restart { .. }, _) => self.supervisor.ready(),
+            Plan::Unchanged => self.supervisor.ready(),
         }
     }
 }
@@ -94,9 +122,10 @@ async fn prepare(load: &Load, old: &Config, kept: &[Kept]) -> Result<Next, Strin
     let config = load().map_err(|error| format!("{error:#}"))?;
     let plan = reload::plan(old, &config);
     let bound = match plan {
-        Plan::Restart { .. } => Some(bind(&config, kept).await.map_err(|error| format!("{error:#}"))?),
-        Plan::Unchanged | Plan::Apply { .. } => None,
+        Plan::Restart { .. } => bind(&config, kept).await,
+        Plan::Unchanged | Plan::Apply { .. } => bind_but(&config, &old.servers, kept).await,
     };
+    let bound = bound.map_err(|error| format!("{error:#}"))?;
     Ok(Next { config, plan, bound })
 }
 

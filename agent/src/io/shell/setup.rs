@@ -87,6 +87,7 @@ fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
         replay: client.replay,
         places: endpoints.iter().map(|url| config::place(url)).collect(),
         application: client.application.clone(),
+        trial: client.trial,
     }
 }
 

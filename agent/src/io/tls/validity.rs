@@ -17,6 +17,11 @@ pub fn certificate_days_left(der: &[u8], now_ns: u64) -> Option<i64> {
 }
 
 fn not_after(der: &[u8]) -> Option<Duration> {
+    bounds(der).map(|(_, until)| until)
+}
+
+/// From when to when it is valid, since 1970.
+pub fn bounds(der: &[u8]) -> Option<(Duration, Duration)> {
     let (_, certificate, _) = element(der)?;
     let (_, to_be_signed, _) = element(certificate)?;
     let rest = match element(to_be_signed)? {
@@ -27,9 +32,11 @@ fn not_after(der: &[u8]) -> Option<Duration> {
     let (_, _algorithm, rest) = element(rest)?;
     let (_, _issuer, rest) = element(rest)?;
     let (_, validity, _) = element(rest)?;
-    let (_, _not_before, rest) = element(validity)?;
-    let (tag, not_after, _) = element(rest)?;
-    time(tag, std::str::from_utf8(not_after).ok()?)
+    let (from_tag, from, rest) = element(validity)?;
+    let (until_tag, until, _) = element(rest)?;
+    let read = |tag, text| time(tag, std::str::from_utf8(text).ok()?);
+    // What began before 1970 is valid since then for all that is asked here.
+    Some((read(from_tag, from).unwrap_or_default(), read(until_tag, until)?))
 }
 
 /// Splits one element off: its tag, its content, and what follows it.

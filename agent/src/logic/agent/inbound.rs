@@ -47,7 +47,10 @@ impl Agent {
                     devices.for_each(|device| self.heard_device(now, &device, out));
                 }
                 Some(Refused::Busy | Refused::Failing(_)) => line.inbox.put_back(now.mono, drafts),
-                Some(refused @ (Refused::Full | Refused::Stopping | Refused::NoOutlet(_))) => {
+                Some(
+                    refused
+                    @ (Refused::Full | Refused::Stopping | Refused::NoOutlet(_) | Refused::TooFast(_)),
+                ) => {
                     line.inbox.give_up(drafts.len());
                     out.push(given_up(&line.id, &refused.to_string()));
                 }

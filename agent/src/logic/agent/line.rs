@@ -1,5 +1,6 @@
 //! A link with everything that belongs to it, and the outlets that are its lanes.
 
+use super::trial::Trial;
 use super::{LinkSetup, MqttSetup, Setup};
 use crate::config::replay::Replay;
 use crate::logic::buffer::Seat;
@@ -45,6 +46,10 @@ pub struct Line {
     pub conn: u64,
     /// How many entries were sent on this connection.
     pub sent: u64,
+    /// Settings that have yet to prove themselves.
+    pub trial: Option<Trial>,
+    /// Why older settings than those of the configuration are in force.
+    pub went_back: Option<String>,
     /// The words of the failed dials since it was up last.
     pub refused_as: Vec<String>,
 }
@@ -86,6 +91,8 @@ impl Line {
             caution: Caution::default(),
             conn: 0,
             sent: 0,
+            trial: None,
+            went_back: None,
             refused_as: Vec::new(),
         }
     }

@@ -32,6 +32,8 @@ impl Agent {
             (line.window, line.hello) = (fresh.window, fresh.hello);
             (line.replay, line.pace, line.caution) = (fresh.replay, fresh.pace, fresh.caution);
             line.refused_as.clear();
+            self.begin_trial(now, link);
+            let line = &mut self.links[link];
             let mut effects = Vec::new();
             line.link.reconfigure(now.mono, rule, GOING_AWAY, &mut effects);
             self.go_down(link);

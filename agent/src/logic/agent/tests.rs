@@ -124,6 +124,63 @@ fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
     );
 }
 
+/// A link whose settings have changed, with half a minute to prove the new ones; it has closed the old connection.
+fn on_trial() -> (Sim, LinkSetup) {
+    let old = client("cloud", Confirm::Pong, false);
+    let mut sim = Sim::online(old.clone());
+    let new = LinkSetup { trial: SECOND * 30, window: 7, ..old.clone() };
+    sim.step(Event::Reconfigure { setup: Box::new(setup(vec![new], false)), links: vec![true] });
+    let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
+    assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
+    (sim, old)
+}
+
+#[test]
+fn new_settings_that_are_not_confirmed_in_time_give_way_to_the_old_ones_and_that_is_told() {
+    let (mut sim, old) = on_trial();
+    assert!(sim.agent.is_on_trial(0));
+    let actions = sim.wait(SECOND * 30);
+    assert!(actions.contains(&Action::GoBack { link: 0 }), "{actions:?}");
+    sim.step(Event::WentBack { link: 0, setup: Box::new(setup(vec![old], false)) });
+    let told = sim.shown("/links/cloud/settings_rejected");
+    assert!(told.as_str().unwrap().starts_with("new settings got no confirmation within 30 s"), "{told}");
+    assert!(!sim.agent.is_on_trial(0));
+    assert_eq!(sim.agent.links[0].window, 100);
+}
+
+#[test]
+fn with_nothing_to_send_a_pong_proves_new_settings() {
+    let (mut sim, _) = on_trial();
+    let actions = sim.link(0, LinkReport::Up(Peer::default()));
+    let asked = actions.iter().any(|action| matches!(action, Action::Tell { order: LinkOrder::Ping(_), .. }));
+    assert!(asked, "a trial does not wait for the next ping: {actions:?}");
+    let Some(ping) = orders(&actions, 0).into_iter().find_map(|order| match order {
+        LinkOrder::Ping(number) => Some(*number),
+        _ => None,
+    }) else {
+        panic!("{actions:?}")
+    };
+    sim.link(0, LinkReport::Pong(ping));
+    assert!(!sim.agent.is_on_trial(0));
+}
+
+#[test]
+fn a_pong_proves_nothing_while_a_message_waits_for_its_acknowledgement() {
+    let old = client("cloud", Confirm::Ack, true);
+    let mut sim = Sim::online(old.clone());
+    sim.offer(1, 1);
+    let new = LinkSetup { trial: SECOND * 30, window: 7, ..old };
+    sim.step(Event::Reconfigure { setup: Box::new(setup(vec![new], false)), links: vec![true] });
+    sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
+    sim.link(0, LinkReport::Up(Peer::default()));
+    for ping in 0..3 {
+        sim.link(0, LinkReport::Pong(ping));
+    }
+    assert!(sim.agent.is_on_trial(0));
+    sim.link(0, LinkReport::Ack { lane: 0, seq: 1 });
+    assert!(!sim.agent.is_on_trial(0));
+}
+
 #[test]
 fn a_link_that_becomes_inactive_hangs_up_and_holds() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
@@ -235,13 +292,15 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
 
 fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
     let bounds = Bounds { max_messages: 0, ttl: None, when_full: WhenFull::DropOldest };
+    let (replay, trial) = (Replay::default(), Duration::ZERO);
     LinkSetup {
         id: id.into(),
         rule: rule(confirm),
         window: 100,
         hello,
         bounds,
-        replay: Replay::default(),
+        replay,
+        trial,
         places: vec!["ws://hub".into()],
         application: String::new(),
     }

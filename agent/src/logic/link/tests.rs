@@ -530,3 +530,44 @@ fn a_link_that_shall_not_reconnect_stays_down_until_its_rule_changes() {
     sim.link.reconfigure(sim.now, rule, 1001, &mut out);
     assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
 }
+
+#[test]
+fn a_link_that_is_told_to_stay_away_says_goodbye_and_dials_only_when_it_is_told_to() {
+    let mut sim = Sim::online(Confirm::Pong);
+    let mut out = Vec::new();
+    sim.link.disconnect(sim.now, 1001, &mut out);
+    assert_eq!(out, [LinkEffect::Tell(LinkOrder::Close(1001))]);
+    assert_eq!(sim.hear(LinkReport::Closed { code: Some(1001), error: "bye".to_owned() }), []);
+    assert_eq!(sim.link.state(), LinkState::Disconnected);
+    assert_eq!(sim.link.deadline(), None);
+    assert_eq!(sim.advance(secs(3600)), []);
+    sim.link.connect(sim.now);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+}
+
+#[test]
+fn a_peer_that_keeps_silent_about_a_goodbye_is_left_after_a_while() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.link.disconnect(sim.now, 1001, &mut Vec::new());
+    assert_eq!(sim.advance_to_deadline(), [LinkEffect::HangUp]);
+    assert_eq!(sim.link.state(), LinkState::Disconnected);
+}
+
+#[test]
+fn a_link_in_its_back_off_dials_at_once_when_it_is_told_to() {
+    let mut sim = Sim::new(Confirm::Pong);
+    sim.refuse(RefusalKind::Retry);
+    sim.refuse(RefusalKind::Retry);
+    sim.link.connect(sim.now);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+}
+
+#[test]
+fn another_configuration_forgets_that_a_link_was_told_to_stay_away() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.link.disconnect(sim.now, 1001, &mut Vec::new());
+    sim.hear(LinkReport::Closed { code: None, error: "bye".to_owned() });
+    let rule = sim.link.rule.clone();
+    sim.link.reconfigure(sim.now, rule, 1001, &mut Vec::new());
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+}

@@ -1,0 +1,190 @@
+//! What the commands share that look at or change one table of the configuration file: they write it only if it stays sound,
+//! and have the running agent take it over.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::options::Options;
+use super::{print, reload, status};
+use crate::config::edit::{self, Kind};
+use crate::config::{Config, toml_string};
+use crate::io::config_file::{self, Rewrite};
+use crate::io::control;
+
+/// Which configuration, and which agent.
+#[derive(clap::Args, Debug)]
+pub struct Place {
+    /// Control socket of the agent; it follows from the configuration by default
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Which configuration.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// One table of it.
+#[derive(clap::Args, Debug)]
+pub struct Target {
+    /// Its id
+    id: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Which way `active` is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Toggle {
+    /// To true.
+    Enable,
+    /// To false.
+    Disable,
+}
+
+/// A change of the file.
+pub struct Change<'a> {
+    /// Where.
+    pub place: &'a Place,
+    /// What was done, for people: `added`.
+    pub done: &'static str,
+}
+
+impl Place {
+    /// The status of the running agent, none if none is running.
+    pub fn status(&self, config: &Config) -> anyhow::Result<Option<Value>> {
+        let socket = self.socket_of(config);
+        smol::block_on(async {
+            if !control::is_running(&socket).await.map_err(anyhow::Error::msg)? {
+                return Ok(None);
+            }
+            status::ask(&socket).await.map(Some)
+        })
+    }
+
+    fn socket_of(&self, config: &Config) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| config_file::control_socket(config))
+    }
+}
+
+impl Target {
+    /// Removes the table.
+    pub fn remove(&self, kind: Kind) -> anyhow::Result<ExitCode> {
+        let change = Change { place: &self.place, done: "removed" };
+        change.make(&mut |text| edit::remove(text, kind, &self.id), &mut |_| self.named(kind))
+    }
+
+    /// Sets `active`.
+    pub fn toggle(&self, kind: Kind, toggle: Toggle) -> anyhow::Result<ExitCode> {
+        let (done, value) = match toggle {
+            Toggle::Enable => ("enabled", "true"),
+            Toggle::Disable => ("disabled", "false"),
+        };
+        let change = Change { place: &self.place, done };
+        change.make(&mut |text| edit::set(text, kind, &self.id, "active", value), &mut |_| self.named(kind))
+    }
+
+    fn named(&self, kind: Kind) -> String {
+        format!("{} {}", kind.key(), self.id)
+    }
+}
+
+impl Change<'_> {
+    /// Changes the file by `edit` and has the running agent take it over; `named` says what was changed. The error says why
+    /// nothing has changed, or why the agent does not take the file.
+    pub fn make(
+        &self,
+        edit: &mut dyn FnMut(&str) -> Result<String, String>,
+        named: &mut dyn FnMut(&Config) -> String,
+    ) -> anyhow::Result<ExitCode> {
+        let options = &self.place.options;
+        let file = options.config.as_deref().unwrap_or(Path::new(config_file::DEFAULT_FILE));
+        let rewrite = Rewrite::begin(file)?;
+        let cannot = || format!("nothing has changed in {}", file.display());
+        let text = edit(rewrite.text()).map_err(anyhow::Error::msg).with_context(cannot)?;
+        let config = options.parse(&text).with_context(cannot)?;
+        rewrite.commit(&text).with_context(cannot)?;
+        let told = format!("{} {} in {}\n", self.done, named(&config), file.display());
+        // Whoever closes the pipe early has seen enough.
+        let _ = print(&told);
+        let _ = print(&format!("{}\n", self.have_it_taken_over(&config)?));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn have_it_taken_over(&self, config: &Config) -> anyhow::Result<String> {
+        let socket = self.place.socket_of(config);
+        let asked = smol::block_on(async {
+            if !control::is_running(&socket).await? {
+                return Ok(None);
+            }
+            control::request(&socket, Method::POST, "/api/reload", None, Vec::new()).await.map(Some)
+        });
+        let Some((code, body)) = asked.map_err(anyhow::Error::msg)? else {
+            return Ok("no agent is running; the next start takes it".to_owned());
+        };
+        let answer: Value = serde_json::from_slice(&body).context("cannot read the agent's answer")?;
+        if code != 200 {
+            let error = answer["error"].as_str().unwrap_or("it does not say why");
+            bail!("the running agent keeps the configuration that it has: {error}");
+        }
+        Ok(reload::words(&answer))
+    }
+}
+
+/// Prints a table in force, and what the running agent says of it.
+pub fn show(place: &Place, kind: Kind, id: &str, in_json: bool) -> anyhow::Result<ExitCode> {
+    let config = place.options.load()?;
+    let table = config
+        .shown_table(kind, id)
+        .with_context(|| format!("there is no {} {id}, only {}", kind.key(), config.ids(kind).join(", ")))?;
+    let status = place.status(&config)?.unwrap_or_default();
+    let state = match kind {
+        Kind::Client => status["links"][id.to_lowercase()].clone(),
+        Kind::Server => Value::Null,
+    };
+    let page = if in_json {
+        let document: toml::Table = table.parse().context("cannot read the rendered table")?;
+        let first = document.get(kind.key()).and_then(|tables| tables.get(0));
+        format!("{:#}\n", json!({ "configuration": first, "status": state }))
+    } else {
+        let facts = state.as_object().into_iter().flatten();
+        let facts = facts.filter(|(_, value)| !value.is_null() && !value.is_object());
+        let lines: Vec<String> =
+            facts.map(|(name, value)| format!("# {name}: {}\n", status::text(value))).collect();
+        let gap = if lines.is_empty() { "" } else { "\n" };
+        format!("{table}{gap}{}", lines.concat())
+    };
+    // Whoever closes the pipe early has seen enough.
+    let _ = print(&page);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads `KEY=VALUE` of the command line; a value that is no TOML becomes a string.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    let (key, value) = (key.trim(), value.trim());
+    let bare = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    if key.is_empty() || !key.chars().all(bare) {
+        return Err(format!("`{key}` is no key of a table"));
+    }
+    let is_toml = value.parse::<toml::Value>().is_ok();
+    Ok((key.to_owned(), if is_toml { value.to_owned() } else { toml_string(value) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_toml_or_a_string() {
+        let set = |text: &str| assignment(text).map(|(key, value)| format!("{key} = {value}"));
+        assert_eq!(set("window=7"), Ok("window = 7".to_owned()));
+        assert_eq!(set("confirm=ack"), Ok("confirm = \"ack\"".to_owned()));
+        assert_eq!(set("ping = { interval = \"5s\" }"), Ok("ping = { interval = \"5s\" }".to_owned()));
+        assert_eq!(set("name=a \"b\""), Ok("name = \"a \\\"b\\\"\"".to_owned()));
+        assert!(set("window").is_err());
+        assert!(set("a.b=1").is_err());
+    }
+}

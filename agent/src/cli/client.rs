@@ -1,0 +1,59 @@
+//! `holdfast client`: the WebSocket links to the outside. Each subcommand has a file of its own.
+
+mod add;
+mod hand;
+mod list;
+mod show;
+
+use std::process::ExitCode;
+
+use super::change::{Target, Toggle};
+use crate::config::edit::Kind;
+use crate::logic::agent::Hand;
+
+/// Lists, shows, connects, adds and changes the WebSocket links to the outside
+#[derive(clap::Args, Debug)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "Those that change something write the configuration file, its comments left as they are, and have a running agent take\n\
+    it over; a change that would make the file wrong is refused. connect and disconnect change nothing in the file and are\n\
+    forgotten when the agent or the link's table is.\n\n\
+    Examples:\n  holdfast client list\n  holdfast client add wss://gw-17:secret@hub.example/ingest --id cloud\n  \
+    holdfast client disconnect cloud\n  holdfast client disable cloud\n\n\
+    Every one has examples of its own: holdfast client <COMMAND> --help"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    List(list::Args),
+    Show(show::Args),
+    /// Has the running agent dial a client now, whatever its back-off says
+    Connect(hand::Args),
+    /// Has the running agent close the connection of a client and stay away, holding its messages
+    Disconnect(hand::Args),
+    Add(add::Args),
+    /// Removes a client from the file; what the store holds for it stays there under its id
+    Remove(Target),
+    /// Sets active = true
+    Enable(Target),
+    /// Sets active = false: the client holds its messages and never connects
+    Disable(Target),
+}
+
+/// Runs the subcommand.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Command::List(args) => list::run(args),
+        Command::Show(args) => show::run(args),
+        Command::Connect(args) => hand::run(args, Hand::Connect),
+        Command::Disconnect(args) => hand::run(args, Hand::Disconnect),
+        Command::Add(args) => add::run(args),
+        Command::Remove(target) => target.remove(Kind::Client),
+        Command::Enable(target) => target.toggle(Kind::Client, Toggle::Enable),
+        Command::Disable(target) => target.toggle(Kind::Client, Toggle::Disable),
+    }
+}

@@ -1,0 +1,62 @@
+//! `holdfast client add`: a new link, made from a url.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::cli::change::{Change, Place, assignment};
+use crate::config::edit::{self, Kind};
+use crate::config::{link_of_url, toml_string};
+
+/// Adds a client to the configuration file
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "User and password in the url become auth = { basic = … } of the new table: better give them as a file or a\n\
+    credential, with --set. A value of --set is TOML, or taken as a string where it is none.\n\n\
+    Examples:\n  holdfast client add wss://hub.example/ingest --id cloud\n  \
+    holdfast client add ws://10.0.0.7:8080/in --set confirm=none --set 'ping={ interval = \"5s\" }'\n  \
+    holdfast client add wss://hub.example/ --set 'auth={ bearer = { file = \"/etc/holdfast/token\" } }'"
+)]
+pub struct Args {
+    /// Where to connect to: ws://… or wss://…, with user, password, path and query if there are any
+    url: String,
+    /// Its id; ws_client_N by default
+    #[arg(long)]
+    id: Option<String>,
+    /// A name for people
+    #[arg(long)]
+    name: Option<String>,
+    /// A description for people
+    #[arg(long)]
+    description: Option<String>,
+    /// Set active = false
+    #[arg(long)]
+    inactive: bool,
+    /// Set any other key of the table
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Adds the table. The error says what would be wrong with it; nothing has changed then.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut pairs = Vec::new();
+    for (key, value) in [("id", &args.id), ("name", &args.name), ("description", &args.description)] {
+        pairs.extend(value.as_ref().map(|value| (key.to_owned(), toml_string(value))));
+    }
+    if args.inactive {
+        pairs.push(("active".to_owned(), "false".to_owned()));
+    }
+    pairs.extend(link_of_url(&args.url).map_err(|error| anyhow::anyhow!("the url {error}"))?);
+    for (key, value) in &args.set {
+        if pairs.iter().any(|(known, _)| known == key) {
+            bail!("--set {key}: it is set already, by another option or by the url");
+        }
+        pairs.push((key.clone(), value.clone()));
+    }
+    let change = Change { place: &args.place, done: "added" };
+    change.make(&mut |text| edit::add(text, Kind::Client, &pairs), &mut |config| {
+        format!("client {}", config.clients.last().map_or("?", |client| client.id.as_str()))
+    })
+}

@@ -1,0 +1,46 @@
+//! `holdfast client connect` and `holdfast client disconnect`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use hyper::Method;
+use serde_json::Value;
+
+use crate::cli::options::Options;
+use crate::io::control;
+use crate::logic::agent::Hand;
+
+/// Whom to tell.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Id of the client
+    id: String,
+    /// Control socket of the agent; it follows from the configuration by default
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Tells the running agent. The error says that none is running, or why it does not obey.
+pub fn run(args: &Args, hand: Hand) -> anyhow::Result<ExitCode> {
+    let word = match hand {
+        Hand::Connect => "connect",
+        Hand::Disconnect => "disconnect",
+    };
+    let id = args.id.as_str();
+    let sound = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    if id.is_empty() || !id.chars().all(sound) {
+        bail!("{id:?} is no id of a client");
+    }
+    let socket = args.options.control_socket(args.socket.as_deref())?;
+    let path = format!("/api/clients/{id}/{word}");
+    let asked = control::request(&socket, Method::POST, &path, None, Vec::new());
+    let (code, body) = smol::block_on(asked).map_err(anyhow::Error::msg)?;
+    if code != 204 {
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        bail!("cannot {word} {id}: {}", answer["error"].as_str().unwrap_or("the agent does not say why"));
+    }
+    Ok(ExitCode::SUCCESS)
+}

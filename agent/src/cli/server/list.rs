@@ -1,0 +1,58 @@
+//! `holdfast server list`: the servers of the configuration.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::cli::options::Options;
+use crate::cli::print;
+use crate::cli::status::{clean, plain_table};
+use crate::config::server::Server;
+
+/// Lists the servers with their addresses
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  holdfast server list\n  holdfast server list --json | jq -r '.[].bind[]'"
+)]
+pub struct Args {
+    /// Print it in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Prints the list. The error says what is wrong with the configuration.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = args.options.load()?;
+    let servers = &config.servers;
+    let page = match args.json {
+        true => format!("{:#}\n", servers.iter().map(document).collect::<Value>()),
+        false => plain_table("ID,TLS,ROUTES,BIND", servers.iter().map(line).collect()),
+    };
+    // Whoever closes the pipe early has seen enough.
+    let _ = print(&page);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn document(server: &Server) -> Value {
+    let routes: Vec<&str> = server.routes.iter().map(|route| route.path.as_str()).collect();
+    json!({ "id": server.id, "bind": server.bind, "tls": server.tls.is_some(), "routes": routes })
+}
+
+fn line(server: &Server) -> Vec<String> {
+    let tls = if server.tls.is_some() { "yes" } else { "no" };
+    vec![clean(&server.id), tls.to_owned(), server.routes.len().to_string(), clean(&server.bind.join(" "))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_line() {
+        let lines = vec![line(&Server::of_index(0))];
+        let expected = "ID           TLS  ROUTES  BIND\nws_server_1  no   0       127.0.0.1:9998\n";
+        assert_eq!(plain_table("ID,TLS,ROUTES,BIND", lines), expected);
+    }
+}

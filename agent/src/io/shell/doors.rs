@@ -1,0 +1,151 @@
+//! The servers and the control socket: bound before anything changes, opened once messages can be taken, and each replaced by
+//! itself while the others go on.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use smol::LocalExecutor;
+use smol::channel::Sender;
+
+use crate::config::Config;
+use crate::config::server::Server;
+use crate::io::intake::Intake;
+use crate::io::server::{self, Facts, Kept, Listeners};
+
+/// Servers with their listeners; none for one that is open already and stays as it is.
+pub type Bound = Vec<(Rc<Server>, Option<Listeners>)>;
+
+/// All doors, open or still shut.
+pub struct Doors {
+    executor: Rc<LocalExecutor<'static>>,
+    /// Gone when no more sources are let in.
+    sources: Option<Intake>,
+    /// Taken when the control socket is opened.
+    control: Option<PathBuf>,
+    servers: Vec<Door>,
+}
+
+struct Door {
+    table: Rc<Server>,
+    kept: Vec<Kept>,
+    facts: Facts,
+    state: State,
+}
+
+enum State {
+    Shut(Listeners),
+    Open { _alive: Sender<Infallible> },
+}
+
+impl Doors {
+    /// Shut doors.
+    pub fn new(
+        servers: Bound,
+        control: PathBuf,
+        sources: Intake,
+        executor: &Rc<LocalExecutor<'static>>,
+    ) -> Doors {
+        let servers =
+            servers.into_iter().filter_map(|(table, listeners)| Some(Door::shut(table, listeners?)));
+        let (sources, control) = (Some(sources), Some(control));
+        Doors { executor: executor.clone(), sources, control, servers: servers.collect() }
+    }
+
+    /// Whether they are open.
+    pub fn are_open(&self) -> bool {
+        self.control.is_none()
+    }
+
+    /// Opens all that are shut.
+    pub fn open(&mut self) {
+        let Some(sources) = &self.sources else { return };
+        for door in &mut self.servers {
+            door.open(sources, &self.executor);
+        }
+        if let Some(control) = self.control.take() {
+            let serving = server::serve_control(control, sources.clone(), self.executor.clone());
+            let serving = async {
+                if let Err(error) = serving.await {
+                    log::warn!("{error}: `holdfast status` and `holdfast send` will not work");
+                }
+            };
+            self.executor.spawn(serving).detach();
+        }
+    }
+
+    /// Lets no more sources in. Those that are in are told by the agent's end of the intake.
+    pub fn close(&mut self) {
+        self.sources = None;
+    }
+
+    /// Opens these servers in the place of those that are open. Whoever is connected to one that is replaced or gone has to
+    /// connect anew.
+    pub fn replace(&mut self, servers: Bound) {
+        let were_open = self.are_open();
+        let mut old = std::mem::take(&mut self.servers);
+        for (table, listeners) in servers {
+            let known = old.iter().position(|door| door.table == table);
+            let door = match listeners {
+                Some(listeners) => Some(Door::shut(table, listeners)),
+                None => known.map(|known| old.swap_remove(known)),
+            };
+            self.servers.extend(door);
+        }
+        if were_open {
+            self.open();
+        }
+        for door in old {
+            log::info!("server {} closes", door.table.id);
+        }
+    }
+
+    /// How each server is, with its id.
+    pub fn facts(&self) -> impl Iterator<Item = (&str, serde_json::Value)> {
+        self.servers.iter().map(|door| (door.table.id.as_str(), (door.facts)()))
+    }
+
+    /// The sockets of all, to be kept open for whoever comes after them.
+    pub fn kept(&self) -> Vec<Kept> {
+        self.servers.iter().flat_map(|door| door.kept.iter().cloned()).collect()
+    }
+}
+
+impl Door {
+    fn shut(table: Rc<Server>, listeners: Listeners) -> Door {
+        let (kept, facts) = (listeners.kept().collect(), listeners.facts());
+        Door { table, kept, facts, state: State::Shut(listeners) }
+    }
+
+    fn open(&mut self, sources: &Intake, executor: &Rc<LocalExecutor<'static>>) {
+        if matches!(self.state, State::Open { .. }) {
+            return;
+        }
+        let (sources, alive) = sources.branch();
+        let State::Shut(listeners) = std::mem::replace(&mut self.state, State::Open { _alive: alive }) else {
+            return;
+        };
+        for url in listeners.urls() {
+            log::info!("listening server={} url={url}", self.table.id);
+        }
+        executor.spawn(server::serve(listeners, self.table.clone(), sources, executor.clone())).detach();
+    }
+}
+
+/// Binds all listeners, or takes the kept ones; the error names the one that cannot be bound.
+pub async fn bind(config: &Config, kept: &[Kept]) -> anyhow::Result<Bound> {
+    bind_but(config, &[], kept).await
+}
+
+/// The same, but for the servers that are `open` already.
+pub async fn bind_but(config: &Config, open: &[Server], kept: &[Kept]) -> anyhow::Result<Bound> {
+    let mut servers = Vec::new();
+    for table in &config.servers {
+        let listeners = match open.contains(table) {
+            true => None,
+            false => Some(server::bind(table, kept).await.map_err(anyhow::Error::msg)?),
+        };
+        servers.push((Rc::new(table.clone()), listeners));
+    }
+    Ok(servers)
+}
