@@ -20,7 +20,8 @@
 //!    file for each table.
 //! 2. [`message`]: what flows. Its number in an outlet never changes and is never used twice.
 //! 3. [`io::server`]: a request or a frame becomes a [`Draft`](logic::intake::Draft) and waits in [`io::intake`] for its
-//!    [`Answer`](logic::intake::Answer).
+//!    [`Answer`](logic::intake::Answer). Before that, [`logic::gate`] says who may come in, and how much
+//!    ([`logic::throttle`]); a login that fails costs what [`logic::penalty`] says.
 //! 4. [`logic::agent`]: the whole agent as one state machine. It composes the links, the buffer and the presence, and a
 //!    batch of drafts goes to an outlet of every link: each priority has one of its own there ([`logic::lane`]).
 //! 5. [`logic::buffer`] and [`logic::outbox`]: messages that are not confirmed yet. What a link confirms within
@@ -65,7 +66,8 @@
 //! # Threads
 //!
 //! The main thread holds all sockets and makes all decisions. Beside it runs the store, so that a slow sync cannot delay a
-//! ping, and what async-io and sled start by themselves. Every queue between them has a bound.
+//! ping, and what async-io and sled start by themselves. A login whose password has to be hashed has a thread for as long as
+//! that takes, one at a time. Every queue between them has a bound.
 
 pub mod cli;
 pub mod config;

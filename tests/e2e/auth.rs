@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Agent, Peer, curl, python, scratch, uplink, wait_for_value};
+use crate::harness::{Agent, Broker, Peer, curl, python, scratch, uplink, wait_for_value};
 
 /// What `holdfast hash-password` makes of a line.
 fn hashed(password: &str) -> String {
@@ -136,6 +136,22 @@ fn a_success_forgives_the_failures_before_it_and_a_wrong_name_is_not_told() {
 }
 
 #[test]
+fn the_status_over_mqtt_tells_of_failed_logins() {
+    let directory = scratch();
+    let broker = Broker::start(directory.path());
+    let mqtt = format!("[mqtt]\nurl = \"{}\"\nstatus_interval = \"1s\"\n", broker.url());
+    let users = asking("basic", &["{ name = \"pump\", password = \"s3cret\" }".to_owned()]);
+    let agent = Agent::start_with(directory.path(), &mqtt, &users);
+    let told = || {
+        broker.retained("holdfast/gw/status", &[]).unwrap_or_default()["servers"]["sensors"]["failed_logins"]
+            .clone()
+    };
+    wait_for_value(&Value::from(0), told);
+    assert_eq!(curl(&["-d", "1", "-u", "pump:no", &format!("http://{}/a", agent.address)]).0, 401);
+    wait_for_value(&Value::from(1), told);
+}
+
+#[test]
 fn many_who_log_in_at_once_are_all_let_in() {
     let directory = scratch();
     let users: Vec<String> = (0..3).map(|number| user(&format!("pump{number}"), "s3cret")).collect();
@@ -243,4 +259,30 @@ fn a_stack_of_pam_that_is_broken_is_told_in_the_log_and_lets_nobody_in() {
     let (status, body) = curl(&["-d", "1", &url]);
     assert!(status == 401 && !body.contains("PAM"), "{body}");
     agent.process.said(&["WARN", "cannot verify a login source=server:sensors: PAM says: "]);
+}
+
+#[test]
+fn a_machine_without_libpam_is_told_at_the_start() {
+    let directory = scratch();
+    let (data, libraries) = (directory.path().join("data"), directory.path().join("lib"));
+    std::fs::create_dir(&libraries).unwrap();
+    // Found before the system's own.
+    std::fs::write(libraries.join("libpam.so.0"), "no library").unwrap();
+    let text = format!(
+        "[agent]\ndata_dir = {data:?}\n[[server]]\nid = \"sensors\"\nbind = [\"127.0.0.1:0\"]\nauth = \"basic\"\n\
+         pam = {{ groups = [\"sensors\"] }}\n"
+    );
+    let file = directory.path().join("holdfast.toml");
+    std::fs::write(&file, text).unwrap();
+    let run = |command: &str| {
+        let mut process = Agent::command();
+        process.arg(command).arg("--config").arg(&file).env("LD_LIBRARY_PATH", &libraries);
+        process.output().expect("the binary runs")
+    };
+    let started = run("run");
+    let said = String::from_utf8_lossy(&started.stderr).into_owned();
+    let words = "cannot load libpam.so.0, which system accounts need";
+    assert!(!started.status.success() && said.contains(words) && said.contains("(server sensors)"), "{said}");
+    let checked = String::from_utf8_lossy(&run("check").stderr).into_owned();
+    assert!(checked.contains("warning: server sensors: pam: cannot load libpam.so.0"), "{checked}");
 }

@@ -18,6 +18,8 @@ mod card;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod consumer;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod deliver;
@@ -25,6 +27,8 @@ mod deliver;
 mod demo;
 #[cfg(test)]
 mod endpoint;
+#[cfg(test)]
+mod files;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -49,6 +53,8 @@ mod proxy;
 mod reload;
 #[cfg(test)]
 mod rotate;
+#[cfg(test)]
+mod route;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
         when_full,
         commit_after: Duration::from_millis(250),
         daily_budget: None,
+        last_values: 10,
     };
     for link in &mut links {
         // Where one link refuses what another one drops, who is told what is still the truth.
@@ -78,9 +79,9 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
         hello,
         bounds,
         replay: replay(confirm, seed),
+        trial: Duration::ZERO,
         places: Vec::new(),
         application: String::new(),
-        trial: Duration::ZERO,
     }
 }
 

@@ -471,8 +471,8 @@ impl World {
             }
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
             Action::LookAtHost => return self.feed(Event::Host(HostFacts::default())),
-            Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
             Action::GoBack { link } => return Err(format!("link {link} goes back, but nothing is on trial")),
+            Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
             Action::Note(_) | Action::CloseSources => {}
             Action::Exit => {
                 self.gone();

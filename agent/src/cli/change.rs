@@ -60,7 +60,7 @@ impl Place {
             if !control::is_running(&socket).await.map_err(anyhow::Error::msg)? {
                 return Ok(None);
             }
-            status::ask(&socket).await.map(Some)
+            status::ask(&socket, None).await.map(Some)
         })
     }
 

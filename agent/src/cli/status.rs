@@ -47,27 +47,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(interval) = args.watch {
         return smol::block_on(watch(&socket, application, interval, args.json));
     }
-    let status = smol::block_on(ask_for(&socket, application))?;
+    let status = smol::block_on(ask(&socket, application))?;
     let text = if args.json { format!("{status:#}\n") } else { render(&status, colours()) };
     // Whoever closes the pipe early has seen enough.
     let _ = print(&text);
     Ok(ExitCode::SUCCESS)
 }
 
-/// The status of the running agent, in JSON. The error says that none is running.
-pub(super) async fn ask(socket: &Path) -> anyhow::Result<Value> {
+/// The status of the running agent, in JSON, of one application or of all. The error says that none is running.
+pub(super) async fn ask(socket: &Path, application: Option<&str>) -> anyhow::Result<Value> {
     let asked = control::request(socket, Method::GET, "/api/status", None, Vec::new());
     let (code, body) = asked.await.map_err(anyhow::Error::msg)?;
     let text = String::from_utf8_lossy(&body);
     if code != 200 {
         bail!("cannot show the status: the agent answered {code}: {}", text.trim());
     }
-    serde_json::from_str(&text).context("cannot read the agent's answer")
-}
-
-/// The same, of one application if one is named.
-async fn ask_for(socket: &Path, application: Option<&str>) -> anyhow::Result<Value> {
-    let mut status = ask(socket).await?;
+    let mut status = serde_json::from_str(&text).context("cannot read the agent's answer")?;
     application.map_or(Ok(()), |application| leave(application, &mut status))?;
     Ok(status)
 }
@@ -96,7 +91,7 @@ async fn watch(
 ) -> anyhow::Result<ExitCode> {
     let mut before: Option<(Time, Value)> = None;
     loop {
-        let asked = ask_for(socket, application).await;
+        let asked = ask(socket, application).await;
         let now = clock::now().mono;
         let text = match &asked {
             Ok(status) if json => format!("{status}\n"),
@@ -154,6 +149,7 @@ fn render(status: &Value, colour: bool) -> String {
             let _ = writeln!(page, "{}: {}", clean(id), clean(why));
         }
     }
+    page.push_str(&servers(&status["servers"]));
     for repair in status["repairs"].as_array().into_iter().flatten() {
         let _ = writeln!(page, "repair: {}", text(repair));
     }
@@ -211,6 +207,27 @@ fn devices(status: &Value) -> Vec<Vec<String>> {
         vec![clean(id), text(&device["status"]), text(&device["since"]), text(&device["reason"])]
     });
     with_head("DEVICE,STATUS,SINCE,REASON", lines.collect())
+}
+
+/// A line for each server that has turned something away, or whose certificate could not be renewed.
+fn servers(servers: &Value) -> String {
+    let mut lines = String::new();
+    for (id, server) in servers.as_object().into_iter().flatten() {
+        let counts =
+            server.as_object().into_iter().flatten().filter(|(name, _)| !name.starts_with("certificate"));
+        let counts =
+            counts.filter_map(|(name, count)| Some((name, count.as_u64().filter(|count| *count > 0)?)));
+        let counts: Vec<String> =
+            counts.map(|(name, count)| format!("{count} {}", clean(&name.replace('_', " ")))).collect();
+        if !counts.is_empty() {
+            let _ = writeln!(lines, "server {}: {}", clean(id), counts.join(", "));
+        }
+        if let Some(error) = server["certificate_error"].as_str() {
+            let _ =
+                writeln!(lines, "server {}: the certificate cannot be renewed: {}", clean(id), clean(error));
+        }
+    }
+    lines
 }
 
 fn with_head(head: &str, lines: Vec<Vec<String>>) -> Vec<Vec<String>> {
@@ -367,6 +384,8 @@ mod tests {
             "devices": { "pump": { "status": "online", "since": "2026-01-01T00:00:00.000Z", "reason": null } },
             "configuration_rejected": "holdfast.toml:3: no\nholdfast.toml:4: nor this",
             "repairs": ["the store was born again"],
+            "servers": { "sensors": { "failed_logins": 3, "throttled": 0, "denied_users": 1, "certificate_days_left": 9,
+                "certificate_error": "a.key: no" }, "quiet": { "failed_logins": 0 } },
         })
     }
 
@@ -387,6 +406,8 @@ HOST    cpu 3.5 %  load 0.12  memory 100.0 MB of 512.0 MB  48.1 °C  up 1day
 DEVICE  STATUS  SINCE
 pump    online  2026-01-01T00:00:00.000Z
 a newer configuration was rejected: holdfast.toml:3: no; holdfast.toml:4: nor this
+server sensors: 1 denied users, 3 failed logins
+server sensors: the certificate cannot be renewed: a.key: no
 repair: the store was born again
 ";
         assert_eq!(render(&status(), false), expected);

@@ -33,6 +33,9 @@ pub struct Buffer {
     /// Bytes that may be written a day (UTC). From half of it on `commit_after` grows, to a minute when it is used up; nothing is
     /// dropped for it. While no link confirms, a sender that asks for `stored` waits so much longer. Without it there is no budget.
     pub daily_budget: Option<u64>,
+    /// Topics whose last message is kept in memory for `/api/topics` and for replies; those that were silent for longest give way, also
+    /// when all of them have more than 1 MB. 0 keeps none.
+    pub last_values: usize,
 }
 
 /// What one outlet says of its own place in the buffer; what it does not say is as in `[buffer]`.
@@ -78,6 +81,7 @@ impl Default for Buffer {
             when_full: WhenFull::DropOldest,
             commit_after: Duration::from_millis(250),
             daily_budget: None,
+            last_values: 1000,
         }
     }
 }
@@ -96,6 +100,7 @@ impl Buffer {
             when_full: table.value("when_full", default.when_full, value::word(WHEN_FULL)),
             commit_after: table.value("commit_after", default.commit_after, value::duration(10..=60_000)),
             daily_budget: table.optional("daily_budget", value::bytes(1_000_000..=1_000_000_000_000)),
+            last_values: table.value("last_values", default.last_values, value::number(0..=10_000)),
         }
     }
 
@@ -117,6 +122,7 @@ impl Buffer {
             ("when_full", Some(render::word(WHEN_FULL, self.when_full))),
             ("commit_after", Some(render::string(&render::duration(self.commit_after)))),
             ("daily_budget", self.daily_budget.map(|bytes| render::string(&render::bytes(bytes)))),
+            ("last_values", Some(self.last_values.to_string())),
         ]
     }
 }

@@ -139,10 +139,9 @@ impl Client {
         }
     }
 
-    /// Its urls without their secrets, one behind the other.
-    pub fn shown_url(&self) -> Option<String> {
-        let urls: Vec<String> = self.endpoints().iter().map(|url| url::shown(url)).collect();
-        (!urls.is_empty()).then(|| urls.join(", "))
+    /// Where it may connect to, without secrets.
+    pub fn shown_urls(&self) -> Vec<String> {
+        self.endpoints().iter().map(|url| url::shown(url)).collect()
     }
 
     pub(super) fn read(index: usize, table: &mut Table) -> Client {
@@ -184,8 +183,8 @@ impl Client {
             replay: table.within("replay", Replay::read),
             connect_timeout: table.value("connect_timeout", default.connect_timeout, value::timeout()),
             confirm_timeout: table.value("confirm_timeout", default.confirm_timeout, value::timeout()),
-            application,
             trial: table.value("trial", default.trial, value::duration_or_zero(100..=value::DAY)),
+            application,
             url,
             host,
             tls,

@@ -14,13 +14,13 @@ pub mod handshake;
 pub mod host;
 pub mod inbound;
 pub mod mqtt;
-
 pub mod network;
 pub mod parameter;
 pub mod phc;
 pub mod proxy;
 mod render;
 pub mod replay;
+pub mod reply;
 pub mod route;
 pub mod secret;
 pub mod server;
@@ -134,14 +134,6 @@ impl Config {
         out
     }
 
-    /// The priorities that routes and the peers of clients give their messages, and 0; rising.
-    pub fn priorities(&self) -> Vec<u8> {
-        let routes = self.servers.iter().flat_map(|server| &server.routes).map(|route| route.priority);
-        let peers = self.clients.iter().filter_map(|client| client.inbound.as_ref());
-        let set: BTreeSet<u8> = routes.chain(peers.map(|inbound| inbound.priority)).chain([0]).collect();
-        set.into_iter().collect()
-    }
-
     /// The part of [`Config::render`] about one table; none if there is none with this id, in any case of its letters.
     pub fn render_table(&self, kind: edit::Kind, id: &str, surroundings: &Surroundings) -> Option<String> {
         let ids = self.ids(kind);
@@ -162,6 +154,14 @@ impl Config {
             edit::Kind::Client => self.clients.iter().map(|client| client.id.as_str()).collect(),
             edit::Kind::Server => self.servers.iter().map(|server| server.id.as_str()).collect(),
         }
+    }
+
+    /// The priorities that routes and the peers of clients give their messages, and 0; rising.
+    pub fn priorities(&self) -> Vec<u8> {
+        let routes = self.servers.iter().flat_map(|server| &server.routes).map(|route| route.priority);
+        let peers = self.clients.iter().filter_map(|client| client.inbound.as_ref());
+        let set: BTreeSet<u8> = routes.chain(peers.map(|inbound| inbound.priority)).chain([0]).collect();
+        set.into_iter().collect()
     }
 
     fn read(table: &mut Table, surroundings: &Surroundings) -> Config {

@@ -7,6 +7,7 @@ use super::access::Access;
 use super::client::application;
 use super::parameter::{Parameter, header_name, query_name};
 use super::render::{self, Lines};
+use super::reply::{MODES, Mode, Reply};
 use super::route::{Template, names_in};
 use super::table::{Reading, Table};
 use super::throttle::{Throttle, throttle};
@@ -15,6 +16,9 @@ use super::{url, value};
 use crate::message::Format;
 
 const HTTP: [(&str, HttpPage); 2] = [("status", HttpPage::Status), ("empty", HttpPage::Empty)];
+const INDEX: &str = "index.html";
+const AUDIENCE: [(&str, Audience); 3] =
+    [("local", Audience::Local), ("all", Audience::All), ("none", Audience::None)];
 const UNMATCHED: [(&str, Unmatched); 2] = [("topic", Unmatched::Topic), ("refuse", Unmatched::Refuse)];
 /// What the name of a Unix socket in `bind` begins with.
 pub const UNIX: &str = "unix:";
@@ -34,12 +38,15 @@ pub struct Server {
     pub bind: Vec<String>,
     /// TLS, if any.
     pub tls: Option<ServerTls>,
-    /// What `GET /` answers.
+    /// What `GET /` answers. `{ page = … }` is one file; `{ files = …, index = "index.html" }` are the files of a folder at all paths
+    /// that are nothing else, without those whose name begins with a dot. `/metrics` is there with `"status"` only.
     pub http: HttpPage,
     /// Who may use it.
     pub access: Access,
     /// Bounds of the server.
     pub limits: Limits,
+    /// Who may read all messages at `/subscribe?topic=FILTER`, a WebSocket.
+    pub subscribe: Audience,
     /// What becomes of a path that no route matches.
     pub unmatched: Unmatched,
     /// `[[server.route]]`, tried in order.
@@ -58,13 +65,34 @@ pub struct ServerTls {
 }
 
 /// What `GET /` answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum HttpPage {
     /// The status as JSON.
     #[default]
     Status,
     /// 204 without content.
     Empty,
+    /// This file.
+    Page(PathBuf),
+    /// The files of a folder, each below its path, and for a folder the one of this name in it.
+    Files {
+        /// Where they are.
+        folder: PathBuf,
+        /// Name of a folder's own page.
+        index: String,
+    },
+}
+
+/// Who may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Audience {
+    /// Whoever calls from this machine.
+    #[default]
+    Local,
+    /// Whoever may connect to the server.
+    All,
+    /// Nobody: the path is one like others.
+    None,
 }
 
 /// What becomes of a path that no route matches.
@@ -106,6 +134,10 @@ pub struct Limits {
 pub struct Route {
     /// Path template: `/lines/{line}/sensors/{device}`; a last `{name...}` takes the rest of the path.
     pub path: String,
+    /// What a connection is for.
+    pub mode: Mode,
+    /// The one reply of `mode = "connection"`; `{"stored":ID}` by default. A file may have 1 MB.
+    pub reply: Option<Reply>,
     /// What payloads must be; by default text frames are text or JSON as they come and binary frames binary.
     pub format: Option<Format>,
     /// Topic template; the path without its leading slash by default.
@@ -114,6 +146,10 @@ pub struct Route {
     pub device: Option<String>,
     /// Messages of a higher priority go before those of a lower one on every link: alarms before telemetry.
     pub priority: u8,
+    /// JSON Schema that messages must hold to, of draft 2020-12 or, if its `$schema` says so, draft 7. It may refer to files beside it; nothing
+    /// is fetched. What breaks it is answered with 400 and the JSON pointer, or with an error frame, and counted. It implies
+    /// `format = "json"`.
+    pub schema: Option<PathBuf>,
     /// Query parameters. Those that are not declared are attributes as they come.
     pub query: Vec<Parameter>,
     /// Headers that become attributes.
@@ -131,6 +167,7 @@ impl Server {
             http: HttpPage::default(),
             access: Access::default(),
             limits: Limits::default(),
+            subscribe: Audience::default(),
             unmatched: Unmatched::default(),
             routes: Vec::new(),
         }
@@ -146,6 +183,7 @@ impl Server {
             http: table.value("http", default.http, http),
             access: Access::read(table),
             limits: table.within("limits", Limits::read),
+            subscribe: table.value("subscribe", default.subscribe, value::word(AUDIENCE)),
             unmatched: table.value("unmatched", default.unmatched, value::word(UNMATCHED)),
             routes: table.each("route", |_, table| Route::read(table)).into_iter().flatten().collect(),
         };
@@ -162,10 +200,11 @@ impl Server {
             ("application", Some(render::string(&self.application))),
             ("bind", Some(render::strings(&self.bind))),
             ("tls", self.tls.as_ref().map(ServerTls::rendered)),
-            ("http", Some(render::word(HTTP, self.http))),
+            ("http", Some(self.http.rendered())),
         ];
         lines.extend(self.access.lines());
         lines.push(("limits", Some(self.limits.rendered())));
+        lines.push(("subscribe", Some(render::word(AUDIENCE, self.subscribe))));
         lines.push(("unmatched", Some(render::word(UNMATCHED, self.unmatched))));
         lines
     }
@@ -243,26 +282,42 @@ impl Route {
     pub fn of_path(path: &str) -> Route {
         Route {
             path: path.to_owned(),
+            mode: Mode::default(),
+            reply: None,
             format: None,
             topic: None,
             device: None,
             priority: 0,
+            schema: None,
             query: Vec::new(),
             header: Vec::new(),
         }
     }
 
     fn read(table: &mut Table) -> Option<Route> {
-        table.planned(&["mode", "schema"]);
         let path = table.required("path", path);
         let names = path.as_ref().map(|(_, names)| names.as_slice());
+        let mode = table.value("mode", Mode::default(), value::word(MODES));
+        let reply =
+            table.optional("reply", |node, reading| Reply::read(node, reading, |node| topic(node, names)));
         let format = table.optional("format", value::word(FORMAT));
+        match mode {
+            Mode::Data if reply.is_some() => table.fail("reply", "needs mode = \"connection\""),
+            Mode::Connection if format.is_some() => {
+                table.fail("format", "is of no use with mode = \"connection\", whose messages are JSON");
+            }
+            Mode::Data | Mode::Connection => {}
+        }
         let topic = table.optional("topic", |node, _| topic(node, names));
         let device = table.optional("device", |node, _| template(node, names));
         let priority = table.value("priority", 0, value::number(0..=9));
+        let schema = table.optional("schema", value::path);
+        if schema.is_some() && format.is_some_and(|format| format != Format::Json) {
+            table.fail("schema", "needs format = \"json\"");
+        }
         let query = Parameter::list(table, "query", query_name);
         let header = Parameter::list(table, "header", header_name);
-        Some(Route { path: path?.0, format, topic, device, priority, query, header })
+        Some(Route { path: path?.0, mode, reply, format, topic, device, priority, schema, query, header })
     }
 
     /// Puts the server's application into the templates, unless the path itself has that name. False without one.
@@ -282,20 +337,57 @@ impl Route {
     pub(super) fn lines(&self) -> Lines {
         vec![
             ("path", Some(render::string(&self.path))),
+            ("mode", Some(render::word(MODES, self.mode))),
+            ("reply", self.reply.as_ref().map(Reply::rendered)),
             ("format", self.format.map(|format| render::word(FORMAT, format))),
             ("topic", self.topic.as_deref().map(render::string)),
             ("device", self.device.as_deref().map(render::string)),
             ("priority", Some(self.priority.to_string())),
+            ("schema", self.schema.as_deref().map(render::path)),
             ("query", Some(Parameter::rendered(&self.query))),
             ("header", Some(Parameter::rendered(&self.header))),
         ]
     }
 }
 
+impl HttpPage {
+    fn rendered(&self) -> String {
+        match self {
+            HttpPage::Status | HttpPage::Empty => render::word(HTTP, self.clone()),
+            HttpPage::Page(file) => render::inline(&[("page", Some(render::path(file)))]),
+            HttpPage::Files { folder, index } => render::inline(&[
+                ("files", Some(render::path(folder))),
+                ("index", Some(render::string(index))),
+            ]),
+        }
+    }
+}
+
 fn http(node: &Node, reading: &Reading) -> Result<HttpPage, String> {
-    match node.kind {
-        Kind::Table(_) => Err("pages and files are not supported by this version".to_owned()),
-        _ => value::word(HTTP)(node, reading),
+    let shape = "must be \"status\" or \"empty\" or { page = … } or { files = …, index = … }";
+    let entries = match &node.kind {
+        Kind::String(text) => {
+            let known = HTTP.into_iter().find(|(word, _)| word == text);
+            return known.map(|(_, page)| page).ok_or_else(|| shape.to_owned());
+        }
+        Kind::Table(entries) => entries.iter().map(|entry| (entry.key.as_str(), &entry.node)),
+        _ => return Err(shape.to_owned()),
+    };
+    match *entries.collect::<Vec<_>>() {
+        [("page", file)] => value::path(file, reading).map(HttpPage::Page),
+        [("files", folder)] => {
+            Ok(HttpPage::Files { folder: value::path(folder, reading)?, index: INDEX.to_owned() })
+        }
+        [("files", folder), ("index", name)] | [("index", name), ("files", folder)] => {
+            let index = value::line(name, reading)?;
+            if index.starts_with('.') || index.contains(['/', '\\']) {
+                return Err(format!(
+                    "`{index}` must be the name of a file, without a folder or a leading dot"
+                ));
+            }
+            Ok(HttpPage::Files { folder: value::path(folder, reading)?, index })
+        }
+        _ => Err(shape.to_owned()),
     }
 }
 

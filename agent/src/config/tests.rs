@@ -1,6 +1,7 @@
 mod access;
 mod manual;
 pub(super) mod record;
+mod route;
 mod source;
 
 use super::*;
@@ -108,6 +109,7 @@ allow_users = ["pump", "é"]
 deny_users = ["guest"]
 origins = ["https://panel.example:8443", "*"]
 unmatched = "refuse"
+subscribe = "none"
 limits = { connections_per_ip = 2, rate_per_client = "200/s burst 400", rate_per_user = "30/min", rate_per_ip = "1/h", connections = 3, message_bytes = "1MiB", handshake_timeout = "1s", idle_timeout = "2s" }
 [[server.route]]
 path = "/lines/{line}/{device}"
@@ -117,17 +119,35 @@ topic = "${topic}/{line}/{device}"
 device = "{line}-{application}"
 query = [ { name = "unit", type = "string", required = true, repeating = false }, { name = "n", type = "number", repeating = true } ]
 header = [ { name = "X-Batch", type = "boolean" } ]
+schema = "reading.schema.json"
 [[server.route]]
 path = "/{rest...}"
 format = "string"
+[[server.route]]
+path = "/ask/{line}"
+mode = "connection"
+reply = { last = "lines/{line}/setpoint" }
+[[server.route]]
+path = "/version"
+mode = "connection"
+reply = { text = "1" }
+[[server.route]]
+path = "/recipe"
+mode = "connection"
+reply = { file = "recipe.json" }
 [[server]]
 bind = ["127.0.0.1:1"]
+http = { files = "www", index = "main.html" }
+[[server]]
+bind = ["127.0.0.1:2"]
+http = { page = "/page.html" }
 [buffer]
 max_bytes = "64MiB"
 max_messages = 5
 ttl = "30days"
 when_full = "reject"
 commit_after = "1s"
+last_values = 0
 [mqtt]
 url = "mqtts://broker.example"
 client_id = "c-{agent}"
@@ -407,14 +427,6 @@ fn unknown_keys_are_refused_at_their_place() {
                 "f:4:1: client.reconect: unknown key; did you mean `reconnect`?",
             ],
         ),
-        (
-            "[[server]]\n\
-             [[server.route]]\npath = '/'\nmode = 'data'\nschema = 'x'",
-            &[
-                "f:4:1: server.route.mode: not supported by this version",
-                "f:5:1: server.route.schema: not supported by this version",
-            ],
-        ),
     ]);
 }
 
@@ -581,7 +593,16 @@ fn wrong_servers_are_refused() {
             ],
         ),
         ("bind = ['h:1', 'h:1']", &["f:2:8: server.bind: `h:1` is named twice"]),
-        ("http = { page = 'x' }", &["f:2:8: server.http: pages and files are not supported by this version"]),
+        (
+            "http = { page = 'x', files = 'y' }",
+            &[
+                "f:2:8: server.http: must be \"status\" or \"empty\" or { page = … } or { files = …, index = … }",
+            ],
+        ),
+        (
+            "http = { files = 'y', index = '../x' }",
+            &["f:2:8: server.http: `../x` must be the name of a file, without a folder or a leading dot"],
+        ),
         (
             "origins = ['panel']",
             &["f:2:11: server.origins: `panel` must be an origin, such as https://panel.example, or *"],

@@ -21,25 +21,36 @@ pub fn shown(url: &str) -> String {
     format!("{}{}", without_password(url), query.map(without_values).unwrap_or_default())
 }
 
+/// The keys of a `[[client]]` that say what a whole url says, each value as TOML. The error never quotes the url.
+pub fn link(url: &str) -> Result<Vec<(String, String)>, String> {
+    let Url { scheme, user, authority, tail } = Url::parse(url, ["ws", "wss"])?;
+    let in_path = user.is_none().then(|| credentials_in(tail)).flatten();
+    let rest = in_path.map_or(tail, |(.., rest)| rest);
+    let mut pairs = vec![("url".to_owned(), string(&format!("{scheme}://{authority}{rest}")))];
+    let basic = user.map(|(name, password)| ("basic", name, password.unwrap_or_default()));
+    if let Some((way, name, password)) = basic.or(in_path.map(|(name, password, _)| ("url", name, password)))
+    {
+        let decoded = |text: &str| string(&percent_decode_str(text).decode_utf8_lossy());
+        let login = format!("{{ username = {}, password = {} }}", decoded(name), decoded(password));
+        pairs.push(("auth".to_owned(), format!("{{ {way} = {login} }}")));
+    }
+    Ok(pairs)
+}
+
+/// User, password and the rest of a path `/auth/USER/PASSWORD…`.
+fn credentials_in(tail: &str) -> Option<(&str, &str, &str)> {
+    let (name, rest) = tail.strip_prefix("/auth/")?.split_once('/')?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (password, rest) = rest.split_at(end);
+    Some((name, password, rest)).filter(|(name, password, _)| !name.is_empty() && !password.is_empty())
+}
+
 /// Where a url leads, and nothing of it that may be secret: scheme, host and port.
 pub fn place(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return String::new() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
     format!("{scheme}://{host}")
-}
-
-/// The keys of a `[[client]]` that say what a whole url says, each value as TOML. The error never quotes the url.
-pub fn link(url: &str) -> Result<Vec<(String, String)>, String> {
-    let Url { scheme, user, authority, tail } = Url::parse(url, ["ws", "wss"])?;
-    let mut pairs = vec![("url".to_owned(), string(&format!("{scheme}://{authority}{tail}")))];
-    if let Some((name, password)) = user {
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let (name, password) = (decoded(name), decoded(password.unwrap_or_default()));
-        let basic = format!("{{ username = {}, password = {} }}", string(&name), string(&password));
-        pairs.push(("auth".to_owned(), format!("{{ basic = {basic} }}")));
-    }
-    Ok(pairs)
 }
 
 fn without_password(url: &str) -> String {
@@ -143,6 +154,28 @@ mod tests {
     fn the_place_of_a_url_holds_neither_user_nor_path_nor_query() {
         for url in ["wss://gw:p@w@host:1/auth/u/p?t=1", "wss://host:1?t=1", "wss://host:1"] {
             assert_eq!(place(url), "wss://host:1");
+        }
+    }
+
+    #[test]
+    fn credentials_of_a_whole_url_become_keys_of_their_own() {
+        let cases = [
+            ("wss://h:1/in?a=b", "url = \"wss://h:1/in?a=b\""),
+            (
+                "ws://gw:p%40@h/",
+                "url = \"ws://h/\" auth = { basic = { username = \"gw\", password = \"p@\" } }",
+            ),
+            (
+                "ws://h/auth/gw/p%2F1/in?a=b",
+                "url = \"ws://h/in?a=b\" auth = { url = { username = \"gw\", password = \"p/1\" } }",
+            ),
+            ("ws://h/auth/gw", "url = \"ws://h/auth/gw\""),
+            ("ws://h/auth//p", "url = \"ws://h/auth//p\""),
+        ];
+        for (url, expected) in cases {
+            let pairs: Vec<String> =
+                link(url).unwrap().iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            assert_eq!(pairs.join(" "), expected, "{url}");
         }
     }
 

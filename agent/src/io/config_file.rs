@@ -11,9 +11,10 @@ use anyhow::Context;
 use super::pam::Pam;
 use super::{clock, secret, tls};
 use crate::config::client::{Auth, ClientTls};
-use crate::config::edit::Kind;
+use crate::config::edit;
 use crate::config::phc::Phc;
-use crate::config::server::Server;
+use crate::config::reply::Reply;
+use crate::config::server::{HttpPage, Server};
 use crate::config::{Config, Overrides, Secret, Surroundings};
 
 /// The file that is read when none is named.
@@ -42,7 +43,7 @@ impl Config {
     }
 
     /// One table and what belongs to it as [`Config::render`] shows them; none if there is none with this id.
-    pub fn shown_table(&self, kind: Kind, id: &str) -> Option<String> {
+    pub fn shown_table(&self, kind: edit::Kind, id: &str) -> Option<String> {
         in_surroundings(|surroundings| self.render_table(kind, id, surroundings))
     }
 
@@ -105,7 +106,14 @@ fn server_warnings(server: &Server) -> Vec<String> {
 struct NamedFile<'a> {
     key: String,
     path: &'a Path,
-    secret: bool,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Secret,
+    Folder,
 }
 
 impl NamedFile<'_> {
@@ -113,8 +121,11 @@ impl NamedFile<'_> {
         let (key, path) = (&self.key, self.path.display());
         match std::fs::metadata(self.path) {
             Err(error) => Some(format!("{key}: cannot find {path}: {error}")),
+            Ok(facts) if self.kind == Kind::Folder => {
+                (!facts.is_dir()).then(|| format!("{key}: {path} is not a folder"))
+            }
             Ok(facts) if !facts.is_file() => Some(format!("{key}: {path} is not a file")),
-            Ok(facts) if self.secret && facts.permissions().mode() & 0o004 != 0 => {
+            Ok(facts) if self.kind == Kind::Secret && facts.permissions().mode() & 0o004 != 0 => {
                 Some(format!("{key}: {path} is a secret that everybody on this machine can read"))
             }
             Ok(_) => None,
@@ -151,10 +162,11 @@ fn named_files(config: &Config) -> Vec<NamedFile<'_>> {
                 user.password_hash.as_ref().and_then(|secret| secret_file(of("password_hash"), secret)),
             );
         }
+        files.extend(shown_files(server));
         let Some(tls) = &server.tls else { continue };
         let of = |key: &str| format!("server {}: tls.{key}", server.id);
-        files.push(NamedFile { key: of("cert"), path: &tls.cert, secret: false });
-        files.push(NamedFile { key: of("key"), path: &tls.key, secret: true });
+        files.push(NamedFile { key: of("cert"), path: &tls.cert, kind: Kind::Plain });
+        files.push(NamedFile { key: of("key"), path: &tls.key, kind: Kind::Secret });
         files.extend(plain_file(of("client_ca"), tls.client_ca.as_deref()));
     }
     if let Some(mqtt) = &config.mqtt {
@@ -166,19 +178,40 @@ fn named_files(config: &Config) -> Vec<NamedFile<'_>> {
     files
 }
 
+/// What a server shows or says.
+fn shown_files(server: &Server) -> impl Iterator<Item = NamedFile<'_>> {
+    let page = match &server.http {
+        HttpPage::Status | HttpPage::Empty => None,
+        HttpPage::Page(file) => plain_file(format!("server {}: http.page", server.id), Some(file)),
+        HttpPage::Files { folder, .. } => {
+            let key = format!("server {}: http.files", server.id);
+            Some(NamedFile { kind: Kind::Folder, key, path: folder })
+        }
+    };
+    let replies = server.routes.iter().filter_map(|route| {
+        let Some(Reply::File(file)) = &route.reply else { return None };
+        plain_file(format!("server {}: the reply of {}", server.id, route.path), Some(file))
+    });
+    let schemas = server.routes.iter().filter_map(|route| {
+        plain_file(format!("server {}: the schema of {}", server.id, route.path), route.schema.as_deref())
+    });
+    page.into_iter().chain(replies).chain(schemas)
+}
+
 fn tls_files<'a>(tls: &'a ClientTls, prefix: &str) -> impl Iterator<Item = NamedFile<'a>> {
-    let key = tls.key.as_deref().map(|path| NamedFile { key: format!("{prefix}key"), path, secret: true });
+    let key =
+        tls.key.as_deref().map(|path| NamedFile { key: format!("{prefix}key"), path, kind: Kind::Secret });
     let ca = plain_file(format!("{prefix}ca"), tls.ca.as_deref());
     ca.into_iter().chain(plain_file(format!("{prefix}cert"), tls.cert.as_deref())).chain(key)
 }
 
 fn plain_file(key: String, path: Option<&Path>) -> Option<NamedFile<'_>> {
-    Some(NamedFile { key, path: path?, secret: false })
+    Some(NamedFile { key, path: path?, kind: Kind::Plain })
 }
 
 fn secret_file(key: String, secret: &Secret) -> Option<NamedFile<'_>> {
     match secret {
-        Secret::File(path) => Some(NamedFile { key, path, secret: true }),
+        Secret::File(path) => Some(NamedFile { key, path, kind: Kind::Secret }),
         Secret::Plain(_) | Secret::Credential(_) | Secret::Env(_) => None,
     }
 }

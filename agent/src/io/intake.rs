@@ -1,16 +1,25 @@
 //! The way from the sources to the loop: what a source task holds in its hand.
 
+mod feed;
+mod tally;
+
 use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::or;
 
 use crate::logic::agent::Hand;
+use crate::logic::glob::Glob;
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
 use crate::logic::look::{Change, Look, Seen};
 use crate::logic::reload::Reloaded;
 use crate::message::Message;
+
+pub use self::feed::{Feed, News, Spout, feed};
+pub use self::tally::Tally;
 
 /// How many batches may wait for the loop; a source that finds it full waits.
 const QUEUE: usize = 256;
@@ -53,6 +62,12 @@ pub enum Input {
         /// Takes the lines, or why there are none.
         reply: Sender<Result<Receiver<String>, String>>,
     },
+    /// Asks for all that is accepted from here on and that any of these filters means.
+    Subscribe(Vec<Glob>, Sender<Result<Feed, String>>),
+    /// Asks which topics were heard of lately.
+    Topics(Glob, Sender<serde_json::Value>),
+    /// Asks for the last message of a topic.
+    Last(String, Sender<Option<Arc<Message>>>),
     /// Asks to take over the configuration as it is on the disk.
     Reload(Sender<Result<Reloaded, String>>),
     /// Tells a client link something by hand.
@@ -73,6 +88,7 @@ pub struct Intake {
     stopping: Receiver<Infallible>,
     /// Ends before the whole does, for a server that is replaced.
     own: Option<Receiver<Infallible>>,
+    tally: Rc<Tally>,
 }
 
 /// The loop's end.
@@ -82,13 +98,17 @@ pub struct Outtake {
     pub inputs: Receiver<Input>,
     /// Dropped when the sources must close.
     pub alive: Option<Sender<Infallible>>,
+    /// What the sources refused by themselves.
+    pub tally: Rc<Tally>,
 }
 
 /// Makes both ends.
 pub fn channel() -> (Intake, Outtake) {
     let (inputs, received) = bounded(QUEUE);
     let (alive, stopping) = bounded(1);
-    (Intake { inputs, stopping, own: None }, Outtake { inputs: received, alive: Some(alive) })
+    let tally = Rc::<Tally>::default();
+    let intake = Intake { inputs, stopping, own: None, tally: Rc::clone(&tally) };
+    (intake, Outtake { inputs: received, alive: Some(alive), tally })
 }
 
 impl Intake {
@@ -150,6 +170,25 @@ impl Intake {
         answer.recv().await.ok()
     }
 
+    /// What is accepted from here on and meant by any of these filters, until the agent stops. The error says why not.
+    pub async fn subscribe(&self, filters: Vec<Glob>) -> Result<Feed, String> {
+        self.ask(|reply| Input::Subscribe(filters, reply)).await
+    }
+
+    /// The topics of this filter that were heard of lately, none when the agent is stopping.
+    pub async fn topics(&self, filter: Glob) -> Option<serde_json::Value> {
+        let (reply, answer) = bounded(1);
+        self.inputs.send(Input::Topics(filter, reply)).await.ok()?;
+        answer.recv().await.ok()
+    }
+
+    /// The last message of a topic. The error says that the agent is stopping.
+    pub async fn last(&self, topic: String) -> Result<Option<Arc<Message>>, Refused> {
+        let (reply, answer) = bounded(1);
+        self.inputs.send(Input::Last(topic, reply)).await.map_err(|_| Refused::Stopping)?;
+        answer.recv().await.map_err(|_| Refused::Stopping)
+    }
+
     /// Takes over the configuration as it is on the disk. The error says why the one in force stays so.
     pub async fn reload(&self) -> Result<Reloaded, String> {
         self.ask(Input::Reload).await
@@ -170,6 +209,11 @@ impl Intake {
         let stopping = || Refused::Stopping.to_string();
         self.inputs.send(input(reply)).await.map_err(|_| stopping())?;
         answer.recv().await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Where a source counts what it refuses by itself.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Waits until the sources must close their connections.

@@ -6,17 +6,23 @@ mod account;
 mod api;
 mod batch;
 mod buffer;
+mod call;
 mod certificate;
 mod connection;
+mod consumer;
+mod files;
 mod guest;
 mod http;
+mod judge;
 mod login;
+mod media;
 mod metrics;
 mod origin;
 mod parameter;
 pub mod path;
 mod session;
 mod socket;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +39,7 @@ use smol::future::or;
 use super::clock;
 use super::intake::Intake;
 use crate::config::access::Access;
-use crate::config::server::{HttpPage, Limits, Server};
+use crate::config::server::{Audience, HttpPage, Limits, Server};
 use crate::logic::gate::Gate;
 use crate::logic::intake::Draft;
 use crate::logic::payload;
@@ -131,6 +137,8 @@ pub async fn bind(server: &Server, kept: &[Kept]) -> Result<Listeners, String> {
     let certificate = server.tls.as_ref().map(|tls| Certificate::load(&server.id, tls));
     let certificate = certificate.transpose().map_err(of)?.map(Rc::new);
     let router = path::Router::new(&server.routes, server.unmatched).map_err(of)?;
+    call::check(server).map_err(of)?;
+    files::check(server).map_err(of)?;
     let login = Login::new(&server.access).map_err(|error| of(format!("{error:#}")))?;
     let gate = Rc::new(RefCell::new(Gate::new(&server.access, &server.limits, clock::now().mono)));
     let mut sockets = Vec::new();
@@ -156,7 +164,8 @@ pub async fn serve(
     let (gate, login) = (listeners.gate, listeners.login);
     let site = Rc::new(Site {
         router: listeners.router,
-        page: server.http,
+        page: server.http.clone(),
+        subscribe: server.subscribe,
         origins: server.access.origins.clone(),
         certificate: listeners.certificate,
         ..Site::new(&source, server.limits, gate, login, intake.clone(), executor.clone())
@@ -194,6 +203,7 @@ struct Site {
     router: path::Router,
     limits: Limits,
     page: HttpPage,
+    subscribe: Audience,
     origins: Vec<String>,
     certificate: Option<Rc<Certificate>>,
     gate: Rc<RefCell<Gate>>,
@@ -222,6 +232,7 @@ impl Site {
             router: path::Router::default(),
             limits,
             page: HttpPage::Empty,
+            subscribe: Audience::None,
             origins: Vec::new(),
             certificate: None,
             gate,
@@ -243,7 +254,20 @@ impl Site {
 
     /// Where the messages of a request go.
     fn target<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::Miss> {
-        self.router.target(request.uri().path(), request.uri().query(), request.headers())
+        let target = self.router.target(request.uri().path(), request.uri().query(), request.headers())?;
+        if let (Some(judge), Some(call)) = (&target.judge, &target.call)
+            && let Err(violation) = judge.check(call.payload.as_bytes())
+        {
+            self.violated(judge);
+            return Err(path::Miss::Violation(violation));
+        }
+        Ok(target)
+    }
+
+    /// Counts a message that broke the schema of its route.
+    fn violated(&self, judge: &judge::Judge) {
+        let id = self.source.strip_prefix("server:").unwrap_or(&self.source);
+        self.intake.tally().add(id, judge.route());
     }
 
     fn draft(&self, target: &path::Target, format: Format, payload: Vec<u8>) -> Draft {

@@ -5,6 +5,7 @@ mod doors;
 mod listener;
 mod reload;
 mod setup;
+mod subscriber;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -19,6 +20,7 @@ use smol::{LocalExecutor, Task};
 use self::doors::{Bound, Doors, bind};
 use self::listener::Listeners as Taps;
 use self::reload::{Prepared, Successor};
+use self::subscriber::Subscribers;
 use super::clock;
 use super::config_file;
 use super::host::Machine;
@@ -108,6 +110,7 @@ struct Shell {
     /// Not opened before messages can be taken.
     doors: Doors,
     taps: Taps,
+    subscribers: Subscribers,
     prepared: (Sender<Prepared>, Receiver<Prepared>),
     reloading: bool,
     /// What links go back to when their new settings do not prove themselves.
@@ -187,6 +190,7 @@ impl Shell {
             load: load.clone(),
             signals: signals.clone(),
             taps: Taps::default(),
+            subscribers: Subscribers::default(),
             prepared: bounded(1),
             reloading: false,
             fallback: BTreeMap::new(),
@@ -222,6 +226,7 @@ impl Shell {
             if !self.taps.is_empty() {
                 self.taps.actions(&self.agent, &actions);
             }
+            self.subscribers.show(self.agent.news());
             actions.drain(..).for_each(|action| self.act(action));
             if !self.doors.are_open() && self.agent.may_listen() {
                 self.doors.open();
@@ -261,6 +266,10 @@ impl Shell {
         let event = match wake {
             Wake::Event(event) => {
                 self.store_closed |= matches!(event, Event::Disk(DiskReport::Closed, _));
+                // A look at the machine comes before a status is told.
+                if matches!(event, Event::Host(_)) {
+                    self.agent.step(clock::now(), self.look_at_servers(), actions);
+                }
                 event
             }
             Wake::Signal(signal) => return self.obey(signal, actions),
@@ -292,14 +301,27 @@ impl Shell {
                 let _ = reply.try_send(self.agent.health(clock::now()));
                 return;
             }
+            Wake::Input(Input::Subscribe(filters, reply)) => {
+                let _ = reply.try_send(self.subscribers.add(filters));
+                return;
+            }
+            Wake::Input(Input::Topics(filter, reply)) => {
+                let _ = reply.try_send(self.agent.last().shown(&filter));
+                return;
+            }
+            Wake::Input(Input::Last(topic, reply)) => {
+                let _ = reply.try_send(self.agent.last().of(&topic).cloned());
+                return;
+            }
             Wake::Input(Input::Status(reply)) => {
                 let now = clock::now();
                 if self.agent.wants_host(now) {
                     self.agent.step(now, Event::Host(self.machine.look()), actions);
                 }
+                self.agent.step(now, self.look_at_servers(), actions);
                 let mut status = self.agent.status(now);
-                let servers = self.doors.facts().map(|(id, facts)| (id.to_owned(), facts));
-                status["servers"] = serde_json::Value::Object(servers.collect());
+                status["violations"] = self.intake.tally.shown();
+                status["consumers"] = self.subscribers.status();
                 let _ = reply.try_send(status);
                 return;
             }
@@ -308,6 +330,11 @@ impl Shell {
             self.taps.event(&event);
         }
         self.agent.step(clock::now(), event, actions);
+    }
+
+    fn look_at_servers(&self) -> Event {
+        let facts = self.doors.facts().map(|(id, facts)| (id.to_owned(), facts));
+        Event::Servers(serde_json::Value::Object(facts.collect()))
     }
 
     fn obey(&mut self, signal: Signal, actions: &mut Vec<Action>) {
@@ -400,6 +427,7 @@ impl Shell {
                 }
                 self.taps.clear();
                 self.doors.close();
+                self.subscribers.clear();
                 drop(self.intake.alive.take());
             }
             Action::Exit => self.ended = true,

@@ -49,6 +49,7 @@ pub struct Agent {
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
     pub(super) rejected: Option<String>,
+    pub(super) servers: serde_json::Value,
     routes: Routes,
     /// Messages on their way to the dead letters.
     leaving: BTreeSet<Suspect>,
@@ -77,6 +78,7 @@ impl Agent {
             started: now,
             repairs: opened.repairs.clone(),
             rejected: None,
+            servers: serde_json::Value::Null,
             leaving: BTreeSet::new(),
             status: StatusPace::default(),
             announced: None,
@@ -107,6 +109,7 @@ impl Agent {
                 self.go_back(now, link, *setup, out);
             }
             Event::Rejected(why) => self.rejected = why,
+            Event::Servers(facts) => self.servers = facts,
             Event::Stop => self.begin_stop(now, out),
             Event::Tick => {}
         }

@@ -10,6 +10,7 @@ mod health;
 mod pace;
 mod purge;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::expire::Expiry;
@@ -17,12 +18,14 @@ use self::health::{DISK_SILENCE, Failure, Shortage};
 use super::accepts::Accepts;
 use super::disk::{Block, DiskFacts, DiskOrder, DiskReport, Numbers, Opened};
 use super::intake::Answer;
+use super::last::Last;
 use super::notice::Notice;
 use super::numbers::{self, Reserve};
 use super::outbox::{Outbox, Want};
 use super::time::Time;
 use crate::config::buffer::{Bounds, Buffer as Rule};
 use crate::config::replay::Replay;
+use crate::message::Message;
 
 /// Bytes of entries in one commit of one outlet.
 const COMMIT_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -82,6 +85,11 @@ pub struct Buffer {
     failure: Option<Failure>,
     shortage: Option<Shortage>,
     accepted: Accepted,
+    last: Last,
+    /// Accepted since the last turn.
+    coming: Vec<Arc<Message>>,
+    /// Accepted in the turn before.
+    news: Vec<Arc<Message>>,
     dropped: u64,
     expiry: Expiry,
     refused: u64,
@@ -144,6 +152,9 @@ impl Buffer {
             asked: 0,
             heard_at: Time::default(),
             accepted: Accepted::default(),
+            last: Last::new(rule.last_values),
+            coming: Vec::new(),
+            news: Vec::new(),
             failure: None,
             shortage: None,
             dropped: 0,
@@ -185,6 +196,16 @@ impl Buffer {
     /// What was taken since the start.
     pub fn accepted(&self) -> Accepted {
         self.accepted
+    }
+
+    /// The last message of each topic.
+    pub fn last(&self) -> &Last {
+        &self.last
+    }
+
+    /// What was accepted in the turn before the last [`Buffer::advance`].
+    pub fn news(&self) -> &[Arc<Message>] {
+        &self.news
     }
 
     /// Since when the disk owes an answer.
@@ -295,6 +316,7 @@ impl Buffer {
 
     /// Gives the disk what is due.
     pub fn advance(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        self.news = std::mem::take(&mut self.coming);
         self.look_for_room(out);
         self.watch_the_disk(now, out);
         self.look_for_space(now, out);
@@ -354,6 +376,7 @@ impl Buffer {
     /// Goes on under another rule; `bounds` are those of a link.
     pub fn reconfigure(&mut self, now: Time, rule: Rule, bounds: impl Fn(usize) -> Bounds) {
         self.rule = rule;
+        self.last.resize(rule.last_values);
         self.seats.iter_mut().for_each(|seat| seat.bounds = bounds(seat.link));
         if let Commit::Idle { not_before } = &mut self.commit {
             *not_before = (*not_before).min(now + rule.commit_after);

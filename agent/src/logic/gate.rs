@@ -136,7 +136,7 @@ impl Gate {
 
     /// Whether one more message of a user may pass at this moment: it is spent. The error says how long until it may.
     pub fn pass_user(&mut self, now: Time, user: &str) -> Result<(), Duration> {
-        let throttle = self.users.of(&user.into(), now);
+        let Some(throttle) = self.users.of(&user.into(), now) else { return Ok(()) };
         if throttle.room(now) == 0 {
             self.counts.throttled += 1;
             return Err(throttle.wait());
@@ -148,16 +148,15 @@ impl Gate {
     /// So many have passed without having been asked for; they are owed if there was no room.
     pub fn spend(&mut self, now: Time, sender: &mut Sender<'_>, messages: u64) {
         sender.throttle.spend(messages);
-        self.remotes.of(&sender.remote, now).spend(messages);
-        if let Some(user) = sender.user {
-            self.users.of(user, now).spend(messages);
-        }
+        let of_remote = self.remotes.of(&sender.remote, now);
+        let of_user = sender.user.and_then(|user| self.users.of(user, now));
+        of_remote.into_iter().chain(of_user).for_each(|throttle| throttle.spend(messages));
     }
 
     fn room(&mut self, now: Time, sender: &mut Sender<'_>) -> Result<u64, Duration> {
         let Sender { throttle, remote, user } = sender;
-        let user = user.map(|user| self.users.of(user, now));
-        let all = [Some(&mut **throttle), Some(self.remotes.of(remote, now)), user];
+        let user = user.and_then(|user| self.users.of(user, now));
+        let all = [Some(&mut **throttle), self.remotes.of(remote, now), user];
         let rooms = all.into_iter().flatten().map(|throttle| (throttle.room(now), throttle.wait()));
         let (room, wait) =
             rooms.fold((u64::MAX, Duration::ZERO), |(room, wait), next| (room.min(next.0), wait.max(next.1)));

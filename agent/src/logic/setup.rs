@@ -76,12 +76,12 @@ pub struct LinkSetup {
     pub bounds: Bounds,
     /// How a backlog is sent.
     pub replay: Replay,
+    /// Changed settings are confirmed within this, or the old ones come back; zero tries nothing.
+    pub trial: Duration,
     /// Where it may connect to, for the status, without secrets.
     pub places: Vec<String>,
     /// What it belongs to; may be empty.
     pub application: String,
-    /// Changed settings are confirmed within this, or the old ones come back; zero tries nothing.
-    pub trial: Duration,
 }
 
 /// The MQTT link.

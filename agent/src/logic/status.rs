@@ -16,6 +16,9 @@ use crate::message::{Clock, Format};
 /// A status that changes faster than this is published once for several changes.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The source of the agent's news of its devices.
+pub const NEWS: &str = "agent";
+
 /// When the status was published and what it said.
 #[derive(Debug, Default)]
 pub struct StatusPace {
@@ -115,7 +118,7 @@ pub fn device_news(prefix: &str, id: &str, presence: &Presence) -> Option<Draft>
     Some(Draft {
         topic: format!("{prefix}/devices/{id}/status"),
         device: Some(id.to_owned()),
-        source: "agent".into(),
+        source: NEWS.into(),
         format: Format::Json,
         payload: device_status(device).to_string().into_bytes(),
         attributes: Vec::new(),
@@ -148,6 +151,9 @@ fn base(agent: &Agent, now: Now) -> Value {
     if let Some(days) = days {
         status["certificate_days_left"] = days.into();
     }
+    if !agent.servers.is_null() {
+        status["servers"] = agent.servers.clone();
+    }
     if let Some(why) = &agent.rejected {
         status["configuration_rejected"] = why.clone().into();
     }
@@ -159,6 +165,9 @@ fn base(agent: &Agent, now: Now) -> Value {
 
 fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
     let mut status = link_facts(agent, link, line, now);
+    if let Some(why) = &line.went_back {
+        status["settings_rejected"] = why.clone().into();
+    }
     if let Some(own) = agent.setup.links.get(link) {
         status["url"] = own.places.get(line.link.endpoint()).cloned().into();
         if own.places.len() > 1 {
@@ -167,9 +176,6 @@ fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
         if !own.application.is_empty() {
             status["application"] = own.application.clone().into();
         }
-    }
-    if let Some(why) = &line.went_back {
-        status["settings_rejected"] = why.clone().into();
     }
     if line.lanes.len() > 1 {
         let lanes = line.lanes.iter().map(|(priority, outlet)| {
@@ -264,7 +270,8 @@ fn state_of_buffer(state: BufferState) -> &'static str {
     }
 }
 
-fn rfc3339(wall_ns: u64) -> String {
+/// A wall time in words, UTC, to the millisecond.
+pub fn rfc3339(wall_ns: u64) -> String {
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns)).to_string()
 }
 

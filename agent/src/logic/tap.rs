@@ -65,6 +65,7 @@ impl Tap {
             | Event::Reconfigure { .. }
             | Event::WentBack { .. }
             | Event::Rejected(_)
+            | Event::Servers(_)
             | Event::Stop
             | Event::Tick => {}
         }

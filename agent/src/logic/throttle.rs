@@ -76,13 +76,13 @@ impl<K: Ord + Clone> Throttles<K> {
         Throttles { rule, known: BTreeMap::new() }
     }
 
-    /// The throttle of this one.
-    pub fn of(&mut self, who: &K, now: Time) -> &mut Throttle {
+    /// The throttle of this one, if there is a rule.
+    pub fn of(&mut self, who: &K, now: Time) -> Option<&mut Throttle> {
+        let rule = Some(self.rule?);
         if self.known.len() >= REMEMBERED && !self.known.contains_key(who) {
             self.forget(now);
         }
-        let rule = self.rule;
-        self.known.entry(who.clone()).or_insert_with(|| Throttle::new(rule, now))
+        Some(self.known.entry(who.clone()).or_insert_with(|| Throttle::new(rule, now)))
     }
 
     /// Forgets all who have a full bucket, which is as good as never seen; if nobody has one, who was quiet for the longest time.
@@ -174,21 +174,31 @@ mod tests {
     #[test]
     fn each_has_a_throttle_of_its_own_and_there_is_a_bound_on_their_number() {
         let mut throttles = Throttles::new(rule(1, 2));
-        throttles.of(&0, at(0)).spend(2);
-        assert_eq!((throttles.of(&0, at(0)).room(at(0)), throttles.of(&1, at(0)).room(at(0))), (0, 2));
+        let of = |throttles: &mut Throttles<usize>, who, ms, spent| {
+            let throttle = throttles.of(&who, at(ms)).unwrap();
+            throttle.spend(spent);
+            throttle.room(at(ms))
+        };
+        assert_eq!((of(&mut throttles, 0, 0, 2), of(&mut throttles, 1, 0, 0)), (0, 2));
         for who in 1..REMEMBERED + 500 {
-            throttles.of(&who, at(1));
+            of(&mut throttles, who, 1, 0);
             assert!(throttles.known.len() <= REMEMBERED);
         }
         assert_eq!(
-            throttles.of(&0, at(1)).room(at(1)),
+            of(&mut throttles, 0, 1, 0),
             0,
             "who owes something is not forgotten for those who do not"
         );
         for who in 0..REMEMBERED + 500 {
-            throttles.of(&who, at(10)).spend(2);
+            of(&mut throttles, who, 10, 2);
             assert!(throttles.known.len() <= REMEMBERED);
         }
+    }
+
+    #[test]
+    fn without_a_rule_nobody_is_remembered() {
+        let mut throttles = Throttles::new(None);
+        assert!(throttles.of(&1, at(0)).is_none() && throttles.known.is_empty());
     }
 
     #[test]

@@ -40,7 +40,9 @@ mod write;
 use serde::{Deserialize, Serialize};
 
 pub use self::parse::{parse_answer, parse_frame};
-pub use self::write::{Envelopes, encode, encode_answer, envelopes, raw, write_line, write_raw_line};
+pub use self::write::{
+    Envelopes, encode, encode_answer, envelopes, message_line, raw, write_line, write_raw_line,
+};
 pub use crate::config::client::Encoding;
 use crate::message::{Body, Clock, Entry, Format};
 

@@ -66,6 +66,22 @@ pub fn write_line(out: &mut Vec<u8>, epoch: &str, item: &Item) {
     join_lines(&mut out[start..]);
 }
 
+/// A message that has no number of a link, as JSON in one line: like that of an envelope, with its `id` and `source` in place of
+/// `seq`, and always with its `format`.
+pub fn message_line(message: &Message) -> String {
+    let view = View::of_message(0, false, message);
+    let mut out = format!("{{\"id\":{},\"source\":", message.id).into_bytes();
+    write_string(&mut out, &message.source);
+    out.push(b',');
+    if view.content.format().is_none() {
+        out.extend_from_slice(b"\"format\":\"json\",");
+    }
+    write_json_facts(&mut out, &view);
+    out.push(b'}');
+    join_lines(&mut out);
+    String::from_utf8(out).expect("it is written from text")
+}
+
 /// Appends a raw frame as one line of JSON, without a newline: `{"raw":true,"data":…}`.
 pub fn write_raw_line(out: &mut Vec<u8>, payload: PayloadRef<'_>) {
     let start = out.len();
@@ -113,7 +129,7 @@ impl Envelopes<'_> {
         for entry in self.rest {
             let Body::Message(message) = &entry.body else { break };
             let length_before = batch.bytes.len();
-            batch.push(&View::of_message(entry, message));
+            batch.push(&View::of_message(entry.seq, entry.replayed, message));
             if batch.count > 1 && batch.bytes.len() > self.bytes_max {
                 batch.take_back(length_before);
                 break;
@@ -253,16 +269,16 @@ enum Content<'a> {
 }
 
 impl<'a> View<'a> {
-    fn of_message(entry: &Entry, message: &'a Message) -> View<'a> {
+    fn of_message(seq: u64, replayed: bool, message: &'a Message) -> View<'a> {
         View {
-            seq: entry.seq,
+            seq,
             time_ns: message.time_ns,
             clock: message.clock,
             topic: &message.topic,
             device: message.device.as_deref(),
             content: Content::of(message.format, &message.payload),
             attributes: &message.attributes,
-            replayed: entry.replayed,
+            replayed,
         }
     }
 
@@ -301,9 +317,13 @@ impl<'a> Content<'a> {
 }
 
 fn write_json_fields(out: &mut Vec<u8>, view: &View<'_>) {
-    let time = rfc3339(view.time_ns);
-    let clock = clock_word(view.clock);
-    write!(out, r#""seq":{},"time":"{time}","clock":"{clock}","topic":"#, view.seq).expect(INFALLIBLE);
+    write!(out, r#""seq":{},"#, view.seq).expect(INFALLIBLE);
+    write_json_facts(out, view);
+}
+
+fn write_json_facts(out: &mut Vec<u8>, view: &View<'_>) {
+    let (time, clock) = (rfc3339(view.time_ns), clock_word(view.clock));
+    write!(out, r#""time":"{time}","clock":"{clock}","topic":"#).expect(INFALLIBLE);
     write_string(out, view.topic);
     if let Some(device) = view.device {
         out.extend_from_slice(b",\"device\":");

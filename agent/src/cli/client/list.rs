@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn document(client: &Client, status: &Value) -> Value {
     let link = &status["links"][client.id.to_lowercase()];
     json!({
-        "id": client.id, "name": client.name, "active": client.active, "url": client.shown_url(),
+        "id": client.id, "name": client.name, "active": client.active, "urls": client.shown_urls(),
         "state": link["state"], "since": link["since"], "unconfirmed": link["unconfirmed"],
         "last_error": link["last_error"],
     })
@@ -49,7 +49,10 @@ fn page(clients: &[Value]) -> String {
             (None, _) => "unknown".to_owned(),
         };
         let name = client["name"].as_str().filter(|name| !name.is_empty()).map_or("-".to_owned(), clean);
-        let (id, url) = (text(&client["id"]), text(&client["url"]));
+        let urls: Vec<&str> =
+            client["urls"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let url = if urls.is_empty() { "-".to_owned() } else { clean(&urls.join(" ")) };
+        let id = text(&client["id"]);
         vec![
             id,
             state,

@@ -5,7 +5,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::guest::Guest;
 use super::http::{Page, Problem, empty, is_ndjson, json, ndjson, status_page, take};
-use super::{Site, buffer, path};
+use super::{Site, buffer, consumer, path};
 use crate::logic::agent::Hand;
 use crate::message::Format;
 
@@ -13,7 +13,8 @@ use crate::message::Format;
 ///
 /// `GET /api/status` is the status. `POST /api/send?topic=T[&device=D]` takes one message; `application/x-ndjson` makes
 /// every line a JSON message, `lines=1` makes every line a message of any kind. `GET /api/tap?topic=FILTER` is a line
-/// of JSON for whatever happens, until the agent stops. `POST /api/reload` takes over the
+/// of JSON for whatever happens, until the agent stops. `GET /api/topics` and `GET /api/topics/{topic}/last` are the last
+/// messages. `POST /api/reload` takes over the
 /// configuration as it is on the disk, and `POST /api/buffer/…` is what `holdfast buffer` asks; both for the control
 /// socket only, like `POST /api/clients/{id}/connect` and `…/disconnect`.
 pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
@@ -27,6 +28,11 @@ pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> R
         ("/api/tap", _) => Err(Problem::not_allowed("GET")),
         ("/api/send", &Method::POST | &Method::PUT) => send(site, guest, request).await,
         ("/api/send", _) => Err(Problem::not_allowed("POST, PUT")),
+        ("/api/topics", &Method::GET | &Method::HEAD) => consumer::topics(site, request.uri().query()).await,
+        ("/api/topics", _) => Err(Problem::not_allowed("GET, HEAD")),
+        (path, &Method::GET | &Method::HEAD) if path.starts_with("/api/topics/") => {
+            consumer::last(site, path).await
+        }
         ("/api/reload", &Method::POST) if site.api_only => reload(site).await,
         (path, &Method::POST) if site.api_only && path.starts_with("/api/buffer/") => {
             buffer::answer(site, request).await

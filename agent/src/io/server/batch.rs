@@ -14,6 +14,7 @@ use super::{Site, payload};
 use crate::config::server::Limits;
 use crate::io::net::Stream;
 use crate::logic::intake::Draft;
+use crate::logic::schema::Violation;
 use crate::message::Format;
 
 /// Most messages of a batch.
@@ -31,6 +32,8 @@ const FRAMES: usize = 256;
 pub struct Batch {
     frames: Vec<(Bytes, Format)>,
     weight: usize,
+    /// What is wrong with the message behind the last one, if something is. The sender is told of it in its place.
+    refused: Option<Violation>,
 }
 
 /// How a session ends.
@@ -53,6 +56,11 @@ impl Batch {
         self.frames.is_empty()
     }
 
+    /// What is wrong with the message behind the last one.
+    pub fn refused(&self) -> Option<&Violation> {
+        self.refused.as_ref()
+    }
+
     /// Approximate cost in memory.
     pub fn weight(&self) -> usize {
         self.weight
@@ -63,16 +71,17 @@ impl Batch {
         self.frames.iter().map(|(payload, format)| site.draft(target, *format, payload.to_vec())).collect()
     }
 
-    /// Takes all messages but the first ones off.
+    /// Takes all messages but the first ones off, with what is behind the last one if any are taken.
     pub fn split_off(&mut self, at: usize) -> Batch {
         let frames = self.frames.split_off(at);
         let weight = frames.iter().map(|(payload, _)| payload.len() + FRAME_WEIGHT).sum();
         self.weight -= weight;
-        Batch { frames, weight }
+        let refused = if frames.is_empty() { None } else { self.refused.take() };
+        Batch { frames, weight, refused }
     }
 
     fn is_full(&self) -> bool {
-        self.frames.len() >= MESSAGES || self.weight >= WEIGHT
+        self.refused.is_some() || self.frames.len() >= MESSAGES || self.weight >= WEIGHT
     }
 
     fn push(&mut self, payload: Bytes, format: Format) {
@@ -85,13 +94,13 @@ impl Batch {
 /// nothing more can be read.
 pub async fn read(
     socket: &mut WebSocketStream<Stream>,
-    required: Option<Format>,
+    target: &Target,
     limits: &Limits,
     busy: &Cell<u32>,
 ) -> (Batch, Option<End>) {
     let mut batch = Batch::default();
     let end = poll_fn(|context| match busy.get() {
-        0 => poll_read(socket, required, limits, &mut batch, context),
+        0 => poll_read(socket, target, limits, &mut batch, context),
         _ => Poll::Pending,
     })
     .await;
@@ -101,7 +110,7 @@ pub async fn read(
 /// Ready as soon as anything came, be it only a pong. The batch is empty whenever it is pending.
 fn poll_read(
     socket: &mut WebSocketStream<Stream>,
-    required: Option<Format>,
+    target: &Target,
     limits: &Limits,
     batch: &mut Batch,
     context: &mut Context<'_>,
@@ -117,14 +126,15 @@ fn poll_read(
             Poll::Pending if count == 0 => return Poll::Pending,
             Poll::Pending => break,
         };
-        if let Some(end) = take(frame, required, batch) {
+        if let Some(end) = take(frame, target, batch) {
             return Poll::Ready(Some(end));
         }
     }
     Poll::Ready(None)
 }
 
-fn take(frame: Message, required: Option<Format>, batch: &mut Batch) -> Option<End> {
+fn take(frame: Message, target: &Target, batch: &mut Batch) -> Option<End> {
+    let required = target.format;
     let (payload, found) = match frame {
         Message::Text(text) => {
             let found = required.is_none().then(|| payload::sniff_text(&text));
@@ -140,7 +150,10 @@ fn take(frame: Message, required: Option<Format>, batch: &mut Batch) -> Option<E
     {
         return Some(End::Close(1007, format!("the message is {error}")));
     }
-    batch.push(payload, format);
+    match target.judge.as_ref().map_or(Ok(()), |judge| judge.check(&payload)) {
+        Ok(()) => batch.push(payload, format),
+        Err(violation) => batch.refused = Some(violation),
+    }
     None
 }
 

@@ -51,6 +51,8 @@ fn check(messages: &[Message]) -> Result<(), Problem> {
     }
     for (number, message) in (1..).zip(messages) {
         let target = Target {
+            call: None,
+            judge: None,
             topic: message.topic.clone(),
             device: message.device.clone(),
             format: None,

@@ -17,10 +17,11 @@ use smol::future::or;
 
 use super::guest::Guest;
 use super::path::{Miss, Target};
-use super::{Site, api, login, metrics, origin, payload, session};
-use crate::config::server::HttpPage;
+use super::{Site, api, call, files, judge, login, metrics, origin, payload, session, subscribe};
+use crate::config::server::{Audience, HttpPage};
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
+use crate::logic::schema::Violation;
 use crate::message::Format;
 
 /// A body must have arrived within this, or within the server's `idle_timeout` if that is shorter.
@@ -42,7 +43,10 @@ pub const LINES: usize = 10_000;
 pub type Page = Response<Either<Full<Bytes>, Lines>>;
 
 /// A body that goes on until there are no more lines.
-pub type Lines = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>>>>>;
+pub type Lines = StreamBody<Pin<Box<Chunks>>>;
+
+/// What is written one after the other.
+pub type Chunks = dyn Stream<Item = Result<Frame<Bytes>, Infallible>>;
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ pub struct Problem {
     error: String,
     /// What exactly is wrong, as a further member of the answer.
     what: Option<(&'static str, String)>,
-    header: Option<(header::HeaderName, HeaderValue)>,
+    header: Option<Box<(header::HeaderName, HeaderValue)>>,
 }
 
 /// Where an upgraded connection leaves what it becomes.
@@ -95,6 +99,9 @@ async fn dispatch(
         "/metrics" if reads(&request) && site.tells() => return metrics_page(site).await,
         _ => {}
     }
+    if path == subscribe::PATH && request.method() == Method::GET && site.subscribe != Audience::None {
+        return subscribe::upgrade(site, guest.local, request, slot).await;
+    }
     if site.api_only {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}")));
     }
@@ -102,11 +109,22 @@ async fn dispatch(
     match *request.method() {
         Method::POST | Method::PUT => {
             let target = site.target(&request)?;
+            if let Some(call) = &target.call {
+                return call::answer(site, request, &target, call).await;
+            }
             let lines = is_ndjson(request.headers()).then_some(Some(Format::Json));
             take(site, guest, request, target, lines).await
         }
         Method::GET if session::is_upgrade(request.headers()) => session::upgrade(site, request, slot),
-        Method::GET | Method::HEAD if root => front_page(site).await,
+        Method::GET if site.router.is_called(path) => {
+            let target = site.target(&request)?;
+            let call = target.call.as_ref().ok_or_else(|| Problem::not_allowed("POST, PUT, OPTIONS"))?;
+            call::answer(site, request, &target, call).await
+        }
+        Method::GET | Method::HEAD if root => front_page(site, &request).await,
+        Method::GET | Method::HEAD if let HttpPage::Files { folder, index } = &site.page => {
+            files::answer(folder, index, &request).await
+        }
         Method::OPTIONS => Ok(origin::options(request.headers())),
         _ if root => Err(Problem::not_allowed("GET, HEAD, POST, PUT, OPTIONS")),
         _ => Err(Problem::not_allowed("POST, PUT, OPTIONS")),
@@ -137,6 +155,7 @@ pub async fn take(
             target.format = target.format.or(declared);
             let mut body = read_body(site, request, limit).await?;
             let format = format_of(target.format, &body.bytes).map_err(Problem::bad)?;
+            judge_it(site, &target, &body.bytes, "")?;
             let draft = site.draft(&target, format, std::mem::take(&mut body.bytes));
             Ok(stored(offer(site, vec![draft]).await?.0.to_string()))
         }
@@ -219,11 +238,31 @@ impl Problem {
 
     /// The same with a header.
     pub fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Problem {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
-    fn of_refusal(refused: &Refused) -> Problem {
+    /// A message that breaks the schema of its route.
+    pub fn violation(error: String, violation: &Violation) -> Problem {
+        Problem { what: Some(("pointer", violation.pointer.clone())), ..Problem::bad(error) }
+    }
+
+    /// As JSON.
+    pub fn text(&self) -> String {
+        let mut text = serde_json::json!({ "error": self.error });
+        if let Some((name, value)) = &self.what {
+            text[*name] = value.clone().into();
+        }
+        text.to_string()
+    }
+
+    /// Whether it may go well later.
+    pub fn passes(&self) -> bool {
+        matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// What the loop says.
+    pub fn of_refusal(refused: &Refused) -> Problem {
         let (status, retry_after_s) = match refused {
             Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "1"),
             Refused::TooFast(wait) => return login::later("too many messages", *wait),
@@ -244,6 +283,7 @@ impl From<Miss> for Problem {
             Miss::Parameter { name, .. } => {
                 Problem { what: Some(("parameter", name)), ..Problem::bad(error) }
             }
+            Miss::Violation(violation) => Problem::violation(error, &violation),
             Miss::Wrong(_) => Problem::bad(error),
         }
     }
@@ -251,22 +291,20 @@ impl From<Miss> for Problem {
 
 impl From<Problem> for Page {
     fn from(problem: Problem) -> Page {
-        let mut text = serde_json::json!({ "error": problem.error });
-        if let Some((name, value)) = problem.what {
-            text[name] = value.into();
-        }
-        let mut page = json(problem.status, text.to_string());
-        if let Some((name, value)) = problem.header {
+        let mut page = json(problem.status, problem.text());
+        if let Some((name, value)) = problem.header.map(|header| *header) {
             page.headers_mut().insert(name, value);
         }
         page
     }
 }
 
-async fn front_page(site: &Site) -> Result<Page, Problem> {
-    match site.page {
+async fn front_page(site: &Site, request: &Request<Incoming>) -> Result<Page, Problem> {
+    match &site.page {
         HttpPage::Status => status_page(site).await,
         HttpPage::Empty => Ok(empty()),
+        HttpPage::Page(file) => files::page(file, request).await,
+        HttpPage::Files { folder, index } => files::answer(folder, index, request).await,
     }
 }
 
@@ -278,7 +316,7 @@ pub fn stored(ids: String) -> Page {
 /// A line of JSON for each that comes, until there are no more.
 pub fn ndjson(lines: smol::channel::Receiver<String>) -> Page {
     let frames = lines.map(|line| Ok(Frame::data(Bytes::from(line + "\n"))));
-    let mut page = Response::new(Either::Right(StreamBody::new(Box::pin(frames) as Pin<Box<_>>)));
+    let mut page = Response::new(Either::Right(StreamBody::new(Box::pin(frames) as Pin<Box<Chunks>>)));
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     page
 }
@@ -332,6 +370,15 @@ fn format_of(required: Option<Format>, bytes: &[u8]) -> Result<Format, String> {
     }
 }
 
+/// Checks a payload by the schema of its route, if there is one. `place` begins the error.
+fn judge_it(site: &Site, target: &Target, payload: &[u8], place: &str) -> Result<(), Problem> {
+    let Some(judge) = &target.judge else { return Ok(()) };
+    judge.check(payload).map_err(|violation| {
+        site.violated(judge);
+        Problem::violation(format!("{place}{}", judge::words(&violation)), &violation)
+    })
+}
+
 fn split(site: &Site, target: &Target, body: &[u8]) -> Result<Vec<Draft>, Problem> {
     let mut drafts = Vec::new();
     for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
@@ -347,6 +394,7 @@ fn split(site: &Site, target: &Target, body: &[u8]) -> Result<Vec<Draft>, Proble
         }
         let format = format_of(target.format, line)
             .map_err(|error| Problem::bad(format!("line {number} of the body is {error}")))?;
+        judge_it(site, target, line, &format!("line {number} of the body: "))?;
         drafts.push(site.draft(target, format, line.to_vec()));
     }
     if drafts.is_empty() {

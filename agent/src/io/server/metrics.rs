@@ -27,6 +27,8 @@ pub fn text(status: &Value) -> Result<String, std::fmt::Error> {
     page.agent(status);
     page.links(status);
     page.buffer(&status["buffer"]);
+    page.consumers(&status["consumers"]);
+    page.violations(&status["violations"]);
     page.host(&status["host"]);
     page.servers(&status["servers"]);
     let mut text = String::new();
@@ -111,6 +113,21 @@ impl Page {
         let state = |state: &str| Some(f64::from(buffer["state"] == state));
         self.gauges("buffer_full", "Whether the bound is reached", None, [(vec![], state("full"))]);
         self.gauges("buffer_failing", "Whether the disk takes nothing", None, [(vec![], state("failing"))]);
+    }
+
+    fn consumers(&mut self, consumers: &Value) {
+        self.gauge("subscribers", "Those who read at /subscribe", None, &consumers["subscribers"]);
+        let help = "Messages that a subscriber had no room for";
+        self.counters("subscriber_dropped_messages", help, None, [(vec![], &consumers["dropped"])]);
+    }
+
+    fn violations(&mut self, violations: &Value) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let all = violations.as_array().into_iter().flatten();
+        let counts = all.map(|own| {
+            (vec![("server", text(&own["server"])), ("route", text(&own["route"]))], &own["count"])
+        });
+        self.counters("schema_violations", "Messages that broke the schema of their route", None, counts);
     }
 
     fn host(&mut self, host: &Value) {

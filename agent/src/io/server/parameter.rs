@@ -1,6 +1,7 @@
 //! Query and header parameters that a route declares: whether a request has them right. Pure.
 
 use hyper::header::HeaderMap;
+use serde_json::{Map, Value};
 
 use super::path::Miss;
 use crate::config::parameter::{Parameter, ParameterType};
@@ -52,6 +53,35 @@ pub fn check(place: &str, declared: &[Parameter], pairs: &mut Pairs) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Parameters as a JSON object: a value of a declared type in that type, else a string; a list where a name repeats or may repeat.
+pub fn object(all: &[(&[Parameter], &Pairs)]) -> String {
+    let mut object = Map::new();
+    for (declared, pairs) in all {
+        for (name, text) in *pairs {
+            let parameter = declared.iter().find(|parameter| parameter.name == *name);
+            let value =
+                parameter.map_or_else(|| text.clone().into(), |parameter| typed(parameter.kind, text));
+            let lists = parameter.is_some_and(|parameter| parameter.repeating);
+            match object.get_mut(name) {
+                Some(Value::Array(values)) => values.push(value),
+                Some(first) => *first = vec![first.take(), value].into(),
+                None if lists => drop(object.insert(name.clone(), vec![value].into())),
+                None => drop(object.insert(name.clone(), value)),
+            }
+        }
+    }
+    Value::Object(object).to_string()
+}
+
+fn typed(kind: ParameterType, text: &str) -> Value {
+    match kind {
+        ParameterType::String => text.into(),
+        ParameterType::Number | ParameterType::Boolean => {
+            serde_json::from_str(text).unwrap_or_else(|_| text.into())
+        }
+    }
 }
 
 fn miss(place: &str, parameter: &Parameter, what: &str) -> Miss {
@@ -119,6 +149,18 @@ mod tests {
         assert_eq!(checked(&declared(text, true, true), "P=1"), missing);
         let number = declared(ParameterType::Number, false, true);
         assert!(checked(&number, "p=1&p=x").is_err(), "every one of them has the type");
+    }
+
+    #[test]
+    fn a_request_as_json_has_the_types_that_are_declared() {
+        let path = vec![("line".to_owned(), "3".to_owned())];
+        let mut declared = declared(ParameterType::Number, false, true).to_vec();
+        let name = "on".to_owned();
+        declared.push(Parameter { name, kind: ParameterType::Boolean, required: false, repeating: false });
+        let query = of_query(Some("p=1.5&on=true&x=1&y=a&y=b&line=4"));
+        let text = object(&[(&[], &path), (&declared, &query)]);
+        let expected = r#"{"line":["3","4"],"on":true,"p":[1.5],"x":"1","y":["a","b"]}"#;
+        assert_eq!(text, expected);
     }
 
     #[test]

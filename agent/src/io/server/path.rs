@@ -2,10 +2,14 @@
 
 use hyper::header::HeaderMap;
 
+use super::call::Call;
+use super::judge::{self, Judge};
 use super::parameter::{self, Pairs};
 use crate::config::parameter::Parameter;
+use crate::config::reply::{Mode, Reply};
 use crate::config::route::{Template, expand};
 use crate::config::server::{Route, Unmatched};
+use crate::logic::schema::Violation;
 use crate::message::Format;
 
 /// Longest topic in bytes.
@@ -30,6 +34,10 @@ pub struct Target {
     pub attributes: Vec<(String, String)>,
     /// From 0 to 9.
     pub priority: u8,
+    /// What the request itself says, if it is the message.
+    pub call: Option<Call>,
+    /// What checks the payloads, if the route has a schema.
+    pub judge: Option<Judge>,
 }
 
 /// Why a request has no target. Meant for the sender.
@@ -44,6 +52,8 @@ pub enum Miss {
         /// What is wrong.
         error: String,
     },
+    /// The parameters break the schema.
+    Violation(Violation),
     /// Something else is wrong.
     Wrong(String),
 }
@@ -52,6 +62,7 @@ impl std::fmt::Display for Miss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Miss::NoRoute(path) => write!(f, "no route matches {path}"),
+            Miss::Violation(violation) => f.write_str(&judge::words(violation)),
             Miss::Parameter { error, .. } | Miss::Wrong(error) => f.write_str(error),
         }
     }
@@ -90,13 +101,27 @@ impl Router {
         }
     }
 
+    /// Whether this path is that of a route in connection mode.
+    pub fn is_called(&self, path: &str) -> bool {
+        let matched = self.entries.iter().find(|entry| entry.template.matches(path).is_some());
+        matched.is_some_and(|entry| entry.mode == Mode::Connection)
+    }
+
     fn unrouted(&self, path: &str, query: Query) -> Result<Target, String> {
         let Some(topic) = topic_of(path)? else {
             return query.target();
         };
         let first = topic.split('/').next().filter(|_| self.entries.is_empty()).map(str::to_owned);
         let device = query.device.clone().or(first);
-        check(Target { topic, device, format: None, attributes: query.attributes(false), priority: 0 })
+        check(Target {
+            topic,
+            device,
+            format: None,
+            attributes: query.attributes(false),
+            priority: 0,
+            call: None,
+            judge: None,
+        })
     }
 }
 
@@ -119,6 +144,9 @@ struct Entry {
     topic: Option<String>,
     device: Option<String>,
     priority: u8,
+    mode: Mode,
+    reply: Option<Reply>,
+    judge: Option<Judge>,
     query: Vec<Parameter>,
     header: Vec<Parameter>,
 }
@@ -131,7 +159,10 @@ impl Entry {
         let device = route.device.clone().or(named);
         let (format, topic, priority) = (route.format, route.topic.clone(), route.priority);
         let (query, header) = (route.query.clone(), route.header.clone());
-        Ok(Entry { template, format, topic, device, priority, query, header })
+        let (mode, reply) = (route.mode, route.reply.clone());
+        let judge = route.schema.as_deref().map(|file| Judge::new(&route.path, file)).transpose()?;
+        let format = format.or(judge.is_some().then_some(Format::Json));
+        Ok(Entry { template, format, topic, device, priority, mode, reply, judge, query, header })
     }
 
     fn target(
@@ -154,10 +185,30 @@ impl Entry {
         };
         let device = self.device.as_ref().map(|template| expand(template, &values));
         let device = device.or_else(|| query.device.clone());
-        values.extend(query.attributes(path == "/"));
+        let query = query.attributes(path == "/");
+        let call = match self.mode {
+            Mode::Data => None,
+            Mode::Connection => {
+                let all = [(&[][..], &values), (&self.query, &query), (&self.header, &headers)];
+                let reply = self.reply.clone().map(|reply| match reply {
+                    Reply::Last(topic) => Reply::Last(expand(&topic, &values)),
+                    Reply::Text(_) | Reply::File(_) => reply,
+                });
+                Some(Call { payload: parameter::object(&all), reply })
+            }
+        };
+        values.extend(query);
         values.extend(headers);
         let (format, priority) = (self.format, self.priority);
-        Ok(check(Target { topic, device, format, attributes: values, priority })?)
+        Ok(check(Target {
+            topic,
+            device,
+            format,
+            attributes: values,
+            priority,
+            call,
+            judge: self.judge.clone(),
+        })?)
     }
 }
 
@@ -188,7 +239,7 @@ impl Query {
         let topic = self.topic.take().ok_or(NO_TOPIC)?;
         let device = self.device.take();
         let attributes = self.others.into_iter().filter(|(name, _)| name != "lines").collect();
-        check(Target { topic, device, format: None, attributes, priority: 0 })
+        check(Target { topic, device, format: None, attributes, priority: 0, call: None, judge: None })
     }
 
     /// All but `confirm` and `device`, and `topic` if it has become the topic.

@@ -23,16 +23,18 @@ use smol::io::AsyncWriteExt;
 use smol::{LocalExecutor, Timer};
 use smol_hyper::rt::FuturesIo;
 
-use super::Site;
 use super::batch::{Batch, End, read};
+use super::call::{self, Call};
 use super::guest::Guest;
 use super::http::{Page, Problem, Slot, empty};
 use super::path::{self, Target};
+use super::{Site, judge, subscribe};
 use crate::io::clock;
-use crate::io::intake::Intake;
+use crate::io::intake::{Feed, Intake};
 use crate::io::net::{self, Stream};
 use crate::logic::gather::{self, Gather};
 use crate::logic::intake::{Answer, Refused};
+use crate::logic::schema::Violation;
 use crate::logic::throttle::{Patience, Reproof};
 
 /// Weight of the batches that may wait for their answers; nothing more is read meanwhile.
@@ -48,7 +50,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the peer may take for its part of the closing.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Silence is looked at so many times in `idle_timeout`.
-const TICKS: u32 = 4;
+pub const TICKS: u32 = 4;
+/// What becomes of a batch without messages.
+const NOTHING: Answer = Answer::Stored { first: 1, last: 0 };
 const BUSY: Answer = Answer::Refused(Refused::Busy);
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
@@ -59,8 +63,20 @@ const REASON_BYTES: usize = 123;
 /// A connection that becomes a WebSocket once its 101 is written.
 pub struct Pending {
     upgrade: OnUpgrade,
-    target: Target,
-    confirm: bool,
+    purpose: Purpose,
+}
+
+/// What a WebSocket is for.
+pub enum Purpose {
+    /// It brings messages.
+    Write {
+        /// Where they go.
+        target: Target,
+        /// Whether each is told `stored`.
+        confirm: bool,
+    },
+    /// It is told what is accepted.
+    Read(Feed),
 }
 
 /// Whether a request asks for a WebSocket.
@@ -70,7 +86,14 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 
 /// Accepts a handshake (RFC 6455 §4.2.2), or says what is wrong with it.
 pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<Page, Problem> {
-    let headers = request.headers();
+    let accept = accept_key(request.headers())?;
+    let target = site.target(&request)?;
+    let confirm = path::is_set(request.uri().query(), "confirm");
+    Ok(switch(request, accept, Purpose::Write { target, confirm }, slot))
+}
+
+/// The answer to the key of a handshake.
+pub fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     if !has_token(headers, header::CONNECTION, "upgrade") {
         return Err(Problem::bad("the header `Connection` does not say `Upgrade`"));
     }
@@ -80,20 +103,21 @@ pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<P
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     let key = key.ok_or_else(|| Problem::bad("the header `Sec-WebSocket-Key` is missing or malformed"))?;
-    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is a header value");
-    let target = site.target(&request)?;
-    let confirm = path::is_set(request.uri().query(), "confirm");
-    slot.set(Some(Pending { upgrade: hyper::upgrade::on(request), target, confirm }));
+    Ok(HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is a header value"))
+}
 
+/// Makes a connection a WebSocket for this purpose.
+pub fn switch(request: Request<Incoming>, accept: HeaderValue, purpose: Purpose, slot: &Slot) -> Page {
+    slot.set(Some(Pending { upgrade: hyper::upgrade::on(request), purpose }));
     let mut page = empty();
     *page.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     page.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     page.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     page.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    Ok(page)
+    page
 }
 
-/// Takes messages from a WebSocket until one side ends it.
+/// Does what a WebSocket is for until one side ends it.
 pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
     let Ok(upgraded) = pending.upgrade.await else { return };
     let Ok(parts) = upgraded.downcast::<FuturesIo<Stream>>() else { return };
@@ -101,20 +125,44 @@ pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_write_buffer_size(match &pending.purpose {
+            Purpose::Write { target, .. } if target.call.is_none() => WRITE_BUFFER_BYTES_MAX,
+            // What is written there is as large as a file or a message, one at a time.
+            Purpose::Write { .. } | Purpose::Read(_) => usize::MAX,
+        })
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
     let (stream, part) = (parts.io.into_inner(), parts.read_buf.to_vec());
-    let socket = net::web_socket(stream, part, Role::Server, config).await;
-    let presence = match &pending.target.device {
-        Some(device) => Some(announce(&site.intake, &site.executor, device.clone()).await),
-        None => None,
+    let mut socket = net::web_socket(stream, part, Role::Server, config).await;
+    match pending.purpose {
+        Purpose::Write { target, confirm } => take(site, guest, socket, target, confirm).await,
+        Purpose::Read(feed) => {
+            let end = subscribe::run(&site, &mut socket, &feed).await;
+            log::debug!("subscription ended source={}: {end:?}", site.source);
+            close(socket, end).await;
+        }
+    }
+}
+
+/// Takes messages until one side ends it.
+async fn take(
+    site: Rc<Site>,
+    guest: Rc<Guest>,
+    socket: WebSocketStream<Stream>,
+    target: Target,
+    confirm: bool,
+) {
+    let presence = match &target.device {
+        Some(device) if target.call.is_none() => {
+            Some(announce(&site.intake, &site.executor, device.clone()).await)
+        }
+        Some(_) | None => None,
     };
     let mut session = Session {
         site,
         guest,
-        target: pending.target,
-        confirm: pending.confirm,
+        target,
+        confirm,
         socket,
         busy: Rc::default(),
         silent: 0,
@@ -123,10 +171,13 @@ pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
         patience: Patience::default(),
         refused: 0,
     };
-    let end = session.converse().await;
+    let end = match session.target.call.take() {
+        Some(call) => session.reply(&call).await,
+        None => session.converse().await,
+    };
     drop(presence);
     log::debug!("session ended source={} topic={}: {end:?}", session.site.source, session.target.topic);
-    session.close(end).await;
+    close(session.socket, end).await;
 }
 
 struct Session {
@@ -187,6 +238,9 @@ impl Session {
                     self.pause = dense.then(|| Timer::after(gather::PAUSE));
                     ended = end;
                     in_flight += batch.weight();
+                    if let (Some(_), Some(judge)) = (batch.refused(), &self.target.judge) {
+                        self.site.violated(judge);
+                    }
                     for (batch, refused) in self.throttled(batch) {
                         offers.push_back(self.offer(batch, refused));
                     }
@@ -195,6 +249,23 @@ impl Session {
                 Event::Tick => ended = ended.or(self.look_at_silence(reading).await.err()),
             }
         }
+    }
+
+    /// The connection itself is the message.
+    async fn reply(&mut self, call: &Call) -> End {
+        let intake = self.site.intake.clone();
+        let stop = async {
+            intake.stopping().await;
+            Err(Problem::of_refusal(&Refused::Stopping))
+        };
+        let (frame, end) = match or(call::speak(&self.site, &self.target, call), stop).await {
+            Ok(said) => (said.frame(), End::Close(1000, String::new())),
+            Err(problem) if problem.passes() => {
+                (Message::text(problem.text()), End::Close(1013, String::new()))
+            }
+            Err(problem) => (Message::text(problem.text()), End::Close(1000, String::new())),
+        };
+        self.write([frame]).await.err().unwrap_or(end)
     }
 
     async fn next_event(
@@ -222,8 +293,7 @@ impl Session {
                 pause.await;
             }
             self.pause = None;
-            let (batch, end) =
-                read(&mut self.socket, self.target.format, &self.site.limits, &self.busy).await;
+            let (batch, end) = read(&mut self.socket, &self.target, &self.site.limits, &self.busy).await;
             Event::Read(batch, end)
         };
         let tick = async {
@@ -242,7 +312,7 @@ impl Session {
             self.pause = Some(Timer::after(TOO_FAST_PAUSE));
         }
         let parts = [(batch, None), (rest, Some(Refused::TooFast(wait)))];
-        parts.into_iter().filter(|(part, _)| !part.is_empty())
+        parts.into_iter().filter(|(part, _)| !part.is_empty() || part.refused().is_some())
     }
 
     /// Offers a batch, unless it is refused before.
@@ -253,6 +323,9 @@ impl Session {
         async move {
             if let Some(refused) = refused {
                 return (batch, Answer::Refused(refused));
+            }
+            if batch.is_empty() {
+                return (batch, NOTHING);
             }
             let answer = intake.offer(drafts).await;
             if answer == BUSY {
@@ -266,17 +339,34 @@ impl Session {
     async fn conclude(&mut self, batch: &Batch, answer: Answer, ended: bool) -> Result<(), End> {
         let answer = if answer == BUSY { self.offer_again(batch).await } else { answer };
         match answer {
-            Answer::Stored { first, last } if self.confirm && !ended => self.confirm(first..=last).await,
-            Answer::Stored { .. } => Ok(()),
-            Answer::Refused(Refused::Stopping) => Err(stopped()),
-            Answer::Refused(refused @ Refused::TooFast(_)) if !ended => self.reprove(batch, &refused).await,
-            Answer::Refused(Refused::TooFast(_)) => Ok(()),
+            Answer::Stored { first, last } if self.confirm && !ended => self.confirm(first..=last).await?,
+            Answer::Stored { .. } => {}
+            Answer::Refused(Refused::Stopping) => return Err(stopped()),
+            Answer::Refused(refused @ Refused::TooFast(_)) if !ended => self.reprove(batch, &refused).await?,
+            Answer::Refused(Refused::TooFast(_)) => {}
             Answer::Refused(refused) if self.confirm && !ended => {
                 let error = serde_json::json!({ "error": refused.to_string(), "refused": batch.len() });
-                self.write([Message::text(error.to_string())]).await
+                self.write([Message::text(error.to_string())]).await?;
             }
-            Answer::Refused(refused) => Err(End::Close(1013, refused.to_string())),
+            Answer::Refused(refused) => return Err(End::Close(1013, refused.to_string())),
         }
+        match batch.refused() {
+            Some(violation) => self.refuse(violation, ended).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells of a message that breaks the schema. A sender that is told nothing is closed, as for one that is not JSON.
+    async fn refuse(&mut self, violation: &Violation, ended: bool) -> Result<(), End> {
+        let words = judge::words(violation);
+        if !self.confirm {
+            return Err(End::Close(1007, words));
+        }
+        if ended {
+            return Ok(());
+        }
+        let error = serde_json::json!({ "error": words, "pointer": violation.pointer, "refused": 1 });
+        self.write([Message::text(error.to_string())]).await
     }
 
     /// Tells a peer that it is too fast: for each batch if it counts the answers, else now and then.
@@ -317,53 +407,71 @@ impl Session {
             return Ok(());
         }
         self.silent += 1;
-        match self.silent {
-            TICKS => self.write([Message::Ping(Bytes::new())]).await,
-            silent if silent >= 2 * TICKS => {
-                let silence = 2 * self.site.limits.idle_timeout;
-                Err(End::Close(1001, format!("nothing came for {} s", silence.as_secs_f32())))
-            }
-            _ => Ok(()),
-        }
+        look_at_silence(&self.site, &mut self.socket, self.silent).await
     }
 
     async fn write(&mut self, messages: impl IntoIterator<Item = Message>) -> Result<(), End> {
-        let write = async {
-            for message in messages {
-                self.socket.feed(message).await.map_err(|_| End::Gone)?;
-            }
-            self.socket.flush().await.map_err(|_| End::Gone)
-        };
-        let late = async {
-            Timer::after(WRITE_TIMEOUT).await;
-            Err(End::Gone)
-        };
-        or(write, late).await
-    }
-
-    /// Says goodbye and reads until the peer has hung up, so that it sees the reason instead of a reset.
-    async fn close(mut self, end: End) {
-        let goodbye = async {
-            match end {
-                End::Close(code, reason) => {
-                    let reason = reason[..reason.floor_char_boundary(REASON_BYTES)].into();
-                    let _ = self.socket.close(Some(CloseFrame { code: code.into(), reason })).await;
-                }
-                // Reading on writes the answer to the peer's close frame.
-                End::Gone => while let Some(Ok(_)) = self.socket.next().await {},
-            }
-            let stream = self.socket.get_mut();
-            let _ = stream.close().await;
-            let _ = smol::io::copy(stream, smol::io::sink()).await;
-        };
-        let late = async {
-            Timer::after(LINGER_TIMEOUT).await;
-        };
-        or(goodbye, late).await;
+        write(&mut self.socket, messages).await
     }
 }
 
-fn stopped() -> End {
+/// Pings a peer that has been silent for so many ticks, or gives it up.
+pub async fn look_at_silence(
+    site: &Site,
+    socket: &mut WebSocketStream<Stream>,
+    silent: u32,
+) -> Result<(), End> {
+    match silent {
+        TICKS => write(socket, [Message::Ping(Bytes::new())]).await,
+        silent if silent >= 2 * TICKS => {
+            let silence = 2 * site.limits.idle_timeout;
+            Err(End::Close(1001, format!("nothing came for {} s", silence.as_secs_f32())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes all of these within the time that a peer has to take them.
+pub async fn write(
+    socket: &mut WebSocketStream<Stream>,
+    messages: impl IntoIterator<Item = Message>,
+) -> Result<(), End> {
+    let write = async {
+        for message in messages {
+            socket.feed(message).await.map_err(|_| End::Gone)?;
+        }
+        socket.flush().await.map_err(|_| End::Gone)
+    };
+    let late = async {
+        Timer::after(WRITE_TIMEOUT).await;
+        Err(End::Gone)
+    };
+    or(write, late).await
+}
+
+/// Says goodbye and reads until the peer has hung up, so that it sees the reason instead of a reset.
+async fn close(mut socket: WebSocketStream<Stream>, end: End) {
+    let goodbye = async {
+        match end {
+            End::Close(code, reason) => {
+                let reason = reason[..reason.floor_char_boundary(REASON_BYTES)].into();
+                let _ = socket.close(Some(CloseFrame { code: code.into(), reason })).await;
+            }
+            // Reading on writes the answer to the peer's close frame.
+            End::Gone => while let Some(Ok(_)) = socket.next().await {},
+        }
+        let stream = socket.get_mut();
+        let _ = stream.close().await;
+        let _ = smol::io::copy(stream, smol::io::sink()).await;
+    };
+    let late = async {
+        Timer::after(LINGER_TIMEOUT).await;
+    };
+    or(goodbye, late).await;
+}
+
+/// How it ends when the agent stops.
+pub fn stopped() -> End {
     End::Close(1001, Refused::Stopping.to_string())
 }
 

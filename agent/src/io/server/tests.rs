@@ -1,7 +1,11 @@
 //! The whole server over real sockets, in front of a loop that answers as it is told.
 
 mod buffer;
+mod call;
+mod consumer;
+mod files;
 mod http;
+mod schema;
 mod web_socket;
 
 use std::cell::RefCell;
@@ -19,11 +23,12 @@ use smol::net::unix::UnixListener;
 
 use super::*;
 use crate::config::server::{Route, ServerTls};
-use crate::io::intake::{Input, channel};
+use crate::io::intake::{Input, Spout, channel, feed};
 use crate::io::tls;
 use crate::io::tls::authority::Authority;
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Refused};
+use crate::message::{self, Boot, Clock};
 
 /// What the loop saw.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +49,7 @@ struct Bench {
     alive: RefCell<Option<Sender<std::convert::Infallible>>>,
     intake: Intake,
     executor: Rc<LocalExecutor<'static>>,
+    spouts: Rc<RefCell<Vec<Spout>>>,
 }
 
 fn config() -> Server {
@@ -67,20 +73,22 @@ fn with(server: Server, test: impl AsyncFnOnce(Bench)) {
         let (sender, seen) = unbounded();
         let refusals = Rc::new(RefCell::new(VecDeque::new()));
         let gate = Rc::default();
+        let spouts: Rc<RefCell<Vec<Spout>>> = Rc::default();
         let health: Rc<RefCell<Health>> = Rc::default();
         let slow = Answers {
             health: health.clone(),
             refusals: refusals.clone(),
             gate: Rc::clone(&gate),
             executor: executor.clone(),
+            spouts: spouts.clone(),
         };
         executor.spawn(fake_loop(outtake.inputs, sender, slow)).detach();
         let listeners = bind(&server, &[]).await.unwrap();
         let address = listeners.addresses()[0];
         executor.spawn(serve(listeners, Rc::new(server), intake.clone(), executor.clone())).detach();
         let alive = RefCell::new(outtake.alive);
-        let bench =
-            Bench { health, address, seen, refusals, gate, alive, intake, executor: executor.clone() };
+        let executor = executor.clone();
+        let bench = Bench { health, address, seen, refusals, gate, alive, intake, executor, spouts };
         or(test(bench), async {
             Timer::after(Duration::from_secs(120)).await;
             panic!("the test hangs");
@@ -94,6 +102,8 @@ struct Answers {
     refusals: Rc<RefCell<VecDeque<Refused>>>,
     gate: Rc<RefCell<Option<Receiver<()>>>>,
     executor: Rc<LocalExecutor<'static>>,
+    /// Of those who subscribed.
+    spouts: Rc<RefCell<Vec<Spout>>>,
 }
 
 async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers) {
@@ -138,6 +148,20 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             }
             Input::Look(look, reply) => reply.try_send(Err(format!("cannot see {look:?}"))).unwrap(),
             Input::Change(_, reply) => reply.try_send(Ok(7)).unwrap(),
+            Input::Subscribe(filters, reply) => {
+                let (mut spout, feed) = feed(filters);
+                spout.show(&last("kitchen/t").unwrap());
+                // The first one is told a message; who asks for others only is one too many.
+                let fed = feed.waiting().ok_or("64 others read already").map(|_| feed);
+                spout.show(&last("kitchen/t").unwrap());
+                reply.try_send(fed.map_err(str::to_owned)).unwrap();
+                answers.spouts.borrow_mut().push(spout);
+            }
+            Input::Topics(filter, reply) => {
+                let topics = serde_json::json!({ "topics": [], "known": filter.matches("kitchen/t") });
+                reply.try_send(topics).unwrap();
+            }
+            Input::Last(topic, reply) => reply.try_send(last(&topic)).unwrap(),
             Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
             Input::Hand { client, hand, reply } => {
                 let told = if client == "cloud" { Ok(()) } else { Err(format!("cannot {hand:?} {client}")) };
@@ -146,6 +170,25 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),
         }
     }
+}
+
+/// The last message of `kitchen/t`, which is binary; nothing was heard of others.
+fn last(topic: &str) -> Option<Arc<message::Message>> {
+    (topic == "kitchen/t").then(|| {
+        Arc::new(message::Message {
+            id: 7,
+            time_ns: 1_000_000_000,
+            clock: Clock::Unsynced,
+            boot: Boot(0),
+            up_ns: 0,
+            topic: topic.to_owned(),
+            device: Some("kitchen".to_owned()),
+            source: "server:sensors".into(),
+            format: Format::Binary,
+            payload: vec![0, 255],
+            attributes: Vec::new(),
+        })
+    })
 }
 
 impl Bench {

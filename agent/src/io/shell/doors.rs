@@ -34,7 +34,7 @@ struct Door {
 }
 
 enum State {
-    Shut(Listeners),
+    Shut(Box<Listeners>),
     Open { _alive: Sender<Infallible> },
 }
 
@@ -114,7 +114,7 @@ impl Doors {
 impl Door {
     fn shut(table: Rc<Server>, listeners: Listeners) -> Door {
         let (kept, facts) = (listeners.kept().collect(), listeners.facts());
-        Door { table, kept, facts, state: State::Shut(listeners) }
+        Door { table, kept, facts, state: State::Shut(Box::new(listeners)) }
     }
 
     fn open(&mut self, sources: &Intake, executor: &Rc<LocalExecutor<'static>>) {
@@ -128,7 +128,7 @@ impl Door {
         for url in listeners.urls() {
             log::info!("listening server={} url={url}", self.table.id);
         }
-        executor.spawn(server::serve(listeners, self.table.clone(), sources, executor.clone())).detach();
+        executor.spawn(server::serve(*listeners, self.table.clone(), sources, executor.clone())).detach();
     }
 }
 

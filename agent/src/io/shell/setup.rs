@@ -85,9 +85,9 @@ fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
         hello,
         bounds,
         replay: client.replay,
+        trial: client.trial,
         places: endpoints.iter().map(|url| config::place(url)).collect(),
         application: client.application.clone(),
-        trial: client.trial,
     }
 }
 

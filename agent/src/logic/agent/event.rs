@@ -58,6 +58,8 @@ pub enum Event {
         /// What the agent is made of, with them.
         setup: Box<Setup>,
     },
+    /// How each server is, as JSON by its name.
+    Servers(serde_json::Value),
     /// Why a configuration that was offered is not in force; none when one was taken over.
     Rejected(Option<String>),
     /// Someone asked the agent to stop.

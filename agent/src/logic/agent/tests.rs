@@ -283,6 +283,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
             when_full: WhenFull::DropOldest,
             commit_after: Duration::from_millis(250),
             daily_budget: None,
+            last_values: 10,
         },
         presence: crate::config::agent::Presence { offline_after: Duration::from_secs(300), max_devices: 10 },
         host: crate::config::host::Host::default(),
@@ -292,15 +293,14 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
 
 fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
     let bounds = Bounds { max_messages: 0, ttl: None, when_full: WhenFull::DropOldest };
-    let (replay, trial) = (Replay::default(), Duration::ZERO);
     LinkSetup {
         id: id.into(),
         rule: rule(confirm),
         window: 100,
         hello,
         bounds,
-        replay,
-        trial,
+        replay: Replay::default(),
+        trial: Duration::ZERO,
         places: vec!["ws://hub".into()],
         application: String::new(),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Buffer, BufferEffect, Start, count};
 use crate::logic::intake::{Answer, Draft, Refused};
 use crate::logic::lane::Routes;
+use crate::logic::status::NEWS;
 use crate::logic::time::{Now, Time};
 use crate::message::Message;
 
@@ -52,6 +53,10 @@ impl Buffer {
             let outlets = routes.of(draft.priority);
             let message = Arc::new(stamp(now, self.ids.next, draft));
             self.ids.next += 1;
+            if *message.source != *NEWS {
+                self.last.took(&message);
+                self.coming.push(Arc::clone(&message));
+            }
             for outlet in outlets {
                 if closed.contains(outlet) {
                     self.drop_newest(now.mono, *outlet);

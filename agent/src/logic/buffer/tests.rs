@@ -124,6 +124,7 @@ const RULE: Rule = Rule {
     when_full: WhenFull::DropOldest,
     commit_after: AFTER,
     daily_budget: None,
+    last_values: 10,
 };
 
 /// A thousand bytes of values fit below it.

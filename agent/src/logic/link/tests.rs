@@ -432,6 +432,47 @@ fn nothing_may_be_in_flight_on_a_link_that_is_down() {
     assert_eq!(sim.send(3), []);
 }
 
+#[test]
+fn a_link_that_is_told_to_stay_away_says_goodbye_and_dials_only_when_it_is_told_to() {
+    let mut sim = Sim::online(Confirm::Pong);
+    let mut out = Vec::new();
+    sim.link.disconnect(sim.now, 1001, &mut out);
+    assert_eq!(out, [LinkEffect::Tell(LinkOrder::Close(1001))]);
+    assert_eq!(sim.hear(LinkReport::Closed { code: Some(1001), error: "bye".to_owned() }), []);
+    assert_eq!(sim.link.state(), LinkState::Disconnected);
+    assert_eq!(sim.link.deadline(), None);
+    assert_eq!(sim.advance(secs(3600)), []);
+    sim.link.connect(sim.now);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+}
+
+#[test]
+fn a_peer_that_keeps_silent_about_a_goodbye_is_left_after_a_while() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.link.disconnect(sim.now, 1001, &mut Vec::new());
+    assert_eq!(sim.advance_to_deadline(), [LinkEffect::HangUp]);
+    assert_eq!(sim.link.state(), LinkState::Disconnected);
+}
+
+#[test]
+fn a_link_in_its_back_off_dials_at_once_when_it_is_told_to() {
+    let mut sim = Sim::new(Confirm::Pong);
+    sim.refuse(RefusalKind::Retry);
+    sim.refuse(RefusalKind::Retry);
+    sim.link.connect(sim.now);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+}
+
+#[test]
+fn another_configuration_forgets_that_a_link_was_told_to_stay_away() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.link.disconnect(sim.now, 1001, &mut Vec::new());
+    sim.hear(LinkReport::Closed { code: None, error: "bye".to_owned() });
+    let rule = sim.link.rule.clone();
+    sim.link.reconfigure(sim.now, rule, 1001, &mut Vec::new());
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+}
+
 /// A link with several endpoints that tries the first ones again after 300 to 450 s.
 fn several(count: usize, confirm: Confirm) -> Sim {
     let mut rule = Sim::new(confirm).link.rule;
@@ -532,42 +573,16 @@ fn a_link_that_shall_not_reconnect_stays_down_until_its_rule_changes() {
 }
 
 #[test]
-fn a_link_that_is_told_to_stay_away_says_goodbye_and_dials_only_when_it_is_told_to() {
-    let mut sim = Sim::online(Confirm::Pong);
-    let mut out = Vec::new();
-    sim.link.disconnect(sim.now, 1001, &mut out);
-    assert_eq!(out, [LinkEffect::Tell(LinkOrder::Close(1001))]);
-    assert_eq!(sim.hear(LinkReport::Closed { code: Some(1001), error: "bye".to_owned() }), []);
-    assert_eq!(sim.link.state(), LinkState::Disconnected);
-    assert_eq!(sim.link.deadline(), None);
-    assert_eq!(sim.advance(secs(3600)), []);
+fn a_link_that_is_told_to_dial_forgets_the_back_offs_of_all_its_endpoints() {
+    let mut sim = several(2, Confirm::Pong);
+    for _ in 0..20 {
+        let at = sim.link.retry_at().expect("it tries again");
+        sim.now = sim.now.max(at);
+        assert!(matches!(sim.advance(secs(0))[..], [LinkEffect::Dial(_)]));
+        sim.hear(LinkReport::DialFailed(Refusal { kind: RefusalKind::Retry, error: "refused".to_owned() }));
+    }
     sim.link.connect(sim.now);
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
-}
-
-#[test]
-fn a_peer_that_keeps_silent_about_a_goodbye_is_left_after_a_while() {
-    let mut sim = Sim::online(Confirm::Pong);
-    sim.link.disconnect(sim.now, 1001, &mut Vec::new());
-    assert_eq!(sim.advance_to_deadline(), [LinkEffect::HangUp]);
-    assert_eq!(sim.link.state(), LinkState::Disconnected);
-}
-
-#[test]
-fn a_link_in_its_back_off_dials_at_once_when_it_is_told_to() {
-    let mut sim = Sim::new(Confirm::Pong);
-    sim.refuse(RefusalKind::Retry);
-    sim.refuse(RefusalKind::Retry);
-    sim.link.connect(sim.now);
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
-}
-
-#[test]
-fn another_configuration_forgets_that_a_link_was_told_to_stay_away() {
-    let mut sim = Sim::online(Confirm::Pong);
-    sim.link.disconnect(sim.now, 1001, &mut Vec::new());
-    sim.hear(LinkReport::Closed { code: None, error: "bye".to_owned() });
-    let rule = sim.link.rule.clone();
-    sim.link.reconfigure(sim.now, rule, 1001, &mut Vec::new());
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+    for endpoint in 0..2 {
+        dial(&mut sim, endpoint, true);
+    }
 }

@@ -1,0 +1,173 @@
+//! The way from the loop to one who reads: a queue that is bounded in messages and bytes. Who does not keep up loses messages, and
+//! is told how many.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smol::channel::{Receiver, Sender, bounded};
+
+use crate::logic::glob::Glob;
+use crate::message::Message;
+
+/// Messages that may wait for one reader.
+const MESSAGES: usize = 512;
+/// Their weight, unless there is only one.
+const BYTES: usize = 1 << 20;
+
+/// What a reader gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// A message of the topics that it asked for.
+    Message(Arc<Message>),
+    /// So many of them had no room at this point.
+    Dropped(u64),
+}
+
+/// The reader's end.
+#[derive(Debug)]
+pub struct Feed {
+    news: Receiver<News>,
+    load: Rc<Load>,
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub struct Spout {
+    filters: Vec<Glob>,
+    news: Sender<News>,
+    load: Rc<Load>,
+}
+
+/// What both ends know.
+#[derive(Debug, Default)]
+struct Load {
+    /// Weight of the messages that wait.
+    bytes: Cell<usize>,
+    /// Messages that had no room, and of which the reader was not told yet.
+    dropped: Cell<u64>,
+}
+
+/// Makes both ends, for the topics that any of these filters means.
+pub fn feed(filters: Vec<Glob>) -> (Spout, Feed) {
+    let (sender, news) = bounded(MESSAGES);
+    let load = Rc::<Load>::default();
+    (Spout { filters, news: sender, load: load.clone() }, Feed { news, load })
+}
+
+impl Spout {
+    /// Offers a message. Returns whether it had no room.
+    pub fn show(&mut self, message: &Arc<Message>) -> bool {
+        if !self.filters.iter().any(|filter| filter.matches(&message.topic)) {
+            return false;
+        }
+        let Load { bytes, dropped } = &*self.load;
+        let weight = bytes.get() + message.weight();
+        let has_room = weight <= BYTES || bytes.get() == 0;
+        if has_room && dropped.get() > 0 && self.news.try_send(News::Dropped(dropped.get())).is_ok() {
+            dropped.set(0);
+        }
+        if has_room && dropped.get() == 0 && self.news.try_send(News::Message(message.clone())).is_ok() {
+            bytes.set(weight);
+            return false;
+        }
+        dropped.set(dropped.get() + 1);
+        true
+    }
+
+    /// Whether the reader is gone.
+    pub fn is_over(&self) -> bool {
+        self.news.is_closed()
+    }
+}
+
+impl Feed {
+    /// The next one; none when there will be no more.
+    pub async fn next(&self) -> Option<News> {
+        match self.waiting() {
+            Some(news) => Some(news),
+            None => Some(self.taken(self.news.recv().await.ok()?)),
+        }
+    }
+
+    /// The next one, if it is there already. A loss is told at the latest when nothing else waits.
+    pub fn waiting(&self) -> Option<News> {
+        match self.news.try_recv() {
+            Ok(news) => Some(self.taken(news)),
+            Err(_) => Some(self.load.dropped.take()).filter(|dropped| *dropped > 0).map(News::Dropped),
+        }
+    }
+
+    fn taken(&self, news: News) -> News {
+        if let News::Message(message) = &news {
+            self.load.bytes.set(self.load.bytes.get() - message.weight());
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Boot, Clock, Format};
+
+    fn message(topic: &str, bytes: usize) -> Arc<Message> {
+        Arc::new(Message {
+            id: 1,
+            time_ns: 0,
+            clock: Clock::Synced,
+            boot: Boot(0),
+            up_ns: 0,
+            topic: topic.to_owned(),
+            device: None,
+            source: "server:s".into(),
+            format: Format::Binary,
+            payload: vec![0; bytes],
+            attributes: Vec::new(),
+        })
+    }
+
+    fn ends(filters: &[&str]) -> (Spout, Feed) {
+        feed(filters.iter().map(|filter| Glob::parse(filter).unwrap()).collect())
+    }
+
+    #[test]
+    fn only_the_topics_asked_for_come_through() {
+        let (mut spout, feed) = ends(&["a/+", "b"]);
+        let shown: Vec<_> = ["a/x", "c", "b"].map(|topic| message(topic, 1)).into();
+        shown.iter().for_each(|message| assert!(!spout.show(message)));
+        assert_eq!(feed.waiting(), Some(News::Message(shown[0].clone())));
+        assert_eq!(feed.waiting(), Some(News::Message(shown[2].clone())));
+        assert_eq!(feed.waiting(), None);
+    }
+
+    #[test]
+    fn who_does_not_keep_up_is_told_of_the_loss_where_it_was_and_at_once_when_nothing_else_waits() {
+        let (mut spout, feed) = ends(&["#"]);
+        let one = message("a", 1);
+        let lost = (0..MESSAGES + 3).filter(|_| spout.show(&one)).count();
+        assert_eq!(lost, 3);
+        assert_eq!(feed.waiting(), Some(News::Message(one.clone())));
+        assert_eq!(feed.waiting(), Some(News::Message(one.clone())));
+        assert!(!spout.show(&one));
+        let rest: Vec<_> = std::iter::from_fn(|| feed.waiting()).collect();
+        assert_eq!(rest.len(), MESSAGES);
+        assert_eq!(rest[MESSAGES - 2..], [News::Dropped(3), News::Message(one.clone())]);
+        assert_eq!((0..MESSAGES + 2).filter(|_| spout.show(&one)).count(), 2);
+        assert_eq!(std::iter::from_fn(|| feed.waiting()).last(), Some(News::Dropped(2)));
+    }
+
+    #[test]
+    fn large_ones_are_bounded_by_their_bytes_but_one_always_has_room() {
+        let (mut spout, feed) = ends(&["#"]);
+        let half = message("a", BYTES / 2);
+        assert_eq!((0..4).map(|_| spout.show(&half)).collect::<Vec<_>>(), [false, true, true, true]);
+        assert!(matches!(feed.waiting(), Some(News::Message(_))));
+        assert_eq!(feed.waiting(), Some(News::Dropped(3)));
+        let huge = message("a", 2 * BYTES);
+        assert!(!spout.show(&huge));
+        assert!(spout.show(&message("a", 1)));
+        drop(feed);
+        assert!(spout.is_over());
+    }
+}

@@ -1,0 +1,63 @@
+//! The schema of a route: read at the start, asked of each message.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::call;
+use crate::logic::schema::{Schema, Violation};
+
+/// The schema of one route. Two are the same only if they are one.
+#[derive(Debug, Clone)]
+pub struct Judge(Rc<Own>);
+
+#[derive(Debug)]
+struct Own {
+    route: String,
+    schema: Schema,
+}
+
+impl PartialEq for Judge {
+    fn eq(&self, other: &Judge) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Judge {}
+
+impl Judge {
+    /// Compiles the schema of a route. The error names the file and the place in it.
+    pub fn new(route: &str, file: &Path) -> Result<Judge, String> {
+        let mut load = |path: &str| {
+            let bytes = call::read(path.as_ref())?;
+            serde_json::from_slice(&bytes).map_err(|error| format!("cannot read {path} as JSON: {error}"))
+        };
+        let cannot = |error: String| format!("cannot use the schema of the route {route}: {error}");
+        let file = std::path::absolute(file).map_err(|error| cannot(error.to_string()))?;
+        let schema = Schema::compile(&file.to_string_lossy(), &mut load).map_err(cannot)?;
+        Ok(Judge(Rc::new(Own { route: route.to_owned(), schema })))
+    }
+
+    /// The path of its route.
+    pub fn route(&self) -> &str {
+        &self.0.route
+    }
+
+    /// Checks a payload that is JSON.
+    pub fn check(&self, payload: &[u8]) -> Result<(), Violation> {
+        let unreadable = |error: serde_json::Error| Violation {
+            pointer: String::new(),
+            error: format!("is not valid JSON: {error}"),
+        };
+        self.0.schema.check(&serde_json::from_slice::<Value>(payload).map_err(unreadable)?)
+    }
+}
+
+/// A violation in a sentence.
+pub fn words(violation: &Violation) -> String {
+    match violation.pointer.as_str() {
+        "" => format!("the message {}", violation.error),
+        pointer => format!("{pointer} {}", violation.error),
+    }
+}

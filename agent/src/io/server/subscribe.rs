@@ -1,0 +1,112 @@
+//! `/subscribe?topic=GLOB`: a WebSocket that only reads. Every message that is accepted comes as a text frame of JSON, and a loss
+//! as `{"dropped":N}`.
+
+use std::pin::pin;
+use std::rc::Rc;
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::Message;
+use futures_util::StreamExt;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, StatusCode};
+use smol::Timer;
+use smol::future::or;
+
+use super::batch::End;
+use super::http::{Page, Problem, Slot};
+use super::session::{self, Purpose};
+use super::{Site, consumer};
+use crate::config::server::Audience;
+use crate::io::intake::{Feed, News};
+use crate::io::net::Stream;
+use crate::logic::glob::Glob;
+use crate::wire;
+
+/// Where it is.
+pub const PATH: &str = "/subscribe";
+/// Messages that are written before the socket is flushed.
+const BATCH: usize = 64;
+
+/// Accepts a subscriber, or says why not. `local`: it calls from this machine.
+pub async fn upgrade(
+    site: &Site,
+    local: bool,
+    request: Request<Incoming>,
+    slot: &Slot,
+) -> Result<Page, Problem> {
+    if site.subscribe == Audience::Local && !local {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "/subscribe is open to this machine only"));
+    }
+    if !session::is_upgrade(request.headers()) {
+        let error = "/subscribe is for WebSockets: GET /api/topics tells the last messages";
+        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, error)
+            .with(header::UPGRADE, HeaderValue::from_static("websocket")));
+    }
+    let accept = session::accept_key(request.headers())?;
+    let mut filters = consumer::filters(request.uri().query())?;
+    if filters.is_empty() {
+        filters.push(Glob::parse("#").map_err(Problem::bad)?);
+    }
+    let feed = site.intake.subscribe(filters).await;
+    let feed = feed.map_err(|error| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error)
+            .with(header::RETRY_AFTER, HeaderValue::from_static("10"))
+    })?;
+    Ok(session::switch(request, accept, Purpose::Read(feed), slot))
+}
+
+enum Event {
+    Stopping,
+    News(Option<News>),
+    /// Something came, or nothing can come any more.
+    Heard(bool),
+    Tick,
+}
+
+/// Tells the news until one side ends it. What the subscriber sends is ignored.
+pub async fn run(site: &Rc<Site>, socket: &mut WebSocketStream<Stream>, feed: &Feed) -> End {
+    let mut stopping = pin!(site.intake.stopping());
+    let mut ticks = Timer::interval(site.limits.idle_timeout / session::TICKS);
+    let mut silent = 0;
+    loop {
+        let stop = async {
+            stopping.as_mut().await;
+            Event::Stopping
+        };
+        let news = async { Event::News(feed.next().await) };
+        let heard =
+            async { Event::Heard(matches!(socket.next().await, Some(Ok(frame)) if !frame.is_close())) };
+        let tick = async {
+            ticks.next().await;
+            Event::Tick
+        };
+        let event = or(or(stop, heard), or(news, tick)).await;
+        let told = match event {
+            Event::Stopping | Event::News(None) => return session::stopped(),
+            Event::Heard(false) => return End::Gone,
+            Event::Heard(true) => {
+                silent = 0;
+                Ok(())
+            }
+            Event::News(Some(first)) => tell(socket, first, feed).await,
+            Event::Tick => {
+                silent += 1;
+                session::look_at_silence(site, socket, silent).await
+            }
+        };
+        if let Err(end) = told {
+            return end;
+        }
+    }
+}
+
+/// Writes this and what waits behind it, up to a bound.
+async fn tell(socket: &mut WebSocketStream<Stream>, first: News, feed: &Feed) -> Result<(), End> {
+    let rest = std::iter::from_fn(|| feed.waiting()).take(BATCH - 1);
+    let frames = std::iter::once(first).chain(rest).map(|news| match news {
+        News::Message(message) => Message::text(wire::message_line(&message)),
+        News::Dropped(count) => Message::text(format!("{{\"dropped\":{count}}}")),
+    });
+    session::write(socket, frames).await
+}

@@ -1,0 +1,72 @@
+//! Those who subscribed to what is accepted.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::io::intake::{Feed, Spout, feed};
+use crate::logic::glob::Glob;
+use crate::message::Message;
+
+/// How many may read at a time.
+const SUBSCRIBERS_MAX: usize = 64;
+
+/// Everybody who reads.
+#[derive(Debug, Default)]
+pub struct Subscribers {
+    spouts: Vec<Spout>,
+    dropped: u64,
+}
+
+impl Subscribers {
+    /// Takes in another one. The error says that there are too many.
+    pub fn add(&mut self, filters: Vec<Glob>) -> Result<Feed, String> {
+        self.spouts.retain(|spout| !spout.is_over());
+        if self.spouts.len() == SUBSCRIBERS_MAX {
+            return Err(format!("{SUBSCRIBERS_MAX} others read already"));
+        }
+        let (spout, feed) = feed(filters);
+        self.spouts.push(spout);
+        Ok(feed)
+    }
+
+    /// Shows what was accepted.
+    pub fn show(&mut self, messages: &[Arc<Message>]) {
+        if messages.is_empty() || self.spouts.is_empty() {
+            return;
+        }
+        self.spouts.retain(|spout| !spout.is_over());
+        for spout in &mut self.spouts {
+            let lost = messages.iter().filter(|message| spout.show(message)).count();
+            self.dropped += u64::try_from(lost).unwrap_or(u64::MAX);
+        }
+    }
+
+    /// How many there are, and what they lost.
+    pub fn status(&mut self) -> Value {
+        self.spouts.retain(|spout| !spout.is_over());
+        json!({ "subscribers": self.spouts.len(), "dropped": self.dropped })
+    }
+
+    /// Sends all of them away.
+    pub fn clear(&mut self) {
+        self.spouts.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_may_read_and_a_place_that_is_left_is_free_again() {
+        let mut subscribers = Subscribers::default();
+        let mut reading: Vec<_> =
+            (0..SUBSCRIBERS_MAX).map(|_| subscribers.add(Vec::new()).unwrap()).collect();
+        assert!(subscribers.add(Vec::new()).unwrap_err().contains("others read already"));
+        reading.pop();
+        assert!(subscribers.add(Vec::new()).is_ok());
+        drop(reading);
+        assert_eq!(subscribers.status(), json!({ "subscribers": 0, "dropped": 0 }));
+    }
+}

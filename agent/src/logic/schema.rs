@@ -1,0 +1,161 @@
+//! JSON Schema, drafts 2020-12 and 7: a schema is compiled once, then asked of each payload. It reads no file and no network
+//! itself: who compiles says what lies beside the schema. `format` and `content…` are annotations, which say nothing here.
+
+mod check;
+mod compile;
+mod number;
+mod uri;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex_lite::Regex;
+use serde_json::{Number, Value};
+
+use self::check::Scope;
+use self::compile::Compiler;
+pub use self::number::canonical;
+
+/// A compiled schema.
+#[derive(Debug)]
+pub struct Schema {
+    nodes: Vec<Node>,
+    root: usize,
+    /// Nodes of `$dynamicAnchor`, by resource and name.
+    anchors: BTreeMap<(usize, String), usize>,
+    /// Whether it matters what of a value was looked at.
+    tracks: bool,
+}
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Where, as a JSON pointer (RFC 6901).
+    pub pointer: String,
+    /// What, in words that go behind it.
+    pub error: String,
+}
+
+/// Reads the JSON at a path. The error says why it cannot.
+pub type Load<'l> = dyn FnMut(&str) -> Result<Value, String> + 'l;
+
+impl Schema {
+    /// Compiles the schema at an absolute path, and with it all to which it refers. The error names file and JSON pointer.
+    pub fn compile(path: &str, load: &mut Load) -> Result<Schema, String> {
+        Compiler::new(load).compile(path)
+    }
+
+    /// Checks a value. The error is the first thing that is wrong with it.
+    pub fn check(&self, value: &Value) -> Result<(), Violation> {
+        self.look(self.root, value, &Scope::default(), 0).map(drop)
+    }
+}
+
+#[derive(Debug)]
+enum Node {
+    /// `true` and `false`.
+    Always(bool),
+    Rules {
+        /// The resource that it belongs to.
+        resource: usize,
+        rules: Vec<Rule>,
+    },
+}
+
+/// One keyword, or several that only make sense together. Schemas are the numbers of their nodes.
+#[derive(Debug)]
+enum Rule {
+    Types(Vec<Type>),
+    /// Values in their canonical form.
+    OneOf(BTreeSet<String>),
+    MultipleOf(Number),
+    Bound(Bound, Number),
+    Count {
+        of: Countable,
+        min: u64,
+        max: u64,
+    },
+    Pattern(Regex),
+    Unique,
+    Items {
+        first: Vec<usize>,
+        rest: Option<usize>,
+    },
+    Contains {
+        node: usize,
+        min: u64,
+        max: u64,
+        /// Whether what matches counts as looked at.
+        marks: bool,
+    },
+    Properties {
+        named: BTreeMap<String, usize>,
+        patterns: Vec<(Regex, usize)>,
+        rest: Option<usize>,
+    },
+    Names(usize),
+    Required(Vec<String>),
+    /// Names that must be there if this one is.
+    Needs(BTreeMap<String, Vec<String>>),
+    /// What must hold if this name is there.
+    Implies(BTreeMap<String, usize>),
+    All(Vec<usize>),
+    Any(Vec<usize>),
+    ExactlyOne(Vec<usize>),
+    Not(usize),
+    If {
+        condition: usize,
+        then: Option<usize>,
+        otherwise: Option<usize>,
+    },
+    Dynamic {
+        name: String,
+        node: usize,
+    },
+    OtherItems(usize),
+    OtherProperties(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    AtLeast,
+    AtMost,
+    Above,
+    Below,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Countable {
+    Characters,
+    Items,
+    Properties,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Null,
+    Boolean,
+    Integer,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+const TYPES: [(&str, Type); 7] = [
+    ("null", Type::Null),
+    ("boolean", Type::Boolean),
+    ("integer", Type::Integer),
+    ("number", Type::Number),
+    ("string", Type::String),
+    ("array", Type::Array),
+    ("object", Type::Object),
+];
+
+impl Type {
+    fn word(self) -> &'static str {
+        TYPES.iter().find(|(_, own)| *own == self).map_or("", |(word, _)| word)
+    }
+}
+
+#[cfg(test)]
+mod tests;
