@@ -12,18 +12,18 @@ use crate::message::Format;
 const NAMES: [&str; 3] = ["client", "agent", "application"];
 
 /// Labels of the WHATWG Encoding Standard (§4.2) for each encoding; the first one is its name.
-const LABELS: [(Encoding, &[&str]); 4] = [
+const LABELS: [(TextEncoding, &[&str]); 4] = [
     (
-        Encoding::Utf8,
+        TextEncoding::Utf8,
         &["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"],
     ),
     (
-        Encoding::Utf16Le,
+        TextEncoding::Utf16Le,
         &["utf-16le", "utf-16", "ucs-2", "iso-10646-ucs-2", "csunicode", "unicode", "unicodefeff"],
     ),
-    (Encoding::Utf16Be, &["utf-16be", "unicodefffe"]),
+    (TextEncoding::Utf16Be, &["utf-16be", "unicodefffe"]),
     (
-        Encoding::Windows1252,
+        TextEncoding::Windows1252,
         &[
             "windows-1252",
             "ansi_x3.4-1968",
@@ -57,7 +57,7 @@ pub struct Inbound {
     pub format: Option<Format>,
     /// Binary frames are text in this encoding, by its WHATWG label: that of `utf-8`, `utf-16le`, `utf-16be` or
     /// `windows-1252` (also known as `iso-8859-1` and `ascii`). By default they are not text.
-    pub encoding: Option<Encoding>,
+    pub encoding: Option<TextEncoding>,
     /// As that of a route: messages of a higher priority go first.
     pub priority: u8,
     /// Bytes of one message; a larger one is given up, and counted.
@@ -66,7 +66,7 @@ pub struct Inbound {
 
 /// How bytes become text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
+pub enum TextEncoding {
     /// UTF-8.
     Utf8,
     /// UTF-16, the low byte first.
@@ -115,14 +115,14 @@ impl Inbound {
     }
 }
 
-impl Encoding {
+impl TextEncoding {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
-            Encoding::Utf8 => "utf-8",
-            Encoding::Utf16Le => "utf-16le",
-            Encoding::Utf16Be => "utf-16be",
-            Encoding::Windows1252 => "windows-1252",
+            TextEncoding::Utf8 => "utf-8",
+            TextEncoding::Utf16Le => "utf-16le",
+            TextEncoding::Utf16Be => "utf-16be",
+            TextEncoding::Windows1252 => "windows-1252",
         }
     }
 }
@@ -135,7 +135,7 @@ fn known(template: String) -> Result<String, String> {
     }
 }
 
-fn encoding(node: &Node, _: &Reading) -> Result<Encoding, String> {
+fn encoding(node: &Node, _: &Reading) -> Result<TextEncoding, String> {
     const SHAPE: &str = "must be a WHATWG label of utf-8, utf-16le, utf-16be or windows-1252";
     let label = value::text(node).map_err(|_| SHAPE)?.trim().to_ascii_lowercase();
     let found = LABELS.iter().find(|(_, labels)| labels.contains(&label.as_str()));

@@ -361,6 +361,7 @@ impl Link {
     pub fn connect(&mut self, now: Time) {
         self.parted = false;
         if let Life::Idle | Life::Down { .. } = self.life {
+            self.endpoints = Endpoints::new(self.rule.endpoints, now);
             self.begin(now);
         }
     }

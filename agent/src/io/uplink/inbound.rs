@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::client::Client;
-use crate::config::inbound::{Encoding, Inbound as Rule};
+use crate::config::inbound::{Inbound as Rule, TextEncoding};
 use crate::config::route::expand;
 use crate::logic::intake::Draft;
 use crate::logic::payload;
@@ -69,12 +69,12 @@ impl Inbound {
 }
 
 /// What is no text becomes U+FFFD, and a byte order mark goes (WHATWG Encoding §6, "decode").
-fn decode(encoding: Encoding, bytes: &[u8]) -> String {
+fn decode(encoding: TextEncoding, bytes: &[u8]) -> String {
     let text = match encoding {
-        Encoding::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
-        Encoding::Utf16Le => utf_16(bytes, u16::from_le_bytes),
-        Encoding::Utf16Be => utf_16(bytes, u16::from_be_bytes),
-        Encoding::Windows1252 => return bytes.iter().map(|byte| windows_1252(*byte)).collect(),
+        TextEncoding::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
+        TextEncoding::Utf16Le => utf_16(bytes, u16::from_le_bytes),
+        TextEncoding::Utf16Be => utf_16(bytes, u16::from_be_bytes),
+        TextEncoding::Windows1252 => return bytes.iter().map(|byte| windows_1252(*byte)).collect(),
     };
     text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned)
 }
@@ -151,13 +151,13 @@ mod tests {
 
     #[test]
     fn binary_frames_are_decoded_when_they_are_text_in_an_encoding() {
-        let cases: [(Encoding, &[u8], &str); 6] = [
-            (Encoding::Utf8, b"\xef\xbb\xbf21 \xc2\xb0C", "21 °C"),
-            (Encoding::Utf8, b"a\xff", "a\u{fffd}"),
-            (Encoding::Utf16Le, b"\xff\xfe2\x001\x00\xb0\x00", "21°"),
-            (Encoding::Utf16Be, b"\x002\xd8\x3d\xde\x00!", "2😀\u{fffd}"),
-            (Encoding::Utf16Be, b"\xd8\x00\x00a", "\u{fffd}a"),
-            (Encoding::Windows1252, b"21 \xb0C \x80", "21 °C €"),
+        let cases: [(TextEncoding, &[u8], &str); 6] = [
+            (TextEncoding::Utf8, b"\xef\xbb\xbf21 \xc2\xb0C", "21 °C"),
+            (TextEncoding::Utf8, b"a\xff", "a\u{fffd}"),
+            (TextEncoding::Utf16Le, b"\xff\xfe2\x001\x00\xb0\x00", "21°"),
+            (TextEncoding::Utf16Be, b"\x002\xd8\x3d\xde\x00!", "2😀\u{fffd}"),
+            (TextEncoding::Utf16Be, b"\xd8\x00\x00a", "\u{fffd}a"),
+            (TextEncoding::Windows1252, b"21 \xb0C \x80", "21 °C €"),
         ];
         for (encoding, bytes, expected) in cases {
             let inbound = inbound(|rule| rule.encoding = Some(encoding));

@@ -571,3 +571,18 @@ fn a_link_that_shall_not_reconnect_stays_down_until_its_rule_changes() {
     sim.link.reconfigure(sim.now, rule, 1001, &mut out);
     assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
 }
+
+#[test]
+fn a_link_that_is_told_to_dial_forgets_the_back_offs_of_all_its_endpoints() {
+    let mut sim = several(2, Confirm::Pong);
+    for _ in 0..20 {
+        let at = sim.link.retry_at().expect("it tries again");
+        sim.now = sim.now.max(at);
+        assert!(matches!(sim.advance(secs(0))[..], [LinkEffect::Dial(_)]));
+        sim.hear(LinkReport::DialFailed(Refusal { kind: RefusalKind::Retry, error: "refused".to_owned() }));
+    }
+    sim.link.connect(sim.now);
+    for endpoint in 0..2 {
+        dial(&mut sim, endpoint, true);
+    }
+}
