@@ -69,6 +69,7 @@
 //! ping, and what async-io and sled start by themselves. A login whose password has to be hashed has a thread for as long as
 //! that takes, one at a time. Every queue between them has a bound.
 
+mod cbor;
 pub mod cli;
 pub mod config;
 pub mod io;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::time::{Now, Time};
+use crate::cbor;
 use crate::message::{Body, Boot, Clock, Entry, Stamp};
 
 /// Runs of the machine that are remembered.
@@ -34,8 +35,7 @@ pub struct Clocks {
 impl Clocks {
     /// Goes on with what the last run of the agent saved.
     pub fn new(saved: Option<&[u8]>, now: Time) -> Self {
-        let known: Vec<(u64, u64)> =
-            saved.and_then(|bytes| serde_cbor::from_slice(bytes).ok()).unwrap_or_default();
+        let known: Vec<(u64, u64)> = saved.and_then(|bytes| cbor::read(bytes).ok()).unwrap_or_default();
         let known = known.into_iter().map(|(boot, offset)| (Boot(boot), offset)).collect();
         Clocks { known, since_ns: None, look_at: Some(now), save: false }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::time::{Now, Time};
+use crate::cbor;
 use crate::message::{Boot, Clock};
 
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -66,7 +67,7 @@ impl Count {
 impl Meter {
     /// Goes on with what the last run saved.
     pub fn new(saved: Option<&[u8]>, now: Time) -> Self {
-        let kept: Kept = saved.and_then(|bytes| serde_cbor::from_slice(bytes).ok()).unwrap_or_default();
+        let kept: Kept = saved.and_then(|bytes| cbor::read(bytes).ok()).unwrap_or_default();
         Meter { kept, seen: Count::default(), saved: kept.total, saved_at: now }
     }
 

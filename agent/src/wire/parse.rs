@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Answer, Frame, Gap, Hello, Item, PayloadRef};
+use crate::cbor;
 use crate::message::{Clock, Format};
 
 /// Reads what a peer sent as an answer, and the epoch that it names, if it does. Only a map with exactly the keys of one
@@ -28,7 +29,7 @@ pub fn parse_frame(payload: PayloadRef<'_>) -> Option<Frame> {
             serde_json::from_str::<Top<JsonItem<'_>>>(text).ok()?.into_frame(JsonItem::into_item)
         }
         PayloadRef::Binary(bytes) if is_cbor_map(bytes) => {
-            serde_cbor::from_slice::<Top<CborItem>>(bytes).ok()?.into_frame(CborItem::into_item)
+            cbor::read::<Top<CborItem>>(bytes).ok()?.into_frame(CborItem::into_item)
         }
         PayloadRef::Text(_) | PayloadRef::Binary(_) => None,
     }
@@ -37,7 +38,7 @@ pub fn parse_frame(payload: PayloadRef<'_>) -> Option<Frame> {
 fn parse_map<T: DeserializeOwned>(payload: PayloadRef<'_>) -> Option<T> {
     match payload {
         PayloadRef::Text(text) => serde_json::from_str(text).ok(),
-        PayloadRef::Binary(bytes) => serde_cbor::from_slice(bytes).ok(),
+        PayloadRef::Binary(bytes) => cbor::read(bytes).ok(),
     }
 }
 

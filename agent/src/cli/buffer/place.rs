@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::cbor;
 use crate::cli::options::Options;
 use crate::config::Config;
 use crate::io::control;
@@ -225,7 +226,7 @@ impl Agent {
     fn ask<T: DeserializeOwned>(&self, path: &str, question: &impl Serialize) -> anyhow::Result<T> {
         let (status, answer) = self.post(path, serde_cbor::to_vec(question)?)?;
         match status {
-            200 => serde_cbor::from_slice(&answer).context("cannot read the agent's answer"),
+            200 => cbor::read(&answer).context("cannot read the agent's answer"),
             _ => bail!(refusal(status, &answer)),
         }
     }

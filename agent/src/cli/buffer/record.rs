@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::super::status::clean;
+use crate::cbor;
 use crate::message::{Body, Entry, Format, GapReason, Message};
 
 /// No message is as long as this.
@@ -154,7 +155,8 @@ pub fn read_all(
 }
 
 fn read_cbor(input: impl Read, mut take: impl FnMut(Record) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    for (number, record) in (1..).zip(serde_cbor::Deserializer::from_reader(input).into_iter::<Record>()) {
+    for (number, record) in (1..).zip(serde_cbor::Deserializer::from_reader(input).into_iter()) {
+        let record = record.and_then(cbor::of_tree::<Record>);
         take(record.with_context(|| format!("cannot read message {number}"))?)?;
     }
     Ok(())

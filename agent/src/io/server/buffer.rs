@@ -13,6 +13,7 @@ use smol::future::or;
 use super::http::{LINES, Page, Problem, bytes, read_body, stored, stored_in_time};
 use super::path::{self, Target};
 use super::{Site, payload};
+use crate::cbor;
 use crate::logic::look::Again;
 use crate::message::Message;
 
@@ -72,8 +73,7 @@ async fn body<T: DeserializeOwned>(
     limit: usize,
 ) -> Result<T, Problem> {
     let body = read_body(site, request, limit).await?;
-    serde_cbor::from_slice(&body.bytes)
-        .map_err(|error| Problem::bad(format!("cannot read the body: {error}")))
+    cbor::read(&body.bytes).map_err(|error| Problem::bad(format!("cannot read the body: {error}")))
 }
 
 async fn in_time<T: Serialize>(asked: impl Future<Output = Result<T, String>>) -> Result<Page, Problem> {

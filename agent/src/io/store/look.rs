@@ -12,6 +12,7 @@ use super::recovery;
 use super::shelf::Slot;
 use super::tray::Tray;
 use super::{numbers, space};
+use crate::cbor;
 use crate::logic::disk::DiskFacts;
 use crate::logic::look::{Checked, Damage, Letter, Look, Outlet, Seen, Survey};
 use crate::message::{Body, Entry, GapReason};
@@ -213,7 +214,7 @@ fn unsound(slot: &Slot, values: &[Vec<u8>]) -> Option<String> {
 
 fn letter(dead: &Tray, number: u64) -> io::Result<Option<Letter>> {
     Ok(match dead.read(number)? {
-        frame::Found::Payload(payload) => serde_cbor::from_slice(&payload).ok(),
+        frame::Found::Payload(payload) => cbor::read(&payload).ok(),
         frame::Found::Nothing | frame::Found::Damaged => None,
     })
 }

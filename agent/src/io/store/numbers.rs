@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Found};
+use crate::cbor;
 use crate::io::clock;
 use crate::logic::disk::Numbers;
 
@@ -24,7 +25,7 @@ pub fn save(dir: &Path, numbers: &Numbers) -> io::Result<()> {
 pub fn load(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Numbers>> {
     let path = numbers_path(dir);
     let Some(payload) = sound(&path, NUMBERS_MAGIC, repairs)? else { return Ok(None) };
-    match serde_cbor::from_slice(&payload) {
+    match cbor::read(&payload) {
         Ok(numbers) => Ok(Some(numbers)),
         Err(_) => set_aside(&path, repairs).map(|()| None),
     }
@@ -33,7 +34,7 @@ pub fn load(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Numbers>
 /// The numbers as they lie there, none if there is no file; a damaged one is an error of the kind `InvalidData`, and stays.
 pub fn peek(dir: &Path) -> io::Result<Option<Numbers>> {
     let Some(payload) = frame::sound(&numbers_path(dir), NUMBERS_MAGIC)? else { return Ok(None) };
-    let numbers = serde_cbor::from_slice(&payload);
+    let numbers = cbor::read(&payload);
     numbers.map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 

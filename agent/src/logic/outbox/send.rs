@@ -105,7 +105,8 @@ impl Outbox {
         if last <= self.confirmed || self.done.holds(seq, last) {
             return None;
         }
-        if self.refused.contains(&seq) {
+        // A gap keeps its reason: it stands for others, too.
+        if self.refused.contains(&seq) && matches!(taken.entry.body, Body::Message(_)) {
             taken.entry.body = Body::Gap { to: last, reason: GapReason::Refused };
         }
         Some(taken)

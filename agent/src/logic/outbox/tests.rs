@@ -600,3 +600,17 @@ fn only_a_gap_is_sent_for_what_the_peer_refused() {
     assert_eq!(sim.confirm_sent(3), [101, 102, 103]);
     assert!(sim.outbox.refused.is_empty());
 }
+
+#[test]
+fn a_gap_that_took_the_place_of_a_refused_message_and_of_others_keeps_its_reason() {
+    let mut sim = Sim::holding(3);
+    sim.read();
+    sim.take(ROOM);
+    sim.outbox.refuse(2);
+    sim.outbox.disconnected();
+    sim.store = vec![gap(2, 3, GapReason::Purged)];
+    sim.learn();
+    sim.connect(Replay::default());
+    sim.read();
+    assert_eq!(sim.entries(ROOM), [Entry { replayed: true, ..gap(2, 3, GapReason::Purged) }]);
+}
