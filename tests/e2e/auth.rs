@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::harness::{Agent, Broker, Peer, curl, python, scratch, uplink, wait_for_value};
@@ -68,6 +70,22 @@ fn a_basic_login_opens_the_door_to_requests_and_to_web_sockets() {
     let status = agent.ask(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&status.stdout).expect("the status is JSON");
     assert_eq!(status["buffer"]["messages"], 5, "{status}");
+}
+
+#[test]
+fn a_hash_that_is_exchanged_counts_at_once_also_on_a_connection_that_is_open() {
+    let directory = scratch();
+    let file = directory.path().join("pump.hash");
+    std::fs::write(&file, hashed("old")).expect("it can be written");
+    let users = [format!("{{ name = \"pump\", password_hash = {{ file = {file:?} }} }}")];
+    let agent = Agent::start_with(directory.path(), "", &asking("basic", &users));
+    let login = |password: &str| format!("Basic {}", STANDARD.encode(format!("pump:{password}")));
+    let (old, new) = (login("old"), login("new"));
+    let mut open = agent.http();
+    let mut post = |login: &str| open.post("/a", &[("Authorization", login)], b"1").expect("it answers").0;
+    assert_eq!((post(&old), post(&new)), (200, 401));
+    std::fs::write(&file, hashed("new")).expect("it can be written");
+    assert_eq!((post(&old), post(&new)), (401, 200));
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub enum LoginBy {
 pub struct User {
     /// Compared as it is, without a colon in it.
     pub name: String,
-    /// What `holdfast hash-password` prints. A login that was right is remembered for five minutes, so that not every request
+    /// What `holdfast hash-password` prints. A login that was right is remembered for five minutes, if this stays as it is, so that not every request
     /// costs a verification.
     pub password_hash: Option<Secret>,
     /// The password itself: better than none, and warned of when it stands in this file.

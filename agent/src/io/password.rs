@@ -29,12 +29,13 @@ impl Seal {
         Ok(Seal(key.map_err(|_| anyhow!("cannot get random numbers"))?))
     }
 
-    /// The value of a name and a password.
-    pub fn of(&self, name: &str, password: &str) -> Sealed {
+    /// The value of a name, a password and what that is compared with.
+    pub fn of(&self, parts: [&str; 3]) -> Sealed {
         let mut context = hmac::Context::with_key(&self.0);
-        context.update(&(name.len() as u64).to_le_bytes());
-        context.update(name.as_bytes());
-        context.update(password.as_bytes());
+        for part in parts {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part.as_bytes());
+        }
         Sealed(context.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes"))
     }
 }
@@ -98,8 +99,10 @@ mod tests {
     #[test]
     fn a_seal_tells_names_and_passwords_apart_and_has_a_key_of_its_own() {
         let (one, other) = (Seal::new().unwrap(), Seal::new().unwrap());
-        assert!(one.of("a", "bc") == one.of("a", "bc"));
-        assert!(one.of("a", "bc") != one.of("ab", "c") && one.of("a", "bc") != other.of("a", "bc"));
+        let parts = ["a", "bc", "d"];
+        assert!(one.of(parts) == one.of(parts));
+        assert!(one.of(parts) != one.of(["ab", "c", "d"]) && one.of(parts) != one.of(["a", "bcd", ""]));
+        assert!(one.of(parts) != other.of(parts));
     }
 
     #[test]

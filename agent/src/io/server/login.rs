@@ -114,6 +114,15 @@ impl Login {
         self.users.iter().find(|user| user.name == name)
     }
 
+    /// What is remembered of a login. What the password was compared with is a part of it, so that a new one counts at once; an
+    /// unknown name costs a look at somebody's.
+    fn sealed(&self, given: &Credentials) -> Sealed {
+        let user = self.user(&given.name).or(self.users.first());
+        let expected = user.and_then(|user| user.password_hash.as_ref().or(user.password.as_ref()));
+        let expected = expected.and_then(|secret| secret::read(secret).ok()).unwrap_or_default();
+        self.seal.of([&given.name, &given.password, &expected])
+    }
+
     /// What the password has to stand against. An unknown name costs what a known one does.
     fn proof(&self, given: &Credentials) -> Result<Proof, String> {
         let user = self.user(&given.name);
@@ -126,7 +135,7 @@ impl Login {
             return Ok(Proof::Account(accounts.clone()));
         }
         let expected = user.and_then(|user| user.password.as_ref()).map(secret::read).transpose()?;
-        let sealed = |password: &str| self.seal.of(&given.name, password);
+        let sealed = |password: &str| self.seal.of([&given.name, password, ""]);
         let is_right = expected.is_some_and(|expected| sealed(&expected) == sealed(&given.password));
         let hash = self.users.iter().find_map(|user| user.password_hash.as_ref());
         let hash = hash.and_then(|hash| Phc::parse(&secret::read(hash).ok()?).ok());
@@ -206,7 +215,7 @@ pub async fn admit(
     };
     // RFC 7235 §2.1: who brings nothing is told what is asked for, and has not failed.
     let given = given.ok_or_else(|| unauthorized(login.auth, "a name and a password are needed here"))?;
-    let sealed = login.seal.of(&given.name, &given.password);
+    let sealed = login.sealed(&given);
     let name = given.name.clone();
     let stays = guest.login.get() == Some(sealed);
     let wait = site.gate.borrow().login_wait(clock::now().mono, guest.remote);
