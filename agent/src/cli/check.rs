@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::options::Options;
 use crate::config::{Config, Errors};
 use crate::io::config_file::warnings;
+use crate::io::server::schema_faults;
 
 /// Prints the configuration in force, with every default; or every fault, with its line and column
 #[derive(Debug, Clone, clap::Args)]
@@ -28,7 +29,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match args.options.load() {
         Ok(config) => {
-            let warnings = warnings(&config);
+            let mut warnings = warnings(&config);
+            warnings.extend(config.servers.iter().flat_map(schema_faults));
             for warning in &warnings {
                 writeln!(err, "warning: {warning}")?;
             }
@@ -90,6 +92,20 @@ mod tests {
         );
         let missing = "cannot find ~/none.pem: No such file or directory (os error 2)";
         assert_eq!(err, format!("warning: client ws_client_1: tls.ca: {missing}\n"));
+    }
+
+    #[test]
+    fn a_schema_that_is_wrong_is_warned_of_with_its_place() {
+        let schema = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(schema.path(), "{ \"properties\": { \"t\": { \"type\": \"float\" } } }").unwrap();
+        let text = format!("[[server]]\n[[server.route]]\npath = \"/a\"\nschema = {:?}\n", schema.path());
+        let (code, _, err) = check(&text, false);
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(
+            err.contains("#/properties/t/type: must be a type or a list of types")
+                && err.contains("route /a"),
+            "{err}"
+        );
     }
 
     #[test]

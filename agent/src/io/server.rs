@@ -136,6 +136,14 @@ impl Listeners {
     }
 }
 
+/// What is wrong with the schemas of a server's routes; one that is missing is not, here.
+pub fn schema_faults(server: &Server) -> Vec<String> {
+    let there = server.routes.iter().filter_map(|route| Some((route, route.schema.as_deref()?)));
+    let there = there.filter(|(_, file)| file.is_file());
+    let faults = there.filter_map(|(route, file)| judge::Judge::new(&route.path, file).err());
+    faults.map(|fault| format!("server {}: {fault}", server.id)).collect()
+}
+
 /// Binds every address of a server, but those that are among the kept ones, and reads its certificate. The error names the
 /// server and the address or file.
 pub async fn bind(server: &Server, kept: &[Kept]) -> Result<Listeners, String> {
