@@ -135,6 +135,7 @@ fn a_server_is_added_and_removed_while_the_agent_runs() {
     let shown = done(directory.path(), &["server", "show", "more", "--json"]);
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["configuration"]["bind"], serde_json::json!(["127.0.0.1:0"]));
+    assert_eq!(shown["status"]["denied_networks"], 0, "{shown}");
     done(directory.path(), &["server", "remove", "more"]);
     agent.process.said(&["server more closes"]);
     agent.post("/a", "one");

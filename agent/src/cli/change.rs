@@ -140,10 +140,13 @@ pub fn show(place: &Place, kind: Kind, id: &str, in_json: bool) -> anyhow::Resul
         .shown_table(kind, id)
         .with_context(|| format!("there is no {} {id}, only {}", kind.key(), config.ids(kind).join(", ")))?;
     let status = place.status(&config)?.unwrap_or_default();
-    let state = match kind {
-        Kind::Client => status["links"][id.to_lowercase()].clone(),
-        Kind::Server => Value::Null,
+    let all = match kind {
+        Kind::Client => &status["links"],
+        Kind::Server => &status["servers"],
     };
+    let mut named = all.as_object().into_iter().flatten();
+    let state =
+        named.find(|(known, _)| known.eq_ignore_ascii_case(id)).map_or(&Value::Null, |(_, state)| state);
     let page = if in_json {
         let document: toml::Table = table.parse().context("cannot read the rendered table")?;
         let first = document.get(kind.key()).and_then(|tables| tables.get(0));
