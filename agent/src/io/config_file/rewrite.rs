@@ -121,19 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn one_writer_waits_for_another() {
+    fn nobody_else_may_write_until_one_is_done() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("a.toml");
-        let first = Rewrite::begin(&file).unwrap();
-        let path = file.clone();
-        let second = std::thread::spawn(move || {
-            let rewrite = Rewrite::begin(&path).unwrap();
-            let text = format!("{} two", rewrite.text());
-            rewrite.commit(&text).unwrap();
-        });
-        std::thread::sleep(PAUSE);
-        first.commit("one").unwrap();
-        second.join().unwrap();
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "one two");
+        let rewrite = Rewrite::begin(&folder.path().join("a.toml")).unwrap();
+        let other = File::open(folder.path()).unwrap();
+        let lock = || flock(&other, FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(lock(), Err(Errno::WOULDBLOCK));
+        rewrite.commit("new").unwrap();
+        assert_eq!(lock(), Ok(()));
     }
 }
