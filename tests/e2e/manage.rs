@@ -100,6 +100,7 @@ fn clients_are_added_disabled_and_removed_and_comments_stay() {
     agent.post_all("/a", &numbered(5));
     agent.wait_until_delivered();
     assert_eq!(cloud.lines().len(), 10);
+    assert_eq!((agent.fact("/session"), agent.fact("/links/cloud/reconnects")), (1.into(), 0.into()));
 }
 
 #[test]

@@ -68,28 +68,75 @@ fn a_wrong_configuration_changes_nothing_and_is_told_with_its_place() {
 }
 
 #[test]
-fn a_client_that_is_added_gets_what_comes_and_nothing_held_for_another_is_lost() {
+fn a_client_that_is_added_gets_what_comes_while_another_keeps_its_connection_and_what_it_holds() {
     let directory = scratch();
-    let cloud = uplink("ws://127.0.0.1:1/", "");
-    let agent = Agent::start(directory.path(), &cloud);
-    let held: Vec<String> = (0..50).map(|number| number.to_string()).collect();
-    agent.post_lines("/a", &held);
-    let lab_peer = Peer::python("echo_store", &directory.path().join("lab"), &[]);
     let cloud_peer = Peer::python("echo_store", &directory.path().join("cloud"), &[]);
-    agent.configure(&(uplink(&cloud_peer.url(), "") + &lab(&lab_peer.url())));
-    assert_eq!(reload(&agent), told("restarting", &["client.cloud", "client.lab"]));
-    let mut http = None;
-    wait_until("it serves at the same address", || {
-        http = Some(agent.http());
-        http.as_mut().is_some_and(|http| {
-            http.request("GET", "/api/status", &[], b"").is_ok_and(|(status, body)| {
-                status == 200 && String::from_utf8_lossy(&body).contains("\"lab\"")
-            })
-        })
-    });
-    agent.post("/a", "both");
-    wait_until("all have come", || cloud_peer.lines().len() == 51 && lab_peer.lines() == ["both"]);
-    assert_eq!(cloud_peer.lines()[..50], held);
+    let cloud = uplink(&cloud_peer.url(), "");
+    let agent = Agent::start(directory.path(), &cloud);
+    agent.wait_until_up();
+    let mut sensor = agent.http();
+    sensor.store("/a", "before");
+    let lab_peer = Peer::python("echo_store", &directory.path().join("lab"), &[]);
+    agent.configure(&(lab(&lab_peer.url()) + &cloud));
+    assert_eq!(reload(&agent), told("applied", &["client.lab"]));
+    agent.wait_for_fact("/links/lab/state", "up");
+    sensor.store("/a", "both");
+    wait_until("all have come", || cloud_peer.lines() == ["before", "both"] && lab_peer.lines() == ["both"]);
+    assert_eq!((agent.fact("/session"), agent.fact("/links/cloud/reconnects")), (1.into(), 0.into()));
+}
+
+#[test]
+fn a_client_that_is_removed_finds_what_it_held_when_it_comes_back_also_after_a_kill() {
+    let directory = scratch();
+    let cloud_peer = Peer::python("echo_store", &directory.path().join("cloud"), &[]);
+    let cloud = uplink(&cloud_peer.url(), "");
+    let mut agent = Agent::start(directory.path(), &(cloud.clone() + &lab("ws://127.0.0.1:1/")));
+    agent.wait_until_up();
+    agent.post_all("/a", &numbered(20));
+    agent.configure(&cloud);
+    assert_eq!(reload(&agent), told("applied", &["client.lab"]));
+    assert_eq!(agent.fact("/links/lab"), Value::Null);
+    agent.post("/a", "meanwhile");
+    agent.wait_until_delivered();
+    wait_for_value(&Value::from(0), || agent.fact("/buffer/messages"));
+    assert_eq!((agent.fact("/session"), agent.fact("/links/cloud/reconnects")), (1.into(), 0.into()));
+    agent.kill();
+    agent.start_again();
+    agent.wait_until_up();
+    let lab_peer = Peer::python("echo_store", &directory.path().join("lab"), &[]);
+    agent.configure(&(cloud + &lab(&lab_peer.url())));
+    assert_eq!(reload(&agent), told("applied", &["client.lab"]));
+    wait_for_value(&numbered(20), || lab_peer.lines());
+    assert_eq!((agent.fact("/session"), agent.fact("/links/cloud/reconnects")), (2.into(), 0.into()));
+}
+
+#[test]
+fn a_route_with_a_priority_that_nobody_had_gets_its_lane_without_a_new_start() {
+    let directory = scratch();
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let agent = Agent::start(directory.path(), &uplink(&peer.url(), ""));
+    agent.wait_until_up();
+    let more = "[[server]]\nid = \"alarms\"\nbind = [\"127.0.0.1:0\"]\n[[server.route]]\npath = \"/{name}\"\npriority = 7\n";
+    agent.configure(&(more.to_owned() + &uplink(&peer.url(), "")));
+    assert_eq!(reload(&agent), told("applied", &["server.alarms"]));
+    let words = agent.process.said(&["listening", "server=alarms"]);
+    let address = words.rsplit_once("://").unwrap().1.trim().to_owned();
+    wait_until("there is a lane", || agent.fact("/links/cloud/unconfirmed_by_priority/7") == 0);
+    Http::connect(&address).unwrap().store("/fire", "alarm");
+    wait_until("it has come", || peer.lines() == ["alarm"]);
+    assert_eq!(agent.fact("/session"), 1);
+}
+
+#[test]
+fn another_name_makes_the_agent_start_anew_in_its_process_and_nothing_held_is_lost() {
+    let directory = scratch();
+    let agent = Agent::start(directory.path(), &uplink("ws://127.0.0.1:1/", ""));
+    agent.post_all("/a", &numbered(50));
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    agent.configure_as("id = \"other\"\n", &uplink(&peer.url(), ""));
+    assert_eq!(reload(&agent)["reload"], "restarting");
+    wait_for_value(&numbered(50), || peer.lines());
+    assert_eq!(agent.fact("/agent"), "other");
     assert_eq!(agent.fact("/session"), 2);
 }
 

@@ -193,6 +193,13 @@ impl Disk {
                 self.durable.clocks = Some(bytes);
                 DiskReport::ClocksSaved
             }
+            DiskOrder::Widen { outlets } => {
+                for name in outlets {
+                    assert!(!self.names.contains(&name), "{name} has a place already");
+                    self.names.push(name);
+                }
+                DiskReport::Widened
+            }
             DiskOrder::Measure => DiskReport::Measured,
             DiskOrder::Close => {
                 self.sync();
@@ -389,6 +396,7 @@ fn failed(order: &DiskOrder) -> DiskReport {
         DiskOrder::SaveNumbers(_) => ("save numbers", None),
         DiskOrder::SavePresence(_) => ("save presence", None),
         DiskOrder::SaveClocks(_) => ("save clocks", None),
+        DiskOrder::Widen { .. } => ("widen", None),
         DiskOrder::Measure => ("measure", None),
         DiskOrder::Close => ("close", None),
     };

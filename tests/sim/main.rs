@@ -57,6 +57,7 @@ fn every_seed_keeps_the_promises() {
         failures.iter().map(|f| f.get(..600).unwrap_or(f)).collect::<Vec<_>>().join("\n")
     );
     assert!(total.moves > seeds / 10, "links hardly ever moved: {total:?}");
+    assert!(total.came > seeds / 20 && total.went > seeds / 20, "links hardly ever came or went: {total:?}");
     assert!(
         total.crashes > seeds && total.stored > seeds && total.dropped > 0 && total.expired > 0,
         "the world was too kind: {total:?}"
@@ -66,6 +67,11 @@ fn every_seed_keeps_the_promises() {
 #[test]
 fn what_a_purge_swallowed_is_told_as_purged_although_the_peer_had_refused_its_first_message() {
     run(9210).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn what_a_peer_could_not_take_is_told_as_a_gap_also_when_it_was_yet_to_be_sent_from_the_backlog() {
+    run(2090).unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn batch(seeds: impl Iterator<Item = u64>) -> Result<Tally, Vec<String>> {

@@ -42,11 +42,10 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
         link.bounds = buffer.bounds(Place { when_full, ..Place::default() });
     }
     let priorities = vec![0];
-    let births = (0..8).map(|n| format!("epoch{n}-{}", seed.below(1000))).collect();
     let presence = Presence { offline_after: Duration::from_secs(30), max_devices: 100 };
     let host = Host::default();
     let (agent, version) = ("sim".into(), "0".into());
-    Setup { agent, version, links, priorities, mqtt, buffer, presence, host, births, seed: 0 }
+    Setup { agent, version, links, priorities, mqtt, buffer, presence, host, births: Vec::new(), seed: 0 }
 }
 
 fn some_when_full(seed: &mut Seed) -> WhenFull {

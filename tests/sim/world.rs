@@ -3,6 +3,7 @@
 
 mod age;
 mod judge;
+mod roster;
 mod whim;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,8 @@ pub struct Tally {
     pub moves: u64,
     pub choked: u64,
     pub reconfigured: u64,
+    pub came: u64,
+    pub went: u64,
     pub dropped: u64,
     pub expired: u64,
     pub commits: u64,
@@ -53,6 +56,8 @@ impl std::ops::AddAssign for Tally {
         self.moves += rhs.moves;
         self.choked += rhs.choked;
         self.reconfigured += rhs.reconfigured;
+        self.came += rhs.came;
+        self.went += rhs.went;
         self.dropped += rhs.dropped;
         self.expired += rhs.expired;
         self.commits += rhs.commits;
@@ -114,6 +119,9 @@ pub struct World {
     clocks: Clocks,
     queue: BTreeMap<(u64, u64), (u64, Pending)>,
     queued: u64,
+    /// All links that there could be, the broker's not; a link's number here is its place among them, the broker's is the next.
+    links: Vec<LinkSetup>,
+    /// What is configured of them, and the rest.
     setup: Setup,
     agent: Option<Agent>,
     /// Counts the agent's lives; what belongs to an earlier one is gone.
@@ -126,6 +134,9 @@ pub struct World {
     stored: Vec<Vec<u8>>,
     /// When each message was offered.
     came: BTreeMap<Vec<u8>, u64>,
+    /// For which links.
+    takers: BTreeMap<Vec<u8>, Vec<usize>>,
+    births: u64,
     /// Which message an outlet has under which number, as far as it showed.
     numbers: BTreeMap<(String, u64), Vec<u8>>,
     /// What each outlet gave up for its age, at its time.
@@ -168,6 +179,7 @@ impl World {
             clocks: Clocks::default(),
             queue: BTreeMap::new(),
             queued: 0,
+            links: setup.links.clone(),
             setup,
             agent: None,
             life: 0,
@@ -178,6 +190,8 @@ impl World {
             ids: BTreeSet::new(),
             stored: Vec::new(),
             came: BTreeMap::new(),
+            takers: BTreeMap::new(),
+            births: 0,
             numbers: BTreeMap::new(),
             expired: BTreeSet::new(),
             offered: 0,
@@ -295,7 +309,10 @@ impl World {
                 if matches!(report, LinkReport::Closed { .. } | LinkReport::DialFailed(_)) {
                     self.conns[link] = None;
                 }
-                self.feed(Event::Link { link, conn, report })
+                match self.of_agent(link) {
+                    Some(link) => self.feed(Event::Link { link, conn, report }),
+                    None => Ok(()),
+                }
             }
             Pending::Cut { link, conn } if current => {
                 let report = LinkReport::Closed { code: self.close_code(), error: "cut".to_owned() };
@@ -326,10 +343,7 @@ impl World {
                 self.disk.short = !self.disk.short && !self.healed;
                 Ok(())
             }
-            Pending::Heal => {
-                self.heal();
-                Ok(())
-            }
+            Pending::Heal => self.heal(),
             Pending::Disk
             | Pending::ToPeer { .. }
             | Pending::ToAgent { .. }
@@ -342,23 +356,24 @@ impl World {
         let now = self.clock();
         // Routes come and go with the configuration, and what they left in a lane is delivered all the same.
         self.setup.priorities = if self.seed.below(2) == 0 { vec![0] } else { vec![0, 7] };
+        // What is configured may have changed while nobody ran.
+        if !self.healed && self.seed.below(4) == 0 {
+            self.shuffle();
+        }
+        self.setup.births = self.births();
         let setup = Setup { seed: self.seed.draw(), ..self.setup.clone() };
         let opened = self.disk.opened(setup.outlets());
-        let agent = Agent::new(setup, &opened, now);
-        for (link, peer) in self.peers.iter_mut().enumerate() {
-            peer.epochs = agent.lanes(link).map(|(_, epoch)| epoch.to_owned()).collect();
-            peer.connect();
-        }
-        self.agent = Some(agent);
+        self.agent = Some(Agent::new(setup, &opened, now));
     }
 
-    fn heal(&mut self) {
+    fn heal(&mut self) -> Result<(), String> {
         self.healed = true;
         self.disk.failing = 0;
         self.disk.short = false;
         if self.agent.is_none() {
             self.after(SECOND, Pending::Start);
         }
+        self.call_all()
     }
 
     fn crash(&mut self, power_cut: bool) {
@@ -399,6 +414,8 @@ impl World {
         let ticket = self.offered;
         self.offers.insert(ticket, drafts.iter().map(|draft| draft.payload.clone()).collect());
         self.came.extend(drafts.iter().map(|draft| (draft.payload.clone(), self.now)));
+        let takers = self.seated();
+        self.takers.extend(drafts.iter().map(|draft| (draft.payload.clone(), takers.clone())));
         self.feed(Event::Offer { ticket, drafts })
     }
 
@@ -451,9 +468,13 @@ impl World {
 
     fn act(&mut self, action: Action) -> Result<(), String> {
         match action {
-            Action::Dial { link, conn, .. } => self.dial(link, conn),
-            Action::HangUp { link } => self.conns[link] = None,
+            Action::Dial { link, conn, .. } => self.dial(self.number(link), conn),
+            Action::HangUp { link } => {
+                let link = self.number(link);
+                self.conns[link] = None;
+            }
             Action::Tell { link, order } => {
+                let link = self.number(link);
                 self.check_reserved(link, &order)?;
                 self.check_sent(link, &order)?;
                 self.tell(link, order);
@@ -499,6 +520,9 @@ impl World {
     fn dial(&mut self, link: usize, conn: u64) {
         self.conns[link] =
             Some(Conn { conn, half_open: false, up: false, up_at: self.now, down_at: self.now });
+        let (agent, own) =
+            (self.agent.as_ref().expect("it has dialed"), self.of_agent(link).expect("it dials"));
+        self.peers[link].epochs = agent.lanes(own).map(|(_, epoch)| epoch.to_owned()).collect();
         self.peers[link].connect();
         let luck = if self.healed { 9 } else { self.seed.below(10) };
         let report = match luck {
@@ -564,7 +588,7 @@ impl World {
     /// On one connection at most a window and one group can come again. (A power cut may add what was confirmed within
     /// the last second, and a disk that refuses removals what it refused, so those are not counted here.)
     fn check_twice(&self, link: usize) -> Result<(), String> {
-        let window = self.setup.links.get(link).map_or(MQTT_WINDOW, |link| link.window) as u64;
+        let window = self.links.get(link).map_or(MQTT_WINDOW, |link| link.window) as u64;
         let twice = self.peers[link].twice();
         // Out of order a lane has two places where it may stop in the middle of a group.
         let groups = self.peers[link].epochs.len() as u64 * if self.peers[link].loose { 2 } else { 1 };

@@ -105,8 +105,8 @@ struct Shell {
     machine: Machine,
     supervisor: Supervisor,
     store: Store,
-    peers: Vec<Peer>,
-    lines: Vec<Option<Connection>>,
+    /// By link.
+    lines: BTreeMap<usize, Connection>,
     /// Not opened before messages can be taken.
     doors: Doors,
     taps: Taps,
@@ -138,6 +138,7 @@ enum Peer {
 /// A connection, or the try to make one. Dropping it closes the socket.
 struct Connection {
     conn: u64,
+    peer: Peer,
     orders: Sender<LinkOrder>,
     _task: Task<()>,
     /// Tries another endpoint beside it.
@@ -174,7 +175,6 @@ impl Shell {
         };
         let doors = Doors::new(servers, config_file::control_socket(&config), sources, executor);
         let agent = Agent::new(setup, &opened, clock::now());
-        let peers = setup::peers(&config, &agent);
         log::info!(
             "holdfast {} started agent={} data_dir={} session={}",
             env!("CARGO_PKG_VERSION"),
@@ -183,7 +183,7 @@ impl Shell {
             agent.session()
         );
         Ok(Shell {
-            lines: peers.iter().map(|_| None).collect(),
+            lines: BTreeMap::new(),
             doors,
             executor: executor.clone(),
             config: Rc::new(config),
@@ -199,7 +199,6 @@ impl Shell {
             machine: Machine::new(),
             supervisor: Supervisor::from_environment(),
             store,
-            peers,
             intake,
             events: bounded(EVENTS),
             disk,
@@ -410,7 +409,7 @@ impl Shell {
     fn act(&mut self, action: Action) {
         match action {
             Action::Dial { link, conn, endpoint } => self.dial(link, conn, endpoint),
-            Action::HangUp { link } => self.lines[link] = None,
+            Action::HangUp { link } => drop(self.lines.remove(&link)),
             Action::Tell { link, order } => self.tell(link, order),
             Action::GoBack { link } => self.go_back(link),
             Action::Disk(order) => self.store.order(order),
@@ -435,12 +434,13 @@ impl Shell {
     }
 
     fn dial(&mut self, link: usize, conn: u64, endpoint: usize) {
+        let Some(peer) = setup::peer(&self.config, &self.agent, link) else { return };
         let (reports, reported) = bounded(REPORTS);
-        let (orders, ordered) = bounded(match &self.peers[link] {
+        let (orders, ordered) = bounded(match &peer {
             Peer::WebSocket { orders, .. } => *orders,
             Peer::Mqtt(_) => setup::MQTT_WINDOW + ORDERS,
         });
-        let life = match &self.peers[link] {
+        let life = match &peer {
             Peer::WebSocket { uplink, .. } => {
                 let uplink = Rc::clone(uplink);
                 self.executor.spawn(uplink::run(uplink, endpoint, ordered, reports))
@@ -451,13 +451,12 @@ impl Shell {
         let task = self.executor.spawn(async {
             zip(life, passing_on).await;
         });
-        self.lines[link] = Some(Connection { conn, orders, _task: task, _probe: None });
+        self.lines.insert(link, Connection { conn, orders, peer, _task: task, _probe: None });
     }
 
     fn probe(&mut self, link: usize, endpoint: usize) {
-        let (Some(line), Peer::WebSocket { uplink, .. }) = (&mut self.lines[link], &self.peers[link]) else {
-            return;
-        };
+        let Some(line) = self.lines.get_mut(&link) else { return };
+        let Peer::WebSocket { uplink, .. } = &line.peer else { return };
         let (uplink, events, conn) = (Rc::clone(uplink), self.events.0.clone(), line.conn);
         line._probe = Some(self.executor.spawn(async move {
             let report = LinkReport::Probed(uplink::probe(&uplink.client, endpoint).await);
@@ -469,12 +468,12 @@ impl Shell {
         if let LinkOrder::Probe(endpoint) = order {
             return self.probe(link, endpoint);
         }
-        let Some(line) = &self.lines[link] else { return };
+        let Some(line) = self.lines.get(&link) else { return };
         // A connection that has ended says so by itself. One that takes no orders must end: the agent would count on
         // what was never sent.
         if let Err(TrySendError::Full(_)) = line.orders.try_send(order) {
             let (conn, error) = (line.conn, "it takes no orders".to_owned());
-            self.lines[link] = None;
+            self.lines.remove(&link);
             self.overdue.push(Event::Link { link, conn, report: LinkReport::Closed { code: None, error } });
         }
     }

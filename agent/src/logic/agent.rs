@@ -9,6 +9,7 @@ mod line;
 mod loss;
 mod reconfigure;
 mod reply;
+mod seating;
 mod stop;
 mod trial;
 
@@ -17,7 +18,6 @@ use std::collections::BTreeSet;
 pub use self::event::{Action, Event};
 pub use self::hand::Hand;
 pub(super) use self::line::Line;
-use self::line::seat;
 use self::stop::Stop;
 use super::buffer::{Buffer, BufferEffect, BufferState};
 use super::caution::Suspect;
@@ -26,7 +26,7 @@ use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
 use super::health::Health;
 use super::host::{Host, HostFacts};
 use super::intake::{Answer, Draft, Refused};
-use super::lane::Routes;
+use super::lane::{self, Routes};
 use super::link::LinkEffect;
 use super::notice::Notice;
 use super::outbox::{Outbox, Room};
@@ -63,14 +63,11 @@ pub struct Agent {
 impl Agent {
     /// An agent that goes on after its last run.
     pub fn new(setup: Setup, opened: &Opened, now: Now) -> Self {
-        let clients = setup.links.iter().map(|own| Line::of_client(own, now));
-        let mqtt = setup.mqtt.iter().map(|own| Line::of_broker(own, now));
-        let mut links: Vec<Line> = clients.chain(mqtt).collect();
-        let seats = seat(&mut links, &setup, &opened.outlets);
-        let lanes: Vec<_> = links.iter().take(setup.links.len()).map(|line| line.lanes.clone()).collect();
-        Agent {
+        let links = seating::lines(&setup, now);
+        let seats = seating::seats(&links, &setup, &opened.outlets);
+        let mut agent = Agent {
             buffer: Buffer::new(setup.buffer, seats, &setup.births, opened, now.wall_ns),
-            routes: Routes::over(&lanes),
+            routes: Routes::default(),
             links,
             presence: Presence::new(setup.presence.clone(), opened.presence.as_deref(), now.mono),
             host: Host::new(setup.host.interval, now.mono),
@@ -85,7 +82,10 @@ impl Agent {
             seed: Seed::new(setup.seed),
             stop: Stop::Running,
             setup,
-        }
+        };
+        agent.take_lanes();
+        agent.route();
+        agent
     }
 
     /// Takes in one event and adds what is to be done.
@@ -104,7 +104,7 @@ impl Agent {
             Event::Link { link, conn, report } => self.reported(now, link, conn, report, out),
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
             Event::Host(facts) => self.saw_host(now, facts, out),
-            Event::Reconfigure { setup, links } => self.reconfigure(now, *setup, &links, out),
+            Event::Reconfigure { setup, changed } => self.reconfigure(now, *setup, &changed, out),
             Event::WentBack { link, setup } => {
                 self.go_back(now, link, *setup, out);
             }
@@ -206,6 +206,11 @@ impl Agent {
         &self.links[link].id
     }
 
+    /// The name of a link's outlet in the store; none for a number that no link has.
+    pub fn outlet(&self, link: usize) -> Option<&str> {
+        self.links.get(link).map(|line| line.outlet.as_str())
+    }
+
     /// Last confirmed number of each lane of each link, with its priority.
     pub fn confirmed(&self) -> Vec<(usize, u8, u64)> {
         let lanes = self.links.iter().enumerate().flat_map(|(link, line)| {
@@ -246,8 +251,8 @@ impl Agent {
         self.host.is_stale(now.mono)
     }
 
-    fn mqtt_line(&self) -> Option<usize> {
-        self.setup.mqtt.as_ref().map(|_| self.setup.links.len())
+    pub(super) fn mqtt_line(&self) -> Option<usize> {
+        self.link_of(lane::MQTT)
     }
 
     fn mqtt_is_up(&self) -> bool {
@@ -301,6 +306,7 @@ impl Agent {
             DiskReport::Failed { order: "save clocks", .. } => self.clocks.save_failed(now.mono),
             _ => {}
         }
+        let may_seat = matches!(report, DiskReport::NumbersSaved);
         let left = match report {
             DiskReport::SetAside { outlet, seq, .. } => Some(Suspect { outlet, seq }),
             _ => None,
@@ -310,6 +316,9 @@ impl Agent {
         act(effects, out);
         if let Some(message) = left {
             self.left(now, message, out);
+        }
+        if may_seat {
+            self.seat(now, out);
         }
     }
 

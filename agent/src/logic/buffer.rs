@@ -9,12 +9,14 @@ mod expire;
 mod health;
 mod pace;
 mod purge;
+mod widen;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::expire::Expiry;
 use self::health::{DISK_SILENCE, Failure, Shortage};
+use self::widen::Coming;
 use super::accepts::Accepts;
 use super::disk::{Block, DiskFacts, DiskOrder, DiskReport, Numbers, Opened};
 use super::intake::Answer;
@@ -68,6 +70,9 @@ pub struct Buffer {
     rule: Rule,
     seats: Vec<Seat>,
     outboxes: Vec<Outbox>,
+    /// How many of them have had numbers, or will have them before anything is taken.
+    usable: usize,
+    coming: Coming,
     /// For each outlet, whether its link is up.
     up: Vec<bool>,
     accepts: Accepts,
@@ -87,7 +92,7 @@ pub struct Buffer {
     accepted: Accepted,
     last: Last,
     /// Accepted since the last turn.
-    coming: Vec<Arc<Message>>,
+    fresh_news: Vec<Arc<Message>>,
     /// Accepted in the turn before.
     news: Vec<Arc<Message>>,
     dropped: u64,
@@ -109,6 +114,8 @@ pub struct Seat {
     pub priority: u8,
     /// What bounds all outlets of that link together.
     pub bounds: Bounds,
+    /// Whether that link is gone.
+    pub gone: bool,
 }
 
 /// What must be on the disk before the first number is used: the gaps of the last run, then the new numbers.
@@ -153,7 +160,7 @@ impl Buffer {
             heard_at: Time::default(),
             accepted: Accepted::default(),
             last: Last::new(rule.last_values),
-            coming: Vec::new(),
+            fresh_news: Vec::new(),
             news: Vec::new(),
             failure: None,
             shortage: None,
@@ -164,6 +171,8 @@ impl Buffer {
             busy_until: Time::default(),
             hurry: false,
             up: vec![false; names.len()],
+            usable: names.len(),
+            coming: Coming::default(),
             seats,
         }
     }
@@ -247,11 +256,16 @@ impl Buffer {
             BufferState::Failing
         } else if self.full {
             BufferState::Full
-        } else if self.outboxes.iter().zip(&self.up).any(|(outbox, up)| outbox.is_behind(*up)) {
+        } else if self.is_behind() {
             BufferState::Holding
         } else {
             BufferState::Empty
         }
+    }
+
+    fn is_behind(&self) -> bool {
+        let live = self.outboxes.iter().zip(&self.up).zip(&self.seats).filter(|(_, seat)| !seat.gone);
+        live.map(|(own, _)| own).any(|(outbox, up)| outbox.is_behind(*up))
     }
 
     /// Whether no number may be used yet.
@@ -304,6 +318,7 @@ impl Buffer {
             DiskReport::Expired { outlet, messages, gap } => self.has_expired(outlet, messages, gap, out),
             DiskReport::Purged { outlet, messages, gap } => self.purged(outlet, messages, gap, out),
             DiskReport::NumbersSaved => self.numbers_saved(),
+            DiskReport::Widened => self.widened(),
             DiskReport::Failed { order, outlet, error } => self.failed(now, order, outlet, &error, out),
             DiskReport::SetAside { .. }
             | DiskReport::PresenceSaved
@@ -316,7 +331,7 @@ impl Buffer {
 
     /// Gives the disk what is due.
     pub fn advance(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
-        self.news = std::mem::take(&mut self.coming);
+        self.news = std::mem::take(&mut self.fresh_news);
         self.look_for_room(out);
         self.watch_the_disk(now, out);
         self.look_for_space(now, out);
@@ -324,6 +339,7 @@ impl Buffer {
             return;
         }
         let before = out.len();
+        self.widen(out);
         self.reserve_numbers(now, out);
         if self.is_commit_due(now) {
             self.begin_commit(now, out);
@@ -373,11 +389,11 @@ impl Buffer {
         self.hurry = true;
     }
 
-    /// Goes on under another rule; `bounds` are those of a link.
-    pub fn reconfigure(&mut self, now: Time, rule: Rule, bounds: impl Fn(usize) -> Bounds) {
+    /// Goes on under another rule; `bounds` are those of a link, none if it is gone.
+    pub fn reconfigure(&mut self, now: Time, rule: Rule, bounds: impl Fn(usize) -> Option<Bounds>) {
         self.rule = rule;
         self.last.resize(rule.last_values);
-        self.seats.iter_mut().for_each(|seat| seat.bounds = bounds(seat.link));
+        self.rebind(bounds);
         if let Commit::Idle { not_before } = &mut self.commit {
             *not_before = (*not_before).min(now + rule.commit_after);
         }
@@ -471,6 +487,7 @@ impl Buffer {
             ("forget", Some(outlet)) => self.outboxes[outlet].forget_ended(false),
             ("drop" | "expire", _) => self.dropping = false,
             ("save numbers", _) => drop(self.reserve.ended(false)),
+            ("widen", _) => self.widen_failed(),
             _ => {}
         }
         if order == "append" {
@@ -515,8 +532,12 @@ impl Buffer {
         self.start = Start::Done;
         self.ids.end = numbers.ids.end;
         for outbox in &mut self.outboxes {
-            outbox.grant(numbers.outlets[&outbox.name].block.end);
+            // One that came since has none yet, or those of its earlier life.
+            if let Some(own) = numbers.outlets.get(&outbox.name) {
+                outbox.grant(own.block.end);
+            }
         }
+        self.make_usable();
     }
 
     fn numbers_in_use(&self) -> Numbers {

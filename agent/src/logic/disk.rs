@@ -70,6 +70,11 @@ pub enum DiskOrder {
     SavePresence(Vec<u8>),
     /// Replaces the file about the clocks, synced. Reported as `ClocksSaved`.
     SaveClocks(Vec<u8>),
+    /// Opens places for more outlets, which come behind those that it has. Reported as `Widened`.
+    Widen {
+        /// Their names.
+        outlets: Vec<String>,
+    },
     /// Looks how the store and its file system stand. Reported as `Measured`.
     Measure,
     /// Syncs, closes and ends the thread. Reported as `Closed`.
@@ -137,12 +142,14 @@ pub enum DiskReport {
     PresenceSaved,
     /// The file about the clocks is on the disk.
     ClocksSaved,
+    /// There is a place for each of the outlets, and the facts tell what they hold.
+    Widened,
     /// The facts are fresh.
     Measured,
     /// The order could not be carried out; nothing of it counts. The store opens itself anew at the next order.
     Failed {
-        /// What was asked, as `append`, `read`, `forget`, `drop`, `expire`, `set aside`, `save numbers`, `save presence`,
-        /// `save clocks`.
+        /// What was asked, as `append`, `read`, `forget`, `drop`, `expire`, `set aside`, `widen`, `save numbers`,
+        /// `save presence`, `save clocks`.
         order: &'static str,
         /// Outlet of what concerns one.
         outlet: Option<usize>,
@@ -243,4 +250,7 @@ pub struct OutletNumbers {
     pub epoch: String,
     /// Its block.
     pub block: Block,
+    /// Whether a run that had a place for it ended without an order, so that all of the block may be used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub torn: bool,
 }

@@ -3,6 +3,13 @@
 
 /// Number of priorities: 0 to 9.
 pub const PRIORITIES: usize = 10;
+/// Name of the broker's outlet in the store.
+pub const MQTT: &str = "mqtt";
+
+/// The name in the store of a client's outlet, in small letters like its id.
+pub fn of_client(id: &str) -> String {
+    format!("client:{}", id.to_lowercase())
+}
 
 /// The name in the store of a link's outlet for one priority: `client:cloud`, `client:cloud/7`.
 pub fn name(link: &str, priority: u8) -> String {

@@ -349,6 +349,12 @@ impl Link {
         self.start_over(now, code, out);
     }
 
+    /// Says goodbye with this close code if it is up, and stays away until [`Link::reconfigure`].
+    pub fn retire(&mut self, now: Time, code: u16, out: &mut Vec<LinkEffect>) {
+        self.rule.active = false;
+        self.start_over(now, code, out);
+    }
+
     /// Says goodbye with this close code if it is up, and stays away until [`Link::connect`] or [`Link::reconfigure`].
     pub fn disconnect(&mut self, now: Time, code: u16, out: &mut Vec<LinkEffect>) {
         if !std::mem::replace(&mut self.parted, true) {

@@ -36,12 +36,11 @@ pub fn resume(
     let id_start = if lost && last_id > 0 { wall_ns / 1000 } else { 1 };
     let id_next = after(saved.clean, saved.ids).max(last_id + 1).max(id_start);
     let mut outlets = saved.outlets.clone();
-    for outlet in outlets.values_mut().filter(|_| !saved.clean) {
-        outlet.block.next = outlet.block.end;
-    }
+    // Who has no place in this run is asked for later, maybe in another one.
+    outlets.values_mut().for_each(|outlet| outlet.torn |= !saved.clean);
     let mut gaps = Vec::new();
     for ((name, held), birth) in names.iter().zip(held).zip(births) {
-        let (numbers, gap) = resume_outlet(saved.outlets.get(name), saved.clean, held, birth);
+        let (numbers, gap) = resume_outlet(outlets.get(name), held, birth);
         outlets.insert(name.clone(), numbers);
         gaps.push(gap);
     }
@@ -49,23 +48,24 @@ pub fn resume(
     Resumed { numbers: Numbers { session: saved.session + 1, ids, outlets, clean: false }, gaps }
 }
 
-fn resume_outlet(
+/// The same for one outlet, which may also come later than the run.
+pub fn resume_outlet(
     saved: Option<&OutletNumbers>,
-    clean: bool,
     held: &Held,
     birth: &str,
 ) -> (OutletNumbers, Option<(u64, u64)>) {
     let behind_store = held.range.map_or(1, |(_, last)| last + 1);
     let Some(saved) = saved else {
         let block = Block { next: behind_store, end: behind_store + BLOCK_MIN };
-        return (OutletNumbers { epoch: birth.to_owned(), block }, None);
+        return (OutletNumbers { epoch: birth.to_owned(), block, torn: false }, None);
     };
-    let next = after(clean, saved.block).max(behind_store);
+    let next = after(!saved.torn, saved.block).max(behind_store);
     // Behind what is held nothing can have been forgotten, so what is not there was lost with the run, or by damage. Without
     // it, all that was used before the block was saved may have been confirmed.
     let gone_from = if held.range.is_some() { behind_store } else { saved.block.next };
     let gap = (gone_from < next).then(|| (gone_from, next - 1));
-    (OutletNumbers { epoch: saved.epoch.clone(), block: Block { next, end: next + BLOCK_MIN } }, gap)
+    let block = Block { next, end: next + BLOCK_MIN };
+    (OutletNumbers { epoch: saved.epoch.clone(), block, torn: false }, gap)
 }
 
 /// First number that the run which saved this block can't have used.
@@ -123,7 +123,8 @@ mod tests {
     use super::*;
 
     fn saved(clean: bool) -> Numbers {
-        let outlet = OutletNumbers { epoch: "E1".into(), block: Block { next: 100, end: 500 } };
+        let block = Block { next: 100, end: 500 };
+        let outlet = OutletNumbers { epoch: "E1".into(), block, torn: false };
         let outlets = BTreeMap::from([("client:a".to_owned(), outlet)]);
         Numbers { session: 3, ids: Block { next: 1000, end: 2000 }, outlets, clean }
     }
@@ -171,8 +172,17 @@ mod tests {
     #[test]
     fn numbers_of_an_outlet_that_is_not_configured_are_kept_and_not_used_twice() {
         let kept = |clean| resume(Some(saved(clean)), &[], &[], &[], 0).numbers.outlets["client:a"].clone();
-        assert_eq!((kept(true).epoch.as_str(), kept(true).block.next), ("E1", 100));
-        assert_eq!(kept(false).block.next, 500);
+        let back = |clean| resume_outlet(Some(&kept(clean)), &Held::default(), "E2");
+        assert_eq!((back(true).0.epoch.as_str(), back(true).0.block.next, back(true).1), ("E1", 100, None));
+        assert_eq!((back(false).0.block.next, back(false).1), (500, Some((100, 499))));
+    }
+
+    #[test]
+    fn what_a_crash_left_open_is_a_gap_also_after_a_clean_run_without_the_outlet() {
+        let between = resume(Some(saved(false)), &[], &[], &[], 0).numbers;
+        let resumed = resume_with(Some(Numbers { clean: true, ..between }), Held::default());
+        assert_eq!(resumed.gaps, [Some((100, 499))]);
+        assert!(!resumed.numbers.outlets["client:a"].torn);
     }
 
     #[test]

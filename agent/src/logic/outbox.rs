@@ -255,7 +255,8 @@ impl Outbox {
     /// Follows up on what is confirmed: refused numbers right behind it, what was in flight, what waited in memory. Adds the
     /// ids of the messages that became safe by it.
     pub fn settle(&mut self, safe: &mut Vec<u64>) {
-        while self.refused.remove(&(self.confirmed + 1)) {
+        // Whom nothing was sent in its place is told of the gap first.
+        while self.was_sent(self.confirmed + 1) && self.refused.remove(&(self.confirmed + 1)) {
             self.stale |= self.confirmed < self.on_disk;
             self.reach(self.confirmed + 1);
         }
@@ -399,6 +400,15 @@ impl Outbox {
     /// Last number that was sent in order on this connection.
     pub fn sent(&self) -> u64 {
         self.fresh.sent()
+    }
+
+    /// Whether something that stands for this number was sent on this connection.
+    pub fn was_sent(&self, seq: u64) -> bool {
+        let waits = self.backlog.as_ref().is_some_and(|Backlog { reader, end }| {
+            let (from, to) = reader.unaccounted(*end);
+            (from..=to).contains(&seq)
+        });
+        seq <= self.fresh.sent() && !waits
     }
 
     /// Last number that a peer can have; what an earlier run sent is not known, so it may be any of its numbers.

@@ -1,5 +1,6 @@
 //! What a new configuration changes, and how much has to give way for it.
 
+use super::lane;
 use crate::config::Config;
 
 /// What is to be done for a new configuration.
@@ -7,15 +8,14 @@ use crate::config::Config;
 pub enum Plan {
     /// Nothing: it says the same.
     Unchanged,
-    /// It can be taken over while everything runs: servers that changed are replaced, and `links` tells for each link, the
-    /// broker's last, whether it must connect anew.
+    /// It can be taken over while everything runs: servers that changed are replaced, links come and go.
     Apply {
         /// Names of the tables that changed.
         changed: Vec<String>,
-        /// For each link.
-        links: Vec<bool>,
+        /// Outlets of the links that stay, but must connect anew.
+        links: Vec<String>,
     },
-    /// The agent must stop and start: its outlets, its name or its directory are not the same.
+    /// The agent must stop and start: its name or its directory is not the same.
     Restart {
         /// Names of the tables that changed.
         changed: Vec<String>,
@@ -62,19 +62,17 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     if changed.is_empty() {
         return Plan::Unchanged;
     }
-    let same = old.agent == new.agent && outlets(old) == outlets(new);
-    if !same {
+    if old.agent != new.agent {
         return Plan::Restart { changed };
     }
-    let clients = old.clients.iter().zip(&new.clients).map(|(old, new)| old != new);
-    let mqtt = old.mqtt.iter().zip(&new.mqtt).map(|(old, new)| old != new);
-    Plan::Apply { changed, links: clients.chain(mqtt).collect() }
-}
-
-/// What the outlets of the store are named after.
-fn outlets(config: &Config) -> (Vec<String>, Vec<u8>, bool) {
-    let clients = config.clients.iter().map(|client| client.id.to_lowercase()).collect();
-    (clients, config.priorities(), config.mqtt.is_some())
+    let mut links = Vec::new();
+    for client in &new.clients {
+        let before = old.clients.iter().find(|other| other.id.eq_ignore_ascii_case(&client.id));
+        links.extend(before.filter(|before| *before != client).map(|_| lane::of_client(&client.id)));
+    }
+    let mqtt = old.mqtt.iter().zip(&new.mqtt).filter(|(old, new)| old != new);
+    links.extend(mqtt.map(|_| lane::MQTT.to_owned()));
+    Plan::Apply { changed, links }
 }
 
 fn changed(old: &Config, new: &Config) -> Vec<String> {
@@ -99,7 +97,7 @@ fn changed(old: &Config, new: &Config) -> Vec<String> {
     note(old.mqtt != new.mqtt, "mqtt");
     note(old.presence != new.presence, "presence");
     note(old.host != new.host, "host");
-    // The same tables in another order are other outlets.
+    // The same tables in another order.
     if names.is_empty() && old != new {
         names.push("order".to_owned());
     }
@@ -139,8 +137,9 @@ mod tests {
         plan(&config(BASE), &config(&BASE.replace(from, to)))
     }
 
-    fn apply(changed: &str, links: [bool; 3]) -> Plan {
-        Plan::Apply { changed: vec![changed.to_owned()], links: links.to_vec() }
+    fn apply(changed: &[&str], links: &[&str]) -> Plan {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Plan::Apply { changed: owned(changed), links: owned(links) }
     }
 
     fn restart(changed: &[&str]) -> Plan {
@@ -154,9 +153,9 @@ mod tests {
 
     #[test]
     fn only_the_link_whose_table_changed_connects_anew() {
-        assert_eq!(planned("ws://b/", "ws://c/"), apply("client.b", [false, true, false]));
-        assert_eq!(planned("mqtt://m/", "mqtt://n/"), apply("mqtt", [false, false, true]));
-        assert_eq!(planned("= 5", "= 6"), apply("buffer", [false, false, false]));
+        assert_eq!(planned("ws://b/", "ws://c/"), apply(&["client.b"], &["client:b"]));
+        assert_eq!(planned("mqtt://m/", "mqtt://n/"), apply(&["mqtt"], &["mqtt"]));
+        assert_eq!(planned("= 5", "= 6"), apply(&["buffer"], &[]));
     }
 
     #[test]
@@ -168,40 +167,45 @@ mod tests {
     }
 
     #[test]
-    fn other_outlets_need_a_new_start() {
-        assert_eq!(planned("id = \"b\"", "id = \"c\""), restart(&["client.c", "client.b"]));
-        assert_eq!(planned("[mqtt]\nurl = \"mqtt://m/\"\n", ""), restart(&["mqtt"]));
+    fn links_that_come_and_go_leave_the_others_alone() {
+        assert_eq!(planned("id = \"b\"", "id = \"c\""), apply(&["client.c", "client.b"], &[]));
+        assert_eq!(planned("[mqtt]\nurl = \"mqtt://m/\"\n", ""), apply(&["mqtt"], &[]));
         let swapped =
             "[[client]]\nid = \"b\"\nurl = \"ws://b/\"\n[[client]]\nid = \"a\"\nurl = \"ws://a/\"\n";
         let rest = BASE.split_once("[mqtt]").unwrap().1;
-        assert_eq!(plan(&config(BASE), &config(&format!("{swapped}[mqtt]{rest}"))), restart(&["order"]));
+        let swapped = config(&format!("{swapped}[mqtt]{rest}"));
+        assert_eq!(plan(&config(BASE), &swapped), apply(&["order"], &[]));
     }
 
     #[test]
-    fn a_priority_that_nobody_had_needs_a_new_start_and_another_topic_does_not() {
-        let inbound = |more: &str| format!("inbound = {{ topic = 't'{more} }}\n[mqtt]");
-        assert_eq!(planned("[mqtt]", &inbound("")), apply("client.b", [false, true, false]));
-        assert_eq!(planned("[mqtt]", &inbound(", priority = 7")), restart(&["client.b"]));
+    fn the_letters_of_an_id_may_be_large_or_small() {
+        assert_eq!(planned("id = \"b\"", "id = \"B\""), apply(&["client.B", "client.b"], &["client:b"]));
     }
 
     #[test]
-    fn another_name_or_another_priority_needs_a_new_start() {
-        assert_eq!(planned("[mqtt]", "[agent]\nid = \"x\"\n[mqtt]"), restart(&["agent", "mqtt"]));
+    fn a_priority_that_nobody_had_changes_the_tables_that_name_it() {
+        let inbound = "inbound = { topic = 't', priority = 7 }\n[mqtt]";
+        assert_eq!(planned("[mqtt]", inbound), apply(&["client.b"], &["client:b"]));
         let alarms = "[[server]]\n[[server.route]]\npath = \"/a\"\npriority = 5\n[mqtt]";
-        assert_eq!(planned("[mqtt]", alarms), restart(&["server.ws_server_1"]));
+        assert_eq!(planned("[mqtt]", alarms), apply(&["server.ws_server_1"], &[]));
+    }
+
+    #[test]
+    fn another_name_needs_a_new_start() {
+        assert_eq!(planned("[mqtt]", "[agent]\nid = \"x\"\n[mqtt]"), restart(&["agent", "mqtt"]));
     }
 
     #[test]
     fn another_server_leaves_the_links_alone() {
         let served = "[[server]]\nid = \"s\"\n[mqtt]";
         let changed = vec!["server.s".to_owned(), "server.ws_server_1".to_owned()];
-        assert_eq!(planned("[mqtt]", served), Plan::Apply { changed, links: vec![false; 3] });
+        assert_eq!(planned("[mqtt]", served), Plan::Apply { changed, links: Vec::new() });
     }
 
     #[test]
     fn a_secret_that_changed_is_noticed_and_not_told() {
         let (one, two) = ("auth = { bearer = \"one\" }\n[mqtt]", "auth = { bearer = \"two\" }\n[mqtt]");
         let plan = plan(&config(&BASE.replace("[mqtt]", one)), &config(&BASE.replace("[mqtt]", two)));
-        assert_eq!(plan, apply("client.b", [false, true, false]));
+        assert_eq!(plan, apply(&["client.b"], &["client:b"]));
     }
 }

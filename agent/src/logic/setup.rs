@@ -5,11 +5,8 @@ use std::time::Duration;
 use super::lane;
 use super::link::LinkRule;
 use crate::config;
-use crate::config::buffer::{Bounds, Place};
+use crate::config::buffer::Bounds;
 use crate::config::replay::Replay;
-
-/// Name of the broker's outlet in the store.
-const MQTT: &str = "mqtt";
 
 /// What the agent is made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,11 +15,11 @@ pub struct Setup {
     pub agent: String,
     /// Its version.
     pub version: String,
-    /// The client links; link and outlet numbers are their positions.
+    /// The client links.
     pub links: Vec<LinkSetup>,
     /// Priorities that have a lane on each client link, rising; the first is 0.
     pub priorities: Vec<u8>,
-    /// The MQTT link, which comes after them.
+    /// The MQTT link.
     pub mqtt: Option<MqttSetup>,
     /// `[buffer]`
     pub buffer: config::buffer::Buffer,
@@ -40,25 +37,11 @@ impl Setup {
     /// Names of the outlets in the store: for each client link one for each priority, then that of the broker.
     pub fn outlets(&self) -> Vec<String> {
         let lanes = |link: &LinkSetup| -> Vec<String> {
-            self.priorities.iter().map(|priority| lane::name(&outlet(&link.id), *priority)).collect()
+            self.priorities.iter().map(|priority| lane::name(&lane::of_client(&link.id), *priority)).collect()
         };
         let clients = self.links.iter().flat_map(lanes);
-        clients.chain(self.mqtt.iter().map(|_| MQTT.to_owned())).collect()
+        clients.chain(self.mqtt.iter().map(|_| lane::MQTT.to_owned())).collect()
     }
-
-    /// Name of the outlet of a link, without a priority; the links' positions are as in the agent.
-    pub fn outlet_of(&self, link: usize) -> String {
-        self.links.get(link).map_or_else(|| MQTT.to_owned(), |link| outlet(&link.id))
-    }
-
-    /// What bounds the place of a link in the buffer.
-    pub fn bounds_of(&self, link: usize) -> Bounds {
-        self.links.get(link).map_or_else(|| self.buffer.bounds(Place::default()), |link| link.bounds)
-    }
-}
-
-fn outlet(link: &str) -> String {
-    format!("client:{link}")
 }
 
 /// One client link.

@@ -67,7 +67,7 @@ impl StatusPace {
 /// What makes a status worth publishing at once: the states of the links and of the buffer, and whether a configuration was
 /// rejected, folded into a number.
 pub fn digest(agent: &Agent) -> u64 {
-    let links = agent.links.iter();
+    let links = agent.links.iter().filter(|line| !line.is_gone());
     let links = links.map(|line| line.link.is_up() as u64 + 1 + 2 * u64::from(line.went_back.is_some()));
     let first = agent.buffer.state() as u64 * 2 + u64::from(agent.rejected.is_some());
     links.fold(first, |digest, state| digest.wrapping_mul(5).wrapping_add(state))
@@ -77,7 +77,7 @@ pub fn digest(agent: &Agent) -> u64 {
 pub fn headline(agent: &Agent) -> String {
     let active = || agent.links.iter().filter(|line| line.link.state() != LinkState::Inactive);
     let (up, all) = (active().filter(|line| line.link.is_up()).count(), active().count());
-    let held: u64 = agent.buffer.outboxes().iter().map(Outbox::unconfirmed).sum();
+    let held: u64 = agent.buffer.live().map(Outbox::unconfirmed).sum();
     let devices = agent.presence.devices().len();
     let line = format!("{up} of {all} links up, {held} messages held, {devices} devices");
     match agent.buffer.failure() {
@@ -127,8 +127,7 @@ pub fn device_news(prefix: &str, id: &str, presence: &Presence) -> Option<Draft>
 }
 
 fn base(agent: &Agent, now: Now) -> Value {
-    let clients = agent.setup.links.len();
-    let lines = agent.links.iter().enumerate().take(clients);
+    let lines = agent.links.iter().enumerate().filter(|(_, line)| line.is_client());
     let links: Map<_, _> =
         lines.map(|(link, line)| (line.id.clone(), link_status(agent, link, line, now))).collect();
     let days = agent.links.iter().filter_map(|line| line.certificate_days_left).min();
@@ -145,8 +144,8 @@ fn base(agent: &Agent, now: Now) -> Value {
         "buffer": buffer_status(agent, now),
         "host": agent.host.shown(agent.buffer.facts().free_bytes),
     });
-    if let Some(line) = agent.links.get(clients) {
-        status["mqtt"] = link_status(agent, clients, line, now);
+    if let Some(link) = agent.mqtt_line() {
+        status["mqtt"] = link_status(agent, link, &agent.links[link], now);
     }
     if let Some(days) = days {
         status["certificate_days_left"] = days.into();
@@ -168,7 +167,7 @@ fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
     if let Some(why) = &line.went_back {
         status["settings_rejected"] = why.clone().into();
     }
-    if let Some(own) = agent.setup.links.get(link) {
+    if let Some(own) = line.own() {
         status["url"] = own.places.get(line.link.endpoint()).cloned().into();
         if own.places.len() > 1 {
             status["url_number"] = (line.link.endpoint() + 1).into();
@@ -204,7 +203,7 @@ fn link_facts(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
 }
 
 fn buffer_status(agent: &Agent, now: Now) -> Value {
-    let outboxes = || agent.buffer.outboxes().iter();
+    let outboxes = || agent.buffer.live();
     let facts = agent.buffer.facts();
     json!({
         "state": state_of_buffer(agent.buffer.state()),

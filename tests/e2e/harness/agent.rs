@@ -82,6 +82,11 @@ impl Agent {
         configure(&self.directory, IDENTITY, &format!("\n{tables}"));
     }
 
+    /// The same, with other lines of `[agent]`.
+    pub fn configure_as(&self, agent: &str, tables: &str) {
+        configure(&self.directory, agent, &format!("\n{tables}"));
+    }
+
     /// Starts it again in the same directory with the same configuration.
     pub fn start_again(&mut self) {
         self.process = Agent::launch(&self.directory);

@@ -73,8 +73,7 @@ impl World {
                 return Err(format!("outlet {outlet}: the disk gave {payload} up before its time"));
             }
             self.tally.expired += 1;
-            let link =
-                (0..self.peers.len()).find(|link| self.setup.outlet_of(*link) == lane::parse(&outlet).0);
+            let link = (0..self.peers.len()).find(|link| self.outlet_of(*link) == lane::parse(&outlet).0);
             self.expired.insert((link.expect("it is one of a link"), payload));
         }
         Ok(())
@@ -86,7 +85,7 @@ impl World {
         let LinkOrder::Send { lane, entries, .. } = order else { return Ok(()) };
         let outlet = self.outlet(link, *lane);
         self.note_numbers(&outlet, entries);
-        let Some(ttl) = self.setup.bounds_of(link).ttl else { return Ok(()) };
+        let Some(ttl) = self.bounds_of(link).ttl else { return Ok(()) };
         for entry in entries {
             match &entry.body {
                 Body::Message(message) => {

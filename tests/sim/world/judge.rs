@@ -13,17 +13,18 @@ impl World {
     /// Who is told `stored` is told the truth at that moment: each peer has it, a power cut would leave it, or it
     /// was given up at the bound or for its age since.
     pub(super) fn check_safe(&self, last_id: u64, payloads: &[Vec<u8>]) -> Result<(), String> {
-        for (link, peer) in self.peers.iter().take(self.setup.links.len()).enumerate() {
+        for (link, peer) in self.peers.iter().take(self.links.len()).enumerate() {
             let safe = |payload: &&Vec<u8>| {
                 let given_up =
                     self.disk.dropped.contains(payload) || self.expired.contains(&(link, (*payload).clone()));
-                peer.has(payload) || self.disk.keeps(&self.setup.outlet_of(link), payload) || given_up
+                peer.has(payload) || self.disk.keeps(&self.outlet_of(link), payload) || given_up
             };
             // What it gave up when it came is not safe, and that was said in a gap.
-            if self.setup.bounds_of(link).when_full == WhenFull::DropNewest && self.bounded {
+            if self.bounds_of(link).when_full == WhenFull::DropNewest && self.bounded {
                 continue;
             }
-            if peer.confirm != Confirm::None && !payloads.iter().all(|payload| safe(&payload)) {
+            let mut taken = payloads.iter().filter(|payload| self.takers[*payload].contains(&link));
+            if peer.confirm != Confirm::None && !taken.all(|payload| safe(&payload)) {
                 return Err(format!("{last_id} was answered before link {link} had it safe"));
             }
         }
@@ -47,8 +48,9 @@ impl World {
 
     /// The name of a lane in the store.
     pub(super) fn outlet(&self, link: usize, lane: usize) -> String {
-        let priority = self.agent.as_ref().and_then(|agent| agent.lanes(link).nth(lane));
-        lane::name(&self.setup.outlet_of(link), priority.map_or(0, |(priority, _)| priority))
+        let priority =
+            self.agent.as_ref().zip(self.of_agent(link)).and_then(|(agent, own)| agent.lanes(own).nth(lane));
+        lane::name(&self.outlet_of(link), priority.map_or(0, |(priority, _)| priority))
     }
 
     /// What was promised holds.
@@ -57,7 +59,7 @@ impl World {
         if !self.bounded && !dropped.is_empty() {
             return Err("messages were dropped without a bound".to_owned());
         }
-        for (link, peer) in self.peers.iter().take(self.setup.links.len()).enumerate() {
+        for (link, peer) in self.peers.iter().take(self.links.len()).enumerate() {
             self.tally.delivered += peer.delivered();
             if peer.confirm == Confirm::None {
                 continue;
@@ -66,9 +68,14 @@ impl World {
             let set_aside = |payload: &Vec<u8>| peer.chokes_on(payload) && dead.contains(payload.as_slice());
             let expired = |payload: &Vec<u8>| self.expired.contains(&(link, payload.clone()));
             let given_up = |payload: &Vec<u8>| dropped.contains(payload.as_slice()) || expired(payload);
-            let lost = |payload: &&Vec<u8>| !peer.has(payload) && !given_up(payload) && !set_aside(payload);
+            let lost = |payload: &&Vec<u8>| {
+                self.takers[*payload].contains(&link)
+                    && !peer.has(payload)
+                    && !given_up(payload)
+                    && !set_aside(payload)
+            };
             let lost: Vec<_> = self.stored.iter().filter(lost).map(|p| String::from_utf8_lossy(p)).collect();
-            let drops_newest = self.setup.bounds_of(link).when_full == WhenFull::DropNewest && self.bounded;
+            let drops_newest = self.bounds_of(link).when_full == WhenFull::DropNewest && self.bounded;
             // What it gave up is announced to a peer that has numbers; after a crash as a part of the block left open.
             let announced = peer.numbered && self.tally.crashes == 0;
             let excused = match (drops_newest, announced) {
@@ -93,7 +100,9 @@ impl World {
         kept.extend(self.expired.iter().map(|(_, payload)| payload.as_slice()));
         let refused = self.peers.iter().flat_map(|peer| &peer.refused);
         let lost = refused.filter(|payload| !kept.contains(payload.as_slice())).count();
-        let excused = self.bad_disk || self.tally.crashes > 0 || self.tally.cuts > 0;
+        // With a connection a refusal that is on its way is lost, too.
+        let ended = self.tally.crashes + self.tally.cuts + self.tally.choked;
+        let excused = self.bad_disk || ended > 0;
         if lost > 0 && !excused {
             Err(format!("{lost} refused messages are not among the dead letters"))
         } else {
@@ -103,7 +112,7 @@ impl World {
 
     /// The retained topics say what the agent believes.
     fn judge_devices(&self) -> Result<(), String> {
-        let (Some(broker), Some(agent)) = (self.peers.get(self.setup.links.len()), &self.agent) else {
+        let (Some(broker), Some(agent)) = (self.peers.get(self.links.len()), &self.agent) else {
             return Ok(());
         };
         let status = agent.status(self.clock());

@@ -14,6 +14,7 @@ use crate::cli::options::Options;
 use crate::config::Config;
 use crate::io::control;
 use crate::io::store::stopped::{Mended, Reading, Stopped};
+use crate::logic::lane;
 use crate::logic::look::{Again, Change, Checked, Damage, Letter, Look, Seen, Survey};
 use crate::message::{Entry, Message};
 
@@ -94,7 +95,7 @@ impl Whereabouts {
 }
 
 fn outlets(config: &Config) -> Vec<String> {
-    let clients = config.clients.iter().map(|client| format!("client:{}", client.id.to_lowercase()));
+    let clients = config.clients.iter().map(|client| lane::of_client(&client.id));
     clients.chain(config.mqtt.iter().map(|_| "mqtt".to_owned())).collect()
 }
 
@@ -250,7 +251,7 @@ fn refusal(status: u16, answer: &[u8]) -> String {
 /// The name of the outlet that is meant: its whole name, or the id of its client.
 pub fn outlet(survey: &Survey, meant: &str) -> anyhow::Result<String> {
     let names: Vec<&str> = survey.outlets.iter().map(|outlet| outlet.name.as_str()).collect();
-    let client = format!("client:{}", meant.to_lowercase());
+    let client = lane::of_client(meant);
     let found =
         names.iter().find(|name| **name == meant).or_else(|| names.iter().find(|name| **name == client));
     match found {

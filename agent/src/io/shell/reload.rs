@@ -11,6 +11,7 @@ use crate::config::server::Server;
 use crate::io::clock;
 use crate::io::server::Kept;
 use crate::logic::agent::{Action, Event};
+use crate::logic::lane;
 use crate::logic::reload::{self, Plan, Reloaded};
 
 /// Takes one answer.
@@ -79,21 +80,22 @@ impl Shell {
         let Some(old) = self.fallback.remove(&link) else { return };
         log::warn!("client {}: new settings got no confirmation in time, back to the old ones", old.id);
         let mut config = (*self.config).clone();
-        if let Some(client) = config.clients.get_mut(link) {
+        let mut clients = config.clients.iter_mut();
+        if let Some(client) = clients.find(|client| client.id.eq_ignore_ascii_case(&old.id)) {
             *client = old;
         }
         self.overdue.push(Event::WentBack { link, setup: Box::new(setup::setup(&config)) });
-        self.peers = setup::peers(&config, &self.agent);
         self.config = Rc::new(config);
     }
 
     /// Settings that were on trial themselves are nothing to go back to.
-    fn keep_fallback(&mut self, changed: &[bool]) {
-        for (link, old) in self.config.clients.iter().enumerate() {
-            let proven = !self.agent.is_on_trial(link);
-            if changed.get(link).is_some_and(|changed| *changed)
-                && (proven || !self.fallback.contains_key(&link))
-            {
+    fn keep_fallback(&mut self, changed: &[String]) {
+        for old in &self.config.clients {
+            let outlet = lane::of_client(&old.id);
+            let Some(link) = self.agent.link_of(&outlet).filter(|_| changed.contains(&outlet)) else {
+                continue;
+            };
+            if !self.agent.is_on_trial(link) || !self.fallback.contains_key(&link) {
                 self.fallback.insert(link, old.clone());
             }
         }
@@ -109,8 +111,7 @@ impl Shell {
                 self.doors.replace(next.bound);
                 self.keep_fallback(&links);
                 let setup = Box::new(setup::setup(&next.config));
-                self.agent.step(clock::now(), Event::Reconfigure { setup, links }, actions);
-                self.peers = setup::peers(&next.config, &self.agent);
+                self.agent.step(clock::now(), Event::Reconfigure { setup, changed: links }, actions);
                 self.config = Rc::new(next.config);
                 self.supervisor.ready();
             }

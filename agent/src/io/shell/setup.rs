@@ -13,7 +13,7 @@ use crate::io::mqtt::Broker;
 use crate::io::uplink::{Inbound, Lane, Uplink};
 use crate::logic::agent::{Agent, LinkSetup, MqttSetup, Setup};
 use crate::logic::endpoint::EndpointRule;
-use crate::logic::lane::PRIORITIES;
+use crate::logic::lane::{self, PRIORITIES};
 use crate::logic::link::LinkRule;
 
 /// Publications in flight to the broker.
@@ -39,26 +39,21 @@ pub fn setup(config: &Config) -> Setup {
     }
 }
 
-/// What each link connects to, in the order of the links.
-pub fn peers(config: &Config, agent: &Agent) -> Vec<Peer> {
-    let clients = config.clients.iter().enumerate().map(|(link, client)| Peer::WebSocket {
-        uplink: Rc::new(Uplink {
+/// What a link connects to; none if it is not configured any more.
+pub fn peer(config: &Config, agent: &Agent, link: usize) -> Option<Peer> {
+    let lanes = agent.lanes(link).map(|(priority, epoch)| Lane { priority, epoch: epoch.to_owned() });
+    let is_its = |client: &&Client| agent.link_of(&lane::of_client(&client.id)) == Some(link);
+    if let Some(client) = config.clients.iter().find(is_its) {
+        let uplink = Uplink {
             client: client.clone(),
             agent: config.agent.id.clone(),
             inbound: Inbound::of(client, &config.agent.id),
-            lanes: agent
-                .lanes(link)
-                .map(|(priority, epoch)| Lane { priority, epoch: epoch.to_owned() })
-                .collect(),
-        }),
-        orders: client.window + ORDERS,
-    });
-    let will = agent.will();
-    let broker = config.mqtt.iter().zip(will).map(|(mqtt, will)| {
-        let mqtt = mqtt.clone();
-        Peer::Mqtt(Rc::new(Broker { mqtt, will }))
-    });
-    clients.chain(broker).collect()
+            lanes: lanes.collect(),
+        };
+        return Some(Peer::WebSocket { uplink: Rc::new(uplink), orders: client.window + ORDERS });
+    }
+    let (mqtt, will) = (config.mqtt.clone()?, agent.will()?);
+    (agent.link_of(lane::MQTT) == Some(link)).then(|| Peer::Mqtt(Rc::new(Broker { mqtt, will })))
 }
 
 fn link(client: &Client, buffer: &Buffer) -> LinkSetup {

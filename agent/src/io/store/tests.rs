@@ -23,7 +23,11 @@ struct Bench {
 
 impl Bench {
     fn open(dir: &Path) -> Bench {
-        let outlets = vec!["cloud".to_owned(), "mqtt".to_owned()];
+        Bench::open_for(dir, &["cloud", "mqtt"])
+    }
+
+    fn open_for(dir: &Path, outlets: &[&str]) -> Bench {
+        let outlets = outlets.iter().map(|name| (*name).to_owned()).collect();
         let (sender, reports) = channel();
         let settings = Settings { dir: dir.to_owned(), outlets };
         let report = move |report, facts| drop(sender.send((report, facts)));
@@ -341,6 +345,44 @@ fn a_lane_that_is_not_configured_any_more_is_opened_with_its_link() {
     let (_store, opened, _) = open(&["client:a"]);
     assert_eq!(opened.outlets, ["client:a", "client:a/7"]);
     assert_eq!(opened.facts.held[1].messages, 3);
+}
+
+/// An order for these places.
+fn widen(outlets: &[&str]) -> DiskOrder {
+    DiskOrder::Widen { outlets: outlets.iter().map(|name| (*name).to_owned()).collect() }
+}
+
+#[test]
+fn an_outlet_that_comes_while_the_store_is_open_finds_what_it_left_and_the_others_keep_theirs() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open_for(dir.path(), &["client:a", "client:b"]);
+    bench.append(1, noise(1..=3, 50));
+    bench.close();
+    let bench = Bench::open_for(dir.path(), &["client:a"]);
+    bench.append(0, noise(1..=2, 50));
+    let (report, facts) = bench.ask(widen(&["client:b", "client:c"]));
+    assert_eq!(report, DiskReport::Widened);
+    assert_eq!(facts.held.iter().map(|held| held.messages).collect::<Vec<_>>(), [2, 3, 0]);
+    assert_eq!((bench.all(0), bench.all(1)), (noise(1..=2, 50), noise(1..=3, 50)));
+    bench.append(2, noise(7..=8, 50));
+    assert_eq!(bench.all(2), noise(7..=8, 50));
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_wider_goes_on_as_it_was_once_it_can_be_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open_for(dir.path(), &["client:a"]);
+    bench.append(0, noise(1..=2, 50));
+    let in_the_way = dir.path().join("store.opening");
+    fs::create_dir(&in_the_way).unwrap();
+    let (report, facts) = bench.ask(widen(&["client:b"]));
+    let DiskReport::Failed { order: "widen", outlet: None, error } = report else { panic!("{report:?}") };
+    assert!(error.contains("cannot mark the opening"), "{error}");
+    assert_eq!(facts.held.len(), 1);
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(bench.all(0), noise(1..=2, 50));
+    assert_eq!(bench.ask(widen(&["client:b"])).0, DiskReport::Widened);
+    bench.append(1, noise(1..=2, 50));
 }
 
 #[test]

@@ -261,6 +261,7 @@ impl Worker {
                 saved.map_err(|error| self.about("clocks", &error))?;
                 DiskReport::ClocksSaved
             }
+            DiskOrder::Widen { outlets } => self.widen(outlets)?,
             DiskOrder::Measure => DiskReport::Measured,
             DiskOrder::Close => DiskReport::Closed,
         };
@@ -292,6 +293,20 @@ impl Worker {
             self.renew();
         }
         Ok(DiskReport::Forgot { outlet })
+    }
+
+    /// Opens the store anew with more outlets: what lies on the disk of theirs is looked for as at the start of the agent.
+    fn widen(&mut self, mut more: Vec<String>) -> Result<DiskReport, String> {
+        more.retain(|name| !self.outlets.contains(name));
+        let before = self.outlets.len();
+        self.settle();
+        self.lose();
+        self.outlets.append(&mut more);
+        let opened = self.hold().map(|_| ()).map_err(|fault| fault.to_string());
+        if opened.is_err() {
+            self.outlets.truncate(before);
+        }
+        opened.map(|()| DiskReport::Widened)
     }
 
     fn renew(&mut self) {
@@ -452,6 +467,7 @@ pub fn label(order: &DiskOrder) -> (&'static str, Option<usize>) {
         DiskOrder::SaveNumbers(_) => ("save numbers", None),
         DiskOrder::SavePresence(_) => ("save presence", None),
         DiskOrder::SaveClocks(_) => ("save clocks", None),
+        DiskOrder::Widen { .. } => ("widen", None),
         DiskOrder::Measure => ("measure", None),
         DiskOrder::Close => ("close", None),
     }

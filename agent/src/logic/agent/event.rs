@@ -44,12 +44,12 @@ pub enum Event {
     Disk(DiskReport, DiskFacts),
     /// A look at the machine found this.
     Host(HostFacts),
-    /// Another configuration with the same outlets is in force.
+    /// Another configuration of the same agent is in force.
     Reconfigure {
         /// What the agent is made of.
         setup: Box<Setup>,
-        /// For each link, whether it must connect anew.
-        links: Vec<bool>,
+        /// Outlets of the links that must connect anew.
+        changed: Vec<String>,
     },
     /// The old settings of a link, because its new ones did not prove themselves.
     WentBack {

@@ -26,8 +26,8 @@ impl Agent {
         if self.stop != Stop::Running {
             return Err(Refused::Stopping.to_string());
         }
-        let mut ids = self.setup.links.iter().map(|own| &own.id);
-        let link = ids.position(|id| id.eq_ignore_ascii_case(client));
+        let link =
+            self.links.iter().position(|line| line.is_client() && line.id.eq_ignore_ascii_case(client));
         let link = link.ok_or_else(|| format!("there is no client {client}"))?;
         let line = &mut self.links[link];
         if !line.link.is_active() {

@@ -1,13 +1,14 @@
-//! A link with everything that belongs to it, and the outlets that are its lanes.
+//! A link with everything that belongs to it.
 
+use super::stop::GOING_AWAY;
 use super::trial::Trial;
 use super::{LinkSetup, MqttSetup, Setup};
+use crate::config::buffer::{Bounds, Place};
 use crate::config::replay::Replay;
-use crate::logic::buffer::Seat;
 use crate::logic::caution::Caution;
 use crate::logic::inbox::Inbox;
 use crate::logic::lane::{self, Routes};
-use crate::logic::link::Link;
+use crate::logic::link::{Link, LinkRule};
 use crate::logic::pace::Pace;
 use crate::logic::time::{Now, Time};
 
@@ -16,6 +17,10 @@ use crate::logic::time::{Now, Time};
 pub struct Line {
     /// Its id, `mqtt` for the broker's.
     pub id: String,
+    /// Name of its outlet in the store, without a priority.
+    pub outlet: String,
+    /// What it is in the configuration.
+    pub role: Role,
     /// Its life.
     pub link: Link,
     /// When something was confirmed last, UTC ns.
@@ -54,18 +59,70 @@ pub struct Line {
     pub refused_as: Vec<String>,
 }
 
+/// What a line is in the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Role {
+    /// A client.
+    Client(Box<LinkSetup>),
+    /// The link to the broker.
+    Broker,
+    /// Nothing any more.
+    Gone,
+}
+
 impl Line {
     /// A client link.
     pub fn of_client(own: &LinkSetup, now: Now) -> Line {
         let pace = Pace::new(own.replay, now.mono);
         let link = Link::new(own.rule.clone(), now.mono);
-        Line { hello: own.hello, replay: own.replay, ..Line::new(&own.id, link, own.window, pace) }
+        let role = Role::Client(Box::new(own.clone()));
+        let line = Line::new(&own.id, lane::of_client(&own.id), role, link, own.window, pace);
+        Line { hello: own.hello, replay: own.replay, ..line }
     }
 
     /// The link to the broker.
     pub fn of_broker(own: &MqttSetup, now: Now) -> Line {
         let pace = Pace::new(Replay::default(), now.mono);
-        Line::new("mqtt", Link::new(own.rule.clone(), now.mono), own.window, pace)
+        let link = Link::new(own.rule.clone(), now.mono);
+        Line::new("mqtt", lane::MQTT.to_owned(), Role::Broker, link, own.window, pace)
+    }
+
+    /// The same, but it does not dial before its outlets have a place.
+    pub fn waiting(mut self, now: Now) -> Line {
+        self.link.retire(now.mono, GOING_AWAY, &mut Vec::new());
+        self
+    }
+
+    /// Whether it is a client's.
+    pub fn is_client(&self) -> bool {
+        matches!(self.role, Role::Client(_))
+    }
+
+    /// Whether its link is not configured any more.
+    pub fn is_gone(&self) -> bool {
+        self.role == Role::Gone
+    }
+
+    /// What the configuration says of a client.
+    pub fn own(&self) -> Option<&LinkSetup> {
+        match &self.role {
+            Role::Client(own) => Some(own),
+            Role::Broker | Role::Gone => None,
+        }
+    }
+
+    /// How its link lives, unless that is gone.
+    pub fn rule(&self, setup: &Setup) -> Option<LinkRule> {
+        match &self.role {
+            Role::Client(own) => Some(own.rule.clone()),
+            Role::Broker => setup.mqtt.as_ref().map(|own| own.rule.clone()),
+            Role::Gone => None,
+        }
+    }
+
+    /// What bounds its place in the buffer.
+    pub fn bounds(&self, setup: &Setup) -> Bounds {
+        self.own().map_or_else(|| setup.buffer.bounds(Place::default()), |own| own.bounds)
     }
 
     /// When it has something to do that no event announces.
@@ -73,9 +130,11 @@ impl Line {
         self.link.deadline().into_iter().chain(self.inbox.deadline()).min()
     }
 
-    fn new(id: &str, link: Link, window: usize, pace: Pace) -> Line {
+    fn new(id: &str, outlet: String, role: Role, link: Link, window: usize, pace: Pace) -> Line {
         Line {
             id: id.to_owned(),
+            outlet,
+            role,
             link,
             last_confirmed_ns: None,
             certificate_days_left: None,
@@ -96,23 +155,4 @@ impl Line {
             refused_as: Vec::new(),
         }
     }
-}
-
-/// Gives each outlet of the store to its link, which gets its lanes by it.
-pub fn seat(links: &mut [Line], setup: &Setup, outlets: &[String]) -> Vec<Seat> {
-    let owners: Vec<String> = (0..links.len()).map(|link| setup.outlet_of(link)).collect();
-    let mut seats = Vec::new();
-    for (outlet, name) in outlets.iter().enumerate() {
-        let (owner, priority) = lane::parse(name);
-        let link = owners.iter().position(|own| own == owner).expect("the store opens no others");
-        links[link].lanes.push((priority, outlet));
-        seats.push(Seat { link, priority, bounds: setup.bounds_of(link) });
-    }
-    links.iter_mut().for_each(|line| line.lanes.sort_unstable());
-    let lanes: Vec<_> = links.iter().take(setup.links.len()).map(|line| line.lanes.clone()).collect();
-    for (own, line) in links.iter_mut().enumerate() {
-        let others = lanes.iter().enumerate().filter(|(link, _)| *link != own);
-        line.others = Routes::over(&others.map(|(_, lanes)| lanes.clone()).collect::<Vec<_>>());
-    }
-    seats
 }

@@ -55,7 +55,7 @@ impl Agent {
         }
         outbox.refuse(seq);
         // Who has not got it on this connection is told of the gap first.
-        if seq <= outbox.sent() {
+        if outbox.was_sent(seq) {
             self.take_confirmation(now, link, out, |agent, effects| {
                 let before = agent.buffer.outbox(outlet).accounted();
                 agent.buffer.settle(outlet, effects);

@@ -84,6 +84,11 @@ impl Sim {
         self.step(Event::Link { link, conn, report })
     }
 
+    /// Another setup, under which no link that stays must connect anew.
+    fn reconfigure(&mut self, setup: Setup) -> Vec<Action> {
+        self.step(Event::Reconfigure { setup: Box::new(setup), changed: Vec::new() })
+    }
+
     fn offer(&mut self, ticket: u64, messages: usize) -> Vec<Action> {
         self.step(Event::Offer { ticket, drafts: vec![draft(None); messages] })
     }
@@ -105,7 +110,7 @@ fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
     sim.link(1, LinkReport::Up(Peer::default()));
     let changed = client("a", Confirm::Ack, false);
     let setup = Box::new(setup(vec![changed, client("b", Confirm::Pong, false)], false));
-    let actions = sim.step(Event::Reconfigure { setup, links: vec![true, false] });
+    let actions = sim.step(Event::Reconfigure { setup, changed: vec!["client:a".into()] });
     assert_eq!(actions, [Action::Tell { link: 0, order: LinkOrder::Close(1001) }]);
     let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
     assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
@@ -116,7 +121,7 @@ fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
 fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
     let setup = Box::new(setup(vec![client("cloud", Confirm::Ack, false)], false));
-    sim.step(Event::Reconfigure { setup, links: vec![true] });
+    sim.step(Event::Reconfigure { setup, changed: vec!["client:cloud".into()] });
     assert_eq!(sim.wait(SECOND * 2 - SECOND / 10), []);
     assert_eq!(
         sim.wait(SECOND / 10),
@@ -129,7 +134,10 @@ fn on_trial() -> (Sim, LinkSetup) {
     let old = client("cloud", Confirm::Pong, false);
     let mut sim = Sim::online(old.clone());
     let new = LinkSetup { trial: SECOND * 30, window: 7, ..old.clone() };
-    sim.step(Event::Reconfigure { setup: Box::new(setup(vec![new], false)), links: vec![true] });
+    sim.step(Event::Reconfigure {
+        setup: Box::new(setup(vec![new], false)),
+        changed: vec!["client:cloud".into()],
+    });
     let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
     assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
     (sim, old)
@@ -170,7 +178,10 @@ fn a_pong_proves_nothing_while_a_message_waits_for_its_acknowledgement() {
     let mut sim = Sim::online(old.clone());
     sim.offer(1, 1);
     let new = LinkSetup { trial: SECOND * 30, window: 7, ..old };
-    sim.step(Event::Reconfigure { setup: Box::new(setup(vec![new], false)), links: vec![true] });
+    sim.step(Event::Reconfigure {
+        setup: Box::new(setup(vec![new], false)),
+        changed: vec!["client:cloud".into()],
+    });
     sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
     sim.link(0, LinkReport::Up(Peer::default()));
     for ping in 0..3 {
@@ -186,11 +197,115 @@ fn a_link_that_becomes_inactive_hangs_up_and_holds() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
     let mut idle = client("cloud", Confirm::Pong, false);
     idle.rule.active = false;
-    sim.step(Event::Reconfigure { setup: Box::new(setup(vec![idle], false)), links: vec![true] });
+    sim.step(Event::Reconfigure {
+        setup: Box::new(setup(vec![idle], false)),
+        changed: vec!["client:cloud".into()],
+    });
     sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
     assert_eq!(sim.shown("/links/cloud/state"), "inactive");
     sim.offer(1, 1);
     assert_eq!(sim.shown("/links/cloud/unconfirmed"), 1);
+}
+
+/// An agent with a link `a` that is up, and a setup with `b` beside it, which has just come into force.
+fn joined_by_b() -> (Sim, Vec<Action>) {
+    let mut sim = Sim::new(vec![client("a", Confirm::Pong, false)], false);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    let links = vec![client("b", Confirm::Pong, false), client("a", Confirm::Pong, false)];
+    let actions = sim.reconfigure(setup(links, false));
+    (sim, actions)
+}
+
+#[test]
+fn a_link_that_comes_dials_once_it_has_a_place_and_numbers_while_the_others_stay_up() {
+    let (mut sim, actions) = joined_by_b();
+    let widen = DiskOrder::Widen { outlets: vec!["client:b".into()] };
+    assert_eq!(actions, [Action::Disk(widen)]);
+    assert_eq!(sim.shown("/links/b/state"), "inactive");
+    sim.offer(1, 2);
+    sim.facts.held.push(Held::default());
+    let actions = sim.disk(DiskReport::Widened);
+    assert!(matches!(&actions[..], [Action::Disk(DiskOrder::SaveNumbers(_))]), "{actions:?}");
+    sim.offer(2, 3);
+    let actions = sim.disk(DiskReport::NumbersSaved);
+    assert_eq!(actions, [Action::Dial { link: 1, conn: 1, endpoint: 0 }]);
+    sim.offer(3, 4);
+    assert!(sim.agent.links[0].link.is_up());
+    assert_eq!(sim.shown("/links/b/unconfirmed"), 4, "it gets what comes after it");
+    assert_eq!(sim.shown("/links/a/unconfirmed"), 9);
+}
+
+#[test]
+fn a_disk_that_cannot_make_a_place_is_asked_again_and_takes_messages_for_the_others() {
+    let (mut sim, _) = joined_by_b();
+    sim.disk(DiskReport::Failed { order: "widen", outlet: None, error: "full".into() });
+    let actions = sim.wait(SECOND * 2);
+    assert!(actions.contains(&Action::Disk(DiskOrder::Widen { outlets: vec!["client:b".into()] })));
+    // A disk that failed is tried with the numbers as well.
+    sim.disk(DiskReport::NumbersSaved);
+    sim.facts.held.push(Held::default());
+    sim.disk(DiskReport::Widened);
+    let actions = sim.disk(DiskReport::NumbersSaved);
+    assert!(actions.contains(&Action::Dial { link: 1, conn: 1, endpoint: 0 }), "{actions:?}");
+}
+
+#[test]
+fn a_link_that_goes_says_goodbye_gets_nothing_more_and_finds_what_was_held_when_it_comes_back() {
+    let (a, b) = (client("a", Confirm::Pong, false), client("b", Confirm::Pong, false));
+    let mut sim = Sim::new(vec![a.clone(), b.clone()], false);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.link(1, LinkReport::Up(Peer::default()));
+    sim.offer(1, 2);
+    let actions = sim.reconfigure(setup(vec![a.clone()], false));
+    assert!(actions.contains(&Action::Tell { link: 1, order: LinkOrder::Close(1001) }), "{actions:?}");
+    sim.link(1, LinkReport::Closed { code: None, error: "closed".into() });
+    assert_eq!(sim.shown("/links/b"), serde_json::Value::Null);
+    sim.offer(2, 3);
+    assert_eq!(sim.shown("/buffer/messages"), 5, "what a link that is gone holds is not counted");
+    let actions = sim.reconfigure(setup(vec![b, a], false));
+    assert!(actions.contains(&Action::Dial { link: 1, conn: 2, endpoint: 0 }), "{actions:?}");
+    assert_eq!(sim.shown("/links/b/unconfirmed"), 2);
+    assert!(sim.agent.links[0].link.is_up());
+}
+
+#[test]
+fn while_the_only_link_gives_way_to_another_one_sources_are_told_to_come_again() {
+    let mut sim = Sim::online(client("a", Confirm::Pong, false));
+    sim.reconfigure(setup(vec![client("b", Confirm::Pong, false)], false));
+    let busy = Action::Answer(1, Answer::Refused(Refused::Busy));
+    assert!(sim.offer(1, 1).contains(&busy));
+    sim.facts.held.push(Held::default());
+    sim.disk(DiskReport::Widened);
+    sim.disk(DiskReport::NumbersSaved);
+    sim.wait(SECOND);
+    assert!(!sim.offer(2, 1).contains(&busy));
+    assert_eq!(sim.shown("/links/b/unconfirmed"), 1);
+}
+
+#[test]
+fn a_broker_that_comes_is_told_the_status_once_it_is_up() {
+    let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
+    sim.reconfigure(setup(vec![client("cloud", Confirm::Pong, false)], true));
+    sim.facts.held.push(Held::default());
+    sim.disk(DiskReport::Widened);
+    let actions = sim.disk(DiskReport::NumbersSaved);
+    assert_eq!(actions, [Action::Dial { link: 1, conn: 1, endpoint: 0 }]);
+    let actions = sim.link(1, LinkReport::Up(Peer::default()));
+    let [LinkOrder::Publish(status)] = &orders(&actions, 1)[..] else { panic!("{actions:?}") };
+    assert_eq!(status.topic, "p/status");
+}
+
+#[test]
+fn a_priority_that_nobody_had_gets_a_lane_for_which_each_link_connects_anew() {
+    let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
+    let next = Setup { priorities: vec![0, 7], ..setup(vec![client("cloud", Confirm::Pong, false)], false) };
+    sim.reconfigure(next);
+    sim.facts.held.push(Held::default());
+    sim.disk(DiskReport::Widened);
+    assert!(sim.agent.links[0].link.is_up());
+    let actions = sim.disk(DiskReport::NumbersSaved);
+    assert_eq!(orders(&actions, 0), [&LinkOrder::Close(1001)]);
+    assert_eq!(sim.agent.lanes(0).map(|(priority, _)| priority).collect::<Vec<_>>(), [0, 7]);
 }
 
 #[test]
@@ -198,7 +313,7 @@ fn under_another_prefix_the_old_status_is_taken_back() {
     let mut sim = Sim::with_broker();
     let mut next = setup(vec![client("cloud", Confirm::Pong, false)], true);
     next.mqtt.as_mut().unwrap().prefix = "q".into();
-    let actions = sim.step(Event::Reconfigure { setup: Box::new(next), links: vec![false, true] });
+    let actions = sim.step(Event::Reconfigure { setup: Box::new(next), changed: vec!["mqtt".into()] });
     let [LinkOrder::Publish(farewell), LinkOrder::Close(1001)] = &orders(&actions, 1)[..] else {
         panic!("{actions:?}")
     };
@@ -212,7 +327,7 @@ fn a_shorter_commit_after_is_in_force_at_once() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
     let mut next = setup(vec![client("cloud", Confirm::Pong, false)], false);
     next.buffer.commit_after = SECOND / 100;
-    sim.step(Event::Reconfigure { setup: Box::new(next), links: vec![false] });
+    sim.step(Event::Reconfigure { setup: Box::new(next), changed: vec![] });
     sim.offer(1, 1);
     assert!(appends(&sim.wait(SECOND / 100)));
 }

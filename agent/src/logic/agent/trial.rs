@@ -20,11 +20,11 @@ impl Agent {
 
     /// Takes the old settings of a link, because the new ones did not prove themselves.
     pub(super) fn go_back(&mut self, now: Now, link: usize, setup: Setup, out: &mut Vec<Action>) {
-        let Some(failed) = self.setup.links.get(link) else { return };
+        let Some(failed) = self.links[link].own() else { return };
         let within_s = failed.trial.as_secs_f32();
         let last = self.links[link].link.last_error().map(|error| format!(" ({error})"));
-        let links: Vec<bool> = (0..self.links.len()).map(|other| other == link).collect();
-        self.reconfigure(now, setup, &links, out);
+        let outlet = self.links[link].outlet.clone();
+        self.reconfigure(now, setup, &[outlet], out);
         let line = &mut self.links[link];
         line.trial = None;
         line.went_back = Some(format!(
@@ -34,9 +34,9 @@ impl Agent {
     }
 
     pub(super) fn begin_trial(&mut self, now: Now, link: usize) {
-        let trial = self.setup.links.get(link).filter(|own| own.rule.active && !own.trial.is_zero());
         let line = &mut self.links[link];
-        line.trial = trial.map(|own| Trial { until: now.mono + own.trial, confirmed: line.confirmed });
+        let trial = line.own().filter(|own| own.rule.active && !own.trial.is_zero()).map(|own| own.trial);
+        line.trial = trial.map(|within| Trial { until: now.mono + within, confirmed: line.confirmed });
         line.went_back = None;
     }
 

@@ -31,6 +31,11 @@ impl Buffer {
         }
         let outlets = targets(&drafts, routes);
         let closed = match self.admit(now, drafts.len(), &outlets) {
+            // While the only link gives way to another one.
+            Ok(_) if outlets.is_empty() && ticket.is_some() => {
+                self.refuse(ticket, drafts.len(), Refused::Busy, out);
+                return Some(Refused::Busy);
+            }
             Ok(closed) => closed,
             Err(refused) => {
                 self.refuse(ticket, drafts.len(), refused.clone(), out);
@@ -55,7 +60,7 @@ impl Buffer {
             self.ids.next += 1;
             if *message.source != *NEWS {
                 self.last.took(&message);
-                self.coming.push(Arc::clone(&message));
+                self.fresh_news.push(Arc::clone(&message));
             }
             for outlet in outlets {
                 if closed.contains(outlet) {
@@ -100,7 +105,10 @@ impl Buffer {
         let left = outlets.iter().map(|outlet| self.outboxes[*outlet].numbers_left());
         let left = left.min().unwrap_or(u64::MAX).min(self.ids.end.saturating_sub(self.ids.next));
         if let Some(error) = self.failure()
-            && !outlets.iter().all(|outlet| self.up[*outlet] && self.outboxes[*outlet].memory_messages() == 0)
+            && (outlets.is_empty()
+                || !outlets
+                    .iter()
+                    .all(|outlet| self.up[*outlet] && self.outboxes[*outlet].memory_messages() == 0))
         {
             return Err(Refused::Failing(error.to_owned()));
         }

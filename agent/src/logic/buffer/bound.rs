@@ -106,15 +106,17 @@ impl Buffer {
         true
     }
 
-    /// The outlet that has to give way and by how many bytes: the lowest priority first, then the largest; when bytes are
-    /// short any, else one of a link that is above its count.
+    /// The outlet that has to give way and by how many bytes: those of links that are gone first, then the lowest priority, then
+    /// the largest; when bytes are short any, else one of a link that is above its count.
     fn surplus(&self) -> Option<(usize, u64)> {
         let excess = self.excess(count(self.memory_bytes().min(self.commit_bytes_max())));
         let gives = |outlet: &usize| {
             self.policy(*outlet) == WhenFull::DropOldest && self.outboxes[*outlet].held().messages > 0
         };
-        let rank =
-            |outlet: &usize| (Reverse(self.seats[*outlet].priority), self.outboxes[*outlet].held().bytes);
+        let rank = |outlet: &usize| {
+            let seat = self.seats[*outlet];
+            (seat.gone, Reverse(seat.priority), self.outboxes[*outlet].held().bytes)
+        };
         let giving = || (0..self.outboxes.len()).filter(gives);
         let (outlet, bytes) = if excess > 0 {
             (giving().max_by_key(rank)?, excess)

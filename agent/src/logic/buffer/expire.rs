@@ -35,6 +35,12 @@ impl Expiry {
         Expiry { counted, messages: 0, look_at: None, not_before }
     }
 
+    /// Another outlet has come.
+    pub(super) fn grow(&mut self) {
+        self.counted.push(Runs::default());
+        self.not_before.push(Time::default());
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         self.look_at
     }
@@ -153,7 +159,7 @@ mod tests {
             let opened =
                 Opened { outlets: vec!["client:a".to_owned()], facts: facts.clone(), ..Opened::default() };
             let rule = Rule { ttl: TTL, ..Rule::default() };
-            let seat = Seat { link: 0, priority: 0, bounds: rule.bounds(Place::default()) };
+            let seat = Seat { link: 0, priority: 0, bounds: rule.bounds(Place::default()), gone: false };
             let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0);
             let mut bench = Bench { buffer, facts, clocks: Clocks::new(None, Time::default()) };
             bench.buffer.advance(at(0).mono, &mut Vec::new());

@@ -117,6 +117,7 @@ fn is_ours(report: &DiskReport) -> bool {
         | DiskReport::Forgot { .. }
         | DiskReport::Dropped { .. }
         | DiskReport::Expired { .. }
+        | DiskReport::Widened
         | DiskReport::NumbersSaved => true,
     }
 }

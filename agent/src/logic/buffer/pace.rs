@@ -56,7 +56,7 @@ mod tests {
             let opened =
                 Opened { outlets: vec!["client:a".to_owned()], facts: facts.clone(), ..Opened::default() };
             let rule = Rule { daily_budget: Some(1000), ..Rule::default() };
-            let seat = Seat { link: 0, priority: 0, bounds: rule.bounds(Place::default()) };
+            let seat = Seat { link: 0, priority: 0, bounds: rule.bounds(Place::default()), gone: false };
             let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0);
             let mut bench = Bench { buffer, facts };
             bench.commits(0);

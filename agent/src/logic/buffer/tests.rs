@@ -32,7 +32,7 @@ impl Sim {
         facts.held.resize(outlets, Held::default());
         let opened = Opened { outlets: names, facts: facts.clone(), ..opened };
         let bounds = rule.bounds(Place::default());
-        let seats = (0..outlets).map(|link| Seat { link, priority: 0, bounds }).collect();
+        let seats = (0..outlets).map(|link| Seat { link, priority: 0, bounds, gone: false }).collect();
         let buffer = Buffer::new(rule, seats, &births, &opened, 0);
         Sim { buffer, now: Time::default() + Duration::from_secs(100), facts, tickets: 0 }
     }
@@ -232,8 +232,11 @@ fn no_number_is_used_before_the_numbers_are_on_the_disk() {
 
 #[test]
 fn after_a_crash_the_gap_is_on_the_disk_before_the_new_numbers_are() {
-    let outlet =
-        |next, end| super::super::disk::OutletNumbers { epoch: "E".into(), block: Block { next, end } };
+    let outlet = |next, end| super::super::disk::OutletNumbers {
+        epoch: "E".into(),
+        block: Block { next, end },
+        torn: false,
+    };
     let saved = Numbers {
         session: 4,
         ids: Block { next: 1, end: 50 },
@@ -253,7 +256,11 @@ fn after_a_crash_the_gap_is_on_the_disk_before_the_new_numbers_are() {
 
 #[test]
 fn a_crash_of_a_full_store_first_makes_room_for_its_gap() {
-    let outlet = super::super::disk::OutletNumbers { epoch: "E".into(), block: Block { next: 10, end: 30 } };
+    let outlet = super::super::disk::OutletNumbers {
+        epoch: "E".into(),
+        block: Block { next: 10, end: 30 },
+        torn: false,
+    };
     let saved = Numbers { outlets: [("client:0".to_owned(), outlet)].into(), ..Numbers::default() };
     let held = vec![Held { range: Some((1, 9)), messages: 9, bytes: 980, ..Held::default() }];
     let facts = DiskFacts { held, ..DiskFacts::default() };
@@ -559,7 +566,7 @@ fn a_file_system_that_is_nearly_full_is_spared_until_there_is_room_again() {
 fn with_bounds(places: [Place; 2]) -> Sim {
     let mut sim = Sim::with(RULE, 2);
     let bounds = places.map(|place| RULE.bounds(place));
-    sim.buffer.reconfigure(sim.now, RULE, |link| bounds[link]);
+    sim.buffer.reconfigure(sim.now, RULE, |link| Some(bounds[link]));
     sim
 }
 
@@ -600,9 +607,9 @@ fn telemetry_gives_way_before_alarms_and_never_what_refuses() {
     let keep = rule.bounds(Place { when_full: Some(WhenFull::Reject), ..Place::default() });
     let drop = rule.bounds(Place::default());
     let seats = vec![
-        Seat { link: 0, priority: 0, bounds: drop },
-        Seat { link: 0, priority: 7, bounds: drop },
-        Seat { link: 1, priority: 0, bounds: keep },
+        Seat { link: 0, priority: 0, bounds: drop, gone: false },
+        Seat { link: 0, priority: 7, bounds: drop, gone: false },
+        Seat { link: 1, priority: 0, bounds: keep, gone: false },
     ];
     let births = vec!["E".to_owned(); 3];
     let mut buffer = Buffer::new(rule, seats, &births, &opened, 0);

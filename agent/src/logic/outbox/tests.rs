@@ -602,6 +602,25 @@ fn only_a_gap_is_sent_for_what_the_peer_refused() {
 }
 
 #[test]
+fn what_was_refused_while_it_was_in_a_backlog_that_is_not_sent_yet_is_told_as_a_gap() {
+    let mut sim = Sim::holding(3);
+    sim.read();
+    sim.take(ROOM);
+    sim.outbox.disconnected();
+    sim.connect(Replay { live_share: Share(500), ..Replay::default() });
+    assert!(!sim.outbox.was_sent(1), "what is fresh goes on behind it");
+    sim.outbox.refuse(1);
+    sim.outbox.settle(&mut Vec::new());
+    assert_eq!(sim.outbox.confirmed(), 0);
+    sim.read();
+    let entries = sim.entries(ROOM);
+    assert_eq!(entries[0], Entry { replayed: true, ..gap(1, 1, GapReason::Refused) });
+    assert!(sim.outbox.was_sent(3));
+    sim.confirm_sent(3);
+    assert_eq!(sim.outbox.confirmed(), 3);
+}
+
+#[test]
 fn a_gap_that_took_the_place_of_a_refused_message_and_of_others_keeps_its_reason() {
     let mut sim = Sim::holding(3);
     sim.read();

@@ -1,0 +1,73 @@
+//! Which links are configured, and which number each has here and in the agent.
+
+use holdfast::config::buffer::{Bounds, Place};
+use holdfast::logic::agent::Event;
+use holdfast::logic::lane;
+
+use super::World;
+
+impl World {
+    /// The name of a link's outlet in the store, without a priority.
+    pub(super) fn outlet_of(&self, link: usize) -> String {
+        self.links.get(link).map_or_else(|| lane::MQTT.to_owned(), |own| lane::of_client(&own.id))
+    }
+
+    /// What bounds the place of a link in the buffer.
+    pub(super) fn bounds_of(&self, link: usize) -> Bounds {
+        let own = self.links.get(link);
+        own.map_or_else(|| self.setup.buffer.bounds(Place::default()), |own| own.bounds)
+    }
+
+    /// The number here of a link of the agent.
+    pub(super) fn number(&self, link: usize) -> usize {
+        let outlet =
+            self.agent.as_ref().and_then(|agent| agent.outlet(link)).expect("the agent speaks of it");
+        (0..self.peers.len()).find(|own| self.outlet_of(*own) == outlet).expect("it is one of the links")
+    }
+
+    /// The number in the agent of a link, which may be gone.
+    pub(super) fn of_agent(&self, link: usize) -> Option<usize> {
+        let (agent, outlet) = (self.agent.as_ref()?, self.outlet_of(link));
+        (0..).map_while(|own| agent.outlet(own)).position(|own| own == outlet)
+    }
+
+    /// The client links to which messages go at this moment.
+    pub(super) fn seated(&self) -> Vec<usize> {
+        let Some(agent) = &self.agent else { return Vec::new() };
+        let is_seated = |link: &usize| {
+            let own = agent.link_of(&self.outlet_of(*link));
+            own.is_some_and(|own| agent.lanes(own).count() > 0)
+        };
+        (0..self.links.len()).filter(is_seated).collect()
+    }
+
+    /// Each link comes or goes, or stays what it was.
+    pub(super) fn shuffle(&mut self) {
+        let mut next = Vec::new();
+        for link in &self.links {
+            let was_in = self.setup.links.iter().any(|own| own.id == link.id);
+            let stays = self.seed.below(4) > 0;
+            let comes = self.seed.below(3) > 0;
+            if if was_in { stays } else { comes } {
+                next.push(link.clone());
+            }
+        }
+        if self.seed.below(2) == 0 {
+            next.reverse();
+        }
+        self.setup.links = next;
+    }
+
+    /// All links are configured from here on, so that each can get what is held for it.
+    pub(super) fn call_all(&mut self) -> Result<(), String> {
+        self.setup.links.clone_from(&self.links);
+        self.setup.births = self.births();
+        self.feed(Event::Reconfigure { setup: Box::new(self.setup.clone()), changed: Vec::new() })
+    }
+
+    /// Epochs that no outlet has.
+    pub(super) fn births(&mut self) -> Vec<String> {
+        self.births += 1;
+        (0..self.links.len() * 2 + 1).map(|n| format!("epoch{}-{n}", self.births)).collect()
+    }
+}
