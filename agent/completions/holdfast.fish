@@ -63,7 +63,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l mqtt -d 'Url 
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l json -d 'Print the results in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l watch -d 'Show it again each INTERVAL until interrupted, 1s by default; with --json a line each time' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l application -d 'Show only the links that belong to this application' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l application -d 'Show only the links and servers that belong to this application' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l environment -d 'Table of variables to use: [environment.NAME]' -r

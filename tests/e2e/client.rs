@@ -145,6 +145,9 @@ fn the_status_can_be_that_of_one_application() {
     let status: Value = serde_json::from_slice(&shown("plant-a").stdout).unwrap();
     assert_eq!(status["links"]["cloud"]["application"], "plant-a");
     assert_eq!(status["links"].as_object().unwrap().len(), 1, "{status}");
+    assert_eq!(status["servers"]["sensors"]["application"], "plant-a");
+    let status: Value = serde_json::from_slice(&shown("plant-b").stdout).unwrap();
+    assert_eq!(status["servers"], serde_json::json!({}));
     let nobody = shown("plant-c");
     let words = String::from_utf8_lossy(&nobody.stderr).into_owned();
     assert!(!nobody.status.success() && words.contains("plant-a, plant-b"), "{words}");

@@ -63,6 +63,46 @@ fn a_configuration_that_was_rejected_before_the_start_is_told() {
 }
 
 #[test]
+fn a_broker_that_is_configured_later_is_told_and_one_that_is_not_any_more_is_told_goodbye() {
+    let directory = scratch();
+    let broker = Broker::start(directory.path());
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let link = uplink(&peer.url(), "");
+    let agent = Agent::start(directory.path(), &link);
+    agent.wait_until_up();
+    agent.configure(&(link.clone() + &tables(&broker.url(), "")));
+    assert!(agent.ask(&["reload"]).status.success());
+    broker.wait_for(STATUS, &json!({ "state": "online", "session": 1 }));
+    agent.http().store("/pump", "one");
+    broker.wait_for(PUMP, &json!({ "status": "online" }));
+    agent.configure(&link);
+    assert!(agent.ask(&["reload"]).status.success());
+    broker.wait_for(STATUS, &json!({ "state": "offline", "reason": "stopped", "session": 1 }));
+    wait_until("it is gone", || agent.fact("/mqtt").is_null());
+    assert_eq!((agent.fact("/session"), agent.fact("/links/cloud/reconnects")), (1.into(), 0.into()));
+}
+
+#[test]
+fn each_application_has_a_topic_of_its_own_until_no_link_belongs_to_it() {
+    let directory = scratch();
+    let broker = Broker::start(directory.path());
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let link = |application: &str| uplink(&peer.url(), &format!("application = \"{application}\""));
+    let tables = tables(&broker.url(), "");
+    let mut agent = Agent::start(directory.path(), &(link("plant-a") + &tables));
+    let topic = |name: &str| format!("holdfast/gw/applications/{name}/status");
+    let up = json!({ "state": "online", "application": "plant-a", "links_up": 1 });
+    let told = broker.wait_for(&topic("plant-a"), &up);
+    assert_eq!(told["links"]["cloud"]["state"], "up", "{told}");
+    agent.configure(&(link("plant-b") + &tables));
+    assert!(agent.ask(&["reload"]).status.success());
+    broker.wait_for(&topic("plant-b"), &json!({ "state": "online", "links_up": 1 }));
+    wait_until("nothing speaks of it", || broker.retained(&topic("plant-a"), &[]).is_none());
+    assert!(agent.terminate().success());
+    broker.wait_for(&topic("plant-b"), &json!({ "state": "offline", "reason": "stopped" }));
+}
+
+#[test]
 fn a_stopped_agent_says_so_itself_and_its_will_stays_silent() {
     let directory = scratch();
     let broker = Broker::start(directory.path());

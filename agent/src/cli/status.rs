@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use hyper::Method;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::options::Options;
 use super::{colours, interval, print};
@@ -30,7 +30,7 @@ pub struct Args {
     /// Show it again each INTERVAL until interrupted, 1s by default; with --json a line each time
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1s", value_parser = interval)]
     watch: Option<Duration>,
-    /// Show only the links that belong to this application
+    /// Show only the links and servers that belong to this application
     #[arg(long, value_name = "NAME")]
     application: Option<String>,
     /// Control socket of the agent; it follows from the configuration by default
@@ -67,18 +67,23 @@ pub(super) async fn ask(socket: &Path, application: Option<&str>) -> anyhow::Res
     Ok(status)
 }
 
-/// Leaves only the links of an application. The error says that there are none, and of which there are some.
+/// Leaves only the links and servers of an application. The error says that there are none, and of which there are some.
 fn leave(application: &str, status: &mut Value) -> anyhow::Result<()> {
-    let Some(links) = status["links"].as_object_mut() else { return Ok(()) };
-    let names = links.values().filter_map(|link| link["application"].as_str());
+    let tables = ["links", "servers"];
+    let all = tables.iter().filter_map(|kind| status[*kind].as_object()).flat_map(Map::values);
+    let names = all.filter_map(|table| table["application"].as_str());
     let mut names: Vec<String> = names.map(str::to_owned).collect();
     if !names.iter().any(|name| name == application) {
         names.sort();
         names.dedup();
         let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        bail!("no link belongs to an application {application:?}; there is {known}");
+        bail!("no link and no server belongs to an application {application:?}; there is {known}");
     }
-    links.retain(|_, link| link["application"] == application);
+    for kind in tables {
+        if let Some(tables) = status[kind].as_object_mut() {
+            tables.retain(|_, table| table["application"] == application);
+        }
+    }
     Ok(())
 }
 

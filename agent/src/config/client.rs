@@ -30,7 +30,8 @@ pub struct Client {
     pub name: String,
     /// For people; nothing depends on it.
     pub description: String,
-    /// Name of what it belongs to, a plant say: `holdfast status --application NAME` shows only that, and topics may hold it.
+    /// Name of what it belongs to, a plant say: `holdfast status --application NAME` shows only that, topics may hold it, and
+    /// the retained topic `{prefix}/applications/NAME/status` tells how its links are. At most 31 names.
     pub application: String,
     /// An inactive client holds its messages and never connects.
     pub active: bool,

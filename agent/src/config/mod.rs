@@ -40,6 +40,9 @@ use fault::{Faults, Place};
 use table::{Reading, Table};
 use tree::Kind;
 
+/// Applications of clients; each has a retained topic at the broker.
+const APPLICATIONS_MAX: usize = 31;
+
 /// The whole configuration, every default filled in, every check passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -200,10 +203,14 @@ fn overlay(table: &mut Table, overrides: &Overrides) {
 }
 
 fn clients(table: &mut Table) -> Vec<client::Client> {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut applications) = (BTreeSet::new(), BTreeSet::new());
     let mut clients = table.each("client", |index, table| {
         let client = client::Client::read(index, table);
         check_id(&mut seen, &client.id, table);
+        applications.extend(Some(&client.application).filter(|name| !name.is_empty()).cloned());
+        if applications.len() > APPLICATIONS_MAX {
+            table.fail("application", format!("there are more than {APPLICATIONS_MAX} of them"));
+        }
         client
     });
     if clients.is_empty() {

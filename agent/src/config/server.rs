@@ -31,7 +31,8 @@ pub(super) const FORMAT: [(&str, Format); 4] =
 pub struct Server {
     /// Same form as a client's; `ws_server_N` by default.
     pub id: String,
-    /// Name of what it belongs to, a plant say; `{application}` in the topics and devices of its routes.
+    /// Name of what it belongs to, a plant say, for `holdfast status --application NAME`; `{application}` in the topics and
+    /// devices of its routes.
     pub application: String,
     /// `ADDRESS:PORT` each, IPv6 as `[::1]:9998`; port 0 takes a free one. Or `unix:/run/holdfast/sensors.sock`, a Unix socket for
     /// its owner and group.

@@ -296,6 +296,15 @@ fn what_is_wrong_with_the_address_of_a_client_is_told() {
 }
 
 #[test]
+fn there_are_no_more_applications_than_the_broker_is_told_of() {
+    let clients = |last: u32| -> String {
+        (1..=last).map(|n| format!("[[client]]\nurl = 'ws://a'\napplication = 'p{n}'\n")).collect()
+    };
+    check_errors(&[(&clients(32), &["f:96:15: client[31].application: there are more than 31 of them"])]);
+    assert_eq!(parse(&clients(31)).clients.len(), 31);
+}
+
+#[test]
 fn the_url_of_the_command_line_takes_the_place_of_every_other_address() {
     let overrides = Overrides { uplink: Some("ws://other".to_owned()), ..Overrides::default() };
     for text in ["urls = ['ws://a']", "host = 'a'\nport = 1\nparameters = '/x'", "url = 'ws://a'"] {

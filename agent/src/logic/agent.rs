@@ -7,6 +7,7 @@ mod hand;
 mod inbound;
 mod line;
 mod loss;
+mod news;
 mod reconfigure;
 mod reply;
 mod seating;
@@ -19,7 +20,7 @@ pub use self::event::{Action, Event};
 pub use self::hand::Hand;
 pub(super) use self::line::Line;
 use self::stop::Stop;
-use super::buffer::{Buffer, BufferEffect, BufferState};
+use super::buffer::{Buffer, BufferEffect};
 use super::caution::Suspect;
 use super::clocks::Clocks;
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
@@ -56,6 +57,8 @@ pub struct Agent {
     status: StatusPace,
     /// Last device that was announced to the broker on this connection; none when all are.
     announced: Option<String>,
+    /// Applications of which the broker was told.
+    applications: BTreeSet<String>,
     seed: Seed,
     stop: Stop,
 }
@@ -79,6 +82,7 @@ impl Agent {
             leaving: BTreeSet::new(),
             status: StatusPace::default(),
             announced: None,
+            applications: BTreeSet::new(),
             seed: Seed::new(setup.seed),
             stop: Stop::Running,
             setup,
@@ -436,45 +440,6 @@ impl Agent {
         }
     }
 
-    /// Queues the news of a device for the broker.
-    fn notify(&mut self, now: Now, device: &str, out: &mut Vec<Action>) {
-        let online = self.presence.devices().get(device).is_some_and(|known| known.online);
-        out.push(Action::Note(Notice::Device { device: device.to_owned(), online }));
-        self.queue_state(now, device, out);
-    }
-
-    fn queue_state(&mut self, now: Now, device: &str, out: &mut Vec<Action>) {
-        let (Some(line), Some(mqtt)) = (self.mqtt_line(), self.setup.mqtt.as_ref()) else { return };
-        let Some(draft) = status::device_news(&mqtt.prefix, device, &self.presence) else { return };
-        let mut effects = Vec::new();
-        let routes = Routes::to(&[self.links[line].lanes[0].1]);
-        if self.buffer.offer(now, None, vec![draft], &routes, &mut effects).is_some() {
-            self.announced = Some(String::new());
-        }
-        act(effects, out);
-    }
-
-    /// On a new connection to the broker, which may have forgotten everything, and after news that could not be queued, tells
-    /// the state of every device; after what was held for it, so that the last word is the newest.
-    fn announce(&mut self, now: Now, out: &mut Vec<Action>) {
-        let Some(line) = self.mqtt_line().filter(|_| self.mqtt_is_up()) else { return };
-        let has_room = matches!(self.buffer.state(), BufferState::Empty | BufferState::Holding);
-        if self.announced.is_none()
-            || !self.outboxes(line).all(Outbox::is_drained)
-            || self.buffer.is_starting()
-            || !has_room
-        {
-            return;
-        }
-        let after = self.announced.take().unwrap_or_default();
-        let rest = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
-        let window = self.links[line].window;
-        let next: Vec<String> =
-            self.presence.devices().range(rest).take(window).map(|(id, _)| id.clone()).collect();
-        self.announced = next.last().cloned();
-        next.iter().for_each(|device| self.queue_state(now, device, out));
-    }
-
     fn saw_host(&mut self, now: Now, facts: HostFacts, out: &mut Vec<Action>) {
         let due = self.host.saw(now.mono, facts);
         out.push(Action::Disk(DiskOrder::Measure));
@@ -485,23 +450,6 @@ impl Agent {
         let mut effects = Vec::new();
         self.buffer.offer(now, None, vec![draft], &self.routes, &mut effects);
         act(effects, out);
-    }
-
-    /// Publishes the status if it is due. Returns whether the machine must be looked at first.
-    fn publish_status(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
-        let (Some(link), Some(mqtt)) = (self.mqtt_line(), self.setup.mqtt.as_ref()) else { return false };
-        let digest = status::digest(self);
-        if !self.mqtt_is_up() || !self.status.is_due(now.mono, digest) {
-            return false;
-        }
-        if self.host.is_stale(now.mono) {
-            return true;
-        }
-        self.status.published(now.mono, digest, mqtt.status_interval);
-        let topic = format!("{}/status", mqtt.prefix);
-        let payload = status::message(self, now);
-        out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
-        false
     }
 }
 

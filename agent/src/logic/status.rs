@@ -100,6 +100,24 @@ pub fn message(agent: &Agent, now: Now) -> Vec<u8> {
     base(agent, now).to_string().into_bytes()
 }
 
+/// The status of what belongs to an application, for the broker.
+pub fn of_application(agent: &Agent, application: &str, now: Now) -> Vec<u8> {
+    let its = |line: &Line| line.own().is_some_and(|own| own.application == application);
+    let lines = || agent.links.iter().enumerate().filter(|(_, line)| its(line));
+    let links: Map<_, _> =
+        lines().map(|(link, line)| (line.id.clone(), link_status(agent, link, line, now))).collect();
+    let status = json!({
+        "state": "online",
+        "agent": agent.setup.agent,
+        "application": application,
+        "session": agent.buffer.session(),
+        "links_up": lines().filter(|(_, line)| line.link.is_up()).count(),
+        "unconfirmed": lines().map(|(link, _)| agent.unconfirmed(link)).sum::<u64>(),
+        "links": links,
+    });
+    status.to_string().into_bytes()
+}
+
 /// The status of an agent that is gone: `lost` as the last will, `stopped` as goodbye.
 pub fn last_words(agent: &Agent, reason: &str) -> Vec<u8> {
     let words = json!({

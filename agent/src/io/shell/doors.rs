@@ -104,7 +104,13 @@ impl Doors {
 
     /// How each server is, with its id.
     pub fn facts(&self) -> impl Iterator<Item = (&str, serde_json::Value)> {
-        self.servers.iter().map(|door| (door.table.id.as_str(), (door.facts)()))
+        self.servers.iter().map(|door| {
+            let mut facts = (door.facts)();
+            if !door.table.application.is_empty() {
+                facts["application"] = door.table.application.clone().into();
+            }
+            (door.table.id.as_str(), facts)
+        })
     }
 
     /// Those whose schemas are not what they have read.

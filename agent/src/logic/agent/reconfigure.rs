@@ -3,8 +3,6 @@
 use super::stop::Stop;
 use super::{Action, Agent, Setup};
 use crate::logic::host::Host;
-use crate::logic::port::{LinkOrder, Publication};
-use crate::logic::status;
 use crate::logic::time::Now;
 
 impl Agent {
@@ -29,14 +27,10 @@ impl Agent {
 
     /// Under another prefix nobody would take the old retained status back.
     fn leave_prefix(&mut self, setup: &Setup, out: &mut Vec<Action>) {
-        let (Some(link), Some(old)) = (self.mqtt_line().filter(|_| self.mqtt_is_up()), &self.setup.mqtt)
-        else {
-            return;
-        };
-        if setup.mqtt.as_ref().is_none_or(|new| new.prefix != old.prefix) {
-            let topic = format!("{}/status", old.prefix);
-            let payload = status::last_words(self, "stopped");
-            out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
+        let prefix = |setup: &Setup| setup.mqtt.as_ref().map(|mqtt| mqtt.prefix.clone());
+        if prefix(setup) != prefix(&self.setup) {
+            self.publish_farewell(out);
+            self.applications.clear();
         }
     }
 }

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use super::{Action, Agent};
 use crate::logic::disk::DiskOrder;
-use crate::logic::port::{LinkOrder, Publication};
-use crate::logic::status;
 use crate::logic::time::{Now, Time};
 
 /// A stop may take so long in each of its three steps: flush, goodbye, save.
@@ -65,11 +63,7 @@ impl Agent {
 
     fn say_goodbye(&mut self, now: Now, out: &mut Vec<Action>) {
         self.stop = Stop::Closing { until: now.mono + STOP_STEP };
-        if let (Some(link), Some(mqtt)) = (self.mqtt_line().filter(|_| self.mqtt_is_up()), &self.setup.mqtt) {
-            let topic = format!("{}/status", mqtt.prefix);
-            let payload = status::last_words(self, "stopped");
-            out.push(Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) });
-        }
+        self.publish_farewell(out);
         for link in 0..self.links.len() {
             let mut effects = Vec::new();
             self.links[link].link.close(GOING_AWAY, &mut effects);
