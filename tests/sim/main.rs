@@ -7,11 +7,13 @@ mod disk;
 mod fleet;
 mod peer;
 mod setup;
+mod tally;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use world::{Tally, World};
+use tally::Tally;
+use world::World;
 
 const SEEDS: u64 = 10_000;
 

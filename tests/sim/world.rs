@@ -22,47 +22,12 @@ use self::age::Clocks;
 use super::disk::Disk;
 use super::peer::Peer;
 use super::setup::{MQTT_WINDOW, setup};
+use super::tally::Tally;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
 /// A group of the simulated disk holds this many messages at most.
 const GROUP: u64 = 20;
-
-/// What a run did, for the closing line.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Tally {
-    pub steps: u64,
-    pub stored: u64,
-    pub delivered: u64,
-    pub crashes: u64,
-    pub cuts: u64,
-    pub moves: u64,
-    pub choked: u64,
-    pub reconfigured: u64,
-    pub came: u64,
-    pub went: u64,
-    pub dropped: u64,
-    pub expired: u64,
-    pub commits: u64,
-}
-
-impl std::ops::AddAssign for Tally {
-    fn add_assign(&mut self, rhs: Self) {
-        self.steps += rhs.steps;
-        self.stored += rhs.stored;
-        self.delivered += rhs.delivered;
-        self.crashes += rhs.crashes;
-        self.cuts += rhs.cuts;
-        self.moves += rhs.moves;
-        self.choked += rhs.choked;
-        self.reconfigured += rhs.reconfigured;
-        self.came += rhs.came;
-        self.went += rhs.went;
-        self.dropped += rhs.dropped;
-        self.expired += rhs.expired;
-        self.commits += rhs.commits;
-    }
-}
 
 enum Pending {
     Offer,
