@@ -170,11 +170,13 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove" -s h -l help -d 'Print help'
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove" -f -a "list" -d 'Lists the servers with their addresses'
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove" -f -a "show" -d 'Shows every parameter of a server and of its routes'
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove" -f -a "add" -d 'Adds a server to the configuration file'
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove" -f -a "remove" -d 'Removes a server with its routes from the file'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -f -a "list" -d 'Lists the servers with their addresses'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -f -a "show" -d 'Shows every parameter of a server and of its routes'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -f -a "add" -d 'Adds a server to the configuration file'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -f -a "remove" -d 'Removes a server with its routes from the file'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -f -a "enable" -d 'Sets active = true'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -f -a "disable" -d 'Sets active = false: the server binds nothing'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
@@ -206,6 +208,20 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "info" -d 'Shows how the store stands: what it holds, what it takes, what is dead or damaged'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "list" -d 'Lists the outlets with what the store holds for each'

@@ -137,6 +137,13 @@ fn a_server_is_added_and_removed_while_the_agent_runs() {
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["configuration"]["bind"], serde_json::json!(["127.0.0.1:0"]));
     assert_eq!(shown["status"]["denied_networks"], 0, "{shown}");
+    done(directory.path(), &["server", "disable", "more"]);
+    agent.process.said(&["server more closes"]);
+    assert_eq!(agent.fact("/servers/more"), Value::Null);
+    let list = done(directory.path(), &["server", "list"]);
+    assert!(list.lines().any(|line| line.starts_with("more     no ")), "{list}");
+    done(directory.path(), &["server", "enable", "more"]);
+    agent.process.said(&["listening", "server=more", "url=http://127.0.0.1:"]);
     done(directory.path(), &["server", "remove", "more"]);
     agent.process.said(&["server more closes"]);
     agent.post("/a", "one");

@@ -6,7 +6,7 @@ mod show;
 
 use std::process::ExitCode;
 
-use super::change::Target;
+use super::change::{Target, Toggle};
 use crate::config::edit::Kind;
 
 /// Lists, shows, adds and removes the listeners for sensors
@@ -30,6 +30,10 @@ enum Command {
     Add(add::Args),
     /// Removes a server with its routes from the file
     Remove(Target),
+    /// Sets active = true
+    Enable(Target),
+    /// Sets active = false: the server binds nothing
+    Disable(Target),
 }
 
 /// Runs the subcommand.
@@ -39,5 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Show(args) => show::run(args),
         Command::Add(args) => add::run(args),
         Command::Remove(target) => target.remove(Kind::Server),
+        Command::Enable(target) => target.toggle(Kind::Server, Toggle::Enable),
+        Command::Disable(target) => target.toggle(Kind::Server, Toggle::Disable),
     }
 }

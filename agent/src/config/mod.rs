@@ -224,7 +224,8 @@ fn servers(table: &mut Table) -> Vec<server::Server> {
     let mut servers = table.each("server", |index, table| {
         let server = server::Server::read(index, table);
         check_id(&mut seen, &server.id, table);
-        for address in server.bind.iter().filter(|address| !address.ends_with(":0")) {
+        let fixed = |address: &&String| server.active && !address.ends_with(":0");
+        for address in server.bind.iter().filter(fixed) {
             if !bound.insert(address.clone()) {
                 table.fail("bind", format!("another server binds {address}"));
             }

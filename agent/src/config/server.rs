@@ -31,9 +31,15 @@ pub(super) const FORMAT: [(&str, Format); 4] =
 pub struct Server {
     /// Same form as a client's; `ws_server_N` by default.
     pub id: String,
+    /// For people; nothing depends on it.
+    pub name: String,
+    /// For people; nothing depends on it.
+    pub description: String,
     /// Name of what it belongs to, a plant say, for `holdfast status --application NAME`; `{application}` in the topics and
     /// devices of its routes.
     pub application: String,
+    /// An inactive server binds nothing.
+    pub active: bool,
     /// `ADDRESS:PORT` each, IPv6 as `[::1]:9998`; port 0 takes a free one. Or `unix:/run/holdfast/sensors.sock`, a Unix socket for
     /// its owner and group.
     pub bind: Vec<String>,
@@ -162,7 +168,10 @@ impl Server {
     pub fn of_index(index: usize) -> Server {
         Server {
             id: format!("ws_server_{}", index + 1),
+            name: String::new(),
+            description: String::new(),
             application: String::new(),
+            active: true,
             bind: vec!["127.0.0.1:9998".to_owned()],
             tls: None,
             http: HttpPage::default(),
@@ -178,7 +187,10 @@ impl Server {
         let default = Server::of_index(index);
         let mut server = Server {
             id: table.value("id", default.id, value::id),
+            name: table.value("name", default.name, value::string),
+            description: table.value("description", default.description, value::string),
             application: table.value("application", default.application, application),
+            active: table.value("active", default.active, value::boolean),
             bind: table.value("bind", default.bind, bind),
             tls: if table.holds("tls") { table.within("tls", ServerTls::read) } else { None },
             http: table.value("http", default.http, http),
@@ -198,7 +210,10 @@ impl Server {
     pub(super) fn lines(&self) -> Lines {
         let mut lines = vec![
             ("id", Some(render::string(&self.id))),
+            ("name", Some(render::string(&self.name))),
+            ("description", Some(render::string(&self.description))),
             ("application", Some(render::string(&self.application))),
+            ("active", Some(self.active.to_string())),
             ("bind", Some(render::strings(&self.bind))),
             ("tls", self.tls.as_ref().map(ServerTls::rendered)),
             ("http", Some(self.http.rendered())),

@@ -96,7 +96,10 @@ host = "hub"
 tls = { ca = "ca.pem" }
 [[server]]
 id = "sensors"
+name = "Line 3"
+description = "The pumps of line 3"
 application = "plant-b"
+active = false
 bind = ["0.0.0.0:80", "[::1]:0", "localhost:9998", "unix:/run/x.sock"]
 tls = { cert = "s.pem", key = "s.key", client_ca = "roots.pem" }
 http = "empty"

@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let servers = &config.servers;
     let page = match args.json {
         true => format!("{:#}\n", servers.iter().map(document).collect::<Value>()),
-        false => plain_table("ID,TLS,ROUTES,BIND", servers.iter().map(line).collect()),
+        false => plain_table("ID,ACTIVE,TLS,ROUTES,BIND", servers.iter().map(line).collect()),
     };
     // Whoever closes the pipe early has seen enough.
     let _ = print(&page);
@@ -37,12 +37,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn document(server: &Server) -> Value {
     let routes: Vec<&str> = server.routes.iter().map(|route| route.path.as_str()).collect();
-    json!({ "id": server.id, "bind": server.bind, "tls": server.tls.is_some(), "routes": routes })
+    json!({
+        "id": server.id,
+        "name": server.name,
+        "application": server.application,
+        "active": server.active,
+        "bind": server.bind,
+        "tls": server.tls.is_some(),
+        "routes": routes,
+    })
 }
 
 fn line(server: &Server) -> Vec<String> {
-    let tls = if server.tls.is_some() { "yes" } else { "no" };
-    vec![clean(&server.id), tls.to_owned(), server.routes.len().to_string(), clean(&server.bind.join(" "))]
+    let word = |is_so: bool| if is_so { "yes" } else { "no" }.to_owned();
+    vec![
+        clean(&server.id),
+        word(server.active),
+        word(server.tls.is_some()),
+        server.routes.len().to_string(),
+        clean(&server.bind.join(" ")),
+    ]
 }
 
 #[cfg(test)]
@@ -52,7 +66,8 @@ mod tests {
     #[test]
     fn a_server_is_a_line() {
         let lines = vec![line(&Server::of_index(0))];
-        let expected = "ID           TLS  ROUTES  BIND\nws_server_1  no   0       127.0.0.1:9998\n";
-        assert_eq!(plain_table("ID,TLS,ROUTES,BIND", lines), expected);
+        let expected =
+            "ID           ACTIVE  TLS  ROUTES  BIND\nws_server_1  yes     no   0       127.0.0.1:9998\n";
+        assert_eq!(plain_table("ID,ACTIVE,TLS,ROUTES,BIND", lines), expected);
     }
 }

@@ -147,7 +147,7 @@ impl Door {
     }
 }
 
-/// Binds all listeners, or takes the kept ones; the error names the one that cannot be bound.
+/// Binds all listeners of active servers, or takes the kept ones; the error names the one that cannot be bound.
 pub async fn bind(config: &Config, kept: &[Kept]) -> anyhow::Result<Bound> {
     bind_but(config, &[], kept).await
 }
@@ -155,7 +155,7 @@ pub async fn bind(config: &Config, kept: &[Kept]) -> anyhow::Result<Bound> {
 /// The same, but for the servers that are `open` already.
 pub async fn bind_but(config: &Config, open: &[Server], kept: &[Kept]) -> anyhow::Result<Bound> {
     let mut servers = Vec::new();
-    for table in &config.servers {
+    for table in config.servers.iter().filter(|table| table.active) {
         let listeners = match open.contains(table) {
             true => None,
             false => Some(server::bind(table, kept).await.map_err(anyhow::Error::msg)?),
