@@ -122,6 +122,11 @@ impl Peer {
         self.refused.contains(payload) || self.delivered.contains(payload)
     }
 
+    /// Whether something with this beginning was delivered.
+    pub fn has_one_that_begins_with(&self, word: &[u8]) -> bool {
+        self.delivered.range(word.to_vec()..).next().is_some_and(|payload| payload.starts_with(word))
+    }
+
     /// How many messages were delivered.
     pub fn delivered(&self) -> u64 {
         self.delivered.len() as u64

@@ -12,6 +12,7 @@ pub struct Tally {
     pub choked: u64,
     pub reconfigured: u64,
     pub came: u64,
+    pub heard: u64,
     pub went: u64,
     pub dropped: u64,
     pub expired: u64,
@@ -29,6 +30,7 @@ impl std::ops::AddAssign for Tally {
         self.choked += rhs.choked;
         self.reconfigured += rhs.reconfigured;
         self.came += rhs.came;
+        self.heard += rhs.heard;
         self.went += rhs.went;
         self.dropped += rhs.dropped;
         self.expired += rhs.expired;

@@ -33,6 +33,8 @@ enum Pending {
     Offer,
     Connect,
     Reconfigure,
+    /// A peer sends something of its own.
+    Speak,
     Crash {
         power_cut: bool,
     },
@@ -215,6 +217,10 @@ impl World {
             let at = self.seed.below(trouble);
             self.at(at, Pending::Reconfigure);
         }
+        for _ in 0..self.seed.below(10) {
+            let at = self.seed.below(trouble);
+            self.at(at, Pending::Speak);
+        }
         for _ in 0..if self.bounded { self.seed.below(4) } else { 0 } {
             let at = self.seed.below(trouble);
             self.at(at, Pending::Purge);
@@ -250,6 +256,7 @@ impl World {
             Pending::Offer => self.offer(),
             Pending::Connect => self.connect(),
             Pending::Reconfigure => self.reconfigure(),
+            Pending::Speak => self.speak(),
             Pending::Crash { power_cut } => {
                 self.crash(power_cut);
                 Ok(())

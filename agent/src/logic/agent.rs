@@ -133,6 +133,7 @@ impl Agent {
             self.apply(now, link, effects, out);
         }
         self.judge_trials(now, out);
+        self.take_in(now, out);
         for device in self.presence.advance(now) {
             self.notify(now, &device, out);
         }
@@ -140,7 +141,6 @@ impl Agent {
             out.push(Action::Disk(DiskOrder::SavePresence(bytes)));
         }
         self.announce(now, out);
-        self.take_in(now, out);
         for link in 0..self.links.len() {
             self.send(now, link, out);
         }

@@ -52,6 +52,14 @@ impl Inbox {
         self.waiting = drafts.into();
     }
 
+    /// Gives up what waits, for good. Tells how many messages.
+    pub fn close(&mut self) -> usize {
+        let left = std::mem::take(&mut self.waiting).len();
+        (self.bytes, self.again_at) = (0, None);
+        self.give_up(left);
+        left
+    }
+
     /// Notes that messages were given up.
     pub fn give_up(&mut self, messages: usize) {
         self.dropped = self.dropped.saturating_add(u64::try_from(messages).unwrap_or(u64::MAX));

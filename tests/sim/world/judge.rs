@@ -88,6 +88,7 @@ impl World {
             }
         }
         self.judge_dead_letters()?;
+        self.judge_echoes()?;
         self.tally.dropped = dropped.len() as u64;
         self.tally.commits = self.disk.commits;
         self.judge_devices()

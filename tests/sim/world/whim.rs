@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use holdfast::logic::agent::{Event, LinkSetup};
 use holdfast::logic::lane;
-use holdfast::logic::port::{LinkReport, Refusal, RefusalKind};
+use holdfast::logic::port::{Heard, LinkReport, Refusal, RefusalKind};
 
-use super::{Pending, World};
+use super::{MS, Pending, World};
 
 impl World {
     pub(super) fn refusal(&mut self) -> Refusal {
@@ -45,6 +45,30 @@ impl World {
         Ok(())
     }
 
+    /// A peer that is connected sends something of its own, which goes to every other link and never back.
+    pub(super) fn speak(&mut self) -> Result<(), String> {
+        let link = usize::try_from(self.seed.below(self.links.len() as u64)).expect("small");
+        let Some(at) = self.conns[link].as_ref().filter(|at| at.up && !at.half_open) else { return Ok(()) };
+        let conn = at.conn;
+        let mut draft = self.draft();
+        draft.payload = format!("{}{}", word_of(link), self.offered).into_bytes();
+        draft.source = format!("client:{link}").into();
+        self.tally.heard += 1;
+        let report = LinkReport::Inbound(Heard::Message(draft));
+        self.after(40 * MS, Pending::ToAgent { link, conn, report });
+        Ok(())
+    }
+
+    /// No peer got back what it had sent.
+    pub(super) fn judge_echoes(&self) -> Result<(), String> {
+        for (link, peer) in self.peers.iter().take(self.links.len()).enumerate() {
+            if peer.has_one_that_begins_with(word_of(link).as_bytes()) {
+                return Err(format!("link {link} got back what it had sent"));
+            }
+        }
+        Ok(())
+    }
+
     /// Another configuration comes into force: links come and go, others get other settings.
     pub(super) fn reconfigure(&mut self) -> Result<(), String> {
         if self.agent.is_none() || self.healed {
@@ -78,4 +102,9 @@ impl World {
         self.setup.births = self.births();
         self.feed(Event::Reconfigure { setup: Box::new(self.setup.clone()), changed })
     }
+}
+
+/// What the payloads of a peer begin with.
+fn word_of(link: usize) -> String {
+    format!("from {link}: ")
 }

@@ -14,6 +14,7 @@ impl Agent {
         line.received += 1;
         let why = match heard {
             Heard::Counted => return,
+            Heard::Message(_) if self.stop != Stop::Running => return line.inbox.give_up(1),
             Heard::Message(draft) => {
                 if line.inbox.push(draft) {
                     return;
@@ -54,6 +55,15 @@ impl Agent {
                     line.inbox.give_up(drafts.len());
                     out.push(given_up(&line.id, &refused.to_string()));
                 }
+            }
+        }
+    }
+
+    /// The agent stops: what the buffer has not taken by now is given up.
+    pub(super) fn close_inboxes(&mut self, out: &mut Vec<Action>) {
+        for line in &mut self.links {
+            if line.inbox.close() > 0 {
+                out.push(given_up(&line.id, &Refused::Stopping.to_string()));
             }
         }
     }

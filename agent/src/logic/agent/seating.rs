@@ -5,7 +5,6 @@ use super::line::Role;
 use super::stop::GOING_AWAY;
 use super::{Action, Agent, Line, Setup};
 use crate::logic::buffer::Seat;
-use crate::logic::inbox::Inbox;
 use crate::logic::lane::{self, Routes};
 use crate::logic::time::Now;
 
@@ -97,7 +96,7 @@ impl Agent {
             return;
         }
         line.role = Role::Gone;
-        line.inbox = Inbox::default();
+        line.inbox.close();
         (line.trial, line.went_back, line.certificate_days_left) = (None, None, None);
         self.connect_anew(now, link, out);
     }

@@ -35,6 +35,7 @@ impl Agent {
         if self.stop == Stop::Running {
             self.stop = Stop::Flushing { until: now.mono + STOP_STEP };
             self.buffer.hurry();
+            self.close_inboxes(out);
             out.push(Action::CloseSources);
         }
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::super::disk::Held;
 use super::super::endpoint::EndpointRule;
 use super::super::link::LinkRule;
-use super::super::port::{Peer, Refusal, RefusalKind};
+use super::super::port::{Heard, Peer, Refusal, RefusalKind};
 use super::stop::STOP_STEP;
 use super::*;
 use crate::config::buffer::{Bounds, Buffer as BufferRule, WhenFull};
@@ -280,6 +280,20 @@ fn while_the_only_link_gives_way_to_another_one_sources_are_told_to_come_again()
     sim.wait(SECOND);
     assert!(!sim.offer(2, 1).contains(&busy));
     assert_eq!(sim.shown("/links/b/unconfirmed"), 1);
+}
+
+#[test]
+fn what_a_peer_sent_and_a_failing_store_has_not_taken_is_given_up_at_a_stop() {
+    let mut sim = Sim::new(vec![client("a", Confirm::Pong, false), client("b", Confirm::Pong, false)], false);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.offer(1, 1);
+    sim.disk(DiskReport::Failed { order: "append", outlet: None, error: "full".into() });
+    sim.link(0, LinkReport::Inbound(Heard::Message(draft(None))));
+    assert_eq!(sim.shown("/links/a/received_dropped"), 0);
+    sim.step(Event::Stop);
+    sim.link(0, LinkReport::Inbound(Heard::Message(draft(None))));
+    assert_eq!(sim.shown("/links/a/received_dropped"), 2);
+    sim.wait(SECOND / 20);
 }
 
 #[test]
