@@ -67,16 +67,6 @@ fn every_seed_keeps_the_promises() {
     );
 }
 
-#[test]
-fn what_a_purge_swallowed_is_told_as_purged_although_the_peer_had_refused_its_first_message() {
-    run(9210).unwrap_or_else(|error| panic!("{error}"));
-}
-
-#[test]
-fn what_a_peer_could_not_take_is_told_as_a_gap_also_when_it_was_yet_to_be_sent_from_the_backlog() {
-    run(2090).unwrap_or_else(|error| panic!("{error}"));
-}
-
 fn batch(seeds: impl Iterator<Item = u64>) -> Result<Tally, Vec<String>> {
     let mut total = Tally::default();
     let mut failures = Vec::new();
