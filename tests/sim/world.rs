@@ -9,7 +9,7 @@ mod whim;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast::config::client::Confirm;
-use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, Setup};
+use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
 use holdfast::logic::disk::DiskOrder;
 use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::{Answer, Draft};
@@ -88,6 +88,7 @@ pub struct World {
     queued: u64,
     /// All links that there could be, the broker's not; a link's number here is its place among them, the broker's is the next.
     links: Vec<LinkSetup>,
+    broker: Option<MqttSetup>,
     /// What is configured of them, and the rest.
     setup: Setup,
     agent: Option<Agent>,
@@ -147,6 +148,7 @@ impl World {
             queue: BTreeMap::new(),
             queued: 0,
             links: setup.links.clone(),
+            broker: setup.mqtt.clone(),
             setup,
             agent: None,
             life: 0,

@@ -56,11 +56,13 @@ impl World {
             next.reverse();
         }
         self.setup.links = next;
+        self.setup.mqtt = self.broker.clone().filter(|_| self.seed.below(4) > 0);
     }
 
     /// All links are configured from here on, so that each can get what is held for it.
     pub(super) fn call_all(&mut self) -> Result<(), String> {
         self.setup.links.clone_from(&self.links);
+        self.setup.mqtt.clone_from(&self.broker);
         self.setup.births = self.births();
         self.feed(Event::Reconfigure { setup: Box::new(self.setup.clone()), changed: Vec::new() })
     }

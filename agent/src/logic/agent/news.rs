@@ -22,8 +22,10 @@ impl Agent {
     fn queue_state(&mut self, now: Now, device: &str, out: &mut Vec<Action>) {
         let (Some(line), Some(mqtt)) = (self.mqtt_line(), self.setup.mqtt.as_ref()) else { return };
         let Some(draft) = status::device_news(&mqtt.prefix, device, &self.presence) else { return };
+        // Without a place yet it is told everything once it is up.
+        let Some((_, outlet)) = self.links[line].lanes.first() else { return };
         let mut effects = Vec::new();
-        let routes = Routes::to(&[self.links[line].lanes[0].1]);
+        let routes = Routes::to(&[*outlet]);
         if self.buffer.offer(now, None, vec![draft], &routes, &mut effects).is_some() {
             self.announced = Some(String::new());
         }

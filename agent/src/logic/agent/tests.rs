@@ -300,13 +300,16 @@ fn what_a_peer_sent_and_a_failing_store_has_not_taken_is_given_up_at_a_stop() {
 fn a_broker_that_comes_is_told_the_status_once_it_is_up() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
     sim.reconfigure(setup(vec![client("cloud", Confirm::Pong, false)], true));
+    sim.hear_of("pump");
     sim.facts.held.push(Held::default());
     sim.disk(DiskReport::Widened);
     let actions = sim.disk(DiskReport::NumbersSaved);
     assert_eq!(actions, [Action::Dial { link: 1, conn: 1, endpoint: 0 }]);
     let actions = sim.link(1, LinkReport::Up(Peer::default()));
-    let [LinkOrder::Publish(status)] = &orders(&actions, 1)[..] else { panic!("{actions:?}") };
-    assert_eq!(status.topic, "p/status");
+    let [LinkOrder::Send { entries, .. }, LinkOrder::Publish(status)] = &orders(&actions, 1)[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((entries.len(), status.topic.as_str()), (1, "p/status"), "what came before is told, too");
 }
 
 #[test]
