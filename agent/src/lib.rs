@@ -72,6 +72,7 @@
 mod cbor;
 pub mod cli;
 pub mod config;
+mod date;
 pub mod io;
 pub mod logic;
 pub mod message;

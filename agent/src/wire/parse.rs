@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{Answer, Frame, Gap, Hello, Item, PayloadRef};
 use crate::cbor;
+use crate::date;
 use crate::message::{Clock, Format};
 
 /// Reads what a peer sent as an answer, and the epoch that it names, if it does. Only a map with exactly the keys of one
@@ -154,7 +154,7 @@ impl JsonItem<'_> {
         };
         Some(Item {
             seq: self.seq,
-            time_ns: parse_time(&self.time)?,
+            time_ns: date::read(&self.time)?,
             clock: self.clock,
             topic: self.topic,
             device: self.device,
@@ -192,7 +192,7 @@ impl CborItem {
         };
         Some(Item {
             seq: self.seq,
-            time_ns: parse_time(&self.time)?,
+            time_ns: date::read(&self.time)?,
             clock: self.clock,
             topic: self.topic,
             device: self.device,
@@ -220,10 +220,4 @@ fn flattened(groups: BTreeMap<String, Values>) -> Vec<(String, String)> {
         }
     }
     attributes
-}
-
-fn parse_time(text: &str) -> Option<u64> {
-    let time = humantime::parse_rfc3339(text).ok()?;
-    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    u64::try_from(since_epoch.as_nanos()).ok()
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::status::clean;
 use crate::cbor;
+use crate::date;
 use crate::message::{Body, Entry, Format, GapReason, Message};
 
 /// No message is as long as this.
@@ -92,9 +93,10 @@ pub fn time(wall_ns: u64) -> String {
 }
 
 fn nanoseconds(time: &str) -> anyhow::Result<u64> {
-    let since = humantime::parse_rfc3339(time).with_context(|| format!("cannot read the time {time:?}"))?;
-    let since = since.duration_since(std::time::UNIX_EPOCH).context("the time is before 1970")?;
-    u64::try_from(since.as_nanos()).context("the time is after 2554")
+    let read = date::read(time);
+    read.with_context(|| {
+        format!("cannot read the time {time:?}: it must be like 2026-05-01T12:00:00.5Z, of 1970 to 2554")
+    })
 }
 
 /// An entry as a line for people.
