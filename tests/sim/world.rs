@@ -276,18 +276,7 @@ impl World {
                 self.feed(Event::Disk(report, facts))
             }
             Pending::ToPeer { link, conn, order } if current => self.reach_peer(link, conn, order),
-            Pending::ToAgent { link, conn, report } if current => {
-                if self.conns[link].as_ref().is_none_or(|at| at.conn != conn || at.half_open) {
-                    return Ok(());
-                }
-                if matches!(report, LinkReport::Closed { .. } | LinkReport::DialFailed(_)) {
-                    self.conns[link] = None;
-                }
-                match self.of_agent(link) {
-                    Some(link) => self.feed(Event::Link { link, conn, report }),
-                    None => Ok(()),
-                }
-            }
+            Pending::ToAgent { link, conn, report } if current => self.reach_agent(link, conn, report),
             Pending::Cut { link, conn } if current => {
                 let report = LinkReport::Closed { code: self.close_code(), error: "cut".to_owned() };
                 self.tally.cuts += 1;
@@ -529,6 +518,19 @@ impl World {
             self.after(MS, Pending::ToAgent { link, conn, report });
         }
         self.at(arrives_at, Pending::ToPeer { link, conn, order });
+    }
+
+    fn reach_agent(&mut self, link: usize, conn: u64, report: LinkReport) -> Result<(), String> {
+        if self.conns[link].as_ref().is_none_or(|at| at.conn != conn || at.half_open) {
+            return Ok(());
+        }
+        if matches!(report, LinkReport::Closed { .. } | LinkReport::DialFailed(_)) {
+            self.conns[link] = None;
+        }
+        match self.of_agent(link) {
+            Some(link) => self.feed(Event::Link { link, conn, report }),
+            None => Ok(()),
+        }
     }
 
     fn reach_peer(&mut self, link: usize, conn: u64, order: LinkOrder) -> Result<(), String> {
