@@ -1,5 +1,7 @@
 //! `inbound` of `[[client]]`: what its peer sends of its own becomes messages.
 
+use encoding_rs::Encoding;
+
 use super::render;
 use super::route::names_in;
 use super::server::{FORMAT, template, topic};
@@ -11,41 +13,6 @@ use crate::message::Format;
 /// Names that a template may hold.
 const NAMES: [&str; 3] = ["client", "agent", "application"];
 
-/// Labels of the WHATWG Encoding Standard (§4.2) for each encoding; the first one is its name.
-const LABELS: [(TextEncoding, &[&str]); 4] = [
-    (
-        TextEncoding::Utf8,
-        &["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"],
-    ),
-    (
-        TextEncoding::Utf16Le,
-        &["utf-16le", "utf-16", "ucs-2", "iso-10646-ucs-2", "csunicode", "unicode", "unicodefeff"],
-    ),
-    (TextEncoding::Utf16Be, &["utf-16be", "unicodefffe"]),
-    (
-        TextEncoding::Windows1252,
-        &[
-            "windows-1252",
-            "ansi_x3.4-1968",
-            "ascii",
-            "cp1252",
-            "cp819",
-            "csisolatin1",
-            "ibm819",
-            "iso-8859-1",
-            "iso-ir-100",
-            "iso8859-1",
-            "iso88591",
-            "iso_8859-1",
-            "iso_8859-1:1987",
-            "l1",
-            "latin1",
-            "us-ascii",
-            "x-cp1252",
-        ],
-    ),
-];
-
 /// What a peer sends of its own becomes messages: they go to every other client, never back to their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inbound {
@@ -55,26 +22,13 @@ pub struct Inbound {
     pub device: Option<String>,
     /// What payloads must be; by default text frames are text or JSON as they come and binary frames binary.
     pub format: Option<Format>,
-    /// Binary frames are text in this encoding, by its WHATWG label: that of `utf-8`, `utf-16le`, `utf-16be` or
-    /// `windows-1252` (also known as `iso-8859-1` and `ascii`). By default they are not text.
-    pub encoding: Option<TextEncoding>,
+    /// Binary frames are text in this encoding, by its label of the WHATWG Encoding Standard: `utf-8`, `latin1`, `gbk` … By
+    /// default they are text, in UTF-8, if `format` says so.
+    pub encoding: Option<&'static Encoding>,
     /// As that of a route: messages of a higher priority go first.
     pub priority: u8,
     /// Bytes of one message; a larger one is given up, and counted.
     pub message_bytes: usize,
-}
-
-/// How bytes become text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextEncoding {
-    /// UTF-8.
-    Utf8,
-    /// UTF-16, the low byte first.
-    Utf16Le,
-    /// UTF-16, the high byte first.
-    Utf16Be,
-    /// A byte a letter; what is called ISO 8859-1 and ASCII on the Web is this (WHATWG Encoding §4.2).
-    Windows1252,
 }
 
 impl Inbound {
@@ -108,22 +62,10 @@ impl Inbound {
             ("topic", Some(render::string(&self.topic))),
             ("device", self.device.as_deref().map(render::string)),
             ("format", self.format.map(|format| render::word(FORMAT, format))),
-            ("encoding", self.encoding.map(|encoding| render::string(encoding.name()))),
+            ("encoding", self.encoding.map(|encoding| render::string(&encoding.name().to_ascii_lowercase()))),
             ("priority", Some(self.priority.to_string())),
             ("message_bytes", Some(self.message_bytes.to_string())),
         ])
-    }
-}
-
-impl TextEncoding {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            TextEncoding::Utf8 => "utf-8",
-            TextEncoding::Utf16Le => "utf-16le",
-            TextEncoding::Utf16Be => "utf-16be",
-            TextEncoding::Windows1252 => "windows-1252",
-        }
     }
 }
 
@@ -135,9 +77,10 @@ fn known(template: String) -> Result<String, String> {
     }
 }
 
-fn encoding(node: &Node, _: &Reading) -> Result<TextEncoding, String> {
-    const SHAPE: &str = "must be a WHATWG label of utf-8, utf-16le, utf-16be or windows-1252";
-    let label = value::text(node).map_err(|_| SHAPE)?.trim().to_ascii_lowercase();
-    let found = LABELS.iter().find(|(_, labels)| labels.contains(&label.as_str()));
-    found.map(|(encoding, _)| *encoding).ok_or_else(|| SHAPE.to_owned())
+fn encoding(node: &Node, _: &Reading) -> Result<&'static Encoding, String> {
+    let label = value::text(node).ok();
+    let found = label.and_then(|label| Encoding::for_label_no_replacement(label.as_bytes()));
+    found.ok_or_else(|| {
+        "must be a label of the WHATWG Encoding Standard, such as utf-8 or shift_jis".to_owned()
+    })
 }

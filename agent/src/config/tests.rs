@@ -279,9 +279,9 @@ fn what_is_wrong_with_the_address_of_a_client_is_told() {
             &["f:3:21: client.inbound.topic: has no value for `x`, only for client, agent, application"],
         ),
         (
-            "url = 'ws://a'\ninbound = { topic = 'a', encoding = 'big5' }",
+            "url = 'ws://a'\ninbound = { topic = 'a', encoding = 'big6' }",
             &[
-                "f:3:37: client.inbound.encoding: must be a WHATWG label of utf-8, utf-16le, utf-16be or windows-1252",
+                "f:3:37: client.inbound.encoding: must be a label of the WHATWG Encoding Standard, such as utf-8 or shift_jis",
             ],
         ),
         (

@@ -3,18 +3,12 @@
 use std::sync::Arc;
 
 use crate::config::client::Client;
-use crate::config::inbound::{Inbound as Rule, TextEncoding};
+use crate::config::inbound::Inbound as Rule;
 use crate::config::route::expand;
 use crate::logic::intake::Draft;
 use crate::logic::payload;
 use crate::logic::port::Heard;
 use crate::message::Format;
-
-/// The letters of windows-1252 for the bytes from 0x80 to 0x9f (WHATWG Encoding, index-windows-1252).
-const WINDOWS_1252: [char; 32] = [
-    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}',
-    '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
-];
 
 /// How the messages of one peer are made.
 #[derive(Debug, Clone)]
@@ -45,7 +39,8 @@ impl Inbound {
             return Heard::Refused(format!("a message of {bytes} bytes; message_bytes is {most}"));
         }
         let (is_text, payload) = match self.rule.encoding {
-            Some(encoding) if !is_text => (true, decode(encoding, bytes).into_bytes()),
+            // What is no text becomes U+FFFD, and a byte order mark goes (WHATWG Encoding §6, "decode").
+            Some(encoding) if !is_text => (true, encoding.decode(bytes).0.into_owned().into_bytes()),
             _ => (is_text, bytes.to_owned()),
         };
         let format = match self.rule.format {
@@ -68,35 +63,10 @@ impl Inbound {
     }
 }
 
-/// What is no text becomes U+FFFD, and a byte order mark goes (WHATWG Encoding §6, "decode").
-fn decode(encoding: TextEncoding, bytes: &[u8]) -> String {
-    let text = match encoding {
-        TextEncoding::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
-        TextEncoding::Utf16Le => utf_16(bytes, u16::from_le_bytes),
-        TextEncoding::Utf16Be => utf_16(bytes, u16::from_be_bytes),
-        TextEncoding::Windows1252 => return bytes.iter().map(|byte| windows_1252(*byte)).collect(),
-    };
-    text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned)
-}
-
-fn utf_16(bytes: &[u8], unit: impl Fn([u8; 2]) -> u16) -> String {
-    let (pairs, rest) = bytes.as_chunks();
-    let mut text: String = char::decode_utf16(pairs.iter().map(|pair| unit(*pair)))
-        .map(|letter| letter.unwrap_or('\u{fffd}'))
-        .collect();
-    text.extend(rest.first().map(|_| '\u{fffd}'));
-    text
-}
-
-fn windows_1252(byte: u8) -> char {
-    match byte {
-        0x80..=0x9f => WINDOWS_1252[usize::from(byte - 0x80)],
-        _ => char::from(byte),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use encoding_rs::{Encoding, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+
     use super::super::tests::client;
     use super::*;
 
@@ -151,18 +121,19 @@ mod tests {
 
     #[test]
     fn binary_frames_are_decoded_when_they_are_text_in_an_encoding() {
-        let cases: [(TextEncoding, &[u8], &str); 6] = [
-            (TextEncoding::Utf8, b"\xef\xbb\xbf21 \xc2\xb0C", "21 °C"),
-            (TextEncoding::Utf8, b"a\xff", "a\u{fffd}"),
-            (TextEncoding::Utf16Le, b"\xff\xfe2\x001\x00\xb0\x00", "21°"),
-            (TextEncoding::Utf16Be, b"\x002\xd8\x3d\xde\x00!", "2😀\u{fffd}"),
-            (TextEncoding::Utf16Be, b"\xd8\x00\x00a", "\u{fffd}a"),
-            (TextEncoding::Windows1252, b"21 \xb0C \x80", "21 °C €"),
+        let cases: [(&'static Encoding, &[u8], &str); 7] = [
+            (UTF_8, b"\xef\xbb\xbf21 \xc2\xb0C", "21 °C"),
+            (UTF_8, b"a\xff", "a\u{fffd}"),
+            (UTF_16LE, b"\xff\xfe2\x001\x00\xb0\x00", "21°"),
+            (UTF_16BE, b"\x002\xd8\x3d\xde\x00!", "2😀\u{fffd}"),
+            (UTF_16BE, b"\xd8\x00\x00a", "\u{fffd}a"),
+            (WINDOWS_1252, b"21 \xb0C \x80", "21 °C €"),
+            (SHIFT_JIS, b"\x89\xb7\x93x21", "温度21"),
         ];
         for (encoding, bytes, expected) in cases {
             let inbound = inbound(|rule| rule.encoding = Some(encoding));
             let Heard::Message(draft) = inbound.hear(false, bytes) else { panic!("it is a message") };
-            assert_eq!(String::from_utf8(draft.payload).unwrap(), expected, "{encoding:?}");
+            assert_eq!(String::from_utf8(draft.payload).unwrap(), expected, "{}", encoding.name());
             assert_eq!(draft.format, Format::Text);
         }
     }
