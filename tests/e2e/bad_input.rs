@@ -9,8 +9,7 @@ use crate::harness::{Agent, Running, curl, python, scratch};
 /// What is said by a process that cannot run.
 fn failure(process: &mut Running) -> String {
     assert!(!process.exit().success(), "it ran");
-    process.said(&["holdfast:"]);
-    process.lines().join("\n")
+    process.last_words().join("\n")
 }
 
 fn offend(agent: &Agent, arguments: &[&str]) -> String {

@@ -114,7 +114,7 @@ fn envelopes_reach_the_receiver(encoding: &str) {
     assert_eq!((&first["topic"], &first["device"]), (&json!("line/pump"), &json!("line")));
     let mut peer = peer;
     assert!(peer.process.terminate().success());
-    let summary: Value = serde_json::from_str(peer.process.lines().last().unwrap()).unwrap();
+    let summary: Value = serde_json::from_str(peer.process.last_words().last().unwrap()).unwrap();
     assert_eq!((&summary["received"], &summary["duplicates"]), (&json!(501), &json!(0)), "{summary}");
 }
 

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -16,6 +17,7 @@ pub struct Running {
     name: String,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Running {
@@ -24,12 +26,18 @@ impl Running {
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let lines = Arc::default();
-        keep_lines(child.stdout.take(), &lines);
-        keep_lines(child.stderr.take(), &lines);
-        Running { name: name.to_owned(), child, lines }
+        let readers = vec![keep_lines(child.stdout.take(), &lines), keep_lines(child.stderr.take(), &lines)];
+        Running { name: name.to_owned(), child, lines, readers }
     }
 
-    /// Everything that it has said.
+    /// Everything that it has said up to its end, for which this waits.
+    pub fn last_words(&mut self) -> Vec<String> {
+        self.exit();
+        self.readers.drain(..).for_each(|reader| reader.join().expect("a reader does not panic"));
+        self.lines()
+    }
+
+    /// Everything that it has said so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().expect("nobody panics with the lines").clone()
     }
@@ -98,7 +106,7 @@ impl Drop for Running {
     }
 }
 
-fn keep_lines(output: Option<impl Read + Send + 'static>, lines: &Arc<Mutex<Vec<String>>>) {
+fn keep_lines(output: Option<impl Read + Send + 'static>, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let (output, lines) = (output.expect("it is piped"), Arc::clone(lines));
     std::thread::spawn(move || {
         let mut reader = BufReader::new(output);
@@ -108,5 +116,5 @@ fn keep_lines(output: Option<impl Read + Send + 'static>, lines: &Arc<Mutex<Vec<
             lines.lock().expect("nobody panics with the lines").push(line);
             bytes.clear();
         }
-    });
+    })
 }
