@@ -207,8 +207,8 @@ fn clients(table: &mut Table) -> Vec<client::Client> {
     let mut clients = table.each("client", |index, table| {
         let client = client::Client::read(index, table);
         check_id(&mut seen, &client.id, table);
-        applications.extend(Some(&client.application).filter(|name| !name.is_empty()).cloned());
-        if applications.len() > APPLICATIONS_MAX {
+        let is_new = !client.application.is_empty() && applications.insert(client.application.clone());
+        if is_new && applications.len() > APPLICATIONS_MAX {
             table.fail("application", format!("there are more than {APPLICATIONS_MAX} of them"));
         }
         client

@@ -303,7 +303,8 @@ fn there_are_no_more_applications_than_the_broker_is_told_of() {
     let clients = |last: u32| -> String {
         (1..=last).map(|n| format!("[[client]]\nurl = 'ws://a'\napplication = 'p{n}'\n")).collect()
     };
-    check_errors(&[(&clients(32), &["f:96:15: client[31].application: there are more than 31 of them"])]);
+    let more = clients(32) + "[[client]]\nurl = 'ws://a'\n";
+    check_errors(&[(&more, &["f:96:15: client[31].application: there are more than 31 of them"])]);
     assert_eq!(parse(&clients(31)).clients.len(), 31);
 }
 
