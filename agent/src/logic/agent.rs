@@ -310,7 +310,7 @@ impl Agent {
             DiskReport::Failed { order: "save clocks", .. } => self.clocks.save_failed(now.mono),
             _ => {}
         }
-        let may_seat = matches!(report, DiskReport::NumbersSaved);
+        let may_seat = report == DiskReport::NumbersSaved && self.stop == Stop::Running;
         let left = match report {
             DiskReport::SetAside { outlet, seq, .. } => Some(Suspect { outlet, seq }),
             _ => None,

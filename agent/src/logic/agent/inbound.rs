@@ -61,10 +61,16 @@ impl Agent {
 
     /// The agent stops: what the buffer has not taken by now is given up.
     pub(super) fn close_inboxes(&mut self, out: &mut Vec<Action>) {
-        for line in &mut self.links {
-            if line.inbox.close() > 0 {
-                out.push(given_up(&line.id, &Refused::Stopping.to_string()));
-            }
+        for link in 0..self.links.len() {
+            self.close_inbox(link, &Refused::Stopping.to_string(), out);
+        }
+    }
+
+    /// What waits of one peer is given up.
+    pub(super) fn close_inbox(&mut self, link: usize, why: &str, out: &mut Vec<Action>) {
+        let line = &mut self.links[link];
+        if line.inbox.close() > 0 {
+            out.push(given_up(&line.id, why));
         }
     }
 

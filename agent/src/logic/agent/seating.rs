@@ -96,8 +96,8 @@ impl Agent {
             return;
         }
         line.role = Role::Gone;
-        line.inbox.close();
         (line.trial, line.went_back, line.certificate_days_left) = (None, None, None);
+        self.close_inbox(link, "its client is not configured any more", out);
         self.connect_anew(now, link, out);
     }
 

@@ -239,14 +239,41 @@ fn a_link_that_comes_dials_once_it_has_a_place_and_numbers_while_the_others_stay
 fn a_disk_that_cannot_make_a_place_is_asked_again_and_takes_messages_for_the_others() {
     let (mut sim, _) = joined_by_b();
     sim.disk(DiskReport::Failed { order: "widen", outlet: None, error: "full".into() });
+    sim.offer(1, 1);
+    assert_eq!(sim.shown("/links/a/unconfirmed"), 1);
     let actions = sim.wait(SECOND * 2);
     assert!(actions.contains(&Action::Disk(DiskOrder::Widen { outlets: vec!["client:b".into()] })));
     // A disk that failed is tried with the numbers as well.
     sim.disk(DiskReport::NumbersSaved);
     sim.facts.held.push(Held::default());
     sim.disk(DiskReport::Widened);
+    sim.disk(DiskReport::Appended);
     let actions = sim.disk(DiskReport::NumbersSaved);
     assert!(actions.contains(&Action::Dial { link: 1, conn: 1, endpoint: 0 }), "{actions:?}");
+}
+
+#[test]
+fn a_place_that_comes_during_a_stop_is_not_dialed_for() {
+    let (mut sim, _) = joined_by_b();
+    sim.facts.held.push(Held::default());
+    sim.disk(DiskReport::Widened);
+    sim.step(Event::Stop);
+    let actions = sim.disk(DiskReport::NumbersSaved);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Dial { .. })), "{actions:?}");
+}
+
+#[test]
+fn what_waits_of_a_peer_whose_client_goes_is_given_up_aloud() {
+    let (a, b) = (client("a", Confirm::Pong, false), client("b", Confirm::Pong, false));
+    let mut sim = Sim::new(vec![a.clone(), b], false);
+    sim.link(1, LinkReport::Up(Peer::default()));
+    sim.offer(1, 1);
+    sim.disk(DiskReport::Failed { order: "append", outlet: None, error: "full".into() });
+    sim.link(1, LinkReport::Inbound(Heard::Message(draft(None))));
+    let actions = sim.reconfigure(setup(vec![a], false));
+    let what = "sent what is given up: its client is not configured any more".to_owned();
+    let told = Action::Note(Notice::PeerOdd { link: "b".into(), what });
+    assert!(actions.contains(&told), "{actions:?}");
 }
 
 #[test]
@@ -277,8 +304,10 @@ fn while_the_only_link_gives_way_to_another_one_sources_are_told_to_come_again()
     sim.facts.held.push(Held::default());
     sim.disk(DiskReport::Widened);
     sim.disk(DiskReport::NumbersSaved);
+    let later = Action::Answer(2, Answer::Refused(Refused::Busy));
+    assert!(sim.offer(2, 1).contains(&later), "it must not overtake what comes again");
     sim.wait(SECOND);
-    assert!(!sim.offer(2, 1).contains(&busy));
+    assert!(!sim.offer(3, 1).iter().any(|action| matches!(action, Action::Answer(..))));
     assert_eq!(sim.shown("/links/b/unconfirmed"), 1);
 }
 

@@ -30,12 +30,12 @@ impl Buffer {
             return None;
         }
         let outlets = targets(&drafts, routes);
-        let closed = match self.admit(now, drafts.len(), &outlets) {
+        let admitted = match ticket {
             // While the only link gives way to another one.
-            Ok(_) if outlets.is_empty() && ticket.is_some() => {
-                self.refuse(ticket, drafts.len(), Refused::Busy, out);
-                return Some(Refused::Busy);
-            }
+            Some(_) if outlets.is_empty() => Err(self.not_now(now.mono)),
+            _ => self.admit(now, drafts.len(), &outlets),
+        };
+        let closed = match admitted {
             Ok(closed) => closed,
             Err(refused) => {
                 self.refuse(ticket, drafts.len(), refused.clone(), out);
@@ -105,21 +105,30 @@ impl Buffer {
         let left = outlets.iter().map(|outlet| self.outboxes[*outlet].numbers_left());
         let left = left.min().unwrap_or(u64::MAX).min(self.ids.end.saturating_sub(self.ids.next));
         if let Some(error) = self.failure()
-            && (outlets.is_empty()
-                || !outlets
-                    .iter()
-                    .all(|outlet| self.up[*outlet] && self.outboxes[*outlet].memory_messages() == 0))
+            && !outlets.iter().all(|outlet| self.up[*outlet] && self.outboxes[*outlet].memory_messages() == 0)
         {
             return Err(Refused::Failing(error.to_owned()));
         }
         let no_room = left < count(messages) || self.memory_bytes() >= MEMORY_BYTES_MAX;
         if no_room || self.start != Start::Done || now.mono < self.busy_until {
-            if now.mono >= self.busy_until {
-                self.busy_until = now.mono + BUSY_AT_LEAST;
-            }
-            return Err(Refused::Busy);
+            return Err(self.busy(now.mono));
         }
         self.closed(outlets)
+    }
+
+    /// Why nothing can be taken while no outlet is there to take it.
+    fn not_now(&mut self, now: Time) -> Refused {
+        match self.failure() {
+            Some(error) => Refused::Failing(error.to_owned()),
+            None => self.busy(now),
+        }
+    }
+
+    fn busy(&mut self, now: Time) -> Refused {
+        if now >= self.busy_until {
+            self.busy_until = now + BUSY_AT_LEAST;
+        }
+        Refused::Busy
     }
 
     fn drop_newest(&mut self, now: Time, outlet: usize) {
