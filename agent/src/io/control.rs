@@ -50,7 +50,12 @@ pub async fn request(
     body: Vec<u8>,
 ) -> Result<(u16, Vec<u8>), String> {
     let cannot = |cause: String| format!("cannot reach the agent at {}: {cause}", socket.display());
+    // hyper says nothing of the length of a body that is empty.
+    let length = (method != Method::GET).then_some(body.len());
     let mut request = Request::builder().method(method).uri(path_and_query).header(header::HOST, "localhost");
+    if let Some(length) = length {
+        request = request.header(header::CONTENT_LENGTH, length);
+    }
     if let Some(content_type) = content_type {
         request = request.header(header::CONTENT_TYPE, content_type);
     }

@@ -14,6 +14,8 @@ mod files;
 mod guest;
 mod http;
 mod judge;
+mod length;
+mod linger;
 mod login;
 mod media;
 mod metrics;

@@ -8,10 +8,11 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use smol::Timer;
 use smol::future::{or, yield_now};
-use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::io::AsyncWriteExt;
 use smol::net::TcpStream;
 use smol::net::unix::UnixStream;
 
+use super::linger::Linger;
 use super::{Site, connection};
 use crate::config::network::Remote;
 use crate::io::net::{Stream, words};
@@ -20,10 +21,8 @@ use crate::io::net::{Stream, words};
 pub const TURNED_AWAY: usize = 16;
 /// Pause after a failed accept: out of file descriptors is no reason to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a caller that is turned away is listened to.
+/// How long a caller that is turned away may take for its answer.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Most bytes that are read of a caller that is turned away.
-const TURN_AWAY_BYTES: u64 = 64 * 1024;
 /// A peer that takes nothing of what is written to it for so long is gone, or as good as gone (tcp(7)).
 const USER_TIMEOUT_MS: u32 = 30_000;
 const TOO_MANY: &str = r#"{"error":"too many connections are open"}"#;
@@ -167,15 +166,16 @@ async fn late() {
     Timer::after(TURN_AWAY_TIMEOUT).await;
 }
 
-/// Answers, then reads what the caller has sent, so that it sees the answer instead of a reset.
+/// Answers so that the caller sees it.
 async fn turn_away(caller: Caller, too_many: &str) {
-    let Ok(mut stream) = caller.into_stream() else { return };
+    let Ok(stream) = caller.into_stream() else { return };
+    let mut stream = Linger::new(stream);
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{too_many}",
         too_many.len()
     );
-    if stream.write_all(answer.as_bytes()).await.is_ok() && stream.close().await.is_ok() {
-        let _ = smol::io::copy(stream.take(TURN_AWAY_BYTES), smol::io::sink()).await;
+    if stream.write_all(answer.as_bytes()).await.is_ok() {
+        let _ = stream.close().await;
     }
 }

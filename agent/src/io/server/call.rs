@@ -10,7 +10,7 @@ use hyper::{Request, StatusCode};
 
 use super::http::{Page, Problem, bytes, stored_in_time};
 use super::path::Target;
-use super::{Site, consumer, media, payload};
+use super::{Site, consumer, length, media, payload};
 use crate::config::reply::Reply;
 use crate::config::server::Server;
 use crate::io::net::words;
@@ -53,7 +53,10 @@ pub async fn answer(
     target: &Target,
     call: &Call,
 ) -> Result<Page, Problem> {
-    if !request.body().is_end_stream() {
+    let headers = request.headers();
+    let is_hidden =
+        length::is_missing(request.method(), headers) && headers.contains_key(header::CONTENT_TYPE);
+    if is_hidden || !request.body().is_end_stream() {
         let error = "this route takes no body: its path, query and headers are the message";
         return Err(Problem::bad(error));
     }

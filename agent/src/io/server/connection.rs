@@ -15,6 +15,7 @@ use smol_hyper::rt::{FuturesIo, SmolTimer};
 use super::accept::Caller;
 use super::guest::Guest;
 use super::http::{Slot, answer};
+use super::linger::Linger;
 use super::{Site, session};
 use crate::io::net::{Stream, words};
 
@@ -63,7 +64,7 @@ async fn converse(site: &Rc<Site>, stream: Stream, guest: &Rc<Guest>, slot: &Slo
         .header_read_timeout(site.limits.handshake_timeout)
         .half_close(true)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(FuturesIo::new(stream), service)
+        .serve_connection(FuturesIo::new(Linger::new(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = async {

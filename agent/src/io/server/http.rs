@@ -17,7 +17,7 @@ use smol::future::or;
 
 use super::guest::Guest;
 use super::path::{Miss, Target};
-use super::{Site, api, call, files, judge, login, metrics, origin, payload, session, subscribe};
+use super::{Site, api, call, files, judge, length, login, metrics, origin, payload, session, subscribe};
 use crate::config::server::{Audience, HttpPage};
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
@@ -72,12 +72,17 @@ pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>, slot
         let error = format!("the origin {origin} is not in `origins` of this server");
         return Problem::new(StatusCode::FORBIDDEN, error).into();
     }
-    let page = if origin::is_preflight(&request) {
+    let is_unbounded = length::is_missing(request.method(), request.headers());
+    let mut page = if origin::is_preflight(&request) {
         origin::options(request.headers())
     } else {
         let admitted = async { dispatch(site, guest, login::admit(site, guest, request).await?, slot).await };
         admitted.await.unwrap_or_else(Page::from)
     };
+    if is_unbounded {
+        // Whatever follows may be a body: it must not be taken for the next request.
+        page.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     match origin {
         Some(origin) => origin::shown(page, origin),
         None => page,
@@ -436,6 +441,7 @@ impl Drop for Held<'_> {
 
 /// Reads a whole body, within its time and a number of bytes.
 pub async fn read_body(site: &Site, request: Request<Incoming>, limit: usize) -> Result<Held<'_>, Problem> {
+    length::check(request.method(), request.headers())?;
     let waits_for_consent = request.headers().contains_key(header::EXPECT);
     let mut body = request.into_body();
     let timeout = BODY_TIMEOUT.min(site.limits.idle_timeout);

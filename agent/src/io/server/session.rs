@@ -13,7 +13,7 @@ use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use async_tungstenite::tungstenite::{Bytes, Message};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{SinkExt, StreamExt};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, StatusCode};
@@ -27,6 +27,7 @@ use super::batch::{Batch, End, read};
 use super::call::{self, Call};
 use super::guest::Guest;
 use super::http::{Page, Problem, Slot, empty};
+use super::linger::Linger;
 use super::path::{self, Target};
 use super::{Site, judge, subscribe};
 use crate::io::clock;
@@ -86,14 +87,18 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 
 /// Accepts a handshake (RFC 6455 §4.2.2), or says what is wrong with it.
 pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<Page, Problem> {
-    let accept = accept_key(request.headers())?;
+    let accept = accept_key(&request)?;
     let target = site.target(&request)?;
     let confirm = path::is_set(request.uri().query(), "confirm");
     Ok(switch(request, accept, Purpose::Write { target, confirm }, slot))
 }
 
 /// The answer to the key of a handshake.
-pub fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
+pub fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Problem> {
+    let headers = request.headers();
+    if !request.body().is_end_stream() {
+        return Err(Problem::bad("a WebSocket handshake has no body"));
+    }
     if !has_token(headers, header::CONNECTION, "upgrade") {
         return Err(Problem::bad("the header `Connection` does not say `Upgrade`"));
     }
@@ -120,7 +125,7 @@ pub fn switch(request: Request<Incoming>, accept: HeaderValue, purpose: Purpose,
 /// Does what a WebSocket is for until one side ends it.
 pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
     let Ok(upgraded) = pending.upgrade.await else { return };
-    let Ok(parts) = upgraded.downcast::<FuturesIo<Stream>>() else { return };
+    let Ok(parts) = upgraded.downcast::<FuturesIo<Linger>>() else { return };
     let limit = site.limits.message_bytes;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -132,7 +137,7 @@ pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
         })
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
-    let (stream, part) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    let (stream, part) = (parts.io.into_inner().into_inner(), parts.read_buf.to_vec());
     let mut socket = net::web_socket(stream, part, Role::Server, config).await;
     match pending.purpose {
         Purpose::Write { target, confirm } => take(site, guest, socket, target, confirm).await,

@@ -43,7 +43,7 @@ pub async fn upgrade(
         return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, error)
             .with(header::UPGRADE, HeaderValue::from_static("websocket")));
     }
-    let accept = session::accept_key(request.headers())?;
+    let accept = session::accept_key(&request)?;
     let mut filters = consumer::filters(request.uri().query())?;
     if filters.is_empty() {
         filters.push(Glob::parse("#").map_err(Problem::bad)?);

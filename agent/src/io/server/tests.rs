@@ -5,6 +5,7 @@ mod call;
 mod consumer;
 mod files;
 mod http;
+mod length;
 mod schema;
 mod web_socket;
 
