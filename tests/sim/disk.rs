@@ -330,7 +330,7 @@ impl Disk {
         let empty = BTreeMap::new();
         let of = |name: &String| held(self.flushed.outlets.get(name).unwrap_or(&empty));
         let held: Vec<Held> = self.names.iter().map(of).collect();
-        let free_bytes = Some(if self.short { 1 << 20 } else { 1 << 40 });
+        let free_bytes = Some(if self.short { 1 << 19 } else { 1 << 40 });
         DiskFacts {
             disk_bytes: held.iter().map(|held| held.bytes).sum(),
             free_bytes,

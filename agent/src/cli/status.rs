@@ -262,7 +262,11 @@ fn buffer(buffer: &Value, paint: &Paint) -> String {
     }
     let most = buffer["disk_bytes_max"].as_u64().or(buffer["max_bytes"].as_u64());
     if let (Some(disk_bytes), Some(most)) = (buffer["disk_bytes"].as_u64(), most) {
-        let _ = write!(page, "\n        disk {} of {}", size(disk_bytes), size(most));
+        let in_force = buffer["disk_bytes_max_in_force"].as_u64().unwrap_or(most);
+        let _ = write!(page, "\n        disk {} of {}", size(disk_bytes), size(in_force));
+        if in_force < most {
+            let _ = write!(page, " (the file system gives no more of {})", size(most));
+        }
     }
     if let Some(written) = buffer["disk_bytes_written"].as_u64() {
         let _ = write!(page, "  written {}", size(written));

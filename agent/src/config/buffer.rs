@@ -19,8 +19,8 @@ const MESSAGES: RangeInclusive<u64> = 0..=1_000_000_000_000;
 /// `[buffer]`: what is held while a link is down, and what gives way when it is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Buffer {
-    /// Bytes on disk, all files of the store together. A reserve of 4 MB lies beside them where
-    /// there is room, and is given up when the disk is full.
+    /// Bytes on disk, all files of the store together; less where the file system cannot give them and leave 8 MB free. A
+    /// reserve of 4 MB lies beside them where there is room, and is given up when the disk is full.
     pub max_bytes: u64,
     /// Messages per outlet; 0 is no bound.
     pub max_messages: u64,

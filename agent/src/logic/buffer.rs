@@ -100,6 +100,8 @@ pub struct Buffer {
     refused: u64,
     /// Whether something had to give way or was refused, and no quarter of the room is free since.
     full: bool,
+    /// Whether the file system gives less than the configuration allows.
+    bounded_by_disk: bool,
     busy_until: Time,
     /// The agent is stopping: commit at once.
     hurry: bool,
@@ -168,6 +170,7 @@ impl Buffer {
             expiry: Expiry::new(names.len()),
             refused: 0,
             full: false,
+            bounded_by_disk: false,
             busy_until: Time::default(),
             hurry: false,
             up: vec![false; names.len()],
@@ -327,6 +330,7 @@ impl Buffer {
             | DiskReport::Closed => {}
         }
         self.note_shortage(now, out);
+        self.note_bound(out);
     }
 
     /// Gives the disk what is due.

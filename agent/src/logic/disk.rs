@@ -168,6 +168,8 @@ pub struct DiskFacts {
     pub disk_bytes: u64,
     /// Bytes that are free on its file system, as far as that is known.
     pub free_bytes: Option<u64>,
+    /// Files that can still be made there, as far as that is known and bounded.
+    pub free_files: Option<u64>,
     /// Bytes written since the agent started (groups and files, as handed to the kernel; what sled adds is estimated
     /// from its files only when the kernel does not tell).
     pub written_bytes: u64,

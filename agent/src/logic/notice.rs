@@ -91,6 +91,13 @@ pub enum Notice {
     },
     /// The buffer reached its bound, or left it.
     BufferFull(bool),
+    /// The file system gives less than `max_bytes`, or gives all of it again.
+    Bound {
+        /// The bound in force.
+        bytes: u64,
+        /// That of the configuration.
+        configured: u64,
+    },
     /// The store takes nothing.
     StoreFailing {
         /// Why.
@@ -129,6 +136,7 @@ impl Notice {
             | Notice::LinkRefused { again: false, .. }
             | Notice::BufferFull(false)
             | Notice::Purged { .. }
+            | Notice::Bound { .. }
             | Notice::StoreRecovered => Loudness::Info,
             Notice::LinkRefused { again: true, .. }
             | Notice::DroppedOldest { .. }
@@ -169,6 +177,12 @@ impl fmt::Display for Notice {
             }
             Notice::BufferFull(true) => f.write_str("buffer full"),
             Notice::BufferFull(false) => f.write_str("buffer has room again"),
+            Notice::Bound { bytes, configured } if bytes < configured => {
+                write!(f, "the file system bounds the buffer max_bytes={configured} in_force={bytes}")
+            }
+            Notice::Bound { configured, .. } => {
+                write!(f, "the file system has room for the whole buffer max_bytes={configured}")
+            }
             Notice::StoreFailing { error } => write!(f, "store failing error={error:?}"),
             Notice::StoreRecovered => f.write_str("store works again"),
             Notice::Device { device, online } => {

@@ -238,6 +238,7 @@ fn buffer_status(agent: &Agent, now: Now) -> Value {
         "disk_bytes": facts.disk_bytes,
         "disk_bytes_free": facts.free_bytes,
         "disk_bytes_max": agent.setup.buffer.max_bytes,
+        "disk_bytes_max_in_force": agent.buffer.max_bytes(),
         "disk_bytes_written": facts.written_bytes,
         "disk_bytes_written_today": facts.today.bytes,
         "disk_bytes_written_total": facts.total.bytes,

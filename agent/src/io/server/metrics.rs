@@ -106,7 +106,7 @@ impl Page {
             ("card_written_today", "Bytes written today", Some(Unit::Bytes), "disk_bytes_written_today"),
             ("card_syncs_today", "Syncs made today", None, "syncs_today"),
             ("buffer_commit_after", "Time between two commits", Some(Unit::Seconds), "commit_after_s"),
-            ("buffer_disk_max", "Bound of these bytes", Some(Unit::Bytes), "disk_bytes_max"),
+            ("buffer_disk_max", "Bound of these bytes", Some(Unit::Bytes), "disk_bytes_max_in_force"),
         ] {
             self.gauge(name, help, unit, &buffer[key]);
         }

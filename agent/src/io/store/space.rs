@@ -7,8 +7,9 @@ use std::path::Path;
 
 /// sled needs this much room to open, even if only to remove something.
 const BALLAST_BYTES: u64 = 4 << 20;
-/// The ballast is made only where at least this much is free.
-const BALLAST_NEEDS: u64 = 64 << 20;
+/// The ballast takes this share of what is free where that is less, and is made only where so much is free.
+const BALLAST_SHARE: u64 = 8;
+const BALLAST_NEEDS: u64 = 8 << 20;
 const BALLAST: &str = "ballast";
 
 /// Bytes that the files below a directory take on the disk; what cannot be read counts nothing.
@@ -28,19 +29,30 @@ pub fn written() -> Option<u64> {
     counts.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.trim().parse().ok()
 }
 
-/// Bytes that are free on the file system of a directory, as far as it tells.
-pub fn free(dir: &Path) -> Option<u64> {
-    rustix::fs::statvfs(dir).ok().map(|facts| facts.f_bavail * facts.f_frsize)
+/// What is free on the file system of a directory, as far as it tells.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Free {
+    /// Bytes.
+    pub bytes: Option<u64>,
+    /// Files that can be made, none where there is no bound.
+    pub files: Option<u64>,
 }
 
-/// Puts the ballast into its place if it is missing and there is plenty of room.
+/// What is free on the file system of a directory.
+pub fn free(dir: &Path) -> Free {
+    let Ok(facts) = rustix::fs::statvfs(dir) else { return Free::default() };
+    let files = (facts.f_files > 0).then_some(facts.f_favail);
+    Free { bytes: Some(facts.f_bavail * facts.f_frsize), files }
+}
+
+/// Puts the ballast into its place if it is missing and there is room.
 pub fn make_ballast(dir: &Path) {
     let path = dir.join(BALLAST);
-    let roomy = free(dir).is_some_and(|bytes| bytes >= BALLAST_NEEDS);
-    if !roomy || path.metadata().is_ok_and(|facts| facts.len() == BALLAST_BYTES) {
+    let free = free(dir).bytes.unwrap_or(0);
+    if free < BALLAST_NEEDS || path.metadata().is_ok_and(|facts| facts.len() > 0) {
         return;
     }
-    if let Err(error) = allocate(&path) {
+    if let Err(error) = allocate(&path, BALLAST_BYTES.min(free / BALLAST_SHARE)) {
         log::debug!("cannot make {}: {error}", path.display());
         let _ = fs::remove_file(&path);
     }
@@ -51,8 +63,8 @@ pub fn drop_ballast(dir: &Path) -> bool {
     fs::remove_file(dir.join(BALLAST)).is_ok()
 }
 
-fn allocate(path: &Path) -> io::Result<()> {
+fn allocate(path: &Path, bytes: u64) -> io::Result<()> {
     let file = File::create(path)?;
-    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST_BYTES)?;
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
     file.sync_all()
 }

@@ -111,9 +111,11 @@ impl Reading {
             Ok(hold) => worker::held(hold),
             Err(_) => vec![Held::default(); self.outlets.len()],
         };
+        let free = space::free(&self.dir);
         DiskFacts {
             disk_bytes: space::used(&self.dir.join(STORE)) + self.dead.bytes() + self.damaged.bytes(),
-            free_bytes: space::free(&self.dir),
+            free_bytes: free.bytes,
+            free_files: free.files,
             dead: self.dead.len(),
             damaged: self.damaged.added(),
             held,

@@ -12,6 +12,7 @@ use super::hold::{Hold, Lost, Trouble};
 use super::look::{self, Blind, Sight};
 use super::recovery::{Recovery, STORE};
 use super::shelf::Shelf;
+use super::space::Free;
 use super::tray::Tray;
 use super::{Settings, numbers, space};
 use crate::io::clock;
@@ -44,7 +45,7 @@ pub struct Worker {
     numbers: Option<Numbers>,
     repairs: Vec<String>,
     disk_bytes: u64,
-    free_bytes: Option<u64>,
+    free: Free,
     syncs: u64,
     wrote: Written,
     meter: Meter,
@@ -80,7 +81,7 @@ impl Worker {
             repairs,
             numbers,
             disk_bytes: 0,
-            free_bytes: None,
+            free: Free::default(),
             syncs: 0,
             sync_by: None,
             _lock: lock,
@@ -112,7 +113,10 @@ impl Worker {
         let (name, outlet) = label(&order);
         let report = self.attempt(order);
         self.save_meter(false);
-        report.unwrap_or_else(|error| DiskReport::Failed { order: name, outlet, error })
+        report.unwrap_or_else(|error| {
+            self.measure();
+            DiskReport::Failed { order: name, outlet, error }
+        })
     }
 
     /// Lets somebody look.
@@ -184,7 +188,8 @@ impl Worker {
         let written = self.count();
         DiskFacts {
             disk_bytes: self.disk_bytes,
-            free_bytes: self.free_bytes,
+            free_bytes: self.free.bytes,
+            free_files: self.free.files,
             written_bytes: written.bytes,
             syncs: written.syncs,
             today: self.meter.today(),
@@ -409,7 +414,7 @@ impl Worker {
     fn measure(&mut self) {
         // What was given up on a full disk must be there again before the next one.
         space::make_ballast(&self.dir);
-        self.free_bytes = space::free(&self.dir);
+        self.free = space::free(&self.dir);
         self.disk_bytes = space::used(&self.dir.join(STORE)) + self.dead.bytes() + self.damaged.bytes();
     }
 

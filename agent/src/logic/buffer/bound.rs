@@ -10,6 +10,9 @@ use crate::logic::notice::Notice;
 
 /// Dropping less at once costs more writes than it keeps messages.
 const DROP_BYTES_MIN: u64 = 64 * 1024;
+/// Room that is left to others, and to the store for its next opening; on a small file system a share of what there is.
+const RESERVE_BYTES: u64 = 8 << 20;
+const RESERVE_SHARE: u64 = 4;
 
 impl Buffer {
     /// Which of these outlets give up what is new, because they are full. The error says that one of them refuses it.
@@ -91,10 +94,33 @@ impl Buffer {
     /// takes at most 2.5 times the values and 5 MB. It never shrinks, so its size does not tell what is free; but where it
     /// comes close to the bound all the same, that much less is held, and what is free in it is used.
     fn live_bytes_max(&self) -> u64 {
-        let max = self.rule.max_bytes;
-        let usual = max.saturating_sub(5_000_000) / 25 * 10;
+        let max = self.max_bytes();
+        // A file system that has hardly anything to give still gives that.
+        let least = if max < self.rule.max_bytes { max / 16 } else { 0 };
+        let usual = (max.saturating_sub(5_000_000) / 25 * 10).max(least);
         let too_close = self.facts.disk_bytes.saturating_sub(max - max / 8);
         usual.saturating_sub(too_close).max(usual / 8)
+    }
+
+    /// The bound in force on the bytes of all files of the store: that of the configuration, or what the file system can give
+    /// beside a reserve. The files never shrink, so dropping would give nothing back to others who fill the disk: what the
+    /// store has it keeps.
+    pub fn max_bytes(&self) -> u64 {
+        let Some(free) = self.facts.free_bytes else { return self.rule.max_bytes };
+        let own = self.facts.disk_bytes;
+        let reserve = RESERVE_BYTES.min(own.saturating_add(free) / RESERVE_SHARE);
+        own.saturating_add(free.saturating_sub(reserve)).min(self.rule.max_bytes)
+    }
+
+    /// Notes that the file system cannot give what the configuration allows, or that it can again.
+    pub(super) fn note_bound(&mut self, out: &mut Vec<BufferEffect>) {
+        let (bytes, configured) = (self.max_bytes(), self.rule.max_bytes);
+        // What others write and remove must not fill the log.
+        let is_short =
+            if self.bounded_by_disk { bytes < configured } else { bytes < configured - configured / 16 };
+        if std::mem::replace(&mut self.bounded_by_disk, is_short) != is_short {
+            out.push(BufferEffect::Note(Notice::Bound { bytes, configured }));
+        }
     }
 
     /// Drops the oldest messages if what waits would not fit. True while that is under way.

@@ -9,8 +9,11 @@ use crate::logic::time::Time;
 
 /// A commit without an answer for so long means that the disk is dead.
 pub(super) const DISK_SILENCE: Duration = Duration::from_secs(30);
-/// With less free on the file system nothing more is taken for the store.
-const FREE_BYTES_MIN: u64 = 8 << 20;
+/// With less free on the file system nothing more is taken for the store: sled takes space by half a megabyte, also to
+/// remove something.
+const FREE_BYTES_MIN: u64 = 1 << 20;
+/// With so much it is taken again.
+const FREE_BYTES_ENOUGH: u64 = 2 << 20;
 /// How often a file system that is short of space is looked at.
 const SPACE_INTERVAL: Duration = Duration::from_secs(5);
 /// Wait before a failed order is given again.
@@ -47,10 +50,15 @@ impl Buffer {
 
     /// The disk failed: it is told once, and tried again later.
     pub(super) fn note_failure(&mut self, now: Time, error: &str, out: &mut Vec<BufferEffect>) {
+        // The kernel has the same words for no space and for no inodes.
+        let error = match self.facts.free_files {
+            Some(0) => format!("no inodes are left on the file system, which has too many files: {error}"),
+            Some(_) | None => error.to_owned(),
+        };
         if self.failure.is_none() {
-            out.push(BufferEffect::Note(Notice::StoreFailing { error: error.to_owned() }));
+            out.push(BufferEffect::Note(Notice::StoreFailing { error: error.clone() }));
         }
-        self.failure = Some(Failure { error: error.to_owned(), retry_at: now + DISK_RETRY, retried: false });
+        self.failure = Some(Failure { error, retry_at: now + DISK_RETRY, retried: false });
     }
 
     /// Whether a disk that failed is left alone at this moment.
@@ -67,7 +75,8 @@ impl Buffer {
     /// The store can neither remove nor even open on a full disk, so nothing is taken for it while there is still some room.
     /// What is held stays: it is not what fills the disk.
     pub(super) fn note_shortage(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
-        let free = self.facts.free_bytes.filter(|free| *free < FREE_BYTES_MIN);
+        let least = if self.shortage.is_some() { FREE_BYTES_ENOUGH } else { FREE_BYTES_MIN };
+        let free = self.facts.free_bytes.filter(|free| *free < least);
         match (free, self.shortage.is_some()) {
             (Some(free), false) => {
                 let error = format!("only {} kB are free on the disk", free / 1000);

@@ -549,17 +549,75 @@ fn a_stop_commits_at_once_gaps_too() {
 fn a_file_system_that_is_nearly_full_is_spared_until_there_is_room_again() {
     let mut sim = Sim::new();
     sim.hold(9, 900);
-    sim.facts.free_bytes = Some((8 << 20) - 1);
-    let told = notices(&sim.hear(DiskReport::PresenceSaved)).len();
-    assert_eq!((told, sim.buffer.state()), (1, BufferState::Failing));
+    sim.facts.free_bytes = Some((1 << 20) - 1);
+    let told = sim.hear(DiskReport::PresenceSaved);
+    assert!(matches!(notices(&told)[..], [Notice::StoreFailing { .. }, Notice::Bound { .. }]), "{told:?}");
+    assert_eq!(sim.buffer.state(), BufferState::Failing);
     assert!(matches!(sim.refusal(1), Refused::Failing(cause) if cause.contains("free on the disk")));
     assert_eq!(sim.wait(Duration::from_secs(5)), [BufferEffect::Disk(DiskOrder::Measure)]);
     assert_eq!(sim.hear(DiskReport::Measured), [], "it is told once, and nothing is dropped");
-    sim.facts.free_bytes = Some(8 << 20);
+    sim.facts.free_bytes = Some(2 << 20);
     sim.wait(Duration::from_secs(5));
     assert_eq!(notices(&sim.hear(DiskReport::Measured)), [&Notice::StoreRecovered]);
     assert_eq!(sim.buffer.failure(), None);
     assert!(appended(&sim.offer(1)).is_some());
+}
+
+/// A store of 20 MB whose file system has so much left for it and for others.
+fn beside_others(when_full: WhenFull, free_bytes: u64) -> Sim {
+    let mut sim = Sim::with(Rule { max_bytes: 256_000_000, when_full, ..RULE }, 1);
+    sim.hold(600, 6_000_000);
+    (sim.facts.disk_bytes, sim.facts.free_bytes) = (20_000_000, Some(free_bytes));
+    sim
+}
+
+#[test]
+fn the_bound_in_force_is_what_the_file_system_can_give_beside_a_reserve_and_follows_others() {
+    let mut sim = beside_others(WhenFull::DropOldest, 20_000_000);
+    let told = sim.hear(DiskReport::Measured);
+    assert_eq!(sim.buffer.max_bytes(), 40_000_000 - (8 << 20));
+    let bound = Notice::Bound { bytes: sim.buffer.max_bytes(), configured: 256_000_000 };
+    assert_eq!(notices(&told), [&bound]);
+    sim.facts.free_bytes = Some(4_000_000);
+    assert_eq!(sim.hear(DiskReport::Measured), [], "it is told once");
+    assert_eq!(sim.buffer.max_bytes(), 20_000_000, "what it has it keeps");
+    sim.facts.free_bytes = Some(1 << 40);
+    assert!(matches!(
+        notices(&sim.hear(DiskReport::Measured))[..],
+        [Notice::Bound { bytes: 256_000_000, .. }]
+    ));
+    sim.facts.free_bytes = None;
+    sim.hear(DiskReport::Measured);
+    assert_eq!(sim.buffer.max_bytes(), 256_000_000, "a file system that tells nothing bounds nothing");
+}
+
+#[test]
+fn on_a_file_system_that_others_fill_the_oldest_give_way_or_senders_are_refused_as_configured() {
+    let mut sim = beside_others(WhenFull::DropOldest, 2 << 20);
+    sim.hear(DiskReport::Measured);
+    let effects = sim.offer(1);
+    let drops = |effect: &BufferEffect| matches!(effect, BufferEffect::Disk(DiskOrder::DropOldest { .. }));
+    assert!(effects.iter().any(drops), "{effects:?}");
+    let mut sim = beside_others(WhenFull::Reject, 2 << 20);
+    sim.hear(DiskReport::Measured);
+    assert_eq!(sim.refusal(1), Refused::Full);
+}
+
+#[test]
+fn a_file_system_that_gives_hardly_anything_gives_that() {
+    let mut sim = Sim::with(Rule { max_bytes: 256_000_000, ..RULE }, 1);
+    sim.facts.free_bytes = Some(5_000_000);
+    sim.hear(DiskReport::Measured);
+    assert!(appended(&sim.offer(1)).is_some());
+}
+
+#[test]
+fn used_up_inodes_are_told_as_such() {
+    let mut sim = Sim::new();
+    sim.offer(1);
+    sim.facts.free_files = Some(0);
+    sim.fail("append");
+    assert!(sim.buffer.failure().is_some_and(|error| error.contains("no inodes are left")));
 }
 
 /// Two links whose places are bounded differently.
