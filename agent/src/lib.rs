@@ -58,6 +58,11 @@
 //! answers between two orders of the agent, a page at a time. What people give up there, the agent learns as a report.
 //! A directory without an agent is read by the same code, in [`io::store::stopped`].
 //!
+//! # What messages must look like
+//!
+//! `holdfast_schema` is a crate of its own, which knows nothing of the agent: a JSON Schema is compiled once and asked of each
+//! message of its route.
+//!
 //! # The other end
 //!
 //! `holdfast receive` is the reference receiver: [`logic::receiver`] decides what is new, what came twice and what is

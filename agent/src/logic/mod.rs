@@ -34,7 +34,6 @@ pub mod probe;
 pub mod receiver;
 pub mod reload;
 pub mod runs;
-pub mod schema;
 pub mod seed;
 pub mod setup;
 pub mod status;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use holdfast_schema::Violation;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -21,7 +22,6 @@ use super::{Site, api, call, files, judge, length, login, metrics, origin, paylo
 use crate::config::server::{Audience, HttpPage};
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
-use crate::logic::schema::Violation;
 use crate::message::Format;
 
 /// A body must have arrived within this, or within the server's `idle_timeout` if that is shorter.

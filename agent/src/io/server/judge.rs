@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use holdfast_schema::{Schema, Violation};
 use serde_json::Value;
 
 use super::call;
-use crate::logic::schema::{Schema, Violation};
 
 /// A file that was read, and the checksum of what was in it.
 pub type FileRead = (PathBuf, u32);

@@ -1,5 +1,6 @@
 //! What a path with its query says: topic, device, format and attributes. Pure.
 
+use holdfast_schema::Violation;
 use hyper::header::HeaderMap;
 
 use super::call::Call;
@@ -9,7 +10,6 @@ use crate::config::parameter::Parameter;
 use crate::config::reply::{Mode, Reply};
 use crate::config::route::{Template, expand};
 use crate::config::server::{Route, Unmatched};
-use crate::logic::schema::Violation;
 use crate::message::Format;
 
 /// Longest topic in bytes.

@@ -13,6 +13,7 @@ use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use async_tungstenite::tungstenite::{Bytes, Message};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{SinkExt, StreamExt};
+use holdfast_schema::Violation;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::OnUpgrade;
@@ -35,7 +36,6 @@ use crate::io::intake::{Feed, Intake};
 use crate::io::net::{self, Stream};
 use crate::logic::gather::{self, Gather};
 use crate::logic::intake::{Answer, Refused};
-use crate::logic::schema::Violation;
 use crate::logic::throttle::{Patience, Reproof};
 
 /// Weight of the batches that may wait for their answers; nothing more is read meanwhile.

@@ -23,7 +23,8 @@ fn is_out_of_reach(error: &str) -> bool {
 
 /// Runs all cases of a draft. Returns how many there are, those that fail, and the schemas that are out of reach.
 fn run(draft: &str, schema: &str) -> (usize, Vec<String>, Vec<String>) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.venv/json-schema/tests").join(draft);
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/.venv/json-schema/tests").join(draft);
     let entries = std::fs::read_dir(&folder).expect("tests/setup brings the suite");
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
