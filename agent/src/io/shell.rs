@@ -164,7 +164,8 @@ impl Shell {
         let setup = setup::setup(&config);
         let (reports, disk) = bounded(EVENTS);
         let settings = store::Settings { dir: config.agent.data_dir.clone(), outlets: setup.outlets() };
-        let (store, opened) = store::open(settings, move |report, facts| {
+        let supervisor = Supervisor::from_environment();
+        let (store, opened) = store::open(settings, supervisor.patience(), move |report, facts| {
             // The loop is gone only when nobody waits for the report any more.
             let _ = reports.send_blocking((report, facts));
         })?;
@@ -197,7 +198,7 @@ impl Shell {
             successor: None,
             agent,
             machine: Machine::new(),
-            supervisor: Supervisor::from_environment(),
+            supervisor,
             store,
             intake,
             events: bounded(EVENTS),
@@ -230,6 +231,9 @@ impl Shell {
             if !self.doors.are_open() && self.agent.may_listen() {
                 self.doors.open();
                 self.supervisor.ready();
+            }
+            if self.store.moves() {
+                self.agent.step(clock::now(), Event::StoreMoves, &mut actions);
             }
             self.supervisor.look_at(&self.agent);
             wake = match self.overdue.pop() {

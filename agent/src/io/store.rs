@@ -6,8 +6,10 @@ mod backend;
 mod frame;
 pub mod group;
 mod hold;
+mod leftovers;
 mod look;
 mod numbers;
+mod progress;
 mod recovery;
 mod salvage;
 mod scan;
@@ -22,7 +24,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -70,6 +72,8 @@ pub struct Store {
     orders: Option<SyncSender<Queued>>,
     waiting: Arc<AtomicUsize>,
     visitors: Arc<AtomicUsize>,
+    /// Whether it is being opened anew and gets on with it.
+    moving: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     ended: Receiver<()>,
 }
@@ -106,15 +110,21 @@ impl std::fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-/// Opens the store, waiting for it, and starts its thread. Every order is answered by one call of `reports` there.
+/// Opens the store, waiting for it, and starts its thread. Every order is answered by one call of `reports` there. `progress`
+/// hears, while it is opened, how much more time that asks for.
 pub fn open(
     settings: Settings,
+    progress: impl Fn(Duration) + Send + 'static,
     reports: impl Fn(DiskReport, DiskFacts) + Send + 'static,
 ) -> Result<(Store, Opened), OpenError> {
     let lock = lock(&settings.dir)?;
     let dir = settings.dir.clone();
-    let mut worker = Worker::open(settings, lock).map_err(|fault| OpenError::Disk(fault.to_string()))?;
+    let worker = Worker::open(settings, lock, Box::new(progress));
+    let mut worker = worker.map_err(|fault| OpenError::Disk(fault.to_string()))?;
     let opened = worker.opened().map_err(|error| disk("read the small files in", &dir, &error))?;
+    let moving = Arc::new(AtomicBool::new(false));
+    let moves = Arc::clone(&moving);
+    worker.tell(Box::new(move |_| moves.store(true, Ordering::Release)));
     let waiting = Arc::new(AtomicUsize::new(0));
     let visitors = Arc::new(AtomicUsize::new(0));
     let (orders, received) = sync_channel(QUEUE * 2 + VISITORS);
@@ -123,7 +133,7 @@ pub fn open(
     let thread = std::thread::Builder::new().name("store".to_owned());
     let thread = thread.spawn(move || run(worker, &received, (&left.0, &left.1), &reports, end));
     let thread = thread.map_err(|error| disk("start the thread for", &dir, &error))?;
-    Ok((Store { orders: Some(orders), waiting, visitors, thread: Some(thread), ended }, opened))
+    Ok((Store { orders: Some(orders), waiting, visitors, thread: Some(thread), moving, ended }, opened))
 }
 
 impl Store {
@@ -147,6 +157,11 @@ impl Store {
     /// Gives up what somebody wants to be given up, answers them, and reports it; never waits.
     pub fn change(&self, change: Change, reply: Reply<u64>) {
         self.visit(Queued::Change(change, reply));
+    }
+
+    /// Whether an order that is not answered yet has made progress since this was asked last: the database is being opened anew.
+    pub fn moves(&self) -> bool {
+        self.moving.swap(false, Ordering::AcqRel)
     }
 
     fn visit(&self, visit: Queued) {
@@ -222,7 +237,10 @@ fn run(
             }
         };
         waiting.fetch_sub(1, Ordering::AcqRel);
-        worker.take_repairs();
+        let repairs = worker.take_repairs();
+        if !repairs.is_empty() {
+            reports(DiskReport::Repaired { repairs }, worker.facts());
+        }
         let facts = worker.facts();
         reports(report, facts);
     }

@@ -1,6 +1,7 @@
 //! The service supervisor: systemd's sd_notify(3) protocol, and the journal behind stderr. Without either, nothing is done.
 
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 
@@ -18,6 +19,21 @@ impl Supervisor {
     pub fn from_environment() -> Self {
         let named = std::env::var_os("NOTIFY_SOCKET").is_some_and(|name| !name.is_empty());
         Supervisor(named.then(|| Watch::new(sd_notify::watchdog_enabled(), clock::now().mono)))
+    }
+
+    /// Keeps it patient while the store is opened, in this thread or in another: so much more time is asked for.
+    pub fn patience(&self) -> impl Fn(Duration) + Send + use<> {
+        let (is_there, is_watching) = match &self.0 {
+            Some(watch) => (true, watch.deadline().is_some()),
+            None => (false, false),
+        };
+        move |more| {
+            let more = NotifyState::ExtendTimeoutUsec(u32::try_from(more.as_micros()).unwrap_or(u32::MAX));
+            let states = [more, NotifyState::Watchdog];
+            if is_there {
+                tell(if is_watching { &states } else { &states[..1] });
+            }
+        }
     }
 
     /// The agent serves.
@@ -58,13 +74,17 @@ impl Supervisor {
         }
     }
 
-    /// A supervisor that does not listen finds out by its watchdog.
     fn tell(&self, states: &[NotifyState<'_>]) {
-        if self.0.is_some()
-            && let Err(error) = sd_notify::notify(states)
-        {
-            log::debug!("cannot tell the supervisor: {error}");
+        if self.0.is_some() {
+            tell(states);
         }
+    }
+}
+
+/// A supervisor that does not listen finds out by its watchdog.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::debug!("cannot tell the supervisor: {error}");
     }
 }
 

@@ -107,6 +107,7 @@ impl Agent {
             Event::Disconnected(device) => self.presence.disconnected(now, &device),
             Event::Link { link, conn, report } => self.reported(now, link, conn, report, out),
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
+            Event::StoreMoves => self.buffer.heard(now.mono),
             Event::Host(facts) => self.saw_host(now, facts, out),
             Event::Reconfigure { setup, changed } => self.reconfigure(now, *setup, &changed, out),
             Event::WentBack { link, setup } => {
@@ -308,6 +309,7 @@ impl Agent {
             DiskReport::Failed { order: "save presence", .. } => self.presence.save_failed(),
             DiskReport::Failed { order: "set aside", .. } => self.leaving.clear(),
             DiskReport::Failed { order: "save clocks", .. } => self.clocks.save_failed(now.mono),
+            DiskReport::Repaired { ref repairs } => self.repairs.extend_from_slice(repairs),
             _ => {}
         }
         let may_seat = report == DiskReport::NumbersSaved && self.stop == Stop::Running;

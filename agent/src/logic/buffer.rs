@@ -305,6 +305,11 @@ impl Buffer {
         self.answer(&safe, out);
     }
 
+    /// The disk has not reported yet, and gets on with it.
+    pub fn heard(&mut self, now: Time) {
+        self.heard_at = now;
+    }
+
     /// Takes in what the disk reports.
     pub fn handle(&mut self, now: Time, report: DiskReport, facts: DiskFacts, out: &mut Vec<BufferEffect>) {
         for (outbox, held) in self.outboxes.iter_mut().zip(&facts.held) {
@@ -327,6 +332,7 @@ impl Buffer {
             | DiskReport::PresenceSaved
             | DiskReport::ClocksSaved
             | DiskReport::Measured
+            | DiskReport::Repaired { .. }
             | DiskReport::Closed => {}
         }
         self.note_shortage(now, out);
@@ -524,7 +530,9 @@ impl Buffer {
         let mut numbers = Numbers { clean: false, ..self.numbers_in_use() };
         for outbox in &self.outboxes {
             let block = Block { next: outbox.first_unsafe(), end: outbox.block().next + size };
-            numbers.outlets.entry(outbox.name.clone()).and_modify(|outlet| outlet.block = block);
+            let confirmed = outbox.confirmed();
+            let entry = numbers.outlets.entry(outbox.name.clone());
+            entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
         }
         numbers.ids.end += size;
         self.reserve.begin(&numbers);
@@ -549,8 +557,9 @@ impl Buffer {
         let mut numbers = Numbers { ids, ..self.base.clone() };
         for outbox in &self.outboxes {
             let next = outbox.block().next;
-            let block = Block { next, end: next };
-            numbers.outlets.entry(outbox.name.clone()).and_modify(|outlet| outlet.block = block);
+            let (block, confirmed) = (Block { next, end: next }, outbox.confirmed());
+            let entry = numbers.outlets.entry(outbox.name.clone());
+            entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
         }
         numbers
     }

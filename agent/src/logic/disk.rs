@@ -144,6 +144,11 @@ pub enum DiskReport {
     ClocksSaved,
     /// There is a place for each of the outlets, and the facts tell what they hold.
     Widened,
+    /// The store was opened anew and had to be repaired; no order of the agent's.
+    Repaired {
+        /// What was done, one sentence each.
+        repairs: Vec<String>,
+    },
     /// The facts are fresh.
     Measured,
     /// The order could not be carried out; nothing of it counts. The store opens itself anew at the next order.
@@ -252,6 +257,9 @@ pub struct OutletNumbers {
     pub epoch: String,
     /// Its block.
     pub block: Block,
+    /// Everything up to this number was confirmed when this was written.
+    #[serde(default)]
+    pub confirmed: u64,
     /// Whether a run that had a place for it ended without an order, so that all of the block may be used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub torn: bool,

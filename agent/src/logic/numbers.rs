@@ -1,5 +1,6 @@
 //! Numbers that are never used twice: reserved on disk in blocks, used from memory.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::disk::{Block, Held, Numbers, OutletNumbers};
@@ -57,7 +58,7 @@ pub fn resume_outlet(
     let behind_store = held.range.map_or(1, |(_, last)| last + 1);
     let Some(saved) = saved else {
         let block = Block { next: behind_store, end: behind_store + BLOCK_MIN };
-        return (OutletNumbers { epoch: birth.to_owned(), block, torn: false }, None);
+        return (OutletNumbers { epoch: birth.to_owned(), block, ..OutletNumbers::default() }, None);
     };
     let next = after(!saved.torn, saved.block).max(behind_store);
     // Behind what is held nothing can have been forgotten, so what is not there was lost with the run, or by damage. Without
@@ -65,7 +66,29 @@ pub fn resume_outlet(
     let gone_from = if held.range.is_some() { behind_store } else { saved.block.next };
     let gap = (gone_from < next).then(|| (gone_from, next - 1));
     let block = Block { next, end: next + BLOCK_MIN };
-    (OutletNumbers { epoch: saved.epoch.clone(), block, torn: false }, gap)
+    (OutletNumbers { block, torn: false, ..saved.clone() }, gap)
+}
+
+/// Which numbers of an outlet a store may hold: none below `from`, none above `through`. What was given by `given` was safe
+/// once, on the disk or by its confirmation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First number that was not known to be confirmed.
+    pub from: u64,
+    /// Last number that certainly was given.
+    pub given: u64,
+    /// Last number that may have been given.
+    pub through: u64,
+}
+
+/// What the store of the run that saved these numbers may hold of each outlet.
+pub fn spans(saved: &Numbers) -> BTreeMap<String, Span> {
+    let span = |(name, own): (&String, &OutletNumbers)| {
+        let used = after(saved.clean && !own.torn, own.block).saturating_sub(1);
+        let given = own.block.next.saturating_sub(1);
+        (name.clone(), Span { from: own.confirmed + 1, given, through: used })
+    };
+    saved.outlets.iter().map(span).collect()
 }
 
 /// First number that the run which saved this block can't have used.
@@ -118,13 +141,11 @@ impl Reserve {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn saved(clean: bool) -> Numbers {
         let block = Block { next: 100, end: 500 };
-        let outlet = OutletNumbers { epoch: "E1".into(), block, torn: false };
+        let outlet = OutletNumbers { epoch: "E1".into(), block, confirmed: 40, torn: false };
         let outlets = BTreeMap::from([("client:a".to_owned(), outlet)]);
         Numbers { session: 3, ids: Block { next: 1000, end: 2000 }, outlets, clean }
     }
@@ -203,5 +224,12 @@ mod tests {
         assert_eq!(reserve.ended(false), None);
         reserve.begin(&saved(false));
         assert_eq!(reserve.ended(true), Some(saved(false)));
+    }
+
+    #[test]
+    fn a_store_may_hold_what_was_not_confirmed_up_to_the_last_number_that_may_have_been_given() {
+        let span = |clean| spans(&saved(clean))["client:a"];
+        assert_eq!(span(true), Span { from: 41, given: 99, through: 99 });
+        assert_eq!(span(false), Span { from: 41, given: 99, through: 499 });
     }
 }

@@ -61,6 +61,7 @@ impl Tap {
             Event::Again { .. }
             | Event::Link { .. }
             | Event::Disk(..)
+            | Event::StoreMoves
             | Event::Host(_)
             | Event::Reconfigure { .. }
             | Event::WentBack { .. }

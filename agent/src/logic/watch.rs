@@ -9,6 +9,13 @@ use super::time::Time;
 /// The line on how the agent is changes at most so often.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A long opening of the store asks for patience at most so often.
+const PATIENCE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long an opening that makes progress may take to its next sign of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What a slow card reads in a second, at least.
+const BYTES_PER_SECOND: u64 = 1_000_000;
+
 /// Something to tell the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
@@ -74,6 +81,26 @@ impl Watch {
     }
 }
 
+/// How whoever waits for the store is kept patient while it is opened: each sign of progress gives it more time, silence
+/// gives it none.
+#[derive(Debug, Default)]
+pub struct Patience {
+    told_at: Option<Time>,
+}
+
+impl Patience {
+    /// Progress was made, and `silent_bytes` are read next without another sign. The time that is to be asked for, none if
+    /// it was asked for just before.
+    pub fn progress(&mut self, now: Time, silent_bytes: u64) -> Option<Duration> {
+        let is_early = self.told_at.is_some_and(|at| now.since(at) < PATIENCE_INTERVAL);
+        if is_early && silent_bytes == 0 {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(PATIENCE + Duration::from_secs(silent_bytes / BYTES_PER_SECOND))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +144,15 @@ mod tests {
         assert_eq!(watch.look(at(1), &good, "1 held".into()), []);
         assert_eq!(watch.look(at(2), &good, "2 held".into()), [line("2 held")]);
         assert_eq!(watch.deadline(), None, "nobody is woken for a line");
+    }
+
+    #[test]
+    fn a_long_opening_asks_for_time_once_a_second_and_for_more_before_a_long_silence() {
+        let mut patience = Patience::default();
+        let minute = Duration::from_secs(60);
+        assert_eq!(patience.progress(at(0), 0), Some(minute));
+        assert_eq!(patience.progress(at(0), 0), None);
+        assert_eq!(patience.progress(at(0), 256_000_000), Some(minute + Duration::from_secs(256)));
+        assert_eq!(patience.progress(at(1), 0), Some(minute));
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Advice, fadvise};
+use rustix::io::Errno;
 
 /// The file that holds everything, below the database's directory.
 pub const LOG_FILE: &str = "db";
@@ -25,6 +26,9 @@ const VALUES_PER_LEAF: u32 = 8;
 /// sled's threads let go of the file a moment after its handle is dropped.
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(25);
+
+/// What the kernel says where a file lies for a directory, a directory for a file, neither, or a number makes no sense.
+const OF_THE_CONTENT: [Errno; 4] = [Errno::NOENT, Errno::NOTDIR, Errno::ISDIR, Errno::INVAL];
 
 /// Why the database could not do something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +59,19 @@ struct Open {
 }
 
 impl Fault {
+    /// What sled says of itself. It unwraps or quotes some errors of the kernel; those are no damage, but for what only a
+    /// database that is not what it should be makes the kernel say.
+    fn of(text: String) -> Fault {
+        let quoted = text.split("code: ").chain(text.split("os error ")).skip(1);
+        let codes = quoted.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+        let is_of_the_world = |code| !OF_THE_CONTENT.contains(&Errno::from_raw_os_error(code));
+        let kinds = ["StorageFull", "PermissionDenied", "ReadOnlyFilesystem", "OutOfMemory"];
+        match codes.into_iter().any(is_of_the_world) || kinds.iter().any(|kind| text.contains(kind)) {
+            true => Fault::World(text),
+            false => Fault::Damage(text),
+        }
+    }
+
     /// Tells what failed, with its path.
     pub fn context(self, what: &str, path: &Path) -> Fault {
         let text = |cause| format!("cannot {what} {}: {cause}", path.display());
@@ -81,7 +98,8 @@ impl From<std::io::Error> for Fault {
             | ErrorKind::InvalidInput
             | ErrorKind::NotFound
             | ErrorKind::IsADirectory
-            | ErrorKind::NotADirectory => Fault::Damage(error.to_string()),
+            | ErrorKind::NotADirectory
+            | ErrorKind::Other => Fault::of(error.to_string()),
             _ => Fault::World(error.to_string()),
         }
     }
@@ -91,18 +109,24 @@ impl From<sled::Error> for Fault {
     fn from(error: sled::Error) -> Fault {
         match error {
             sled::Error::Io(error) => error.into(),
-            other => Fault::Damage(other.to_string()),
+            other => Fault::of(other.to_string()),
         }
     }
 }
 
 impl Database {
-    /// Opens the database in `dir`, or makes it, with these trees. `find_homeless` is asked about those that are to be made:
-    /// sled opens a log that has lost its end as if its trees had never been, and would then write over what they held.
-    pub fn open(dir: &Path, trees: &[String], find_homeless: &FindHomeless<'_>) -> Result<Database, Fault> {
+    /// Opens the database in `dir`, or makes it, with these trees; `others` have to be there and are not used. `find_homeless`
+    /// is asked about those that are to be made: sled opens a log that has lost its end as if its trees had never been, and
+    /// would then write over what they held.
+    pub fn open(
+        dir: &Path,
+        trees: &[String],
+        others: &[String],
+        find_homeless: &FindHomeless<'_>,
+    ) -> Result<Database, Fault> {
         let mut tries = 0;
         let open = loop {
-            match caught(|| Open::new(dir, trees, find_homeless)) {
+            match caught(|| Open::new(dir, trees, others, find_homeless)) {
                 Err(Fault::World(cause)) if cause.contains("acquire lock") && tries < LOCK_TRIES => {
                     tries += 1;
                     std::thread::sleep(LOCK_PAUSE);
@@ -230,7 +254,12 @@ impl Drop for Database {
 }
 
 impl Open {
-    fn new(dir: &Path, names: &[String], find_homeless: &FindHomeless<'_>) -> Result<Open, Fault> {
+    fn new(
+        dir: &Path,
+        names: &[String],
+        others: &[String],
+        find_homeless: &FindHomeless<'_>,
+    ) -> Result<Open, Fault> {
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(CACHE_BYTES)
@@ -240,7 +269,7 @@ impl Open {
         let db = config.open()?;
         let there = db.tree_names();
         let is_there = |name: &str| there.iter().any(|tree| tree == name.as_bytes());
-        let missing: Vec<&String> = names.iter().filter(|name| !is_there(name)).collect();
+        let missing: Vec<&String> = names.iter().chain(others).filter(|name| !is_there(name)).collect();
         if db.was_recovered()
             && !missing.is_empty()
             && let Some(name) = find_homeless(&dir.join(LOG_FILE), &missing)?
@@ -250,6 +279,9 @@ impl Open {
         let mut trees = Vec::new();
         for name in names {
             trees.push(db.open_tree(name)?);
+        }
+        for name in others {
+            db.open_tree(name)?;
         }
         db.flush()?;
         let log = File::open(dir.join(LOG_FILE))?;
@@ -263,13 +295,8 @@ fn caught<T>(action: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(fault_of(&*panic)))
 }
 
-/// sled unwraps some errors of the kernel; those are no damage.
-fn fault_of(panic: &(dyn Any + Send)) -> Fault {
+pub fn fault_of(panic: &(dyn Any + Send)) -> Fault {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
-    let world = ["StorageFull", "PermissionDenied", "ReadOnlyFilesystem", "code: 28", "code: 5,"];
-    match world.iter().any(|mark| text.contains(mark)) {
-        true => Fault::World(text.to_owned()),
-        false => Fault::Damage(text.to_owned()),
-    }
+    Fault::of(text.to_owned())
 }

@@ -8,7 +8,7 @@ use super::backend::Fault;
 use super::frame;
 use super::group;
 use super::hold::Hold;
-use super::recovery;
+use super::leftovers;
 use super::shelf::Slot;
 use super::tray::Tray;
 use super::{numbers, space};
@@ -230,7 +230,7 @@ fn sound_or_none<T>(read: io::Result<Option<T>>) -> io::Result<bool> {
 
 fn set_aside(dir: &Path) -> Vec<(String, u64)> {
     let listing = fs::read_dir(dir).into_iter().flatten().flatten();
-    let damaged = |name: &str| name.starts_with(recovery::DAMAGED) || name.contains(".damaged-");
+    let damaged = |name: &str| name.starts_with(leftovers::DAMAGED) || name.contains(".damaged-");
     let mut found: Vec<(String, u64)> = listing
         .map(|file| (file.file_name().to_string_lossy().into_owned(), file))
         .filter(|(name, _)| damaged(name))

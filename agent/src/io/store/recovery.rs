@@ -1,37 +1,53 @@
 //! The way to an open store, whatever lies on the disk: open it; else without sled's snapshot, if that shows all that is in
-//! the log; else with what can be read from its log; else empty. What costs anything is told in a sentence.
+//! the log; else with what can be read from its log, and gaps for the rest. What costs anything is told in a sentence.
 //!
-//! A full or failing disk is no damage: then nothing is changed and the opening fails.
+//! An opening that was cut off is no sign of damage, however often: after some of them every other one takes a way that needs
+//! less of sled, and loses nothing. A full or failing disk is no damage either: then nothing is changed and the opening fails.
 
-use std::fs;
-use std::io;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::backend::{Database, Fault, LOG_FILE};
 use super::frame;
 use super::hold::Hold;
-use super::salvage;
+use super::leftovers::{self, Marker};
+use super::progress::Progress;
+use super::salvage::{self, Plan};
 use super::scan;
+use super::space;
 use super::tear::{self, Log, Tail};
 use super::tray::Tray;
-use crate::io::clock;
+use crate::logic::numbers::Span;
 
 /// The database's directory, below the data directory.
 pub const STORE: &str = "store";
 
-const NEW: &str = "store.new";
-const OLD: &str = "store.old";
-const MARKER: &str = "store.opening";
-/// How the names of what was set aside begin.
-pub const DAMAGED: &str = "store.damaged-";
+/// A database that is whole and takes the place of the store.
+pub(super) const NEW: &str = "store.new";
+/// A database that has given its place up and is needed no more once there is another.
+pub(super) const OLD: &str = "store.old";
+/// A copy of the store without its snapshots, never used again after an interruption.
+pub(super) const COPY: &str = "store.copy";
+/// A database that is made of what a log holds; an interruption is gone on from.
+pub(super) const REBUILD: &str = "store.rebuild";
+/// Bytes that are copied between two signs of progress.
+const CHUNK: u64 = 1 << 20;
+/// A rebuild that was cut off is gone on from, but for one in so many openings: it may be what ends the process.
+const BEGIN_AGAIN_EACH: u32 = 32;
+/// With less than this free, a repair that fails may have failed for want of room.
+const ROOM: u64 = 8 << 20;
+/// Lost ranges in a sentence about a repair.
+const GAPS_SHOWN: usize = 8;
 
-/// How much is given up to get the store open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The ways to open a store that openings before this one did not get open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Plain,
     WithoutSnapshot,
-    Salvage,
-    Empty,
+    /// Made anew of everything that its log holds.
+    Remake,
 }
 
 /// What recovery needs and what it tells.
@@ -40,27 +56,40 @@ pub struct Recovery<'a> {
     pub dir: &'a Path,
     /// Names of the outlets.
     pub outlets: &'a [String],
+    /// Names of outlets that are not used and may have values in the store.
+    pub others: &'a [String],
+    /// What the store may hold, by outlet.
+    pub spans: &'a BTreeMap<String, Span>,
     /// Takes damaged values.
     pub damaged: &'a mut Tray,
     /// Takes a sentence for each repair.
     pub repairs: &'a mut Vec<String>,
+    /// Hears of progress.
+    pub progress: &'a Progress,
 }
 
 impl Recovery<'_> {
-    /// Opens the store; climbs down as far as it must.
+    /// Opens the store.
     pub fn open(&mut self) -> Result<Hold, Fault> {
-        self.settle_leftovers().map_err(|error| self.world("settle", &error))?;
-        let mut step = self.first_step().map_err(|error| self.world("mark the opening of", &error))?;
-        let opened = loop {
-            match self.take(step) {
-                Err(Fault::Damage(cause)) if step < Step::Empty => {
-                    log::warn!("the store does not open ({step:?}): {cause}");
-                    step = step.next();
-                }
-                other => break other,
-            }
+        leftovers::settle(self.dir).map_err(|error| self.world("settle", &error))?;
+        let marked = Marker::begin(self.dir);
+        let mut marker = marked.map_err(|error| self.world("mark the opening of", &error))?;
+        let untold: Vec<String> =
+            marker.repairs().filter(|told| !self.repairs.contains(told)).cloned().collect();
+        self.repairs.extend(untold);
+        let opened = match Step::after(marker.interrupted()) {
+            _ if self.is_gone() => self.salvage(&mut marker),
+            Step::Plain => self.climb_down(&mut marker),
+            _ if !self.log().exists() => self.climb_down(&mut marker),
+            careful => self.careful(careful, &mut marker),
         };
-        let unmarked = fs::remove_file(self.dir.join(MARKER)).and_then(|()| frame::sync_dir(self.dir));
+        match &opened {
+            Ok(_) => self.clear_up().unwrap_or_else(|fault| log::warn!("{fault}")),
+            // Another opening tells what this one did.
+            Err(_) if marker.repairs().next().is_some() => return opened,
+            Err(_) => {}
+        }
+        let unmarked = marker.end(self.dir);
         unmarked.map_err(|error| self.world("unmark the opening of", &error))?;
         opened
     }
@@ -75,31 +104,71 @@ impl Recovery<'_> {
         Ok(hold)
     }
 
-    fn take(&mut self, step: Step) -> Result<Hold, Fault> {
-        match step {
-            Step::Plain => {
-                let tail = self.look_for_tears()?;
-                let opened = self.plain(STORE);
-                Tail::restore_unless(tail, &self.log(), opened)
+    /// Gives up as much as must be, for what was seen on the way.
+    fn climb_down(&mut self, marker: &mut Marker) -> Result<Hold, Fault> {
+        let cause = match self.verified() {
+            Err(Fault::Damage(cause)) => cause,
+            other => return other,
+        };
+        log::warn!("the store does not open: {cause}");
+        let cause = match self.without_snapshot() {
+            Err(Fault::Damage(cause)) => cause,
+            Ok(None) => "its log holds more than it shows".to_owned(),
+            Ok(Some(hold)) => return Ok(hold),
+            Err(fault) => return Err(fault),
+        };
+        log::warn!("the store does not open without its snapshot: {cause}");
+        self.salvage(marker)
+    }
+
+    /// Openings before this one were cut off: takes a way that needs less of what sled has left, and nothing is given up for it
+    /// unless the log itself is damaged. Where there is no room for it the plain way is tried all the same.
+    fn careful(&mut self, step: Step, marker: &mut Marker) -> Result<Hold, Fault> {
+        let count = marker.interrupted();
+        log::warn!("{count} openings of the store were cut off; it is opened with care ({step:?})");
+        let opened = match self.look_for_tears() {
+            Err(fault) => Err(fault),
+            Ok(_) if step == Step::WithoutSnapshot => match self.without_snapshot() {
+                Ok(None) => self.remake(marker),
+                Ok(Some(hold)) => Ok(hold),
+                Err(fault) => Err(fault),
+            },
+            Ok(_) => self.remake(marker),
+        };
+        match opened {
+            Ok(hold) => Ok(hold),
+            Err(Fault::Damage(cause)) => {
+                log::warn!("the store does not open: {cause}");
+                self.salvage(marker)
             }
-            Step::WithoutSnapshot => {
-                self.look_for_tears()?;
-                self.without_snapshot()
-            }
-            Step::Salvage => self.salvage(),
-            Step::Empty => {
-                let aside = self.set_aside().map_err(|error| self.world("set aside", &error))?;
-                self.repairs.push(format!("nothing could be read from the store; it lies in {aside} now"));
-                self.plain(STORE)
+            Err(Fault::World(cause)) => {
+                log::warn!("the store cannot be opened with care: {cause}");
+                self.clear_up()?;
+                self.climb_down(marker)
             }
         }
     }
 
+    /// Opens it if its log is sound.
+    fn verified(&mut self) -> Result<Hold, Fault> {
+        let tail = self.look_for_tears()?;
+        let opened = self.plain(STORE);
+        Tail::restore_unless(tail, &self.log(), opened)
+    }
+
     fn plain(&mut self, name: &str) -> Result<Hold, Fault> {
-        let database = Database::open(&self.path(name), self.outlets, &salvage::find_homeless)?;
+        self.open_for(name, self.outlets, self.others)
+    }
+
+    fn open_for(&mut self, name: &str, outlets: &[String], others: &[String]) -> Result<Hold, Fault> {
+        let (path, progress) = (self.path(name), self.progress);
+        // sled gives no sign while it reads its log.
+        progress.ahead(path.join(LOG_FILE).metadata().map_or(0, |facts| facts.len()));
+        let find_homeless = |log: &Path, outlets: &[&String]| salvage::find_homeless(log, outlets, progress);
+        let database = Database::open(&path, outlets, others, &find_homeless)?;
         frame::sync_dir(self.dir).map_err(|error| self.world("sync", &error))?;
-        let mut hold = Hold::new(database, self.outlets);
-        let values = scan::scan(&mut hold, self.outlets)?;
+        let mut hold = Hold::new(database, outlets);
+        let values = scan::scan(&mut hold, outlets, progress)?;
         if !values.is_empty() {
             let count = values.len();
             let kept = self.damaged.add_all(&values);
@@ -111,49 +180,163 @@ impl Recovery<'_> {
     }
 
     /// After a kill sled may find that its snapshot and its log do not fit, which its log alone makes good. Where the log has
-    /// lost its end that looks the same, but then sled shows less than the log holds, and wipes the rest: it gets a copy.
-    fn without_snapshot(&mut self) -> Result<Hold, Fault> {
+    /// lost its end that looks the same, but then sled shows less than the log holds, and wipes the rest: it gets a copy. None
+    /// if it does show less.
+    fn without_snapshot(&mut self) -> Result<Option<Hold>, Fault> {
+        self.look_for_tears()?;
         if !self.log().exists() {
-            return self.plain(STORE);
+            return self.plain(STORE).map(Some);
         }
-        let live = salvage::live(&self.log(), self.outlets)?;
+        let names = self.names();
+        let plan = Plan::whole(&self.log(), &names, self.progress)?;
         self.copy_log().map_err(|error| self.world("copy", &error))?;
-        let hold = self.plain(NEW)?;
-        for (shelf, live) in hold.shelves().iter().zip(live) {
-            if let Some((first, last)) = shelf.find_missing(&live) {
-                return Err(Fault::Damage(format!(
-                    "numbers {first} to {last} are in its log and nowhere else"
-                )));
-            }
+        let hold = self.open_for(COPY, &names, &[])?;
+        if let Some((first, last)) = plan.find_missing(&hold) {
+            log::warn!("numbers {first} to {last} are in the log of the store and nowhere else");
+            return Ok(None);
         }
         drop(hold);
-        let moved = fs::rename(self.path(STORE), self.path(OLD));
-        let moved = moved.and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));
-        let moved = moved.and_then(|()| frame::sync_dir(self.dir)).and_then(|()| remove(&self.path(OLD)));
-        moved.map_err(|error| self.world("replace", &error))?;
-        log::info!("the store was opened from its log alone; all of it is there");
-        self.plain(STORE)
+        self.rename(COPY, NEW)?;
+        self.replace()?;
+        log::info!("the store was opened without its snapshot; all of it is there");
+        self.plain(STORE).map(Some)
     }
 
     /// Makes a new store of everything but the snapshots.
     fn copy_log(&self) -> io::Result<()> {
-        remove(&self.path(NEW))?;
-        fs::create_dir(self.path(NEW))?;
+        leftovers::remove(&self.path(COPY))?;
+        fs::create_dir(self.path(COPY))?;
         for file in fs::read_dir(self.path(STORE))? {
             let file = file?;
             if file.file_type()?.is_file() && !file.file_name().to_string_lossy().starts_with("snap.") {
-                let copy = self.path(NEW).join(file.file_name());
-                fs::copy(file.path(), &copy)?;
-                fs::File::open(copy)?.sync_all()?;
+                let (mut from, to) = (File::open(file.path())?, self.path(COPY).join(file.file_name()));
+                let mut to = File::create(to)?;
+                while io::copy(&mut from.by_ref().take(CHUNK), &mut to)? > 0 {
+                    self.progress.made();
+                }
+                to.sync_all()?;
             }
         }
         Ok(())
     }
 
+    /// Makes the store anew of what its log holds, which is sound.
+    fn remake(&mut self, marker: &mut Marker) -> Result<Hold, Fault> {
+        let mut plan = Plan::whole(&self.log(), &self.names(), self.progress)?;
+        self.build(&mut plan, marker)?;
+        if plan.strangers() > 0 {
+            self.set_aside(&plan, "the store was made anew of its log", marker)?;
+        } else {
+            self.replace()?;
+        }
+        log::info!("the store was made anew of its log; all of it is there");
+        self.plain(STORE)
+    }
+
+    /// Makes the store anew of what is left in its log, with gaps for the rest of what it may have held.
+    fn salvage(&mut self, marker: &mut Marker) -> Result<Hold, Fault> {
+        self.give_up(COPY)?;
+        let what = if self.path(STORE).exists() { "the store was damaged" } else { "the store is gone" };
+        let mut plan = Plan::rest(&self.log(), &self.names(), self.spans, self.progress)?;
+        self.build(&mut plan, marker)?;
+        let gaps: Vec<String> = plan.gaps().map(told).collect();
+        let records: Vec<Vec<u8>> = gaps.iter().map(|gap| gap.clone().into_bytes()).collect();
+        let counted = self.damaged.add_all(&records);
+        counted.map_err(|error| self.world("count what is lost of", &error))?;
+        self.set_aside(&plan, what, marker)?;
+        self.plain(STORE)
+    }
+
+    /// Makes the database that takes the place of the store. Whatever goes wrong with it is no fault of what it is made of.
+    fn build(&mut self, plan: &mut Plan, marker: &Marker) -> Result<(), Fault> {
+        if marker.interrupted() % BEGIN_AGAIN_EACH == BEGIN_AGAIN_EACH - 1 {
+            self.give_up(REBUILD)?;
+        }
+        loop {
+            let built = self.try_to_build(plan);
+            let Err(fault) = built else { return Ok(()) };
+            match self.make_room()? {
+                Some(gone) => self.repairs.push(format!("{gone} was removed to make room for a repair")),
+                None => return Err(Fault::World(fault.to_string())),
+            }
+        }
+    }
+
+    fn try_to_build(&mut self, plan: &mut Plan) -> Result<(), Fault> {
+        let (path, names) = (self.path(REBUILD), self.names());
+        // What an interruption has left may be torn itself.
+        if !matches!(tear::look(&path.join(LOG_FILE), self.progress), Ok(Log::Sound(None))) {
+            self.give_up(REBUILD)?;
+        }
+        if let Err(Fault::Damage(cause)) = plan.write(&path, self.progress) {
+            log::warn!("a repair of the store begins again: {cause}");
+            self.give_up(REBUILD)?;
+            plan.write(&path, self.progress)?;
+        }
+        let hold = self.open_for(REBUILD, &names, &[])?;
+        if let Some((first, last)) = plan.find_missing(&hold) {
+            drop(hold);
+            self.give_up(REBUILD)?;
+            return Err(Fault::World(format!("numbers {first} to {last} are not in a repaired store")));
+        }
+        drop(hold);
+        self.rename(REBUILD, NEW)
+    }
+
+    /// Removes what did not become the store.
+    fn clear_up(&self) -> Result<(), Fault> {
+        self.give_up(COPY)?;
+        self.give_up(REBUILD)
+    }
+
+    fn give_up(&self, name: &str) -> Result<(), Fault> {
+        let removed = leftovers::remove(&self.path(name));
+        removed.map_err(|error| self.world("clear up beside", &error))
+    }
+
+    /// On a full disk gives up the oldest of what was set aside: what it holds was told to be lost.
+    fn make_room(&self) -> Result<Option<String>, Fault> {
+        if space::free(self.dir).bytes.is_none_or(|free| free >= ROOM) {
+            return Ok(None);
+        }
+        leftovers::remove_oldest(self.dir).map_err(|error| self.world("make room for", &error))
+    }
+
+    /// Puts the new database in the place of a store of which it has everything.
+    fn replace(&self) -> Result<(), Fault> {
+        let moved = fs::rename(self.path(STORE), self.path(OLD));
+        let moved = moved.and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));
+        let moved = moved.and_then(|()| frame::sync_dir(self.dir));
+        let moved = moved.and_then(|()| leftovers::remove(&self.path(OLD)));
+        moved.map_err(|error| self.world("replace", &error))
+    }
+
+    /// Puts the new database in the place of a store that may still be looked at, and tells what that was for.
+    fn set_aside(&mut self, plan: &Plan, what: &str, marker: &mut Marker) -> Result<(), Fault> {
+        let was_there = self.path(STORE).exists();
+        let aside = leftovers::free_name(self.dir);
+        let repair = tale(plan, what, was_there.then_some(&*aside));
+        let is_salvaged = plan.gaps().next().is_none() && plan.strangers() == 0;
+        let promised = marker.promise(self.dir, &aside, &repair);
+        promised.map_err(|error| self.world("mark the opening of", &error))?;
+        let moved = leftovers::set_aside(self.dir, &aside, is_salvaged);
+        let moved = moved.and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));
+        let moved = moved.and_then(|()| frame::sync_dir(self.dir));
+        moved.map_err(|error| self.world("set aside", &error))?;
+        self.repairs.push(repair);
+        Ok(())
+    }
+
+    /// Whether there is no store where one may have held something.
+    fn is_gone(&self) -> bool {
+        let may_hold = |name| self.spans.get(name).is_some_and(|span| span.from <= span.through);
+        !self.path(STORE).exists() && self.outlets.iter().chain(self.others).any(may_hold)
+    }
+
     /// sled takes the first bad record of its log for the end of it and wipes what follows; so it must not see one.
     fn look_for_tears(&self) -> Result<Option<Tail>, Fault> {
         let path = self.log();
-        match tear::look(&path) {
+        match tear::look(&path, self.progress) {
             Ok(Log::Sound(tail)) => Ok(tail),
             Ok(Log::DamagedAt(offset)) => Err(tear::damage(&path, offset)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -161,67 +344,14 @@ impl Recovery<'_> {
         }
     }
 
-    fn salvage(&mut self) -> Result<Hold, Fault> {
-        remove(&self.path(NEW)).map_err(|error| self.world("salvage", &error))?;
-        let salvaged = salvage::salvage(&self.path(STORE), &self.path(NEW), self.outlets)?;
-        let aside = self.set_aside().map_err(|error| self.world("set aside", &error))?;
-        if self.path(NEW).exists() {
-            let moved = fs::rename(self.path(NEW), self.path(STORE)).and_then(|()| frame::sync_dir(self.dir));
-            moved.map_err(|error| self.world("salvage", &error))?;
-        }
-        let hold = self.plain(STORE)?;
-        let salvage::Salvaged { values, lost } = salvaged;
-        self.repairs.push(format!(
-            "the store was damaged; {values} values were read from its log, {lost} groups are lost; it lies in {aside} now"
-        ));
-        Ok(hold)
+    fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
+        let moved = fs::rename(self.path(from), self.path(to)).and_then(|()| frame::sync_dir(self.dir));
+        moved.map_err(|error| self.world("replace", &error))
     }
 
-    /// Renames the store so that it can be looked at; only the newest such directory is kept.
-    fn set_aside(&self) -> io::Result<String> {
-        for file in fs::read_dir(self.dir)? {
-            let file = file?;
-            if file.file_name().to_string_lossy().starts_with(DAMAGED) {
-                remove(&file.path())?;
-            }
-        }
-        let name = format!("{DAMAGED}{}", clock::now().wall_ns / 1_000_000_000);
-        if self.path(STORE).exists() {
-            fs::rename(self.path(STORE), self.path(&name))?;
-        }
-        Ok(name)
-    }
-
-    /// Ends what a crash has interrupted, in `renew` or in `salvage`.
-    fn settle_leftovers(&self) -> io::Result<()> {
-        let (store, old, new) = (self.path(STORE), self.path(OLD), self.path(NEW));
-        match store.exists() {
-            true => {
-                remove(&old)?;
-                remove(&new)?;
-            }
-            false if new.exists() => fs::rename(&new, &store)?,
-            false if old.exists() => fs::rename(&old, &store)?,
-            false => {}
-        }
-        frame::sync_dir(self.dir)
-    }
-
-    /// Marks the opening on the disk. A marker that was left behind tells that the last opening ended the process.
-    fn first_step(&self) -> io::Result<Step> {
-        let path = self.dir.join(MARKER);
-        let crashes: u32 =
-            fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        fs::write(&path, (crashes + 1).to_string())?;
-        fs::File::open(&path)?.sync_all()?;
-        frame::sync_dir(self.dir)?;
-        Ok(match crashes {
-            0 | 1 => Step::Plain,
-            2 => Step::WithoutSnapshot,
-            // A flickering supply also ends openings, and a salvage loses nothing: it may try more than once.
-            3..=5 => Step::Salvage,
-            _ => Step::Empty,
-        })
+    /// Every outlet that is known.
+    fn names(&self) -> Vec<String> {
+        self.outlets.iter().chain(self.others).cloned().collect()
     }
 
     fn log(&self) -> PathBuf {
@@ -238,20 +368,35 @@ impl Recovery<'_> {
 }
 
 impl Step {
-    fn next(self) -> Step {
-        match self {
-            Step::Plain => Step::WithoutSnapshot,
-            Step::WithoutSnapshot => Step::Salvage,
-            Step::Salvage | Step::Empty => Step::Empty,
+    /// The way after so many openings that were cut off. What ends the process may be sled itself, or something that gives an
+    /// opening little time: then the plain way, which is the shortest, must have its turn as well.
+    fn after(interrupted: u32) -> Step {
+        match interrupted {
+            0..=2 => Step::Plain,
+            3 => Step::WithoutSnapshot,
+            more if more % 2 == 0 => Step::Plain,
+            _ => Step::Remake,
         }
     }
 }
 
-/// Removes a file or a directory that may not be there.
-fn remove(path: &Path) -> io::Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+/// What a repair did, in a sentence.
+fn tale(plan: &Plan, what: &str, aside: Option<&str>) -> String {
+    let mut gaps = plan.gaps().map(told);
+    let shown: Vec<String> = gaps.by_ref().take(GAPS_SHOWN).collect();
+    let lost = match gaps.count() {
+        _ if shown.is_empty() => "nothing is lost".to_owned(),
+        0 => format!("lost are {}", shown.join(", ")),
+        more => format!("lost are {}, and {more} more ranges", shown.join(", ")),
+    };
+    let strangers = match plan.strangers() {
+        0 => String::new(),
+        values => format!("; {values} values of outlets that are not known stay behind"),
+    };
+    let place = aside.map_or_else(String::new, |aside| format!("; it lies in {aside} now"));
+    format!("{what}; {} values were read from its log, {lost}{strangers}{place}", plan.values())
+}
+
+fn told((outlet, (first, last)): (&str, (u64, u64))) -> String {
+    format!("numbers {first} to {last} of {outlet}")
 }

@@ -4,6 +4,7 @@
 use super::backend::Fault;
 use super::group::{self, Head};
 use super::hold::Hold;
+use super::progress::Progress;
 use super::shelf::Slot;
 use crate::logic::look::Damage;
 use crate::message::GapReason;
@@ -35,12 +36,15 @@ struct Unfinished {
 }
 
 /// Fills the shelves of a fresh hold. Returns the damaged values.
-pub fn scan(hold: &mut Hold, outlets: &[String]) -> Result<Vec<Vec<u8>>, Fault> {
+pub fn scan(hold: &mut Hold, outlets: &[String], progress: &Progress) -> Result<Vec<Vec<u8>>, Fault> {
     let mut damaged = Vec::new();
     for (outlet, name) in outlets.iter().enumerate() {
         let tag = group::tag(name);
         let mut findings = Findings::default();
-        hold.database().each(outlet, &mut |key, value| findings.take(tag, key, value))?;
+        hold.database().each(outlet, &mut |key, value| {
+            progress.value();
+            findings.take(tag, key, value);
+        })?;
         findings.close();
         damaged.append(&mut findings.bad_values);
         settle(hold, outlet, findings)?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::backend::{Database, Fault, LOG_FILE};
 use super::hold::Hold;
 use super::look::Sight;
+use super::progress::Progress;
 use super::recovery::STORE;
 use super::tear::{self, Log, Tail};
 use super::tray::Tray;
@@ -74,7 +75,7 @@ impl Stopped {
     pub fn mend(self) -> Result<Mended, String> {
         let Stopped { dir, outlets, lock } = self;
         let settings = Settings { dir: dir.clone(), outlets };
-        let mut worker = Worker::open(settings, lock).map_err(|fault| fault.to_string())?;
+        let mut worker = Worker::open(settings, lock, Box::new(|_| {})).map_err(|fault| fault.to_string())?;
         let cannot = |error| format!("cannot read the small files in {}: {error}", dir.display());
         let repairs = worker.opened().map_err(cannot)?.repairs;
         Ok(Mended { worker, repairs })
@@ -150,11 +151,14 @@ impl Drop for Mended {
 /// Opens the database if that changes nothing but sled's own notes: sled would wipe what follows a torn record.
 fn open(dir: &Path, outlets: &[String], damage: &mut Vec<Damage>) -> Result<Hold, Fault> {
     let (store, log) = (dir.join(STORE), dir.join(STORE).join(LOG_FILE));
-    let tail = match tear::look(&log).map_err(|error| Fault::from(error).context("read", &log))? {
+    // Whoever looks waits as long as it takes.
+    let progress = Progress::to(Box::new(|_| {}));
+    let tail = match tear::look(&log, &progress).map_err(|error| Fault::from(error).context("read", &log))? {
         Log::Sound(tail) => tail,
         Log::DamagedAt(offset) => return Err(tear::damage(&log, offset)),
     };
-    let database = Database::open(&store, outlets, &salvage::find_homeless);
+    let find_homeless = |log: &Path, outlets: &[&String]| salvage::find_homeless(log, outlets, &progress);
+    let database = Database::open(&store, outlets, &[], &find_homeless);
     let mut hold = Hold::new(Tail::restore_unless(tail, &log, database)?, outlets);
     damage.extend(scan::look(&mut hold, outlets)?);
     Ok(hold)

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::backend::{Fault, SEGMENT};
+use super::progress::Progress;
 
 /// CRC32, number and stable number of a segment, the latter two XORed with `i64::MAX`, little-endian.
 const SEGMENT_HEADER: usize = 20;
@@ -61,7 +62,7 @@ pub fn damage(path: &Path, offset: u64) -> Fault {
 }
 
 /// Looks through a log, reading only.
-pub fn look(path: &Path) -> io::Result<Log> {
+pub fn look(path: &Path, progress: &Progress) -> io::Result<Log> {
     let mut log = File::open(path)?;
     let mut segments = BTreeMap::new();
     let len = log.metadata()?.len();
@@ -78,6 +79,7 @@ pub fn look(path: &Path) -> io::Result<Log> {
     let mut segment = Vec::with_capacity(SEGMENT);
     for (number, offset) in segments {
         read(&mut log, offset, &mut segment)?;
+        progress.made();
         let Some(at) = end(&segment, number) else { continue };
         let is_newest = Some(number) == newest;
         if is_newest && segment.iter().skip(at).all(|byte| *byte == KIND_UNUSED) {

@@ -1,5 +1,6 @@
 //! What the store's thread does with an order: carries it out, opens the store anew when it has died, says how it stands.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use super::backend::Fault;
 use super::group;
 use super::hold::{Hold, Lost, Trouble};
 use super::look::{self, Blind, Sight};
+use super::progress::{Progress, Tell};
 use super::recovery::{Recovery, STORE};
 use super::shelf::Shelf;
 use super::space::Free;
@@ -20,6 +22,7 @@ use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened
 use crate::logic::lane;
 use crate::logic::look::{Change, Letter, Look, Seen};
 use crate::logic::meter::{Count, Meter};
+use crate::logic::numbers::{Span, spans};
 use crate::logic::time::Time;
 use crate::message::{Body, Entry, Message};
 
@@ -37,6 +40,11 @@ const DAMAGED_MAGIC: [u8; 4] = *b"HFD\x01";
 pub struct Worker {
     dir: PathBuf,
     outlets: Vec<String>,
+    /// Outlets that had numbers and have no place in this run.
+    others: Vec<String>,
+    /// What the store may hold, by outlet, while it is not open.
+    spans: BTreeMap<String, Span>,
+    progress: Progress,
     hold: Option<Hold>,
     dead: Tray,
     damaged: Tray,
@@ -61,8 +69,8 @@ struct Written {
 }
 
 impl Worker {
-    /// Opens everything; on a full disk gives the ballast up first.
-    pub fn open(settings: Settings, lock: File) -> Result<Worker, Fault> {
+    /// Opens everything; on a full disk gives the ballast up first. `tell` hears of progress.
+    pub fn open(settings: Settings, lock: File, tell: Tell) -> Result<Worker, Fault> {
         let Settings { dir, mut outlets } = settings;
         let mut repairs = Vec::new();
         let cannot_read =
@@ -70,6 +78,8 @@ impl Worker {
         let numbers = numbers::load(&dir, &mut repairs);
         let numbers = numbers.map_err(|error| cannot_read(error, &numbers::numbers_path(&dir)))?;
         add_lanes(&mut outlets, numbers.as_ref());
+        let spans = numbers.as_ref().map(spans).unwrap_or_default();
+        let others = spans.keys().filter(|name| !outlets.contains(name)).cloned().collect();
         let (dead, damaged) = trays(&dir)?;
         let meter = numbers::load_meter(&dir, &mut repairs);
         let meter = meter.map_err(|error| cannot_read(error, &dir.join("meter")))?;
@@ -87,6 +97,9 @@ impl Worker {
             _lock: lock,
             dir,
             outlets,
+            others,
+            spans,
+            progress: Progress::to(tell),
             dead,
             damaged,
         };
@@ -106,6 +119,11 @@ impl Worker {
     /// The sentences about repairs since this was asked last.
     pub fn take_repairs(&mut self) -> Vec<String> {
         std::mem::take(&mut self.repairs)
+    }
+
+    /// Tells another one of progress from here on.
+    pub fn tell(&mut self, tell: Tell) {
+        self.progress = Progress::to(tell);
     }
 
     /// Carries an order out. `Close` is the thread's own.
@@ -306,10 +324,14 @@ impl Worker {
         let before = self.outlets.len();
         self.settle();
         self.lose();
+        let (mut returning, others) =
+            std::mem::take(&mut self.others).into_iter().partition::<Vec<_>, _>(|name| more.contains(name));
+        self.others = others;
         self.outlets.append(&mut more);
         let opened = self.hold().map(|_| ()).map_err(|fault| fault.to_string());
         if opened.is_err() {
             self.outlets.truncate(before);
+            self.others.append(&mut returning);
         }
         opened.map(|()| DiskReport::Widened)
     }
@@ -394,14 +416,15 @@ impl Worker {
     }
 
     fn recovery(&mut self) -> Recovery<'_> {
-        let Worker { dir, outlets, damaged, repairs, .. } = self;
-        Recovery { dir, outlets, damaged, repairs }
+        let Worker { dir, outlets, others, spans, damaged, repairs, progress, .. } = self;
+        Recovery { dir, outlets, others, spans, damaged, repairs, progress }
     }
 
     fn lose(&mut self) {
         if let Some(hold) = self.hold.take() {
             self.syncs += hold.syncs();
             self.held = held(&hold);
+            self.spans.extend(self.outlets.iter().cloned().zip(self.held.iter().map(span)));
         }
     }
 
@@ -453,6 +476,12 @@ pub fn trays(dir: &Path) -> Result<(Tray, Tray), Fault> {
     };
     let dead = tray("dead", DEAD_MAGIC, DEAD_BYTES_MAX)?;
     Ok((dead, tray("damaged", DAMAGED_MAGIC, DAMAGED_BYTES_MAX)?))
+}
+
+/// Exactly what an outlet held when the store was open.
+fn span(held: &Held) -> Span {
+    let (from, through) = held.range.unwrap_or((1, 0));
+    Span { from, given: through, through }
 }
 
 /// What each outlet holds.

@@ -42,6 +42,8 @@ pub enum Event {
     },
     /// The store's thread reports.
     Disk(DiskReport, DiskFacts),
+    /// The store's thread has not carried its order out, and gets on with what has to be done before.
+    StoreMoves,
     /// A look at the machine found this.
     Host(HostFacts),
     /// Another configuration of the same agent is in force.

@@ -117,6 +117,7 @@ fn is_ours(report: &DiskReport) -> bool {
         }
         DiskReport::SetAside { .. }
         | DiskReport::Purged { .. }
+        | DiskReport::Repaired { .. }
         | DiskReport::PresenceSaved
         | DiskReport::ClocksSaved
         | DiskReport::Measured
