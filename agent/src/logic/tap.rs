@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rumqttc::mqttbytes::{matches, valid_filter};
 use serde_json::{Value, json};
 
 use super::agent::{Action, Event};
 use super::disk::DiskOrder;
+use super::glob::Glob;
 use super::intake::{Answer, Draft};
 use super::port::{Heard, LinkOrder, LinkReport};
 use crate::message::{Body, Entry, Format};
@@ -19,10 +19,10 @@ const TICKETS_MAX: usize = 1024;
 /// Bytes of a payload that are shown.
 const PAYLOAD_MAX: usize = 4096;
 
-/// One listener. Topics are chosen by a filter of MQTT (MQTT 3.1.1 §4.7): `+` is one level, `#` all that follow.
+/// One listener. Topics are chosen by the filters that subscribers use: `+` is one level, `#` all that follow.
 #[derive(Debug, Clone)]
 pub struct Tap {
-    filter: String,
+    filter: Glob,
     /// Batches with messages that were shown.
     tickets: BTreeSet<u64>,
     /// Last confirmed number of each lane.
@@ -32,12 +32,8 @@ pub struct Tap {
 impl Tap {
     /// Listens to these topics. The error says what is wrong with the filter.
     pub fn new(filter: &str) -> Result<Tap, String> {
-        match valid_filter(filter) {
-            true => Ok(Tap { filter: filter.to_owned(), tickets: BTreeSet::new(), confirmed: Vec::new() }),
-            false => Err(format!(
-                "{filter:?} is no topic filter: + stands for one level, # at the end for all that follow"
-            )),
-        }
+        let filter = Glob::parse(filter)?;
+        Ok(Tap { filter, tickets: BTreeSet::new(), confirmed: Vec::new() })
     }
 
     /// What comes in.
@@ -45,7 +41,7 @@ impl Tap {
         match event {
             Event::Offer { ticket, drafts } => {
                 let meant: Vec<&Draft> =
-                    drafts.iter().filter(|draft| matches(&draft.topic, &self.filter)).collect();
+                    drafts.iter().filter(|draft| self.filter.matches(&draft.topic)).collect();
                 if !meant.is_empty() {
                     self.remember(*ticket);
                 }
@@ -54,7 +50,7 @@ impl Tap {
             Event::Connected(device) => show(json!({ "device": device, "connection": "open" })),
             Event::Disconnected(device) => show(json!({ "device": device, "connection": "closed" })),
             Event::Link { report: LinkReport::Inbound(Heard::Message(draft)), .. }
-                if matches(&draft.topic, &self.filter) =>
+                if self.filter.matches(&draft.topic) =>
             {
                 show(message(None, draft));
             }
@@ -124,7 +120,7 @@ impl Tap {
     /// First and last number and count of the messages that are meant.
     fn sent(&self, entries: &[Entry]) -> Option<Value> {
         let meant = |entry: &&Entry| match &entry.body {
-            Body::Message(message) => matches(&message.topic, &self.filter),
+            Body::Message(message) => self.filter.matches(&message.topic),
             Body::Gap { .. } => true,
         };
         let meant: Vec<&Entry> = entries.iter().filter(meant).collect();
