@@ -33,7 +33,8 @@
 //! 7. [`logic::link`]: the life of one link, with every deadline that watches it; [`logic::backoff`] says when to dial
 //!    again. WebSocket links and the MQTT link live the same life.
 //! 8. [`io::uplink`]: one connection, from the name to the last close frame. It carries out what [`logic::port`] orders and
-//!    reports what it sees. [`wire`] is how envelopes look; [`io::net`] and [`io::tls`] make the connection.
+//!    reports what it sees. [`wire`] is how envelopes look; [`io::net`] and [`io::tls`] make the connection, and
+//!    [`logic::lookup`] says which name is resolved next.
 //! 9. The peer's confirmation comes back as a report, through the link to the outbox, and the message is forgotten. What was
 //!    held while the link was down goes at its own [`logic::pace`], and a message that the peer cannot bear is found with
 //!    [`logic::caution`].
@@ -71,8 +72,10 @@
 //! # Threads
 //!
 //! The main thread holds all sockets and makes all decisions. Beside it runs the store, so that a slow sync cannot delay a
-//! ping, and what async-io and sled start by themselves. A login whose password has to be hashed has a thread for as long as
-//! that takes, one at a time. Every queue between them has a bound.
+//! ping, and what async-io (one) and sled (seven) start by themselves. Threads that live only as long as there is work for
+//! them: at most two that resolve names ([`io::net`]), one that reads the files a server shows ([`io::aside`]), and one that
+//! hashes the password of a login. Nothing else, whatever happens outside: the pool of the crate `blocking` is never used.
+//! Every queue between them has a bound.
 
 mod cbor;
 pub mod cli;

@@ -64,6 +64,8 @@ mod systemd;
 #[cfg(test)]
 mod tap;
 #[cfg(test)]
+mod threads;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod tls_server;

@@ -90,7 +90,8 @@ fn dependencies_run_one_way() {
 }
 
 /// What every part of `io/` may use: it stands below them, not beside them.
-const BELOW: [&str; 8] = ["clock", "intake", "net", "pam", "password", "secret", "tls", "config_file"];
+const BELOW: [&str; 9] =
+    ["aside", "clock", "intake", "net", "pam", "password", "secret", "tls", "config_file"];
 
 #[test]
 fn parts_of_io_meet_in_the_loop_and_nowhere_else() {
@@ -118,6 +119,31 @@ fn sideways(file: &Source) -> Vec<String> {
 
 fn first_word(text: &str) -> &str {
     text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default()
+}
+
+/// Each would start threads of the `blocking` crate, which has as many as it is asked for and spins when there can be no more.
+#[test]
+fn nothing_is_done_on_threads_that_nobody_counts() {
+    let words = [
+        "unblock",
+        "blocking::",
+        "net::resolve(",
+        "ToSocketAddrs",
+        "smol::fs",
+        "smol::process",
+        "smol::spawn",
+    ];
+    let resolver = "agent/src/io/net/resolver.rs";
+    let broken = places("agent/src", &words).into_iter().filter(|place| {
+        // The resolver is where it belongs, and its users name it in full.
+        !place.starts_with(resolver) && !place.contains("net::resolve(host, port)")
+    });
+    assert_none(&broken.collect::<Vec<_>>());
+    // A name in the place of an address would be looked up there.
+    let connects = places("agent/src", &["TcpStream::connect(", "TcpListener::bind(", "UdpSocket::bind("]);
+    let broken =
+        connects.into_iter().filter(|place| !place.contains("(address)") && !place.contains("(args.listen)"));
+    assert_none(&broken.filter(|place| !place.contains("(\"127.0.0.1\", *port)")).collect::<Vec<_>>());
 }
 
 /// The one file that calls a C library which is found at run time.

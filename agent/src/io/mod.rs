@@ -1,5 +1,6 @@
 //! The world: sockets, sled, MQTT, HTTP, signals. Turns bytes into events and orders into bytes, and decides nothing.
 
+pub mod aside;
 pub mod clock;
 pub mod config_file;
 pub mod control;

@@ -1,5 +1,6 @@
 //! Outgoing connections: a name becomes addresses, the addresses become one socket whose silence has an end.
 
+mod resolver;
 mod tunnel;
 
 use std::cell::{Cell, RefCell};
@@ -217,9 +218,10 @@ pub fn words(error: &io::Error) -> String {
     }
 }
 
-async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let found = smol::net::resolve((host, port)).await;
-    let found = found.map_err(|error| {
+/// Looks up a name. The error names it.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = resolver::resolve(host).await;
+    let mut found = found.map_err(|error| {
         let text = words(&error);
         let cause = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
         io::Error::new(error.kind(), format!("cannot resolve {host}: {}", cause.to_lowercase()))
@@ -230,6 +232,7 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
             format!("cannot resolve {host}: it has no address"),
         ));
     }
+    found.iter_mut().for_each(|address| address.set_port(port));
     Ok(found)
 }
 

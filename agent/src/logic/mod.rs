@@ -21,6 +21,7 @@ pub mod lane;
 pub mod last;
 pub mod link;
 pub mod look;
+pub mod lookup;
 pub mod meter;
 pub mod notice;
 pub mod numbers;

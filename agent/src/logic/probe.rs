@@ -71,7 +71,7 @@ impl Step {
     pub fn place(self) -> &'static str {
         match self {
             Step::Settings => "at its start",
-            Step::Name => "while resolving its name",
+            Step::Name => "while resolving its name: the resolver does not answer",
             Step::Tcp => "while connecting",
             Step::Proxy => "while waiting for the answer of the proxy",
             Step::Tls => "in the TLS handshake",

@@ -10,7 +10,7 @@ use hyper::{Request, StatusCode};
 
 use super::http::{Page, Problem, bytes, stored_in_time};
 use super::path::Target;
-use super::{Site, consumer, length, media, payload};
+use super::{Site, consumer, files, length, media, payload};
 use crate::config::reply::Reply;
 use crate::config::server::Server;
 use crate::io::net::words;
@@ -87,7 +87,9 @@ pub async fn speak(site: &Site, target: &Target, call: &Call) -> Result<Said, Pr
         }
         Some(Reply::File(file)) => {
             let (path, name) = (file.clone(), media::of(file));
-            let found = smol::unblock(move || read(&path)).await;
+            let found = files::aside(move || Ok(read(&path))).await;
+            let found = found.map_err(|error| format!("cannot read {}: {}", file.display(), words(&error)));
+            let found = found.flatten();
             let found = found.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
             Ok(Said::new(Some(name), payload::sniff(&found), found))
         }

@@ -20,13 +20,26 @@ use rustix::io::Errno;
 use super::http::{Page, Problem, empty};
 use super::media;
 use crate::config::server::{HttpPage, Server};
+use crate::io::aside::Aside;
 use crate::io::net::words;
 
 /// What is read and written at a time.
 const CHUNK: u64 = 64 << 10;
+/// Callers that may wait for the disk.
+const WAITING: usize = 256;
+/// The disk, or the mount, must have answered within this.
+const DISK_TIMEOUT: Duration = Duration::from_secs(10);
+static FILES: Aside = Aside::new("files", WAITING);
 /// A file that is no file, such as a pipe, must not be waited for.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const WITHIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
+/// Has it done by the one thread that reads files for callers.
+pub async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    FILES.run(DISK_TIMEOUT, work).await.flatten()
+}
 
 /// Looks at the page or folder of a server. The error names what cannot be shown.
 pub fn check(server: &Server) -> Result<(), String> {
@@ -47,8 +60,7 @@ pub fn check(server: &Server) -> Result<(), String> {
 /// Answers GET or HEAD with one file.
 pub async fn page(file: &Path, request: &Request<Incoming>) -> Result<Page, Problem> {
     let path = file.to_owned();
-    let found = smol::unblock(move || Found::new(File::open(&path)?, &path)).await;
-    match found {
+    match aside(move || Found::new(File::open(&path)?, &path)).await {
         Ok(Some(found)) => found.page(request),
         Ok(None) => Err(nothing(request)),
         Err(error) => Err(failed(&error)),
@@ -59,7 +71,7 @@ pub async fn page(file: &Path, request: &Request<Incoming>) -> Result<Page, Prob
 pub async fn answer(folder: &Path, index: &str, request: &Request<Incoming>) -> Result<Page, Problem> {
     let Some((path, slash)) = relative(request.uri().path()) else { return Err(nothing(request)) };
     let (folder, index) = (folder.to_owned(), index.to_owned());
-    match smol::unblock(move || look(&folder, &path, slash, &index)).await {
+    match aside(move || look(&folder, &path, slash, &index)).await {
         Ok(Look::File(found)) => found.page(request),
         Ok(Look::Folder) => moved(request),
         Ok(Look::Nothing) => Err(nothing(request)),
@@ -75,7 +87,14 @@ fn failed(error: &io::Error) -> Problem {
     if is_absence(error) {
         return Problem::new(StatusCode::NOT_FOUND, "the page is missing");
     }
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot read the file: {}", words(error)))
+    let error_text = format!("cannot read the file: {}", words(error));
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, error_text)
+                .with(header::RETRY_AFTER, HeaderValue::from_static("10"))
+        }
+        _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error_text),
+    }
 }
 
 /// To the same path with a slash, so that relative links of the index document work.
@@ -296,18 +315,18 @@ fn value(text: &str) -> Result<HeaderValue, Problem> {
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-/// The bytes of a part of a file. Each chunk is read when there is room for it, on a thread that may wait for the disk. A file
+/// The bytes of a part of a file. Each chunk is read when there is room for it, on the thread that may wait for the disk. A file
 /// that became shorter ends too early, which breaks the connection: the peer has been told a length.
 fn chunks(file: File, first: u64, length: u64) -> Pin<Box<super::http::Chunks>> {
     Box::pin(unfold((file, first, length), async |(file, at, left)| {
         let count = usize::try_from(left.min(CHUNK)).ok().filter(|count| *count > 0)?;
-        let (file, read) = smol::unblock(move || {
+        let read = aside(move || {
             let mut bytes = vec![0; count];
-            let read = file.read_at(&mut bytes, at);
-            (file, read.map(|count| bytes.drain(..count).collect::<Vec<_>>()))
-        })
-        .await;
-        let bytes = read.ok().filter(|bytes| !bytes.is_empty())?;
+            let length = file.read_at(&mut bytes, at)?;
+            bytes.truncate(length);
+            Ok((file, bytes))
+        });
+        let (file, bytes) = read.await.ok().filter(|(_, bytes)| !bytes.is_empty())?;
         let count = u64::try_from(bytes.len()).ok()?;
         Some((Ok(Frame::data(Bytes::from(bytes))), (file, at + count, left - count)))
     }))

@@ -6,16 +6,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
+use smol::Timer;
+use smol::future::or;
 use smol::net::TcpListener;
 use smol::net::unix::{UnixListener, UnixStream};
 
 use super::accept::Caller;
 use crate::config::server::UNIX;
-use crate::io::net::words;
+use crate::io::net::{self, words};
 
 /// Longest path of a Unix socket (unix(7): `sun_path` has 108 bytes with its NUL).
 const SOCKET_PATH_BYTES: usize = 107;
+/// A name that is bound must have become addresses within this.
+const NAME_TIMEOUT: Duration = Duration::from_secs(15);
 /// Owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -42,8 +47,20 @@ impl Socket {
     pub async fn bind(name: &str) -> Result<Socket, String> {
         match name.strip_prefix(UNIX) {
             Some(path) => Socket::bind_unix(Path::new(path)).await,
-            None => TcpListener::bind(name).await.map(Socket::Tcp).map_err(|error| words(&error)),
+            None => or(Socket::bind_tcp(name), late()).await.map_err(|error| words(&error)),
         }
+    }
+
+    /// The first address that a name stands for and that can be bound.
+    async fn bind_tcp(name: &str) -> io::Result<Socket> {
+        let mut cause = None;
+        for address in addresses(name).await? {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return Ok(Socket::Tcp(listener)),
+                Err(error) => cause = cause.or(Some(error)),
+            }
+        }
+        Err(cause.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
     }
 
     /// Binds a Unix socket. A stale one in its place is replaced.
@@ -93,6 +110,21 @@ impl Socket {
             Socket::Unix(_, file) => format!("{UNIX}{}", file.0.display()),
         }
     }
+}
+
+/// What `HOST:PORT` stands for.
+async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = name.parse() {
+        return Ok(vec![address]);
+    }
+    let port = name.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port) = port.ok_or_else(|| io::Error::other("it is not ADDRESS:PORT"))?;
+    net::resolve(host, port).await
+}
+
+async fn late() -> io::Result<Socket> {
+    Timer::after(NAME_TIMEOUT).await;
+    Err(io::Error::new(io::ErrorKind::TimedOut, "the resolver does not answer"))
 }
 
 fn is_socket(path: &Path) -> bool {
