@@ -46,6 +46,8 @@ mod meter;
 #[cfg(test)]
 mod mqtt;
 #[cfg(test)]
+mod opening;
+#[cfg(test)]
 mod probe;
 #[cfg(test)]
 mod proxy;

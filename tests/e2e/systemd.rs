@@ -44,6 +44,11 @@ fn a_supervisor_hears_when_the_agent_is_ready_alive_and_stopping() {
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000").env_remove("WATCHDOG_PID");
     let mut process = Running::start("agent", &mut command);
     supervisor.hears("READY=1");
+    assert!(
+        supervisor.heard[0].starts_with("EXTEND_TIMEOUT_USEC="),
+        "the opening asks for time: {:?}",
+        supervisor.heard
+    );
     supervisor.hears("STATUS=0 of 1 links up, 0 messages held, 0 devices");
     for _ in 0..3 {
         supervisor.heard.clear();

@@ -20,6 +20,8 @@ use super::sensor::Sensors;
 const CUTS: u64 = 1_000;
 const CUTS_QUICK: u64 = 60;
 const CUTS_PER_LIFE: u64 = 40;
+/// Openings in a row that an image was cut off in before, at most.
+const CUT_OFF_MAX: u8 = 50;
 const LIVES_PER_CHAIN: u64 = 5;
 /// Between two requests of a sensor.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -169,7 +171,7 @@ impl Run {
             }
             // A supply that flickers ends openings; the agent then trusts ever less of what sled has left.
             if self.chance.u8(..4) == 0 {
-                std::fs::write(data.join(MARKER), self.chance.u8(1..6).to_string())?;
+                std::fs::write(data.join(MARKER), self.chance.u8(1..=CUT_OFF_MAX).to_string())?;
             }
             let checked = self.check(&at_stake);
             checked.with_context(|| format!("cut {} at {moment}, {fate:?}", self.sums.cuts))?;

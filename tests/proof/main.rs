@@ -16,6 +16,7 @@ mod kill;
 mod load;
 mod malformed;
 mod memory;
+mod opening;
 mod peer;
 #[path = "../bench/process.rs"]
 #[allow(dead_code, reason = "the benchmark uses all of it")]

@@ -530,7 +530,7 @@ impl Buffer {
         let mut numbers = Numbers { clean: false, ..self.numbers_in_use() };
         for outbox in &self.outboxes {
             let block = Block { next: outbox.first_unsafe(), end: outbox.block().next + size };
-            let confirmed = outbox.confirmed();
+            let confirmed = Some(outbox.confirmed());
             let entry = numbers.outlets.entry(outbox.name.clone());
             entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
         }
@@ -557,7 +557,7 @@ impl Buffer {
         let mut numbers = Numbers { ids, ..self.base.clone() };
         for outbox in &self.outboxes {
             let next = outbox.block().next;
-            let (block, confirmed) = (Block { next, end: next }, outbox.confirmed());
+            let (block, confirmed) = (Block { next, end: next }, Some(outbox.confirmed()));
             let entry = numbers.outlets.entry(outbox.name.clone());
             entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
         }

@@ -257,9 +257,9 @@ pub struct OutletNumbers {
     pub epoch: String,
     /// Its block.
     pub block: Block,
-    /// Everything up to this number was confirmed when this was written.
+    /// Everything up to this number was confirmed when this was written; none where that was not written down.
     #[serde(default)]
-    pub confirmed: u64,
+    pub confirmed: Option<u64>,
     /// Whether a run that had a place for it ended without an order, so that all of the block may be used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub torn: bool,

@@ -62,8 +62,9 @@ pub fn resume_outlet(
     };
     let next = after(!saved.torn, saved.block).max(behind_store);
     // Behind what is held nothing can have been forgotten, so what is not there was lost with the run, or by damage. Without
-    // it, all that was used before the block was saved may have been confirmed.
-    let gone_from = if held.range.is_some() { behind_store } else { saved.block.next };
+    // it, all that was used before the block was saved may have been confirmed, but for what a run that ended in order has left.
+    let unconfirmed = saved.confirmed.filter(|_| !saved.torn).map_or(saved.block.next, |through| through + 1);
+    let gone_from = if held.range.is_some() { behind_store } else { unconfirmed };
     let gap = (gone_from < next).then(|| (gone_from, next - 1));
     let block = Block { next, end: next + BLOCK_MIN };
     (OutletNumbers { block, torn: false, ..saved.clone() }, gap)
@@ -86,7 +87,7 @@ pub fn spans(saved: &Numbers) -> BTreeMap<String, Span> {
     let span = |(name, own): (&String, &OutletNumbers)| {
         let used = after(saved.clean && !own.torn, own.block).saturating_sub(1);
         let given = own.block.next.saturating_sub(1);
-        (name.clone(), Span { from: own.confirmed + 1, given, through: used })
+        (name.clone(), Span { from: own.confirmed.unwrap_or(0) + 1, given, through: used })
     };
     saved.outlets.iter().map(span).collect()
 }
@@ -145,7 +146,7 @@ mod tests {
 
     fn saved(clean: bool) -> Numbers {
         let block = Block { next: 100, end: 500 };
-        let outlet = OutletNumbers { epoch: "E1".into(), block, confirmed: 40, torn: false };
+        let outlet = OutletNumbers { epoch: "E1".into(), block, confirmed: Some(99), torn: false };
         let outlets = BTreeMap::from([("client:a".to_owned(), outlet)]);
         Numbers { session: 3, ids: Block { next: 1000, end: 2000 }, outlets, clean }
     }
@@ -164,6 +165,17 @@ mod tests {
         assert_eq!(resumed.gaps, [None]);
         assert_eq!(resumed.numbers.outlets["client:a"].block.next, 100);
         assert_eq!((resumed.numbers.session, resumed.numbers.ids.next), (4, 1000));
+    }
+
+    #[test]
+    fn what_a_clean_stop_has_left_unconfirmed_and_no_store_holds_is_a_gap() {
+        let mut left = saved(true);
+        left.outlets.values_mut().for_each(|outlet| outlet.confirmed = Some(40));
+        assert_eq!(resume_with(Some(left.clone()), Held::default()).gaps, [Some((41, 99))]);
+        assert_eq!(resume_with(Some(left.clone()), holding(41, 99)).gaps, [None]);
+        assert_eq!(resume_with(Some(left.clone()), holding(41, 60)).gaps, [Some((61, 99))]);
+        left.outlets.values_mut().for_each(|outlet| outlet.confirmed = None);
+        assert_eq!(resume_with(Some(left), Held::default()).gaps, [None], "a file of an earlier version");
     }
 
     #[test]
@@ -229,7 +241,7 @@ mod tests {
     #[test]
     fn a_store_may_hold_what_was_not_confirmed_up_to_the_last_number_that_may_have_been_given() {
         let span = |clean| spans(&saved(clean))["client:a"];
-        assert_eq!(span(true), Span { from: 41, given: 99, through: 99 });
-        assert_eq!(span(false), Span { from: 41, given: 99, through: 499 });
+        assert_eq!(span(true), Span { from: 100, given: 99, through: 99 });
+        assert_eq!(span(false), Span { from: 100, given: 99, through: 499 });
     }
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::backend::LOG_FILE;
 use super::frame;
 use super::recovery::{COPY, NEW, OLD, STORE};
 use crate::io::clock;
@@ -73,19 +74,18 @@ impl Marker {
     }
 }
 
-/// Ends what was cut off between two names. What lies there as [`NEW`] is whole, so it is good enough where there is no store.
+/// Ends what was cut off between two names. What lies there as [`NEW`] is whole, and so is [`OLD`]: either is good enough where
+/// there is no store, or nothing of one but its directory.
 pub fn settle(dir: &Path) -> io::Result<()> {
     let [store, old, new, copy] = [STORE, OLD, NEW, COPY].map(|name| dir.join(name));
     remove(&copy)?;
-    match store.exists() {
-        true => {
-            remove(&old)?;
-            remove(&new)?;
-        }
-        false if new.exists() => fs::rename(&new, &store)?,
-        false if old.exists() => fs::rename(&old, &store)?,
-        false => {}
+    let successor = [&new, &old].into_iter().find(|path| path.join(LOG_FILE).exists());
+    if let (false, Some(successor)) = (store.join(LOG_FILE).exists(), successor) {
+        remove(&store)?;
+        fs::rename(successor, &store)?;
     }
+    remove(&old)?;
+    remove(&new)?;
     frame::sync_dir(dir)
 }
 

@@ -327,10 +327,10 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Whether there is no store where one may have held something.
+    /// Whether there is no log where one may have held something: sled would make an empty one without a word.
     fn is_gone(&self) -> bool {
         let may_hold = |name| self.spans.get(name).is_some_and(|span| span.from <= span.through);
-        !self.path(STORE).exists() && self.outlets.iter().chain(self.others).any(may_hold)
+        !self.log().exists() && self.outlets.iter().chain(self.others).any(may_hold)
     }
 
     /// sled takes the first bad record of its log for the end of it and wipes what follows; so it must not see one.

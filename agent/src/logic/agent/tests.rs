@@ -388,6 +388,10 @@ fn a_store_that_owes_an_answer_for_too_long_is_told_as_stuck() {
     assert!(sim.agent.health(sim.now).failing.is_some(), "nothing was committed for 30 s");
     sim.wait(SECOND);
     assert_eq!(sim.agent.health(sim.now).stuck, ["the store has not answered for 45 s"]);
+    sim.step(Event::StoreMoves);
+    assert_eq!(sim.agent.health(sim.now).stuck, Vec::<String>::new(), "it is being opened, and gets on");
+    sim.wait(SECOND * 45);
+    assert!(!sim.agent.health(sim.now).is_good(), "it does not get on");
     sim.disk(DiskReport::Appended);
     assert_eq!(sim.agent.health(sim.now).stuck, Vec::<String>::new());
 }

@@ -235,7 +235,7 @@ fn after_a_crash_the_gap_is_on_the_disk_before_the_new_numbers_are() {
     let outlet = |next, end| super::super::disk::OutletNumbers {
         epoch: "E".into(),
         block: Block { next, end },
-        confirmed: 0,
+        confirmed: None,
         torn: false,
     };
     let saved = Numbers {
@@ -260,7 +260,7 @@ fn a_crash_of_a_full_store_first_makes_room_for_its_gap() {
     let outlet = super::super::disk::OutletNumbers {
         epoch: "E".into(),
         block: Block { next: 10, end: 30 },
-        confirmed: 0,
+        confirmed: None,
         torn: false,
     };
     let saved = Numbers { outlets: [("client:0".to_owned(), outlet)].into(), ..Numbers::default() };

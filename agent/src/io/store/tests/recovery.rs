@@ -30,7 +30,7 @@ fn numbers(confirmed: u64, block: Block, clean: bool) -> Numbers {
     let own = |epoch: &str| crate::logic::disk::OutletNumbers {
         epoch: epoch.to_owned(),
         block,
-        confirmed,
+        confirmed: Some(confirmed),
         torn: false,
     };
     let outlets = [("cloud".to_owned(), own("E1")), ("client:gone".to_owned(), own("E2"))];
@@ -133,15 +133,32 @@ fn a_store_of_which_nothing_can_be_read_is_told_from_the_first_number_to_the_las
 
 #[test]
 fn a_store_that_is_gone_while_its_numbers_are_there_is_told() {
+    for (gone, told) in [("store", "the store is gone;"), ("store/db", "the store was damaged;")] {
+        let dir = tempfile::tempdir().unwrap();
+        let bench = Bench::open(dir.path());
+        bench.append(0, noise(20..=299, 50));
+        save(&bench, numbers(19, Block { next: 300, end: 300 }, true));
+        bench.close();
+        leftovers::remove(&dir.path().join(gone)).unwrap();
+        let bench = Bench::open(dir.path());
+        assert_eq!(bench.all(0), [gap((20, 299), GapReason::Damaged)]);
+        assert!(bench.opened.repairs[0].starts_with(told), "{:?}", bench.opened.repairs);
+    }
+}
+
+#[test]
+fn a_renewal_that_was_cut_off_before_there_was_a_log_is_no_loss() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(20..=299, 50));
-    save(&bench, numbers(19, Block { next: 300, end: 300 }, true));
+    bench.append(0, noise(20..=29, 50));
+    bench.forget(0, 29);
+    save(&bench, numbers(19, Block { next: 30, end: 500 }, false));
     bench.close();
-    fs::remove_dir_all(dir.path().join("store")).unwrap();
+    fs::rename(dir.path().join("store"), dir.path().join("store.old")).unwrap();
+    fs::create_dir(dir.path().join("store")).unwrap();
     let bench = Bench::open(dir.path());
-    assert_eq!(bench.all(0), [gap((20, 299), GapReason::Damaged)]);
-    assert!(bench.opened.repairs[0].starts_with("the store is gone;"), "{:?}", bench.opened.repairs);
+    assert_eq!((bench.opened.repairs.clone(), bench.all(0)), (Vec::new(), Vec::new()));
+    assert_eq!(beside(dir.path()), Vec::<String>::new());
 }
 
 #[test]
