@@ -329,3 +329,19 @@ fn without_the_numbers_what_is_held_is_still_there() {
     assert_eq!(bench.all(0), noise(20..=299, 50));
     assert_eq!(bench.opened.repairs.len(), 1);
 }
+
+/// sled cannot open what has no sound `conf`, which stands for a database that ends the process.
+#[test]
+fn after_enough_interruptions_the_log_alone_is_read_and_nothing_is_given_up() {
+    let source = tempfile::tempdir().unwrap();
+    let expected = lived_in(source.path());
+    for (interrupted, needs_it) in [(2, true), (3, true), (4, true), (5, false), (7, false), (31, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        copy_store(source.path(), dir.path());
+        fs::write(dir.path().join("store/conf"), [0xA5; 3000]).unwrap();
+        interrupt(dir.path(), interrupted);
+        let bench = Bench::open(dir.path());
+        assert_eq!([bench.all(0), bench.all(1)], expected, "{interrupted}");
+        assert_eq!(!bench.opened.repairs.is_empty(), needs_it, "{interrupted}: {:?}", bench.opened.repairs);
+    }
+}
