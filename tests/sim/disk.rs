@@ -21,6 +21,16 @@ struct Content {
     dead: Vec<Arc<Message>>,
 }
 
+/// How a disk is that does not only fail now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Well,
+    /// Whatever writes fails.
+    ReadOnly,
+    /// Nothing is answered.
+    Hung,
+}
+
 /// The disk and the orders that wait for it.
 #[derive(Debug)]
 pub struct Disk {
@@ -31,6 +41,7 @@ pub struct Disk {
     orders: VecDeque<DiskOrder>,
     /// Of a thousand orders so many fail.
     pub failing: u64,
+    pub mood: Mood,
     /// The file system is nearly full, by somebody else.
     pub short: bool,
     /// Payloads that were dropped at the bound or purged.
@@ -48,6 +59,7 @@ impl Disk {
             flushed: Content::default(),
             orders: VecDeque::new(),
             failing: 0,
+            mood: Mood::Well,
             short: false,
             dropped: vec![],
             expired: vec![],
@@ -108,8 +120,14 @@ impl Disk {
 
     /// Carries out the oldest order.
     pub fn work(&mut self, seed: &mut Seed) -> Option<(DiskReport, DiskFacts)> {
+        if self.mood == Mood::Hung {
+            return None;
+        }
         let order = self.orders.pop_front()?;
-        let report = if order != DiskOrder::Close && seed.below(1000) < self.failing {
+        let writes = !matches!(order, DiskOrder::Read { .. } | DiskOrder::Measure | DiskOrder::Close);
+        let report = if self.mood == Mood::ReadOnly && writes {
+            failed(&order)
+        } else if order != DiskOrder::Close && seed.below(1000) < self.failing {
             let report = failed(&order);
             if let DiskOrder::Append { parts } = order {
                 self.append_some(parts, seed);
@@ -121,10 +139,15 @@ impl Disk {
         Some((report, self.facts()))
     }
 
+    /// How many orders wait.
+    pub fn orders(&self) -> usize {
+        self.orders.len()
+    }
+
     /// The agent dies. Orders that wait may be carried out in part, and nobody hears of it.
     pub fn crash(&mut self, power_cut: bool, seed: &mut Seed) {
         for order in std::mem::take(&mut self.orders) {
-            if seed.below(2) == 0 {
+            if seed.below(2) == 0 || self.mood != Mood::Well {
                 break;
             }
             match order {

@@ -59,6 +59,7 @@ fn every_seed_keeps_the_promises() {
         failures.iter().map(|f| f.get(..600).unwrap_or(f)).collect::<Vec<_>>().join("\n")
     );
     assert!(total.moves > seeds / 10, "links hardly ever moved: {total:?}");
+    assert!(total.sick > seeds / 10, "disks were hardly ever sick: {total:?}");
     assert!(total.heard > seeds, "peers hardly ever spoke: {total:?}");
     assert!(total.came > seeds / 20 && total.went > seeds / 20, "links hardly ever came or went: {total:?}");
     assert!(

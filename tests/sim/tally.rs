@@ -17,6 +17,8 @@ pub struct Tally {
     pub dropped: u64,
     pub expired: u64,
     pub commits: u64,
+    /// How often a disk turned read-only or hung.
+    pub sick: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -35,5 +37,6 @@ impl std::ops::AddAssign for Tally {
         self.dropped += rhs.dropped;
         self.expired += rhs.expired;
         self.commits += rhs.commits;
+        self.sick += rhs.sick;
     }
 }

@@ -2,6 +2,7 @@
 //! are checked; when nothing can move while work remains, the run fails at once.
 
 mod age;
+mod answer;
 mod judge;
 mod roster;
 mod whim;
@@ -12,7 +13,7 @@ use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
 use holdfast::logic::disk::DiskOrder;
 use holdfast::logic::host::HostFacts;
-use holdfast::logic::intake::{Answer, Draft};
+use holdfast::logic::intake::Draft;
 use holdfast::logic::notice::Notice;
 use holdfast::logic::port::{LinkOrder, LinkReport};
 use holdfast::logic::seed::Seed;
@@ -66,6 +67,8 @@ enum Pending {
     Purge,
     /// Somebody else fills the file system, or gives room back.
     Space,
+    /// The disk turns read-only or hangs, or is well again.
+    Mood,
     Heal,
 }
 
@@ -239,6 +242,10 @@ impl World {
             let at = self.seed.below(trouble);
             self.at(at, Pending::Space);
         }
+        for _ in 0..if self.bad_disk { self.seed.below(4) } else { 0 } {
+            let at = self.seed.below(trouble);
+            self.at(at, Pending::Mood);
+        }
         self.at(trouble, Pending::Heal);
     }
 
@@ -306,6 +313,10 @@ impl World {
                 self.disk.short = !self.disk.short && !self.healed;
                 Ok(())
             }
+            Pending::Mood => {
+                self.change_mood();
+                Ok(())
+            }
             Pending::Heal => self.heal(),
             Pending::Disk
             | Pending::ToPeer { .. }
@@ -333,6 +344,7 @@ impl World {
         self.healed = true;
         self.disk.failing = 0;
         self.disk.short = false;
+        self.get_well();
         if self.agent.is_none() {
             self.after(SECOND, Pending::Start);
         }
@@ -422,6 +434,7 @@ impl World {
         if deadline.is_some_and(|at| at <= now.mono) {
             return Err(format!("the loop spins: {deadline:?} at {:?}", now.mono));
         }
+        self.check_answers_in_time()?;
         let late = |since: &u64| self.now - since > 5 * SECOND;
         match self.stopping_since.as_ref().is_some_and(late) {
             true => Err("a stop took more than 5 s".to_owned()),
@@ -459,24 +472,10 @@ impl World {
             Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
             Action::Note(_) | Action::CloseSources => {}
             Action::Exit => {
+                self.disk.crash(false, &mut self.seed);
                 self.gone();
             }
         }
-        Ok(())
-    }
-
-    fn answered(&mut self, ticket: u64, answer: &Answer) -> Result<(), String> {
-        let payloads = self.offers.remove(&ticket).ok_or(format!("ticket {ticket} was answered twice"))?;
-        let Answer::Stored { first, last } = answer else { return Ok(()) };
-        if last - first + 1 != payloads.len() as u64 {
-            return Err(format!("{} messages were stored as {first} to {last}", payloads.len()));
-        }
-        if let Some(id) = (*first..=*last).find(|id| !self.ids.insert(*id)) {
-            return Err(format!("id {id} was used twice"));
-        }
-        self.check_safe(*last, &payloads)?;
-        self.tally.stored += payloads.len() as u64;
-        self.stored.extend(payloads);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::expire::Expiry;
-use self::health::{DISK_SILENCE, Failure, Shortage};
+use self::health::{Failure, Shortage};
 use self::widen::Coming;
 use super::accepts::Accepts;
 use super::disk::{Block, DiskFacts, DiskOrder, DiskReport, Numbers, Opened};
@@ -230,7 +230,7 @@ impl Buffer {
         self.dropped
     }
 
-    /// Messages refused since the start.
+    /// Messages refused since the start, without those that were taken and could not be made safe in time.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -345,6 +345,7 @@ impl Buffer {
         self.look_for_room(out);
         self.watch_the_disk(now, out);
         self.look_for_space(now, out);
+        self.answer_in_time(now, out);
         if self.is_resting(now) {
             return;
         }
@@ -371,17 +372,19 @@ impl Buffer {
     /// When [`Buffer::advance`] has something to do that no event announces.
     pub fn deadline(&self) -> Option<Time> {
         let look_at = self.shortage.as_ref().map(|shortage| shortage.look_at);
-        [self.work_at(), look_at, self.expiry.deadline()].into_iter().flatten().min()
+        let answer_at = self.answer_at();
+        [self.work_at(), look_at, answer_at, self.expiry.deadline()].into_iter().flatten().min()
     }
 
     fn work_at(&self) -> Option<Time> {
         if let Some(failure) = &self.failure {
             return Some(failure.retry_at);
         }
-        let not_before = match self.commit {
-            Commit::Idle { not_before } => not_before,
-            Commit::Writing { since } => return Some(since + DISK_SILENCE),
-        };
+        self.commit_at().into_iter().chain(self.silent_at()).min()
+    }
+
+    fn commit_at(&self) -> Option<Time> {
+        let Commit::Idle { not_before } = self.commit else { return None };
         let ripe_at = match self.start {
             Start::Gaps => Some(not_before),
             Start::Numbers => None,

@@ -73,7 +73,7 @@ impl Buffer {
         }
         self.accepted.messages += self.ids.next - first;
         if let Some(ticket) = ticket {
-            self.accepts.add(ticket, first, self.ids.next - 1, places);
+            self.accepts.add(now.mono, ticket, (first, self.ids.next - 1), places);
         }
         None
     }

@@ -31,6 +31,6 @@ impl Buffer {
             self.outboxes[outlet].push_again(now.mono, message);
         }
         self.accepted.messages += self.ids.next - first;
-        self.accepts.add(ticket, first, self.ids.next - 1, self.ids.next - first);
+        self.accepts.add(now.mono, ticket, (first, self.ids.next - 1), self.ids.next - first);
     }
 }

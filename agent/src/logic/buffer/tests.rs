@@ -117,6 +117,14 @@ impl Sim {
     }
 }
 
+fn answers(effects: &[BufferEffect]) -> Vec<(u64, Answer)> {
+    let answers = effects.iter().filter_map(|effect| match effect {
+        BufferEffect::Answer(ticket, answer) => Some((*ticket, answer.clone())),
+        BufferEffect::Disk(_) | BufferEffect::Note(_) => None,
+    });
+    answers.collect()
+}
+
 const RULE: Rule = Rule {
     max_bytes: 1 << 30,
     max_messages: 0,
@@ -454,6 +462,35 @@ fn a_disk_that_fails_is_left_alone_for_a_while_and_then_asked_again() {
     let recovered = sim.hear(DiskReport::Appended);
     assert_eq!(recovered[..], [BufferEffect::Note(Notice::StoreRecovered), stored(1, 1, 1)]);
     assert_eq!(sim.buffer.failure(), None);
+}
+
+#[test]
+fn a_sender_is_refused_once_its_message_cannot_be_made_safe_in_time_and_is_not_answered_twice() {
+    let mut sim = Sim::new();
+    sim.offer(1);
+    sim.fail("append");
+    for _ in 0..4 {
+        assert_eq!(answers(&sim.wait(DISK_RETRY)), [], "it may still become safe");
+        sim.hear(DiskReport::NumbersSaved);
+        sim.fail("append");
+    }
+    let told = sim.wait(DISK_RETRY);
+    assert!(matches!(answers(&told)[..], [(1, Answer::Refused(Refused::Failing(_)))]), "{told:?}");
+    assert_eq!(appended(&told), Some(vec![(0, vec![1])]), "it is still held");
+    sim.hear(DiskReport::NumbersSaved);
+    assert_eq!(answers(&sim.hear(DiskReport::Appended)), []);
+    assert_eq!((sim.buffer.accepted().messages, sim.buffer.refused()), (1, 0), "it is counted once");
+}
+
+#[test]
+fn a_disk_that_is_silent_about_anything_is_failing_and_senders_do_not_wait_for_it() {
+    let mut sim = Sim::new();
+    sim.buffer.came_up(0, &Replay::default());
+    sim.offer(1);
+    assert!(appended(&sim.wait(AFTER)).is_some());
+    let told = sim.wait(Duration::from_secs(30));
+    assert!(matches!(notices(&told)[..], [Notice::StoreFailing { .. }]), "{told:?}");
+    assert!(matches!(answers(&told)[..], [(1, Answer::Refused(Refused::Failing(_)))]), "{told:?}");
 }
 
 #[test]
