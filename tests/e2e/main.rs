@@ -53,6 +53,7 @@ mod probe;
 mod proxy;
 #[cfg(test)]
 mod reload;
+mod removed;
 #[cfg(test)]
 mod rotate;
 #[cfg(test)]

@@ -69,6 +69,9 @@ const CONTROL_LIMITS: Limits = Limits {
     rate_per_ip: None,
 };
 
+/// How often a control socket that cannot be bound is tried.
+const BIND_EACH: Duration = Duration::from_secs(5);
+
 /// A socket that stays open from one life of a server to the next.
 #[derive(Clone)]
 pub struct Kept {
@@ -195,7 +198,29 @@ pub async fn serve(
     drop(tasks);
 }
 
-/// Serves `/api` on a Unix socket until the intake stops, then removes it. A stale socket in its place is replaced.
+/// Serves `/api` on a Unix socket until the intake stops. A socket that cannot be bound is tried again, and one whose file was
+/// removed is bound anew.
+pub async fn keep_control(path: PathBuf, intake: Intake, executor: Rc<LocalExecutor<'static>>) {
+    let serving = async {
+        let mut told = String::new();
+        loop {
+            match serve_control(path.clone(), intake.clone(), executor.clone()).await {
+                Ok(()) => log::warn!("the control socket {} was removed and is bound anew", path.display()),
+                Err(error) => {
+                    if error != told {
+                        log::warn!("{error}: `holdfast status` and `holdfast send` will not work");
+                    }
+                    told = error;
+                    smol::Timer::after(BIND_EACH).await;
+                }
+            }
+        }
+    };
+    or(intake.stopping(), serving).await;
+}
+
+/// Serves `/api` on a Unix socket until the intake stops, then removes it, or until it is not reached any more. A stale socket in
+/// its place is replaced.
 pub async fn serve_control(
     path: PathBuf,
     intake: Intake,
@@ -210,7 +235,7 @@ pub async fn serve_control(
     let site = Site::new("control", CONTROL_LIMITS, gate, login, intake.clone(), executor);
     let site = Rc::new(Site { api_only: true, budget, ..site });
     let accepting = admit(&site, || socket.accept());
-    or(accepting, intake.stopping()).await;
+    or(accepting, or(intake.stopping(), socket.unreachable())).await;
     Ok(())
 }
 

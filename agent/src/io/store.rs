@@ -200,13 +200,13 @@ fn run(
     _end: Sender<()>,
 ) {
     loop {
-        let queued = match worker.sync_by() {
+        let queued = match worker.wake_at() {
             Some(time) => orders.recv_timeout(time.since(clock::now().mono)),
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         let report = match queued {
             Err(RecvTimeoutError::Timeout) => {
-                worker.settle();
+                worker.wake();
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return worker.close(),
@@ -217,7 +217,7 @@ fn run(
             Ok(Queued::Look(look, reply)) => {
                 visitors.fetch_sub(1, Ordering::AcqRel);
                 let _ = reply.try_send(worker.look(&look));
-                worker.settle_in_time();
+                worker.wake();
                 continue;
             }
             Ok(Queued::Change(change, reply)) => {

@@ -66,12 +66,7 @@ impl Doors {
             door.open(sources, &self.executor);
         }
         if let Some(control) = self.control.take() {
-            let serving = server::serve_control(control, sources.clone(), self.executor.clone());
-            let serving = async {
-                if let Err(error) = serving.await {
-                    log::warn!("{error}: `holdfast status` and `holdfast send` will not work");
-                }
-            };
+            let serving = server::keep_control(control, sources.clone(), self.executor.clone());
             self.executor.spawn(serving).detach();
         }
     }

@@ -199,6 +199,11 @@ impl Database {
         self.run("sync", |open| open.log.sync_data().map_err(|error| Fault::World(error.to_string())))
     }
 
+    /// The log itself, none once it is closed.
+    pub fn log(&self) -> Option<&File> {
+        self.open.as_ref().map(|open| &open.log)
+    }
+
     /// Takes the log out of the kernel's cache. What was read ahead lies there in large folios, and Linux counts a small
     /// write to one as a write of the whole: 500 kB where the disk gets 4 kB.
     pub fn uncache(&self) {

@@ -104,6 +104,19 @@ impl Recovery<'_> {
         Ok(hold)
     }
 
+    /// Makes a store of what a log holds whose file was removed while it was open. What is left beside it is no store.
+    pub fn rescue(&mut self, log: &Path) -> Result<Hold, Fault> {
+        let marked = leftovers::settle(self.dir).and_then(|()| Marker::begin(self.dir));
+        let marker = marked.map_err(|error| self.world("mark the opening of", &error))?;
+        let mut plan = Plan::whole(log, &self.names(), self.progress)?;
+        self.build(&mut plan, &marker)?;
+        let moved =
+            leftovers::remove(&self.path(STORE)).and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));
+        let moved = moved.and_then(|()| frame::sync_dir(self.dir)).and_then(|()| marker.end(self.dir));
+        moved.map_err(|error| self.world("put in its place", &error))?;
+        self.plain(STORE)
+    }
+
     /// Gives up as much as must be, for what was seen on the way.
     fn climb_down(&mut self, marker: &mut Marker) -> Result<Hold, Fault> {
         let cause = match self.verified() {

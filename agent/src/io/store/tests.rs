@@ -1,4 +1,5 @@
 mod look;
+mod names;
 mod recovery;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! What the store's thread does with an order: carries it out, opens the store anew when it has died, says how it stands.
 
+mod names;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::names::Files;
 use super::backend::Fault;
 use super::group;
 use super::hold::{Hold, Lost, Trouble};
@@ -58,8 +61,13 @@ pub struct Worker {
     wrote: Written,
     meter: Meter,
     sync_by: Option<Time>,
+    /// When the names of the files are looked at next.
+    look_at: Time,
+    /// The log of a store that was closed because of a fault, as long as it is not open again.
+    orphan: Option<File>,
+    files: Files,
     /// Keeps other agents out as long as it is open.
-    _lock: File,
+    lock: File,
 }
 
 /// Bytes written: what the kernel counts, or else our own sum.
@@ -94,7 +102,10 @@ impl Worker {
             free: Free::default(),
             syncs: 0,
             sync_by: None,
-            _lock: lock,
+            look_at: Time::default(),
+            orphan: None,
+            files: Files::default(),
+            lock,
             dir,
             outlets,
             others,
@@ -113,6 +124,7 @@ impl Worker {
         let numbers = self.numbers.take();
         let presence = numbers::load_presence(&self.dir, &mut self.repairs)?;
         let clocks = numbers::load_clocks(&self.dir, &mut self.repairs)?;
+        self.files = Files { numbers: numbers.clone(), presence: presence.clone(), clocks: clocks.clone() };
         Ok(Opened { outlets, numbers, presence, clocks, facts: self.facts(), repairs: self.take_repairs() })
     }
 
@@ -129,7 +141,15 @@ impl Worker {
     /// Carries an order out. `Close` is the thread's own.
     pub fn carry_out(&mut self, order: DiskOrder) -> DiskReport {
         let (name, outlet) = label(&order);
-        let report = self.attempt(order);
+        // Whoever reads or removes has the open files.
+        let needs_names = !matches!(
+            order,
+            DiskOrder::Read { .. } | DiskOrder::Forget { .. } | DiskOrder::Measure | DiskOrder::Close
+        );
+        let report = match self.keep_names() {
+            Err(error) if needs_names => Err(error),
+            Ok(()) | Err(_) => self.attempt(order),
+        };
         self.save_meter(false);
         report.unwrap_or_else(|error| {
             self.measure();
@@ -146,7 +166,7 @@ impl Worker {
         let seen = Sight { dir, outlets, hold, dead, damaged, facts }.look(look);
         seen.map_err(|blind| {
             if let Blind::Fault(_) = blind {
-                self.lose();
+                self.lose_to_fault();
             }
             blind.to_string()
         })
@@ -169,11 +189,6 @@ impl Worker {
         Ok(done)
     }
 
-    /// When something flushed must be synced.
-    pub fn sync_by(&self) -> Option<Time> {
-        self.sync_by
-    }
-
     /// Syncs what was only flushed.
     pub fn settle(&mut self) {
         if self.hold.as_ref().is_some_and(Hold::unsynced)
@@ -193,6 +208,9 @@ impl Worker {
 
     /// Syncs and closes the database.
     pub fn close(&mut self) {
+        if let Err(error) = self.keep_names() {
+            log::warn!("{error}");
+        }
         self.settle();
         self.save_meter(true);
         self.lose();
@@ -230,7 +248,7 @@ impl Worker {
     fn save_meter(&mut self, is_end: bool) {
         self.count();
         let now = clock::now().mono;
-        if !self.meter.is_due(now, is_end) {
+        if !self.meter.is_due(now, is_end) || !self.is_ours() {
             return;
         }
         let file = self.meter.file(now);
@@ -272,16 +290,19 @@ impl Worker {
             DiskOrder::SaveNumbers(numbers) => {
                 self.save(|dir| numbers::save(dir, &numbers))
                     .map_err(|error| self.about("numbers", &error))?;
+                self.files.numbers = Some(numbers);
                 DiskReport::NumbersSaved
             }
             DiskOrder::SavePresence(bytes) => {
                 let saved = self.save(|dir| numbers::save_presence(dir, &bytes));
                 saved.map_err(|error| self.about("presence", &error))?;
+                self.files.presence = Some(bytes);
                 DiskReport::PresenceSaved
             }
             DiskOrder::SaveClocks(bytes) => {
                 let saved = self.save(|dir| numbers::save_clocks(dir, &bytes));
                 saved.map_err(|error| self.about("clocks", &error))?;
+                self.files.clocks = Some(bytes);
                 DiskReport::ClocksSaved
             }
             DiskOrder::Widen { outlets } => self.widen(outlets)?,
@@ -298,6 +319,7 @@ impl Worker {
             self.wrote.own += entries.iter().map(|entry| entry.weight() as u64).sum::<u64>();
         }
         self.with(|hold| hold.append(parts))?;
+        self.keep_names()?;
         self.sync_by = None;
         Ok(DiskReport::Appended)
     }
@@ -393,7 +415,7 @@ impl Worker {
         let hold = self.hold().map_err(|fault| fault.to_string())?;
         action(hold).map_err(|trouble| {
             if let Trouble::Fault(_) = trouble {
-                self.lose();
+                self.lose_to_fault();
                 space::drop_ballast(&self.dir);
             }
             trouble.to_string()
@@ -403,12 +425,16 @@ impl Worker {
     /// The open store; opens it if it is not.
     fn hold(&mut self) -> Result<&mut Hold, Fault> {
         if self.hold.is_none() {
+            self.keep_names().map_err(Fault::World)?;
+        }
+        if self.hold.is_none() {
             let opened = self.recovery().open();
             let opened = match opened {
                 Err(Fault::World(_)) if space::drop_ballast(&self.dir) => self.recovery().open(),
                 other => other,
             };
             self.hold = Some(opened?);
+            self.orphan = None;
             self.repairs.iter().for_each(|repair| log::warn!("{repair}"));
             self.measure();
         }
@@ -418,6 +444,14 @@ impl Worker {
     fn recovery(&mut self) -> Recovery<'_> {
         let Worker { dir, outlets, others, spans, damaged, repairs, progress, .. } = self;
         Recovery { dir, outlets, others, spans, damaged, repairs, progress }
+    }
+
+    /// Closes a store that is dead; its log may be all that is left of it.
+    fn lose_to_fault(&mut self) {
+        if let Some(log) = self.hold.as_ref().and_then(|hold| hold.database().log()) {
+            self.orphan = log.try_clone().ok();
+        }
+        self.lose();
     }
 
     fn lose(&mut self) {
@@ -436,7 +470,9 @@ impl Worker {
 
     fn measure(&mut self) {
         // What was given up on a full disk must be there again before the next one.
-        space::make_ballast(&self.dir);
+        if self.is_ours() {
+            space::make_ballast(&self.dir);
+        }
         self.free = space::free(&self.dir);
         self.disk_bytes = space::used(&self.dir.join(STORE)) + self.dead.bytes() + self.damaged.bytes();
     }
