@@ -281,10 +281,13 @@ impl Recovery<'_> {
         if !matches!(tear::look(&path.join(LOG_FILE), self.progress), Ok(Log::Sound(None))) {
             self.give_up(REBUILD)?;
         }
-        if let Err(Fault::Damage(cause)) = plan.write(&path, self.progress) {
-            log::warn!("a repair of the store begins again: {cause}");
-            self.give_up(REBUILD)?;
-            plan.write(&path, self.progress)?;
+        match plan.write(&path, self.progress) {
+            Err(Fault::Damage(cause)) => {
+                log::warn!("a repair of the store begins again: {cause}");
+                self.give_up(REBUILD)?;
+                plan.write(&path, self.progress)?;
+            }
+            written => written?,
         }
         let hold = self.open_for(REBUILD, &names, &[])?;
         if let Some((first, last)) = plan.find_missing(&hold) {
@@ -330,7 +333,7 @@ impl Recovery<'_> {
         let aside = leftovers::free_name(self.dir);
         let repair = tale(plan, what, was_there.then_some(&*aside));
         let is_salvaged = plan.gaps().next().is_none() && plan.strangers() == 0;
-        let promised = marker.promise(self.dir, &aside, &repair);
+        let promised = marker.promise(self.dir, if was_there { &aside } else { STORE }, &repair);
         promised.map_err(|error| self.world("mark the opening of", &error))?;
         let moved = leftovers::set_aside(self.dir, &aside, is_salvaged);
         let moved = moved.and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));
