@@ -20,6 +20,8 @@ const LINES: u64 = 1_000;
 const ROW: u64 = 50;
 const ROWS: u64 = 12;
 const ROWS_QUICK: u64 = 1;
+/// Kills come within this part of the time that an opening takes: one that is over begins its row again.
+const PART: f64 = 0.7;
 
 /// What the kills came to.
 pub struct Sums {
@@ -87,7 +89,7 @@ fn kill_in_a_row(
     while done < kills {
         let agent = scene.launch(&[])?;
         scene.wait_until("the opening begins", || begun(scene) == Some(done + 1))?;
-        std::thread::sleep(sums.opening.mul_f64(chance.f64()));
+        std::thread::sleep(sums.opening.mul_f64(chance.f64() * PART));
         drop(agent);
         sums.kills += 1;
         // One that was over before it was killed begins the row again.
