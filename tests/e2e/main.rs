@@ -20,6 +20,8 @@ mod client;
 #[cfg(test)]
 mod consumer;
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod deliver;
@@ -58,6 +60,8 @@ mod removed;
 mod rotate;
 #[cfg(test)]
 mod route;
+#[cfg(test)]
+mod slow_disk;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

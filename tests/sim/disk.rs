@@ -118,12 +118,26 @@ impl Disk {
         self.flushed.dead.iter()
     }
 
+    /// Whether it has nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.orders.is_empty()
+    }
+
+    /// The groups that lie there: the name of the outlet and the entries.
+    pub fn all_groups(&self) -> impl Iterator<Item = (&str, &Vec<Entry>)> {
+        let outlets = self.flushed.outlets.iter();
+        outlets.flat_map(|(name, groups)| groups.values().map(move |group| (name.as_str(), group)))
+    }
+
     /// Carries out the oldest order.
     pub fn work(&mut self, seed: &mut Seed) -> Option<(DiskReport, DiskFacts)> {
         if self.mood == Mood::Hung {
             return None;
         }
-        let order = self.orders.pop_front()?;
+        // What is read does not wait for a sync.
+        let quick = |order: &DiskOrder| matches!(order, DiskOrder::Read { .. } | DiskOrder::Measure);
+        let first = self.orders.iter().position(quick).filter(|_| seed.below(2) == 0);
+        let order = self.orders.remove(first.unwrap_or(0))?;
         let writes = !matches!(order, DiskOrder::Read { .. } | DiskOrder::Measure | DiskOrder::Close);
         let report = if self.mood == Mood::ReadOnly && writes {
             failed(&order)
@@ -177,16 +191,18 @@ impl Disk {
             DiskOrder::Read { outlet, from, falling, max_bytes, token } => {
                 DiskReport::Read { outlet, token, entries: self.read(outlet, from, falling, max_bytes) }
             }
-            DiskOrder::Forget { outlet, ranges } => {
+            DiskOrder::Forget { parts } => {
                 let last = |group: &Vec<Entry>| group.last().expect("no group is empty").last();
-                let within = |first: &u64, group: &Vec<Entry>| {
-                    ranges.iter().any(|(from, to)| from <= first && last(group) <= *to)
-                };
-                self.groups_mut(outlet).retain(|first, group| !within(first, group));
+                for (outlet, ranges) in parts {
+                    let within = |first: &u64, group: &Vec<Entry>| {
+                        ranges.iter().any(|(from, to)| from <= first && last(group) <= *to)
+                    };
+                    self.groups_mut(outlet).retain(|first, group| !within(first, group));
+                }
                 if seed.below(3) == 0 {
                     self.sync();
                 }
-                DiskReport::Forgot { outlet }
+                DiskReport::Forgot
             }
             DiskOrder::DropOldest { outlet, bytes } => self.drop_oldest(outlet, bytes),
             DiskOrder::Expire { outlet, limit } => self.expire(outlet, &limit),
@@ -412,7 +428,7 @@ fn failed(order: &DiskOrder) -> DiskReport {
     let (order, outlet) = match order {
         DiskOrder::Append { .. } => ("append", None),
         DiskOrder::Read { outlet, .. } => ("read", Some(*outlet)),
-        DiskOrder::Forget { outlet, .. } => ("forget", Some(*outlet)),
+        DiskOrder::Forget { .. } => ("forget", None),
         DiskOrder::DropOldest { outlet, .. } => ("drop", Some(*outlet)),
         DiskOrder::Expire { outlet, .. } => ("expire", Some(*outlet)),
         DiskOrder::SetAside { outlet, .. } => ("set aside", Some(*outlet)),

@@ -24,6 +24,7 @@ use super::buffer::{Buffer, BufferEffect};
 use super::caution::Suspect;
 use super::clocks::Clocks;
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
+use super::disk_queue::DiskQueue;
 use super::health::Health;
 use super::host::{Host, HostFacts};
 use super::intake::{Answer, Draft, Refused};
@@ -47,6 +48,7 @@ pub struct Agent {
     pub(super) presence: Presence,
     pub(super) host: Host,
     pub(super) clocks: Clocks,
+    queue: DiskQueue,
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
     pub(super) rejected: Option<String>,
@@ -75,6 +77,7 @@ impl Agent {
             presence: Presence::new(setup.presence.clone(), opened.presence.as_deref(), now.mono),
             host: Host::new(setup.host.interval, now.mono),
             clocks: Clocks::new(opened.clocks.as_deref(), now.mono),
+            queue: DiskQueue::default(),
             started: now,
             repairs: opened.repairs.clone(),
             rejected: None,
@@ -120,8 +123,19 @@ impl Agent {
         }
     }
 
-    /// Does what the events before made due. To be called once after each batch of [`Agent::step`].
+    /// Does what the events before made due. To be called once after each batch of [`Agent::step`], with what they added to `out`
+    /// and nothing else: the orders to the disk among it wait for their turn.
     pub fn advance(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.do_what_is_due(now, out);
+        for action in out.extract_if(.., |action| matches!(action, Action::Disk(_))) {
+            if let Action::Disk(order) = action {
+                self.queue.push(order);
+            }
+        }
+        out.extend(std::iter::from_fn(|| self.queue.give()).map(Action::Disk));
+    }
+
+    fn do_what_is_due(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.is_ending().is_some() {
             return self.go_on_stopping(now, out);
         }
@@ -226,6 +240,12 @@ impl Agent {
             .collect()
     }
 
+    /// Whether a number of an outlet, named as in the store, is confirmed.
+    pub fn has_confirmed(&self, outlet: &str, seq: u64) -> bool {
+        let own = self.buffer.outboxes().iter().find(|own| own.name == outlet);
+        own.is_some_and(|own| own.has_confirmed(seq))
+    }
+
     /// Messages held for a link, about.
     pub(super) fn unconfirmed(&self, link: usize) -> u64 {
         self.outboxes(link).map(Outbox::unconfirmed).sum()
@@ -300,6 +320,7 @@ impl Agent {
     }
 
     fn disk(&mut self, now: Now, report: DiskReport, facts: DiskFacts, out: &mut Vec<Action>) {
+        self.queue.reported(&report);
         if report == DiskReport::Closed {
             self.stop = Stop::Done;
             out.push(Action::Exit);
@@ -324,7 +345,7 @@ impl Agent {
             self.left(now, message, out);
         }
         if may_seat {
-            self.seat(now, out);
+            self.seat_new(now, out);
         }
     }
 

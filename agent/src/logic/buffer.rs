@@ -7,8 +7,10 @@ mod again;
 mod bound;
 mod expire;
 mod health;
+mod memory;
 mod pace;
 mod purge;
+mod upkeep;
 mod widen;
 
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use std::time::Duration;
 
 use self::expire::Expiry;
 use self::health::{Failure, Shortage};
+use self::memory::Memory;
+use self::upkeep::Reads;
 use self::widen::Coming;
 use super::accepts::Accepts;
 use super::disk::{Block, DiskFacts, DiskOrder, DiskReport, Numbers, Opened};
@@ -23,14 +27,15 @@ use super::intake::Answer;
 use super::last::Last;
 use super::notice::Notice;
 use super::numbers::{self, Reserve};
-use super::outbox::{Outbox, Want};
+use super::outbox::Outbox;
 use super::time::Time;
 use crate::config::buffer::{Bounds, Buffer as Rule};
 use crate::config::replay::Replay;
 use crate::message::Message;
 
-/// Bytes of entries in one commit of one outlet.
+/// Bytes of entries in one commit of one outlet, and of all outlets together.
 const COMMIT_BYTES_MAX: usize = 2 * 1024 * 1024;
+const COMMIT_BYTES_ALL: usize = 4 * COMMIT_BYTES_MAX;
 /// What follows from a step of the buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BufferEffect {
@@ -76,6 +81,8 @@ pub struct Buffer {
     /// For each outlet, whether its link is up.
     up: Vec<bool>,
     accepts: Accepts,
+    memory: Memory,
+    reads: Reads,
     ids: Block,
     base: Numbers,
     reserve: Reserve,
@@ -151,6 +158,8 @@ impl Buffer {
             rule,
             outboxes,
             accepts: Accepts::default(),
+            memory: Memory::default(),
+            reads: Reads::default(),
             ids: Block { next: resumed.numbers.ids.next, end: resumed.numbers.ids.next },
             base: resumed.numbers,
             reserve: Reserve::default(),
@@ -320,8 +329,11 @@ impl Buffer {
         self.note_recovery(&report, out);
         match report {
             DiskReport::Appended => self.appended(now, out),
-            DiskReport::Read { outlet, token, entries } => self.outboxes[outlet].read(token, entries),
-            DiskReport::Forgot { outlet } => self.outboxes[outlet].forget_ended(true),
+            DiskReport::Read { outlet, token, entries } => {
+                self.reads.ended();
+                self.outboxes[outlet].read(token, entries);
+            }
+            DiskReport::Forgot => self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(true)),
             DiskReport::Dropped { outlet, messages, gap } => self.gave_way(outlet, messages, gap, out),
             DiskReport::Expired { outlet, messages, gap } => self.has_expired(outlet, messages, gap, out),
             DiskReport::Purged { outlet, messages, gap } => self.purged(outlet, messages, gap, out),
@@ -331,6 +343,7 @@ impl Buffer {
             DiskReport::SetAside { .. }
             | DiskReport::PresenceSaved
             | DiskReport::ClocksSaved
+            | DiskReport::LetterDropped
             | DiskReport::Measured
             | DiskReport::Repaired { .. }
             | DiskReport::Closed => {}
@@ -355,14 +368,8 @@ impl Buffer {
         if self.is_commit_due(now) {
             self.begin_commit(now, out);
         }
-        for (outlet, outbox) in self.outboxes.iter_mut().enumerate() {
-            if let Some(ranges) = outbox.forget() {
-                out.push(BufferEffect::Disk(DiskOrder::Forget { outlet, ranges }));
-            }
-            if self.up[outlet] {
-                out.extend(outbox.wants().map(|want| BufferEffect::Disk(read(outlet, want))));
-            }
-        }
+        self.read_ahead(out);
+        self.remove_confirmed(out);
         if self.asked == 0 {
             self.heard_at = now;
         }
@@ -417,7 +424,8 @@ impl Buffer {
         Numbers { clean: true, ..self.numbers_in_use() }
     }
 
-    fn memory_bytes(&self) -> usize {
+    /// Bytes that the store would have to take for what waits in memory: each outlet has its own there.
+    fn waiting_bytes(&self) -> usize {
         self.outboxes.iter().map(Outbox::memory_bytes).sum()
     }
 
@@ -447,10 +455,10 @@ impl Buffer {
         if self.make_room(out) {
             return;
         }
-        let bytes_max = self.commit_bytes_max();
+        let shares = self.commit_shares();
         let mut parts = Vec::new();
-        for (outlet, outbox) in self.outboxes.iter_mut().enumerate() {
-            let entries = outbox.begin_commit(bytes_max);
+        for ((outlet, outbox), share) in self.outboxes.iter_mut().enumerate().zip(shares) {
+            let entries = outbox.begin_commit(share);
             if !entries.is_empty() {
                 parts.push((outlet, entries));
             }
@@ -496,8 +504,11 @@ impl Buffer {
     ) {
         match (order, outlet) {
             ("append", _) => self.outboxes.iter_mut().for_each(Outbox::commit_failed),
-            ("read", Some(outlet)) => self.outboxes[outlet].read_failed(),
-            ("forget", Some(outlet)) => self.outboxes[outlet].forget_ended(false),
+            ("read", Some(outlet)) => {
+                self.reads.ended();
+                self.outboxes[outlet].read_failed();
+            }
+            ("forget", _) => self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(false)),
             ("drop" | "expire", _) => self.dropping = false,
             ("save numbers", _) => drop(self.reserve.ended(false)),
             ("widen", _) => self.widen_failed(),
@@ -569,16 +580,12 @@ impl Buffer {
 
     fn answer(&mut self, safe: &[u64], out: &mut Vec<BufferEffect>) {
         for id in safe {
+            self.memory.release(*id);
             if let Some((ticket, answer)) = self.accepts.release(*id) {
                 out.push(BufferEffect::Answer(ticket, answer));
             }
         }
     }
-}
-
-fn read(outlet: usize, want: Want) -> DiskOrder {
-    let Want { from, falling, max_bytes, token } = want;
-    DiskOrder::Read { outlet, from, falling, max_bytes, token }
 }
 
 fn count(number: usize) -> u64 {

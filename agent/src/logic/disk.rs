@@ -34,10 +34,9 @@ pub enum DiskOrder {
     /// Removes every group that lies within one of these ranges; flushed at once, synced within a second. Reported as
     /// `Forgot`.
     Forget {
-        /// Outlet that needs them no more.
-        outlet: usize,
-        /// First and last of confirmed numbers, rising; the first range begins below all others.
-        ranges: Vec<(u64, u64)>,
+        /// Each outlet that needs some no more, with the first and last of confirmed numbers, rising; its first range begins
+        /// below all others.
+        parts: Vec<(usize, Vec<(u64, u64)>)>,
     },
     /// Replaces the oldest groups, at least `bytes` of them, by one gap entry. Reported as `Dropped`.
     DropOldest {
@@ -96,10 +95,7 @@ pub enum DiskReport {
         entries: Vec<Entry>,
     },
     /// Confirmed groups are removed.
-    Forgot {
-        /// Outlet that asked.
-        outlet: usize,
-    },
+    Forgot,
     /// The oldest groups made room.
     Dropped {
         /// Outlet that lost them.
@@ -127,6 +123,8 @@ pub enum DiskReport {
         /// The gap that stands in their place: first and last number, none when there was nothing.
         gap: Option<(u64, u64)>,
     },
+    /// People dropped a dead letter; no order of the agent's.
+    LetterDropped,
     /// The message is among the dead letters (`found` tells whether there was one).
     SetAside {
         /// Outlet whose peer refused it.

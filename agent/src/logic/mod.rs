@@ -9,6 +9,7 @@ pub mod buffer;
 pub mod caution;
 pub mod clocks;
 pub mod disk;
+pub mod disk_queue;
 pub mod endpoint;
 pub mod gate;
 pub mod gather;

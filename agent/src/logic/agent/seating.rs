@@ -51,12 +51,24 @@ impl Agent {
         self.seat(now, out);
     }
 
-    /// Seats whoever can be seated. A link that gets another lane connects anew, since both ends count them.
-    pub(super) fn seat(&mut self, now: Now, out: &mut Vec<Action>) {
-        for link in self.take_lanes() {
-            self.connect_anew(now, link, out);
+    /// Seats whoever has got a place since.
+    pub(super) fn seat_new(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.take_lanes_anew(now, out) {
+            self.route();
         }
+    }
+
+    /// Seats whoever can be seated, and routes. A link that gets another lane connects anew, since both ends count them.
+    pub(super) fn seat(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.take_lanes_anew(now, out);
         self.route();
+    }
+
+    /// Tells whether any link has other lanes than before.
+    fn take_lanes_anew(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
+        let changed = self.take_lanes();
+        changed.iter().for_each(|link| self.connect_anew(now, *link, out));
+        !changed.is_empty()
     }
 
     /// Gives every link the lanes that it can use. Tells which have others than before.

@@ -13,7 +13,7 @@ use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// An agent, its clock, and a disk that answers when the test says so.
+/// An agent, its clock, and a disk that answers when the test says so, but for what nobody waits for.
 struct Sim {
     agent: Agent,
     now: Now,
@@ -56,15 +56,32 @@ impl Sim {
     }
 
     fn step(&mut self, event: Event) -> Vec<Action> {
-        let mut out = Vec::new();
-        self.agent.step(self.now, event, &mut out);
-        self.agent.advance(self.now, &mut out);
+        let mut out = self.take(event);
         if out.contains(&Action::LookAtHost) {
-            self.agent.step(self.now, Event::Host(HostFacts::default()), &mut out);
-            self.agent.advance(self.now, &mut out);
+            out.extend(self.take(Event::Host(HostFacts::default())));
+        }
+        let done = |action: &Action| match action {
+            Action::Disk(DiskOrder::Measure) => Some(DiskReport::Measured),
+            Action::Disk(DiskOrder::SavePresence(_)) => Some(DiskReport::PresenceSaved),
+            Action::Disk(DiskOrder::SaveClocks(_)) => Some(DiskReport::ClocksSaved),
+            _ => None,
+        };
+        let mut looked_at = 0;
+        while let Some(action) = out.get(looked_at) {
+            if let Some(report) = done(action) {
+                out.extend(self.take(Event::Disk(report, self.facts.clone())));
+            }
+            looked_at += 1;
         }
         let deadline = self.agent.deadline();
         assert!(deadline.is_none_or(|at| at > self.now.mono), "the loop would spin: {deadline:?}");
+        out
+    }
+
+    fn take(&mut self, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.agent.step(self.now, event, &mut out);
+        self.agent.advance(self.now, &mut out);
         out
     }
 
@@ -784,16 +801,13 @@ fn a_stop_flushes_says_goodbye_saves_and_closes_in_this_order() {
     let gone = || LinkReport::Closed { code: Some(1001), error: "closed".into() };
     assert_eq!(sim.link(0, gone()), []);
     let third = sim.link(1, gone());
-    let [
-        Action::Disk(DiskOrder::SaveNumbers(numbers)),
-        Action::Disk(DiskOrder::SavePresence(_)),
-        Action::Disk(DiskOrder::Close),
-    ] = &third[..]
+    let [Action::Disk(DiskOrder::SaveNumbers(numbers)), Action::Disk(DiskOrder::SavePresence(_))] =
+        &third[..]
     else {
         panic!("{third:?}")
     };
     assert!(numbers.clean);
-    assert_eq!(sim.disk(DiskReport::NumbersSaved), []);
+    assert_eq!(sim.disk(DiskReport::NumbersSaved), [Action::Disk(DiskOrder::Close)]);
     assert_eq!(sim.disk(DiskReport::Closed), [Action::Exit]);
     assert_eq!(sim.agent.deadline(), None);
 }
@@ -808,7 +822,7 @@ fn a_stop_ends_although_nothing_answers_and_does_not_claim_to_be_clean() {
     let saved = sim.wait(STOP_STEP);
     assert_eq!(saved[0], Action::HangUp { link: 0 });
     assert!(!saved.iter().any(|action| matches!(action, Action::Disk(DiskOrder::SaveNumbers(_)))));
-    assert_eq!(saved.last(), Some(&Action::Disk(DiskOrder::Close)));
+    assert!(!saved.contains(&Action::Disk(DiskOrder::Close)), "the disk has not done the rest");
     assert_eq!(sim.wait(STOP_STEP), [Action::Exit]);
 }
 

@@ -148,13 +148,14 @@ fn is_ours(report: &DiskReport) -> bool {
         DiskReport::SetAside { .. }
         | DiskReport::Purged { .. }
         | DiskReport::Repaired { .. }
+        | DiskReport::LetterDropped
         | DiskReport::PresenceSaved
         | DiskReport::ClocksSaved
         | DiskReport::Measured
         | DiskReport::Closed => false,
         DiskReport::Appended
         | DiskReport::Read { .. }
-        | DiskReport::Forgot { .. }
+        | DiskReport::Forgot
         | DiskReport::Dropped { .. }
         | DiskReport::Expired { .. }
         | DiskReport::Widened

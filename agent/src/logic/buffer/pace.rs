@@ -11,7 +11,7 @@ impl Buffer {
     /// what waits in memory must not keep others out.
     pub fn commit_after(&self) -> Duration {
         let rule = &self.rule;
-        if self.memory_bytes() >= COMMIT_BYTES_MAX {
+        if self.waiting_bytes() >= COMMIT_BYTES_MAX {
             return rule.commit_after;
         }
         meter::pace(rule.commit_after, rule.daily_budget, self.facts.today.bytes)

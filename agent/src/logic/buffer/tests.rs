@@ -562,9 +562,9 @@ fn what_is_confirmed_is_removed_from_the_store() {
     sim.hold(3, 300);
     sim.hear(DiskReport::Appended);
     sim.confirm(0, 3);
-    assert_eq!(sim.advance(), [BufferEffect::Disk(DiskOrder::Forget { outlet: 0, ranges: vec![(0, 3)] })]);
+    assert_eq!(sim.advance(), [BufferEffect::Disk(DiskOrder::Forget { parts: vec![(0, vec![(0, 3)])] })]);
     sim.facts.held[0] = Held::default();
-    assert_eq!(sim.hear(DiskReport::Forgot { outlet: 0 }), []);
+    assert_eq!(sim.hear(DiskReport::Forgot), []);
     assert_eq!(sim.buffer.state(), BufferState::Empty);
 }
 

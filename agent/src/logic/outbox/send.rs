@@ -130,11 +130,11 @@ impl Outbox {
         }
     }
 
-    /// The reads that are needed to go on sending.
-    pub fn wants(&mut self) -> impl Iterator<Item = Want> {
-        let backlog = self.backlog.as_mut().and_then(|own| own.reader.want(own.end, &mut self.tokens));
-        let fresh = self.held.range.and_then(|(_, last)| self.fresh.want(last, &mut self.tokens));
-        backlog.into_iter().chain(fresh)
+    /// The next read of about this many bytes that is needed to go on sending.
+    pub fn want(&mut self, max_bytes: usize) -> Option<Want> {
+        let tokens = &mut self.tokens;
+        let backlog = self.backlog.as_mut().and_then(|own| own.reader.want(own.end, max_bytes, tokens));
+        backlog.or_else(|| self.fresh.want(self.held.range?.1, max_bytes, tokens))
     }
 
     /// Takes in what was read.

@@ -13,7 +13,6 @@ use super::super::recovery::STORE;
 use super::super::{lock, numbers};
 use super::{Shelf, Worker, trays};
 use crate::io::clock;
-use crate::logic::disk::Numbers;
 use crate::logic::time::Time;
 
 /// How often a store that holds something is looked at while it has nothing to do.
@@ -22,7 +21,7 @@ const LOOK_EACH: Duration = Duration::from_secs(10);
 /// The small files as they lie on the disk, to be written again if they are removed.
 #[derive(Default)]
 pub(super) struct Files {
-    pub(super) numbers: Option<Numbers>,
+    pub(super) numbers: Option<Vec<u8>>,
     pub(super) presence: Option<Vec<u8>>,
     pub(super) clocks: Option<Vec<u8>>,
 }
@@ -67,7 +66,7 @@ impl Worker {
     /// When the thread must look at something although it has no order.
     pub fn wake_at(&self) -> Option<Time> {
         let holds = self.hold.as_ref().is_some_and(|hold| !hold.shelves().iter().all(Shelf::is_empty));
-        self.sync_by.into_iter().chain(holds.then_some(self.look_at)).min()
+        self.sync_by().into_iter().chain(holds.then_some(self.look_at)).min()
     }
 
     /// Looks at what is due.
@@ -81,7 +80,8 @@ impl Worker {
     }
 
     fn lost(&self) -> Lost {
-        let log = self.hold.as_ref().and_then(|hold| hold.database().log()).or(self.orphan.as_ref());
+        let log = self.hold.as_ref().and_then(|hold| hold.database().log());
+        let log = log.map(|log| &**log).or(self.orphan.as_ref());
         let Files { numbers, presence, clocks } = &self.files;
         let kept =
             [("numbers", numbers.is_some()), ("presence", presence.is_some()), ("clocks", clocks.is_some())];
@@ -101,6 +101,10 @@ impl Worker {
 
     fn make_anew(&mut self, lost: Lost) -> Result<(), String> {
         let place = self.dir.display().to_string();
+        if self.waits.is_writing() {
+            // Another thread writes one of them at this moment.
+            return Err(format!("files of the agent are being removed from {place}"));
+        }
         if lost.store && (self.log_path().exists() || (lost.lock && self.dir.join("numbers").exists())) {
             return Err(format!("{place} holds another store than at the start: start the agent again"));
         }
@@ -124,7 +128,7 @@ impl Worker {
     fn write_files(&mut self) -> io::Result<()> {
         let meter = self.meter.file(clock::now().mono);
         let Files { numbers, presence, clocks } = &self.files;
-        numbers.as_ref().map_or(Ok(()), |numbers| numbers::save(&self.dir, numbers))?;
+        numbers.as_ref().map_or(Ok(()), |bytes| numbers::save(&self.dir, bytes))?;
         presence.as_ref().map_or(Ok(()), |bytes| numbers::save_presence(&self.dir, bytes))?;
         clocks.as_ref().map_or(Ok(()), |bytes| numbers::save_clocks(&self.dir, bytes))?;
         numbers::save_meter(&self.dir, &meter)
