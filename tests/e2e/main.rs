@@ -28,6 +28,8 @@ mod deliver;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod descriptors;
+#[cfg(test)]
 mod endpoint;
 #[cfg(test)]
 mod files;

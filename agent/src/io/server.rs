@@ -22,6 +22,7 @@ mod metrics;
 mod origin;
 mod parameter;
 pub mod path;
+mod room;
 mod session;
 mod socket;
 mod subscribe;
@@ -39,6 +40,7 @@ use smol::LocalExecutor;
 use smol::future::or;
 
 use super::clock;
+use super::descriptors::TURNED_AWAY;
 use super::intake::Intake;
 use crate::config::access::Access;
 use crate::config::server::{Audience, HttpPage, Limits, Server};
@@ -51,6 +53,7 @@ use accept::{Places, admit};
 use certificate::Certificate;
 pub use judge::{FileRead, has_changed};
 use login::Login;
+pub use room::Room;
 use socket::Socket;
 
 /// Bytes of HTTP bodies that one server holds at a time.
@@ -178,6 +181,7 @@ pub async fn serve(
     server: Rc<Server>,
     intake: Intake,
     executor: Rc<LocalExecutor<'static>>,
+    room: Rc<Room>,
 ) {
     let source = format!("server:{}", server.id);
     let (gate, login) = (listeners.gate, listeners.login);
@@ -187,6 +191,7 @@ pub async fn serve(
         subscribe: server.subscribe,
         origins: server.access.origins.clone(),
         certificate: listeners.certificate,
+        room,
         ..Site::new(&source, server.limits, gate, login, intake.clone(), executor.clone())
     });
     let tasks = listeners.sockets.into_iter().map(|socket| {
@@ -200,11 +205,16 @@ pub async fn serve(
 
 /// Serves `/api` on a Unix socket until the intake stops. A socket that cannot be bound is tried again, and one whose file was
 /// removed is bound anew.
-pub async fn keep_control(path: PathBuf, intake: Intake, executor: Rc<LocalExecutor<'static>>) {
+pub async fn keep_control(
+    path: PathBuf,
+    intake: Intake,
+    executor: Rc<LocalExecutor<'static>>,
+    room: Rc<Room>,
+) {
     let serving = async {
         let mut told = String::new();
         loop {
-            match serve_control(path.clone(), intake.clone(), executor.clone()).await {
+            match serve_control(path.clone(), intake.clone(), executor.clone(), room.clone()).await {
                 Ok(()) => log::warn!("the control socket {} was removed and is bound anew", path.display()),
                 Err(error) => {
                     if error != told {
@@ -225,6 +235,7 @@ pub async fn serve_control(
     path: PathBuf,
     intake: Intake,
     executor: Rc<LocalExecutor<'static>>,
+    room: Rc<Room>,
 ) -> Result<(), String> {
     let cannot = |cause: String| format!("cannot bind the control socket {}: {cause}", path.display());
     let socket = Socket::bind_unix(&path).await.map_err(cannot)?;
@@ -233,7 +244,7 @@ pub async fn serve_control(
     let gate = Rc::new(RefCell::new(Gate::new(&everybody, &CONTROL_LIMITS, clock::now().mono)));
     let login = Login::new(&everybody).map_err(|error| cannot(format!("{error:#}")))?;
     let site = Site::new("control", CONTROL_LIMITS, gate, login, intake.clone(), executor);
-    let site = Rc::new(Site { api_only: true, budget, ..site });
+    let site = Rc::new(Site { api_only: true, budget, room, ..site });
     let accepting = admit(&site, || socket.accept());
     or(accepting, or(intake.stopping(), socket.unreachable())).await;
     Ok(())
@@ -256,6 +267,7 @@ struct Site {
     executor: Rc<LocalExecutor<'static>>,
     connections: Places,
     turned_away: Places,
+    room: Rc<Room>,
     /// Bytes that bodies may still take.
     budget: Cell<usize>,
 }
@@ -283,7 +295,8 @@ impl Site {
             intake,
             executor,
             connections: Places::new(limits.connections),
-            turned_away: Places::new(accept::TURNED_AWAY),
+            turned_away: Places::new(TURNED_AWAY),
+            room: Rc::default(),
             budget: Cell::new(BODY_BUDGET),
         }
     }

@@ -175,6 +175,7 @@ impl Shell {
             None => bind(&config, &[]).await?,
         };
         let doors = Doors::new(servers, config_file::control_socket(&config), sources, executor);
+        doors.provide(&config);
         let agent = Agent::new(setup, &opened, clock::now());
         log::info!(
             "holdfast {} started agent={} data_dir={} session={}",

@@ -108,6 +108,7 @@ impl Shell {
                 self.agent.step(clock::now(), Event::Stop, actions);
             }
             Plan::Apply { links, .. } => {
+                self.doors.provide(&next.config);
                 self.doors.replace(next.bound);
                 self.keep_fallback(&links);
                 let setup = Box::new(setup::setup(&next.config));
