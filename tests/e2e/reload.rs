@@ -164,6 +164,38 @@ fn new_settings_that_lead_nowhere_give_way_to_the_old_ones_and_nothing_is_lost()
 }
 
 #[test]
+fn two_links_whose_new_settings_fail_at_the_same_time_both_go_back_to_the_old_ones() {
+    let directory = scratch();
+    let cloud_peer = Peer::python("echo_store", &directory.path().join("cloud"), &[]);
+    let lab_peer = Peer::python("echo_store", &directory.path().join("lab"), &[]);
+    let tables = |cloud: &str, lab: &str, more: &str| {
+        uplink(cloud, more) + &uplink(lab, more).replace("\"cloud\"", "\"lab\"")
+    };
+    let agent = Agent::start(directory.path(), &tables(&cloud_peer.url(), &lab_peer.url(), ""));
+    agent.wait_until_up();
+    agent.wait_for_fact("/links/lab/state", "up");
+    let dead = "ws://127.0.0.1:1/";
+    agent.configure(&tables(dead, dead, "trial = \"1s\"\nbuffer = { max_messages = 3 }"));
+    assert_eq!(reload(&agent), told("applied", &["client.cloud", "client.lab"]));
+    for id in ["cloud", "lab"] {
+        agent.process.said(&["WARN", &format!("client {id}: new settings got no confirmation in time")]);
+    }
+    let tell = |word: &str, id: &str| {
+        let file = directory.path().join("holdfast.toml");
+        let told = Agent::command().args(["client", word, id, "--config"]).arg(file).output().unwrap();
+        assert!(told.status.success(), "{told:?}");
+    };
+    ["cloud", "lab"].iter().for_each(|id| tell("disconnect", id));
+    agent.post_all("/a", &numbered(10));
+    ["cloud", "lab"].iter().for_each(|id| tell("connect", id));
+    wait_for_value(&(numbered(10), numbered(10)), || (cloud_peer.lines(), lab_peer.lines()));
+    assert_eq!(agent.fact("/buffer/dropped"), 0);
+    let shown =
+        |id: &str| format!("{}/", agent.fact(&format!("/links/{id}/url")).as_str().unwrap_or_default());
+    assert_eq!((shown("cloud"), shown("lab")), (cloud_peer.url(), lab_peer.url()));
+}
+
+#[test]
 fn a_changed_server_is_replaced_while_others_and_the_links_keep_their_connections() {
     let directory = scratch();
     let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);

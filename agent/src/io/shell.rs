@@ -7,7 +7,7 @@ mod reload;
 mod setup;
 mod subscriber;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub fn run(
         let load: Load = Rc::new(load);
         let signals = signals(&executor)?;
         let mut shell = Shell::start(load()?, None, &load, &signals, &executor).await?;
-        shell.overdue.push(Event::Rejected(rejected));
+        shell.overdue.push_back(Event::Rejected(rejected));
         loop {
             shell.turn().await;
             shell.let_sources_end().await;
@@ -85,7 +85,7 @@ pub fn run(
                     let bound = bind(&old, &kept).await?;
                     let mut shell =
                         Shell::start((*old).clone(), Some(bound), &load, &signals, &executor).await?;
-                    shell.overdue.push(Event::Rejected(Some(format!("{error:#}"))));
+                    shell.overdue.push_back(Event::Rejected(Some(format!("{error:#}"))));
                     shell
                 }
             };
@@ -121,8 +121,8 @@ struct Shell {
     events: (Sender<Event>, Receiver<Event>),
     disk: Receiver<(DiskReport, DiskFacts)>,
     alarm: clock::Alarm,
-    /// Events of the loop's own making, for the next step.
-    overdue: Vec<Event>,
+    /// Events of the loop's own making, in their order, for the next step.
+    overdue: VecDeque<Event>,
     tickets: HashMap<u64, Sender<Answer>>,
     next_ticket: u64,
     store_closed: bool,
@@ -205,7 +205,7 @@ impl Shell {
             events: bounded(EVENTS),
             disk,
             alarm: clock::Alarm::default(),
-            overdue: Vec::new(),
+            overdue: VecDeque::new(),
             tickets: HashMap::new(),
             next_ticket: 0,
             store_closed: false,
@@ -237,10 +237,9 @@ impl Shell {
                 self.agent.step(clock::now(), Event::StoreMoves, &mut actions);
             }
             self.supervisor.look_at(&self.agent);
-            wake = match self.overdue.pop() {
-                Some(event) => Some(Wake::Event(event)),
-                None if self.ended => None,
-                None => Some(self.wait().await),
+            wake = match self.own_event() {
+                None if !self.ended => Some(self.wait().await),
+                own => own,
             };
         }
     }
@@ -352,8 +351,15 @@ impl Shell {
         self.agent.step(clock::now(), Event::Stop, actions);
     }
 
-    /// What is there already, the disk first of all that flows: it is what makes others wait.
-    fn waiting(&self) -> Option<Wake> {
+    fn own_event(&mut self) -> Option<Wake> {
+        self.overdue.pop_front().map(Wake::Event)
+    }
+
+    /// What is there already: the loop's own events, and the disk first of all that flows, since it makes others wait.
+    fn waiting(&mut self) -> Option<Wake> {
+        if let Some(own) = self.own_event() {
+            return Some(own);
+        }
         if let Ok(signal) = self.signals.try_recv() {
             return Some(Wake::Signal(signal));
         }
@@ -424,7 +430,7 @@ impl Shell {
                 }
             }
             Action::Note(notice) => write_down(&notice),
-            Action::LookAtHost => self.overdue.push(Event::Host(self.machine.look())),
+            Action::LookAtHost => self.overdue.push_back(Event::Host(self.machine.look())),
             Action::CloseSources => {
                 if self.successor.is_none() {
                     self.supervisor.stopping();
@@ -479,7 +485,11 @@ impl Shell {
         if let Err(TrySendError::Full(_)) = line.orders.try_send(order) {
             let (conn, error) = (line.conn, "it takes no orders".to_owned());
             self.lines.remove(&link);
-            self.overdue.push(Event::Link { link, conn, report: LinkReport::Closed { code: None, error } });
+            self.overdue.push_back(Event::Link {
+                link,
+                conn,
+                report: LinkReport::Closed { code: None, error },
+            });
         }
     }
 }

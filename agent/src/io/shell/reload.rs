@@ -84,7 +84,7 @@ impl Shell {
         if let Some(client) = clients.find(|client| client.id.eq_ignore_ascii_case(&old.id)) {
             *client = old;
         }
-        self.overdue.push(Event::WentBack { link, setup: Box::new(setup::setup(&config)) });
+        self.overdue.push_back(Event::WentBack { link, setup: Box::new(setup::setup(&config)) });
         self.config = Rc::new(config);
     }
 
