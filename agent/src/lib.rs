@@ -50,8 +50,9 @@
 //!
 //! # What is changed and tried
 //!
-//! [`logic::reload`] compares a new configuration with the one in force and says how much has to give way for it; the loop
-//! takes it over, or starts another life with it. `holdfast test` goes the same way as a dial of the agent, whose
+//! [`logic::reload`] compares a new configuration with the one in force. The agent says how much has to give way for it, and
+//! tries new settings of a client against the last ones that proved themselves; the loop reads and binds what it needs, takes it
+//! over, or starts another life with it. `holdfast test` goes the same way as a dial of the agent, whose
 //! [`io::net::Stage`] keeps what was found at each step, and [`logic::probe`] says what to do about the one that failed.
 //!
 //! # What is held, for people

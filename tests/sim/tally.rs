@@ -10,7 +10,10 @@ pub struct Tally {
     pub cuts: u64,
     pub moves: u64,
     pub choked: u64,
-    pub reconfigured: u64,
+    pub reloads: u64,
+    pub commands: u64,
+    pub passed: u64,
+    pub failed: u64,
     pub came: u64,
     pub heard: u64,
     pub went: u64,
@@ -30,7 +33,10 @@ impl std::ops::AddAssign for Tally {
         self.cuts += rhs.cuts;
         self.moves += rhs.moves;
         self.choked += rhs.choked;
-        self.reconfigured += rhs.reconfigured;
+        self.reloads += rhs.reloads;
+        self.commands += rhs.commands;
+        self.passed += rhs.passed;
+        self.failed += rhs.failed;
         self.came += rhs.came;
         self.heard += rhs.heard;
         self.went += rhs.went;

@@ -4,7 +4,10 @@
 mod age;
 mod answer;
 mod judge;
+mod life;
+mod reload;
 mod roster;
+mod trial;
 mod twice;
 mod whim;
 
@@ -17,10 +20,12 @@ use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::Draft;
 use holdfast::logic::notice::Notice;
 use holdfast::logic::port::{LinkOrder, LinkReport};
+use holdfast::logic::reload::Proposal;
 use holdfast::logic::seed::Seed;
 use holdfast::message::Format;
 
 use self::age::Clocks;
+use self::trial::Standing;
 use super::disk::Disk;
 use super::peer::Peer;
 use super::setup::setup;
@@ -31,7 +36,16 @@ const SECOND: u64 = 1000 * MS;
 enum Pending {
     Offer,
     Connect,
-    Reconfigure,
+    /// People want the configuration taken over as it is.
+    Reload,
+    Prepared {
+        request: u64,
+        outcome: Result<Box<Proposal>, String>,
+    },
+    /// People tell a link something by hand.
+    Command,
+    /// The same, when nothing goes wrong any more: every link is there, and dials.
+    CallAll,
     /// A peer sends something of its own.
     Speak,
     Crash {
@@ -90,8 +104,21 @@ pub struct World {
     /// All links that there could be, the broker's not; a link's number here is its place among them, the broker's is the next.
     links: Vec<LinkSetup>,
     broker: Option<MqttSetup>,
-    /// What is configured of them, and the rest.
+    /// What the configuration says, with those of the links that are in it.
     setup: Setup,
+    /// What the agent has taken over of it last.
+    taken: Setup,
+    /// Which settings of each link are in force.
+    standing: Vec<Option<Standing>>,
+    /// What the agent owes an answer.
+    requests: BTreeSet<u64>,
+    asked: u64,
+    /// Of what a reload would take over, and whether each link had a place before.
+    proposed: Option<(Setup, Vec<bool>)>,
+    /// With what the next life begins, and what proved itself in this one.
+    successor: Option<(Setup, Vec<LinkSetup>)>,
+    /// Whether all links are configured, since nothing goes wrong any more.
+    called: bool,
     agent: Option<Agent>,
     /// Counts the agent's lives; what belongs to an earlier one is gone.
     life: u64,
@@ -152,7 +179,14 @@ impl World {
             queued: 0,
             links: setup.links.clone(),
             broker: setup.mqtt.clone(),
+            standing: setup.links.iter().map(|_| None).collect(),
+            taken: setup.clone(),
             setup,
+            requests: BTreeSet::new(),
+            asked: 0,
+            proposed: None,
+            successor: None,
+            called: false,
             agent: None,
             life: 0,
             disk,
@@ -219,9 +253,13 @@ impl World {
             let pending = if self.seed.below(4) == 0 { Pending::Stop } else { Pending::Crash { power_cut } };
             self.at(at, pending);
         }
-        for _ in 0..self.seed.below(4) {
+        for _ in 0..self.seed.below(6) {
             let at = self.seed.below(trouble);
-            self.at(at, Pending::Reconfigure);
+            self.at(at, Pending::Reload);
+        }
+        for _ in 0..self.seed.below(6) {
+            let at = self.seed.below(trouble);
+            self.at(at, Pending::Command);
         }
         for _ in 0..self.seed.below(10) {
             let at = self.seed.below(trouble);
@@ -265,7 +303,10 @@ impl World {
         match pending {
             Pending::Offer => self.offer(),
             Pending::Connect => self.connect(),
-            Pending::Reconfigure => self.reconfigure(),
+            Pending::Reload => self.reload(),
+            Pending::Prepared { request, outcome } if current => self.prepared(request, outcome),
+            Pending::Command => self.command_some(),
+            Pending::CallAll => self.call_all(),
             Pending::Speak => self.speak(),
             Pending::Crash { power_cut } => {
                 self.crash(power_cut);
@@ -320,67 +361,12 @@ impl World {
             }
             Pending::Heal => self.heal(),
             Pending::Disk
+            | Pending::Prepared { .. }
             | Pending::ToPeer { .. }
             | Pending::ToAgent { .. }
             | Pending::Cut { .. }
             | Pending::HalfOpen { .. } => Ok(()),
         }
-    }
-
-    fn start(&mut self) {
-        let now = self.clock();
-        // Routes come and go with the configuration, and what they left in a lane is delivered all the same.
-        self.setup.priorities = if self.seed.below(2) == 0 { vec![0] } else { vec![0, 7] };
-        // What is configured may have changed while nobody ran.
-        if !self.healed && self.seed.below(4) == 0 {
-            self.shuffle();
-        }
-        self.setup.births = self.births();
-        let setup = Setup { seed: self.seed.draw(), ..self.setup.clone() };
-        let opened = self.disk.opened(setup.outlets());
-        self.agent = Some(Agent::new(setup, &opened, now));
-    }
-
-    fn heal(&mut self) -> Result<(), String> {
-        self.healed = true;
-        self.disk.failing = 0;
-        self.disk.short = false;
-        self.get_well();
-        if self.agent.is_none() {
-            self.after(SECOND, Pending::Start);
-        }
-        self.call_all()
-    }
-
-    fn crash(&mut self, power_cut: bool) {
-        if self.healed || self.agent.is_none() {
-            return;
-        }
-        self.tally.crashes += 1;
-        self.disk.crash(power_cut, &mut self.seed);
-        if power_cut {
-            self.reboot();
-        }
-        self.power_cut |= power_cut;
-        self.gone();
-    }
-
-    fn gone(&mut self) {
-        self.note_unremoved();
-        self.agent = None;
-        self.life += 1;
-        self.offers.clear();
-        self.stopping_since = None;
-        self.conns.iter_mut().for_each(|conn| *conn = None);
-        self.after(3 * SECOND, Pending::Start);
-    }
-
-    fn stop(&mut self) -> Result<(), String> {
-        if self.agent.is_none() || self.healed {
-            return Ok(());
-        }
-        self.stopping_since.get_or_insert(self.now);
-        self.feed(Event::Stop)
     }
 
     fn offer(&mut self) -> Result<(), String> {
@@ -432,6 +418,7 @@ impl World {
             }
             self.act(action)?;
         }
+        self.check_settings()?;
         let deadline = self.agent.as_ref().and_then(Agent::deadline);
         if deadline.is_some_and(|at| at <= now.mono) {
             return Err(format!("the loop spins: {deadline:?} at {:?}", now.mono));
@@ -471,13 +458,16 @@ impl World {
             }
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
             Action::LookAtHost => return self.feed(Event::Host(HostFacts::default())),
-            Action::GoBack { link } => return Err(format!("link {link} goes back, but nothing is on trial")),
             Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
+            Action::Note(Notice::RolledBack { link, .. }) => return self.rolled_back(&link),
+            Action::ReplyToCommand { request, outcome } => return self.obeyed(request, &outcome),
+            Action::Prepare { request } => self.prepare(request),
+            Action::TakeOver { .. } => self.take_over()?,
+            Action::Succeed { .. } => self.succeed()?,
+            Action::DropSuccessor => self.successor = None,
+            Action::ReplyToReload { request, outcome } => return self.reloaded(request, &outcome),
             Action::Note(_) | Action::CloseSources => {}
-            Action::Exit => {
-                self.disk.crash(false, &mut self.seed);
-                self.gone();
-            }
+            Action::Exit => return self.exit(),
         }
         Ok(())
     }
@@ -488,6 +478,9 @@ impl World {
         let (agent, own) =
             (self.agent.as_ref().expect("it has dialed"), self.of_agent(link).expect("it dials"));
         self.peers[link].epochs = agent.lanes(own).map(|(_, epoch)| epoch.to_owned()).collect();
+        if self.is_dead(link) {
+            return self.dial_nobody(link, conn);
+        }
         self.peers[link].connect();
         let luck = if self.healed { 9 } else { self.seed.below(10) };
         let report = match luck {
@@ -577,6 +570,8 @@ impl World {
             && (status["mqtt"].is_null() || status["mqtt"]["state"] == "up")
             && status["links"].as_object().is_some_and(up)
             && self.offers.is_empty()
+            && self.requests.is_empty()
+            && self.called
             && !in_transit
     }
 

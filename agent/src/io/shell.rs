@@ -19,7 +19,7 @@ use smol::{LocalExecutor, Task};
 
 use self::doors::{Bound, Doors, bind};
 use self::listener::Listeners as Taps;
-use self::reload::{Prepared, Successor};
+use self::reload::{Candidate, Prepared, Successor};
 use self::subscriber::Subscribers;
 use super::clock;
 use super::config_file;
@@ -31,12 +31,13 @@ use super::store::{self, Store};
 use super::supervisor::Supervisor;
 use super::uplink::{self, Uplink};
 use crate::config::Config;
-use crate::config::client::Client;
-use crate::logic::agent::{Action, Agent, Event};
+use crate::logic::agent::{Action, Agent, Event, Setup};
 use crate::logic::disk::{DiskFacts, DiskReport};
 use crate::logic::intake::Answer;
 use crate::logic::notice::{Loudness, Notice};
 use crate::logic::port::{LinkOrder, LinkReport};
+use crate::logic::reload::Reloaded;
+use crate::logic::setup::LinkSetup;
 
 /// Reports of all connections that may wait for the loop.
 const EVENTS: usize = 1024;
@@ -69,13 +70,14 @@ pub fn run(
     let lives = async move {
         let load: Load = Rc::new(load);
         let signals = signals(&executor)?;
-        let mut shell = Shell::start(load()?, None, &load, &signals, &executor).await?;
+        let mut shell = Shell::start(load()?, None, Vec::new(), &load, &signals, &executor).await?;
         shell.overdue.push_back(Event::Rejected(rejected));
         loop {
             shell.turn().await;
             shell.let_sources_end().await;
             let Some((old, kept, next)) = shell.leave() else { return Ok(()) };
-            let started = Shell::start(next.config, Some(next.bound), &load, &signals, &executor).await;
+            let Successor { config, bound, proven } = next;
+            let started = Shell::start(config, Some(bound), proven, &load, &signals, &executor).await;
             shell = match started {
                 Ok(shell) => shell,
                 Err(error) => {
@@ -84,7 +86,7 @@ pub fn run(
                     );
                     let bound = bind(&old, &kept).await?;
                     let mut shell =
-                        Shell::start((*old).clone(), Some(bound), &load, &signals, &executor).await?;
+                        Shell::start(old, Some(bound), Vec::new(), &load, &signals, &executor).await?;
                     shell.overdue.push_back(Event::Rejected(Some(format!("{error:#}"))));
                     shell
                 }
@@ -112,9 +114,10 @@ struct Shell {
     taps: Taps,
     subscribers: Subscribers,
     prepared: (Sender<Prepared>, Receiver<Prepared>),
-    reloading: bool,
-    /// What links go back to when their new settings do not prove themselves.
-    fallback: BTreeMap<usize, Client>,
+    /// The reload for which a configuration is read.
+    preparing: Option<u64>,
+    /// What was prepared, until the agent says what becomes of it.
+    candidate: Option<Candidate>,
     /// Who comes after this life, when it ends for another configuration.
     successor: Option<Successor>,
     intake: Outtake,
@@ -124,7 +127,9 @@ struct Shell {
     /// Events of the loop's own making, in their order, for the next step.
     overdue: VecDeque<Event>,
     tickets: HashMap<u64, Sender<Answer>>,
-    next_ticket: u64,
+    commands: HashMap<u64, Sender<Result<(), String>>>,
+    reloads: HashMap<u64, Sender<Result<Reloaded, String>>>,
+    next_request: u64,
     store_closed: bool,
     ended: bool,
 }
@@ -156,12 +161,13 @@ impl Shell {
     async fn start(
         config: Config,
         bound: Option<Bound>,
+        proven: Vec<LinkSetup>,
         load: &Load,
         signals: &Receiver<Signal>,
         executor: &Rc<LocalExecutor<'static>>,
     ) -> anyhow::Result<Shell> {
         clock::believe(config.agent.clock_file.clone());
-        let setup = setup::setup(&config);
+        let setup = Setup { proven, ..setup::setup(&config) };
         let (reports, disk) = bounded(EVENTS);
         let settings = store::Settings { dir: config.agent.data_dir.clone(), outlets: setup.outlets() };
         let supervisor = Supervisor::from_environment();
@@ -194,8 +200,8 @@ impl Shell {
             taps: Taps::default(),
             subscribers: Subscribers::default(),
             prepared: bounded(1),
-            reloading: false,
-            fallback: BTreeMap::new(),
+            preparing: None,
+            candidate: None,
             successor: None,
             agent,
             machine: Machine::new(),
@@ -207,7 +213,9 @@ impl Shell {
             alarm: clock::Alarm::default(),
             overdue: VecDeque::new(),
             tickets: HashMap::new(),
-            next_ticket: 0,
+            commands: HashMap::new(),
+            reloads: HashMap::new(),
+            next_request: 0,
             store_closed: false,
             ended: false,
         })
@@ -247,6 +255,8 @@ impl Shell {
     /// Sources that say goodbye to their peers get the time for it; nobody is answered any more.
     async fn let_sources_end(&mut self) {
         self.tickets.clear();
+        self.commands.clear();
+        self.reloads.clear();
         let all_gone = async { while self.intake.inputs.recv().await.is_ok() {} };
         or(all_gone, async {
             smol::Timer::after(SOURCES_END_WITHIN).await;
@@ -257,12 +267,13 @@ impl Shell {
     /// A store that has said goodbye ends at once. One that has not hangs in the disk, and is not waited for: the service
     /// has to stop in time, and nobody was told `stored` for what it has not written.
     /// Returns who comes next, and what there is to go back to.
-    fn leave(self) -> Option<(Rc<Config>, Kept, Successor)> {
+    fn leave(self) -> Option<(Config, Kept, Successor)> {
+        let old = self.proven_config();
         if !self.store_closed {
             log::warn!("the store does not answer and is left behind");
             std::mem::forget(self.store);
         }
-        Some((self.config, self.doors.kept(), self.successor?))
+        Some((old, self.doors.kept(), self.successor?))
     }
 
     fn take(&mut self, wake: Wake, actions: &mut Vec<Action>) {
@@ -275,28 +286,33 @@ impl Shell {
                 }
                 event
             }
-            Wake::Signal(signal) => return self.obey(signal, actions),
-            Wake::Prepared(prepared) => return self.finish_reload(*prepared, actions),
+            Wake::Signal(signal) => self.obey(signal),
+            Wake::Prepared(prepared) => self.prepared(*prepared),
             Wake::Input(Input::Tap { filter, reply }) => {
                 let _ = reply.try_send(self.taps.add(&filter));
                 return;
             }
-            Wake::Input(Input::Reload(reply)) => return self.begin_reload(Some(reply)),
-            Wake::Input(Input::Hand { client, hand, reply }) => {
-                let _ = reply.try_send(self.agent.tell_by_hand(clock::now(), &client, hand, actions));
-                return;
+            Wake::Input(Input::Reload(reply)) => {
+                let request = self.request();
+                self.reloads.insert(request, reply);
+                Event::Reload { request }
+            }
+            Wake::Input(Input::Command { client, command, reply }) => {
+                let request = self.request();
+                self.commands.insert(request, reply);
+                Event::Command { request, client, command }
             }
             Wake::Input(Input::Connected(device)) => Event::Connected(device),
             Wake::Input(Input::Disconnected(device)) => Event::Disconnected(device),
             Wake::Input(Input::Offer { drafts, reply }) => {
-                self.next_ticket += 1;
-                self.tickets.insert(self.next_ticket, reply);
-                Event::Offer { ticket: self.next_ticket, drafts }
+                let ticket = self.request();
+                self.tickets.insert(ticket, reply);
+                Event::Offer { ticket, drafts }
             }
             Wake::Input(Input::Again { outlet, messages, reply }) => {
-                self.next_ticket += 1;
-                self.tickets.insert(self.next_ticket, reply);
-                Event::Again { ticket: self.next_ticket, outlet, messages }
+                let ticket = self.request();
+                self.tickets.insert(ticket, reply);
+                Event::Again { ticket, outlet, messages }
             }
             Wake::Input(Input::Look(look, reply)) => return self.store.look(look, reply),
             Wake::Input(Input::Change(change, reply)) => return self.store.change(change, reply),
@@ -340,15 +356,18 @@ impl Shell {
         Event::Servers(serde_json::Value::Object(facts.collect()))
     }
 
-    fn obey(&mut self, signal: Signal, actions: &mut Vec<Action>) {
+    /// A number for what has to be answered.
+    fn request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    fn obey(&mut self, signal: Signal) -> Event {
         if signal == Signal::Hup {
-            return self.begin_reload(None);
+            return Event::Reload { request: self.request() };
         }
         log::info!("stopping signal={signal:?}");
-        if self.successor.take().is_some() {
-            self.supervisor.stopping();
-        }
-        self.agent.step(clock::now(), Event::Stop, actions);
+        Event::Stop
     }
 
     fn own_event(&mut self) -> Option<Wake> {
@@ -422,13 +441,22 @@ impl Shell {
             Action::Dial { link, conn, endpoint } => self.dial(link, conn, endpoint),
             Action::HangUp { link } => drop(self.lines.remove(&link)),
             Action::Tell { link, order } => self.tell(link, order),
-            Action::GoBack { link } => self.go_back(link),
             Action::Disk(order) => self.store.order(order),
             Action::Answer(ticket, answer) => {
                 if let Some(reply) = self.tickets.remove(&ticket) {
                     let _ = reply.try_send(answer);
                 }
             }
+            Action::ReplyToCommand { request, outcome } => {
+                if let Some(reply) = self.commands.remove(&request) {
+                    let _ = reply.try_send(outcome.map_err(|error| error.to_string()));
+                }
+            }
+            Action::Prepare { request } => self.prepare(request),
+            Action::TakeOver { request } => self.take_over(request),
+            Action::Succeed { request } => self.succeed(request),
+            Action::DropSuccessor => self.drop_successor(),
+            Action::ReplyToReload { request, outcome } => self.reply_to_reload(request, outcome),
             Action::Note(notice) => write_down(&notice),
             Action::LookAtHost => self.overdue.push_back(Event::Host(self.machine.look())),
             Action::CloseSources => {
@@ -445,7 +473,7 @@ impl Shell {
     }
 
     fn dial(&mut self, link: usize, conn: u64, endpoint: usize) {
-        let Some(peer) = setup::peer(&self.config, &self.agent, link) else { return };
+        let Some(peer) = setup::peer(&self.config.agent.id, &self.agent, link) else { return };
         let (reports, reported) = bounded(REPORTS);
         let (orders, ordered) = bounded(match &peer {
             Peer::WebSocket { orders, .. } => *orders,
@@ -516,6 +544,7 @@ fn signals(executor: &Rc<LocalExecutor<'static>>) -> anyhow::Result<Receiver<Sig
 
 fn write_down(notice: &Notice) {
     match notice.loudness() {
+        Loudness::Error => log::error!("{notice}"),
         Loudness::Warn => log::warn!("{notice}"),
         Loudness::Info => log::info!("{notice}"),
         Loudness::Debug => log::debug!("{notice}"),

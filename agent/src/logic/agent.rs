@@ -2,8 +2,8 @@
 //! adds what lies between them: who is sent what, who is told what, and how a stop goes.
 
 mod again;
+mod command;
 mod event;
-mod hand;
 mod inbound;
 mod line;
 mod loss;
@@ -15,9 +15,10 @@ mod stop;
 mod trial;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+pub use self::command::{CommandError, LinkCommand};
 pub use self::event::{Action, Event};
-pub use self::hand::Hand;
 pub(super) use self::line::Line;
 use self::stop::Stop;
 use super::buffer::{Buffer, BufferEffect};
@@ -38,6 +39,7 @@ use super::seed::Seed;
 pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
+use crate::config::mqtt::Mqtt;
 
 /// The agent.
 #[derive(Debug)]
@@ -52,6 +54,10 @@ pub struct Agent {
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
     pub(super) rejected: Option<String>,
+    /// The reload that goes on.
+    reloading: Option<u64>,
+    /// Whether another life begins when this one has ended.
+    succeeded: bool,
     pub(super) servers: serde_json::Value,
     routes: Routes,
     /// Messages on their way to the dead letters.
@@ -67,8 +73,9 @@ pub struct Agent {
 
 impl Agent {
     /// An agent that goes on after its last run.
-    pub fn new(setup: Setup, opened: &Opened, now: Now) -> Self {
-        let links = seating::lines(&setup, now);
+    pub fn new(mut setup: Setup, opened: &Opened, now: Now) -> Self {
+        let clients = std::mem::take(&mut setup.links);
+        let links = seating::lines(&clients, setup.mqtt.as_ref(), now);
         let seats = seating::seats(&links, &setup, &opened.outlets);
         let mut agent = Agent {
             buffer: Buffer::new(setup.buffer, seats, &setup.births, opened, now.wall_ns),
@@ -81,6 +88,8 @@ impl Agent {
             started: now,
             repairs: opened.repairs.clone(),
             rejected: None,
+            reloading: None,
+            succeeded: false,
             servers: serde_json::Value::Null,
             leaving: BTreeSet::new(),
             status: StatusPace::default(),
@@ -92,6 +101,10 @@ impl Agent {
         };
         agent.take_lanes();
         agent.route();
+        for before in std::mem::take(&mut agent.setup.proven) {
+            agent.try_against(before);
+        }
+        agent.rebind();
         agent
     }
 
@@ -112,13 +125,18 @@ impl Agent {
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
             Event::StoreMoves => self.buffer.heard(now.mono),
             Event::Host(facts) => self.saw_host(now, facts, out),
-            Event::Reconfigure { setup, changed } => self.reconfigure(now, *setup, &changed, out),
-            Event::WentBack { link, setup } => {
-                self.go_back(now, link, *setup, out);
+            Event::Command { request, client, command } => {
+                let outcome = self.command(now, &client, command, out);
+                out.push(Action::ReplyToCommand { request, outcome });
             }
+            Event::Reload { request } => self.begin_reload(request, out),
+            Event::Prepared { request, outcome } => self.end_reload(now, request, outcome, out),
             Event::Rejected(why) => self.rejected = why,
             Event::Servers(facts) => self.servers = facts,
-            Event::Stop => self.begin_stop(now, out),
+            Event::Stop => {
+                self.end_for_good(out);
+                self.begin_stop(now, out);
+            }
             Event::Tick => {}
         }
     }
@@ -142,12 +160,13 @@ impl Agent {
         if let Some(bytes) = self.clocks.look(now) {
             out.push(Action::Disk(DiskOrder::SaveClocks(bytes)));
         }
+        // A link that goes back to its old settings dials in the same step.
+        self.judge_trials(now, out);
         for link in 0..self.links.len() {
             let mut effects = Vec::new();
             self.links[link].link.advance(now.mono, &mut self.seed, &mut effects);
             self.apply(now, link, effects, out);
         }
-        self.judge_trials(now, out);
         self.take_in(now, out);
         for device in self.presence.advance(now) {
             self.notify(now, &device, out);
@@ -207,6 +226,17 @@ impl Agent {
     pub fn lanes(&self, link: usize) -> impl Iterator<Item = (u8, &str)> {
         let lanes = self.links[link].lanes.iter();
         lanes.map(|(priority, outlet)| (*priority, self.buffer.outbox(*outlet).epoch.as_str()))
+    }
+
+    /// The settings of a client's link that are in force.
+    pub fn settings(&self, link: usize) -> Option<&LinkSetup> {
+        self.links.get(link)?.own()
+    }
+
+    /// The table of the broker, if this is its link.
+    pub fn broker(&self, link: usize) -> Option<&Arc<Mqtt>> {
+        let mqtt = self.setup.mqtt.as_ref()?;
+        (self.mqtt_line() == Some(link)).then_some(&mqtt.table)
     }
 
     /// What the broker publishes when the agent is gone without a word.

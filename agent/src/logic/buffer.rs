@@ -409,11 +409,10 @@ impl Buffer {
         self.hurry = true;
     }
 
-    /// Goes on under another rule; `bounds` are those of a link, none if it is gone.
-    pub fn reconfigure(&mut self, now: Time, rule: Rule, bounds: impl Fn(usize) -> Option<Bounds>) {
+    /// Goes on under another rule. The bounds of each outlet are a matter of [`Buffer::rebind`].
+    pub fn reconfigure(&mut self, now: Time, rule: Rule) {
         self.rule = rule;
         self.last.resize(rule.last_values);
-        self.rebind(bounds);
         if let Commit::Idle { not_before } = &mut self.commit {
             *not_before = (*not_before).min(now + rule.commit_after);
         }

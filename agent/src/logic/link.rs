@@ -385,6 +385,11 @@ impl Link {
         }
     }
 
+    /// Whether it dials, or would: it is active, and nobody told it to stay away.
+    pub fn may_dial(&self) -> bool {
+        self.rule.active && !self.parted
+    }
+
     /// Whether the configuration lets it dial.
     pub fn is_active(&self) -> bool {
         self.rule.active
@@ -409,8 +414,7 @@ impl Link {
     }
 
     fn begin(&mut self, now: Time) {
-        let dials = self.rule.active && !self.parted;
-        self.life = if dials { Life::Down { retry_at: Some(now) } } else { Life::Idle };
+        self.life = if self.may_dial() { Life::Down { retry_at: Some(now) } } else { Life::Idle };
     }
 
     /// Drops whatever is left of it, for good.

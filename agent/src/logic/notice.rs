@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::reload::Reloaded;
+
 /// Something worth a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -40,6 +42,17 @@ pub enum Notice {
         /// Its name.
         link: String,
     },
+    /// The settings of a link that were on trial gave way to those before them.
+    RolledBack {
+        /// Its name.
+        link: String,
+        /// Why.
+        why: String,
+    },
+    /// A configuration was taken over, or has nothing new.
+    Reloaded(Reloaded),
+    /// A configuration was not taken over.
+    ReloadFailed(String),
     /// The peer did something that the protocol does not foresee.
     PeerOdd {
         /// The link's name.
@@ -117,6 +130,8 @@ pub enum Notice {
 /// How loud a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loudness {
+    /// Something that was asked for and could not be done.
+    Error,
     /// Something that needs a person.
     Warn,
     /// A state change.
@@ -129,7 +144,10 @@ impl Notice {
     /// How loud it is.
     pub fn loudness(&self) -> Loudness {
         match self {
-            Notice::StoreFailing { .. } | Notice::BufferFull(true) => Loudness::Warn,
+            Notice::ReloadFailed(_) => Loudness::Error,
+            Notice::StoreFailing { .. } | Notice::BufferFull(true) | Notice::RolledBack { .. } => {
+                Loudness::Warn
+            }
             Notice::LinkUp { .. }
             | Notice::LinkLost { .. }
             | Notice::LinkMoves { .. }
@@ -137,6 +155,7 @@ impl Notice {
             | Notice::BufferFull(false)
             | Notice::Purged { .. }
             | Notice::Bound { .. }
+            | Notice::Reloaded(_)
             | Notice::StoreRecovered => Loudness::Info,
             Notice::LinkRefused { again: true, .. }
             | Notice::DroppedOldest { .. }
@@ -159,6 +178,13 @@ impl fmt::Display for Notice {
                 write!(f, "link down {link} retry_in={} error={error:?}", short(*retry_in))
             }
             Notice::LinkMoves { link } => write!(f, "link moves {link} to an earlier url, which works again"),
+            Notice::RolledBack { link, why } => write!(f, "client {link}: {why}, back to the old ones"),
+            Notice::Reloaded(Reloaded { how, changed }) => {
+                write!(f, "reload {how} changed={}", changed.join(","))
+            }
+            Notice::ReloadFailed(error) => {
+                write!(f, "cannot reload, the configuration in force stays: {error}")
+            }
             Notice::PeerOdd { link, what } => write!(f, "odd peer {link} {what}"),
             Notice::Refused { link, seq, reason } => {
                 write!(f, "peer refused a message {link} seq={seq} reason={reason:?}")

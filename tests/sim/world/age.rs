@@ -68,13 +68,17 @@ impl World {
     /// What the disk has given up for its age was old enough.
     pub(super) fn check_expired_on_disk(&mut self) -> Result<(), String> {
         for (outlet, payload, limit) in std::mem::take(&mut self.disk.expired) {
+            let link = (0..self.peers.len()).find(|link| self.outlet_of(*link) == lane::parse(&outlet).0);
+            let link = link.expect("it is one of a link");
+            if self.bounds_of(link).ttl.is_none_or(|ttl| limit.ttl < ttl) {
+                return Err(format!("outlet {outlet}: messages were given up after {:?}", limit.ttl));
+            }
             if !self.is_older(&payload, limit.now.mono.0, limit.ttl.as_nanos()) {
                 let payload = String::from_utf8_lossy(&payload).into_owned();
                 return Err(format!("outlet {outlet}: the disk gave {payload} up before its time"));
             }
             self.tally.expired += 1;
-            let link = (0..self.peers.len()).find(|link| self.outlet_of(*link) == lane::parse(&outlet).0);
-            self.expired.insert((link.expect("it is one of a link"), payload));
+            self.expired.insert((link, payload));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What senders are told, and when: the truth, once, and soon, whatever the disk does.
 
-use holdfast::logic::intake::Answer;
+use holdfast::logic::intake::{Answer, Refused};
 
 use super::{MS, Pending, SECOND, World};
 use crate::disk::Mood;
@@ -12,6 +12,9 @@ const ANSWER_WITHIN: u64 = 45 * SECOND;
 impl World {
     pub(super) fn answered(&mut self, ticket: u64, answer: &Answer) -> Result<(), String> {
         let payloads = self.offers.remove(&ticket).ok_or(format!("ticket {ticket} was answered twice"))?;
+        if *answer == Answer::Refused(Refused::Full) && !self.bounded {
+            return Err(format!("ticket {ticket} was refused without a bound"));
+        }
         let Answer::Stored { first, last } = answer else { return Ok(()) };
         if last - first + 1 != payloads.len() as u64 {
             return Err(format!("{} messages were stored as {first} to {last}", payloads.len()));

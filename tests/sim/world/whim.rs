@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast::logic::agent::{Event, LinkSetup};
-use holdfast::logic::lane;
+use holdfast::logic::agent::Event;
 use holdfast::logic::port::{Heard, LinkReport, Refusal, RefusalKind};
 
 use super::{MS, Pending, World};
@@ -67,40 +66,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// Another configuration comes into force: links come and go, others get other settings.
-    pub(super) fn reconfigure(&mut self) -> Result<(), String> {
-        if self.agent.is_none() || self.healed {
-            return Ok(());
-        }
-        let before: Vec<String> = self.setup.links.iter().map(|link| link.id.clone()).collect();
-        if self.seed.below(2) == 0 {
-            self.shuffle();
-        }
-        self.setup.buffer.commit_after = Duration::from_millis(10 + self.seed.below(1000));
-        self.setup.priorities =
-            if self.seed.below(4) == 0 { vec![0, 7] } else { self.setup.priorities.clone() };
-        let mut changed = Vec::new();
-        for link in &mut self.setup.links {
-            if before.contains(&link.id) && self.seed.below(2) == 0 {
-                // Growing only, so that the bound on what comes twice holds for the new one.
-                link.window += usize::try_from(self.seed.below(10)).expect("small");
-                link.rule.ping.interval = Duration::from_secs(1 + self.seed.below(20));
-                changed.push(lane::of_client(&link.id));
-                let known = self.links.iter_mut().find(|known| known.id == link.id);
-                known.expect("it is one of them").clone_from(link);
-            }
-        }
-        if self.setup.mqtt.is_some() && self.seed.below(2) == 0 {
-            changed.push(lane::MQTT.to_owned());
-        }
-        let now: Vec<&LinkSetup> = self.setup.links.iter().collect();
-        self.tally.came += now.iter().filter(|link| !before.contains(&link.id)).count() as u64;
-        self.tally.went += before.iter().filter(|id| now.iter().all(|link| link.id != **id)).count() as u64;
-        self.tally.reconfigured += 1;
-        self.setup.births = self.births();
-        self.feed(Event::Reconfigure { setup: Box::new(self.setup.clone()), changed })
     }
 }
 

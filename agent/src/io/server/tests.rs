@@ -167,8 +167,9 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             }
             Input::Last(topic, reply) => reply.try_send(last(&topic)).unwrap(),
             Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
-            Input::Hand { client, hand, reply } => {
-                let told = if client == "cloud" { Ok(()) } else { Err(format!("cannot {hand:?} {client}")) };
+            Input::Command { client, command, reply } => {
+                let told =
+                    if client == "cloud" { Ok(()) } else { Err(format!("cannot {command:?} {client}")) };
                 reply.try_send(told).unwrap();
             }
             Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),

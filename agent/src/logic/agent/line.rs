@@ -1,7 +1,7 @@
 //! A link with everything that belongs to it.
 
 use super::stop::GOING_AWAY;
-use super::trial::Trial;
+use super::trial::{Rollback, Trial};
 use super::{LinkSetup, MqttSetup, Setup};
 use crate::config::buffer::{Bounds, Place};
 use crate::config::replay::Replay;
@@ -53,8 +53,8 @@ pub struct Line {
     pub sent: u64,
     /// Settings that have yet to prove themselves.
     pub trial: Option<Trial>,
-    /// Why older settings than those of the configuration are in force.
-    pub went_back: Option<String>,
+    /// Why settings of the configuration were not kept.
+    pub rollback: Option<Rollback>,
     /// The words of the failed dials since it was up last.
     pub refused_as: Vec<String>,
 }
@@ -122,7 +122,16 @@ impl Line {
 
     /// What bounds its place in the buffer.
     pub fn bounds(&self, setup: &Setup) -> Bounds {
-        self.own().map_or_else(|| setup.buffer.bounds(Place::default()), |own| own.bounds)
+        let own = setup.buffer.bounds(self.own().map_or(Place::default(), |own| own.place));
+        self.trial.as_ref().map_or(own, |trial| trial.bounds(&setup.buffer, own))
+    }
+
+    /// Takes over the settings of a fresh line. Returns what it was in the configuration before.
+    pub fn adopt(&mut self, fresh: Line) -> Role {
+        (self.window, self.hello) = (fresh.window, fresh.hello);
+        (self.replay, self.pace, self.caution) = (fresh.replay, fresh.pace, fresh.caution);
+        self.refused_as.clear();
+        std::mem::replace(&mut self.role, fresh.role)
     }
 
     /// When it has something to do that no event announces.
@@ -151,7 +160,7 @@ impl Line {
             conn: 0,
             sent: 0,
             trial: None,
-            went_back: None,
+            rollback: None,
             refused_as: Vec::new(),
         }
     }

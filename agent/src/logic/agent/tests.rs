@@ -4,12 +4,15 @@ use super::super::disk::Held;
 use super::super::endpoint::EndpointRule;
 use super::super::link::LinkRule;
 use super::super::port::{Heard, Peer, Refusal, RefusalKind};
+use super::super::reload::{Changes, Proposal};
 use super::stop::STOP_STEP;
 use super::*;
-use crate::config::buffer::{Bounds, Buffer as BufferRule, WhenFull};
-use crate::config::client::{Confirm, Ping, Reconnect};
+use crate::config::buffer::{Buffer as BufferRule, Place, WhenFull};
+use crate::config::client::{Client, Confirm, Ping, Reconnect};
 use crate::config::replay::Replay;
 use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
+
+mod trial;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -101,9 +104,23 @@ impl Sim {
         self.step(Event::Link { link, conn, report })
     }
 
-    /// Another setup, under which no link that stays must connect anew.
+    /// A reload to another setup, with what is done besides it.
+    fn reload(&mut self, setup: Setup) -> Vec<Action> {
+        assert!(self.step(Event::Reload { request: 70 }).contains(&Action::Prepare { request: 70 }));
+        self.step(Event::Prepared { request: 70, outcome: Ok(proposal(setup)) })
+    }
+
+    /// The same, of which only what the links and the store are told is shown.
     fn reconfigure(&mut self, setup: Setup) -> Vec<Action> {
-        self.step(Event::Reconfigure { setup: Box::new(setup), changed: Vec::new() })
+        let mut actions = self.reload(setup);
+        let told = |action: &Action| {
+            matches!(
+                action,
+                Action::TakeOver { .. } | Action::ReplyToReload { .. } | Action::Note(Notice::Reloaded(_))
+            )
+        };
+        actions.retain(|action| !told(action));
+        actions
     }
 
     fn offer(&mut self, ticket: u64, messages: usize) -> Vec<Action> {
@@ -126,8 +143,7 @@ fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
     sim.link(0, LinkReport::Up(Peer::default()));
     sim.link(1, LinkReport::Up(Peer::default()));
     let changed = client("a", Confirm::Ack, false);
-    let setup = Box::new(setup(vec![changed, client("b", Confirm::Pong, false)], false));
-    let actions = sim.step(Event::Reconfigure { setup, changed: vec!["client:a".into()] });
+    let actions = sim.reconfigure(setup(vec![changed, client("b", Confirm::Pong, false)], false));
     assert_eq!(actions, [Action::Tell { link: 0, order: LinkOrder::Close(1001) }]);
     let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
     assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
@@ -137,8 +153,7 @@ fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
 #[test]
 fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
-    let setup = Box::new(setup(vec![client("cloud", Confirm::Ack, false)], false));
-    sim.step(Event::Reconfigure { setup, changed: vec!["client:cloud".into()] });
+    sim.reconfigure(setup(vec![client("cloud", Confirm::Ack, false)], false));
     assert_eq!(sim.wait(SECOND * 2 - SECOND / 10), []);
     assert_eq!(
         sim.wait(SECOND / 10),
@@ -146,78 +161,12 @@ fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
     );
 }
 
-/// A link whose settings have changed, with half a minute to prove the new ones; it has closed the old connection.
-fn on_trial() -> (Sim, LinkSetup) {
-    let old = client("cloud", Confirm::Pong, false);
-    let mut sim = Sim::online(old.clone());
-    let new = LinkSetup { trial: SECOND * 30, window: 7, ..old.clone() };
-    sim.step(Event::Reconfigure {
-        setup: Box::new(setup(vec![new], false)),
-        changed: vec!["client:cloud".into()],
-    });
-    let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
-    assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
-    (sim, old)
-}
-
-#[test]
-fn new_settings_that_are_not_confirmed_in_time_give_way_to_the_old_ones_and_that_is_told() {
-    let (mut sim, old) = on_trial();
-    assert!(sim.agent.is_on_trial(0));
-    let actions = sim.wait(SECOND * 30);
-    assert!(actions.contains(&Action::GoBack { link: 0 }), "{actions:?}");
-    sim.step(Event::WentBack { link: 0, setup: Box::new(setup(vec![old], false)) });
-    let told = sim.shown("/links/cloud/settings_rejected");
-    assert!(told.as_str().unwrap().starts_with("new settings got no confirmation within 30 s"), "{told}");
-    assert!(!sim.agent.is_on_trial(0));
-    assert_eq!(sim.agent.links[0].window, 100);
-}
-
-#[test]
-fn with_nothing_to_send_a_pong_proves_new_settings() {
-    let (mut sim, _) = on_trial();
-    let actions = sim.link(0, LinkReport::Up(Peer::default()));
-    let asked = actions.iter().any(|action| matches!(action, Action::Tell { order: LinkOrder::Ping(_), .. }));
-    assert!(asked, "a trial does not wait for the next ping: {actions:?}");
-    let Some(ping) = orders(&actions, 0).into_iter().find_map(|order| match order {
-        LinkOrder::Ping(number) => Some(*number),
-        _ => None,
-    }) else {
-        panic!("{actions:?}")
-    };
-    sim.link(0, LinkReport::Pong(ping));
-    assert!(!sim.agent.is_on_trial(0));
-}
-
-#[test]
-fn a_pong_proves_nothing_while_a_message_waits_for_its_acknowledgement() {
-    let old = client("cloud", Confirm::Ack, true);
-    let mut sim = Sim::online(old.clone());
-    sim.offer(1, 1);
-    let new = LinkSetup { trial: SECOND * 30, window: 7, ..old };
-    sim.step(Event::Reconfigure {
-        setup: Box::new(setup(vec![new], false)),
-        changed: vec!["client:cloud".into()],
-    });
-    sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
-    sim.link(0, LinkReport::Up(Peer::default()));
-    for ping in 0..3 {
-        sim.link(0, LinkReport::Pong(ping));
-    }
-    assert!(sim.agent.is_on_trial(0));
-    sim.link(0, LinkReport::Ack { lane: 0, seq: 1 });
-    assert!(!sim.agent.is_on_trial(0));
-}
-
 #[test]
 fn a_link_that_becomes_inactive_hangs_up_and_holds() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
     let mut idle = client("cloud", Confirm::Pong, false);
     idle.rule.active = false;
-    sim.step(Event::Reconfigure {
-        setup: Box::new(setup(vec![idle], false)),
-        changed: vec!["client:cloud".into()],
-    });
+    sim.reconfigure(setup(vec![idle], false));
     sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
     assert_eq!(sim.shown("/links/cloud/state"), "inactive");
     sim.offer(1, 1);
@@ -376,7 +325,7 @@ fn under_another_prefix_the_old_status_is_taken_back() {
     let mut sim = Sim::with_broker();
     let mut next = setup(vec![client("cloud", Confirm::Pong, false)], true);
     next.mqtt.as_mut().unwrap().prefix = "q".into();
-    let actions = sim.step(Event::Reconfigure { setup: Box::new(next), changed: vec!["mqtt".into()] });
+    let actions = sim.reconfigure(next);
     let [LinkOrder::Publish(farewell), LinkOrder::Close(1001)] = &orders(&actions, 1)[..] else {
         panic!("{actions:?}")
     };
@@ -390,7 +339,7 @@ fn a_shorter_commit_after_is_in_force_at_once() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
     let mut next = setup(vec![client("cloud", Confirm::Pong, false)], false);
     next.buffer.commit_after = SECOND / 100;
-    sim.step(Event::Reconfigure { setup: Box::new(next), changed: vec![] });
+    sim.reconfigure(next);
     sim.offer(1, 1);
     assert!(appends(&sim.wait(SECOND / 100)));
 }
@@ -450,6 +399,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
         window: 2,
         prefix: "p".into(),
         status_interval: Duration::from_secs(30),
+        table: Arc::new(Mqtt::of_url("mqtt://hub", "gw")),
     };
     Setup {
         agent: "gw".into(),
@@ -457,6 +407,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
         priorities: vec![0],
         births: vec!["E".into(); links.len() + 1],
         links,
+        proven: Vec::new(),
         mqtt: mqtt.then(broker),
         buffer: BufferRule {
             max_bytes: 1 << 30,
@@ -473,18 +424,24 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
     }
 }
 
+/// What a reload would take over; another table than a client's has changed, too.
+fn proposal(setup: Setup) -> Box<Proposal> {
+    let changes = Changes { tables: vec!["host".into()], ..Changes::default() };
+    Box::new(Proposal { setup, changes })
+}
+
 fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
-    let bounds = Bounds { max_messages: 0, ttl: None, when_full: WhenFull::DropOldest };
     LinkSetup {
         id: id.into(),
         rule: rule(confirm),
         window: 100,
         hello,
-        bounds,
+        place: Place::default(),
         replay: Replay::default(),
         trial: Duration::ZERO,
         places: vec!["ws://hub".into()],
         application: String::new(),
+        table: Arc::new(Client::of_index(0)),
     }
 }
 

@@ -663,7 +663,8 @@ fn used_up_inodes_are_told_as_such() {
 fn with_bounds(places: [Place; 2]) -> Sim {
     let mut sim = Sim::with(RULE, 2);
     let bounds = places.map(|place| RULE.bounds(place));
-    sim.buffer.reconfigure(sim.now, RULE, |link| Some(bounds[link]));
+    sim.buffer.reconfigure(sim.now, RULE);
+    sim.buffer.rebind(|link| Some(bounds[link]));
     sim
 }
 

@@ -1,0 +1,87 @@
+//! The lives of the agent: it starts, it stops, it crashes, and one day nothing goes wrong any more.
+
+use holdfast::logic::agent::{Agent, Event, Setup};
+
+use super::{Pending, SECOND, World};
+
+impl World {
+    pub(super) fn start(&mut self) {
+        let now = self.clock();
+        let proven = match self.successor.take() {
+            Some((setup, proven)) => {
+                self.setup = setup;
+                proven
+            }
+            None => {
+                // Routes come and go with the configuration, and what they left in a lane is delivered all the same.
+                self.setup.priorities = if self.seed.below(2) == 0 { vec![0] } else { vec![0, 7] };
+                // What is configured may have changed while nobody ran.
+                if !self.healed && self.seed.below(4) == 0 {
+                    self.shuffle();
+                }
+                Vec::new()
+            }
+        };
+        self.mend(&proven);
+        self.setup.births = self.births();
+        let setup = Setup { seed: self.seed.draw(), proven, ..self.setup.clone() };
+        self.begin_life(&setup);
+        let opened = self.disk.opened(setup.outlets());
+        self.agent = Some(Agent::new(setup, &opened, now));
+    }
+
+    pub(super) fn heal(&mut self) -> Result<(), String> {
+        self.healed = true;
+        self.disk.failing = 0;
+        self.disk.short = false;
+        self.get_well();
+        if self.agent.is_none() {
+            self.after(SECOND, Pending::Start);
+        }
+        self.call_all()
+    }
+
+    pub(super) fn crash(&mut self, power_cut: bool) {
+        if self.healed || self.agent.is_none() {
+            return;
+        }
+        self.tally.crashes += 1;
+        self.disk.crash(power_cut, &mut self.seed);
+        if power_cut {
+            self.reboot();
+        }
+        self.power_cut |= power_cut;
+        self.requests.clear();
+        self.successor = None;
+        self.gone();
+    }
+
+    /// The agent has ended in order.
+    pub(super) fn exit(&mut self) -> Result<(), String> {
+        self.disk.crash(false, &mut self.seed);
+        self.gone();
+        match self.requests.first() {
+            Some(request) => Err(format!("the agent ended without an answer to request {request}")),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn stop(&mut self) -> Result<(), String> {
+        if self.agent.is_none() || self.healed {
+            return Ok(());
+        }
+        self.stopping_since.get_or_insert(self.now);
+        self.feed(Event::Stop)
+    }
+
+    fn gone(&mut self) {
+        self.note_unremoved();
+        self.agent = None;
+        self.life += 1;
+        self.offers.clear();
+        self.stopping_since = None;
+        self.called = false;
+        self.conns.iter_mut().for_each(|conn| *conn = None);
+        self.after(3 * SECOND, Pending::Start);
+    }
+}
