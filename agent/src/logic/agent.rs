@@ -335,6 +335,12 @@ impl Agent {
         if self.links[link].conn != conn {
             return;
         }
+        // The connection that is left knows other settings: what a number stands for may not be the same any more.
+        let confirms =
+            matches!(report, LinkReport::Ack { .. } | LinkReport::Nack { .. } | LinkReport::Resume { .. });
+        if confirms && self.links[link].link.is_leaving() {
+            return;
+        }
         let report = match report {
             LinkReport::Nack { lane, seq, reason } => {
                 return self.nacked(link, lane, seq, reason, out);

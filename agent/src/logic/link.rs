@@ -177,6 +177,11 @@ impl Link {
         self.endpoints.current()
     }
 
+    /// Whether goodbye was said to go on under another rule, or at another endpoint.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.life, Life::Leaving { .. })
+    }
+
     /// Whether nothing more will come from it.
     pub fn is_idle(&self) -> bool {
         self.life == Life::Idle

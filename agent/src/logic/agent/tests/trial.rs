@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::buffer::Place;
+use crate::config::replay::Order;
 use crate::logic::reload::{ReloadError, Reloaded, Takeover};
 
 /// Half a minute is given to prove it.
@@ -309,6 +310,17 @@ fn a_peer_that_hangs_up_on_settings_that_are_on_trial_says_nothing_about_a_messa
         sim.wait(SECOND * 4);
     }
     assert!(sim.agent.is_on_trial(0));
+}
+
+#[test]
+fn a_number_from_a_connection_that_is_left_does_not_confirm_what_it_stands_for_under_other_settings() {
+    let newest_first = Replay { order: Order::NewestFirst, ..Replay::default() };
+    let old = LinkSetup { replay: newest_first, ..client("cloud", Confirm::Pong, true) };
+    let mut sim = Sim::online(old.clone());
+    sim.offer(1, 5);
+    sim.reconfigure(setup(vec![LinkSetup { replay: Replay::default(), ..old }], false));
+    sim.link(0, LinkReport::Resume { lane: 0, from: 4 });
+    assert_eq!(sim.shown("/links/cloud/unconfirmed"), 5);
 }
 
 #[test]
