@@ -14,6 +14,7 @@ pub struct Tally {
     pub commands: u64,
     pub passed: u64,
     pub failed: u64,
+    pub unwilling: u64,
     pub came: u64,
     pub heard: u64,
     pub went: u64,
@@ -37,6 +38,7 @@ impl std::ops::AddAssign for Tally {
         self.commands += rhs.commands;
         self.passed += rhs.passed;
         self.failed += rhs.failed;
+        self.unwilling += rhs.unwilling;
         self.came += rhs.came;
         self.heard += rhs.heard;
         self.went += rhs.went;

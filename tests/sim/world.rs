@@ -5,6 +5,7 @@ mod age;
 mod answer;
 mod judge;
 mod life;
+mod network;
 mod reload;
 mod roster;
 mod trial;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
+use holdfast::logic::closing::Closing;
 use holdfast::logic::disk::DiskOrder;
 use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::Draft;
@@ -25,6 +27,7 @@ use holdfast::logic::seed::Seed;
 use holdfast::message::Format;
 
 use self::age::Clocks;
+use self::network::Conn;
 use self::trial::Standing;
 use super::disk::Disk;
 use super::peer::Peer;
@@ -82,17 +85,6 @@ enum Pending {
     /// The disk turns read-only or hangs, or is well again.
     Mood,
     Heal,
-}
-
-/// A connection as the network sees it.
-struct Conn {
-    conn: u64,
-    /// Nothing passes any more, and nobody is told.
-    half_open: bool,
-    up: bool,
-    /// Frames arrive in order.
-    up_at: u64,
-    down_at: u64,
 }
 
 pub struct World {
@@ -327,7 +319,10 @@ impl World {
             Pending::ToPeer { link, conn, order } if current => self.reach_peer(link, conn, order),
             Pending::ToAgent { link, conn, report } if current => self.reach_agent(link, conn, report),
             Pending::Cut { link, conn } if current => {
-                let report = LinkReport::Closed { code: self.close_code(), error: "cut".to_owned() };
+                let report = LinkReport::Closed {
+                    closing: Closing::of(self.close_code(), ""),
+                    error: "cut".to_owned(),
+                };
                 self.tally.cuts += 1;
                 if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn && at.up) {
                     at.up = false;
@@ -472,90 +467,6 @@ impl World {
         Ok(())
     }
 
-    fn dial(&mut self, link: usize, conn: u64) {
-        self.conns[link] =
-            Some(Conn { conn, half_open: false, up: false, up_at: self.now, down_at: self.now });
-        let (agent, own) =
-            (self.agent.as_ref().expect("it has dialed"), self.of_agent(link).expect("it dials"));
-        self.peers[link].epochs = agent.lanes(own).map(|(_, epoch)| epoch.to_owned()).collect();
-        if self.is_dead(link) {
-            return self.dial_nobody(link, conn);
-        }
-        self.peers[link].connect();
-        let luck = if self.healed { 9 } else { self.seed.below(10) };
-        let report = match luck {
-            0 => LinkReport::DialFailed(self.refusal()),
-            1 => return,
-            _ => LinkReport::Up(Default::default()),
-        };
-        if let (LinkReport::Up(_), Some(at)) = (&report, &mut self.conns[link]) {
-            at.up = true;
-        }
-        self.after(200 * MS, Pending::ToAgent { link, conn, report });
-        if !self.healed && luck < 7 {
-            let trouble = match self.seed.below(2) {
-                0 => Pending::Cut { link, conn },
-                _ => Pending::HalfOpen { link, conn },
-            };
-            self.after(20 * SECOND, trouble);
-        }
-    }
-
-    fn tell(&mut self, link: usize, order: LinkOrder) {
-        let longest = if self.seed.below(10) == 0 { 2 * SECOND } else { 40 * MS };
-        let latency = 1 + self.seed.below(longest);
-        let Some(at) = &mut self.conns[link] else { return };
-        let conn = at.conn;
-        at.up_at = at.up_at.max(self.now + latency);
-        let arrives_at = at.up_at;
-        if let (LinkOrder::Send { through, .. }, Confirm::None) = (&order, self.peers[link].confirm) {
-            let report = LinkReport::Written(*through);
-            self.after(MS, Pending::ToAgent { link, conn, report });
-        }
-        self.at(arrives_at, Pending::ToPeer { link, conn, order });
-    }
-
-    fn reach_agent(&mut self, link: usize, conn: u64, report: LinkReport) -> Result<(), String> {
-        if self.conns[link].as_ref().is_none_or(|at| at.conn != conn || at.half_open) {
-            return Ok(());
-        }
-        if matches!(report, LinkReport::Closed { .. } | LinkReport::DialFailed(_)) {
-            self.conns[link] = None;
-        }
-        match self.of_agent(link) {
-            Some(link) => self.feed(Event::Link { link, conn, report }),
-            None => Ok(()),
-        }
-    }
-
-    fn reach_peer(&mut self, link: usize, conn: u64, order: LinkOrder) -> Result<(), String> {
-        let passes = |at: &Conn| at.conn == conn && at.up && !at.half_open;
-        if !self.conns[link].as_ref().is_some_and(passes) {
-            return Ok(());
-        }
-        let (order, choked) = match (self.peers[link].chokes_at(&order), order) {
-            (Some(at), LinkOrder::Send { lane, through, mut entries }) => {
-                entries.truncate(at);
-                (LinkOrder::Send { lane, through, entries }, true)
-            }
-            (_, order) => (order, false),
-        };
-        let reports =
-            self.peers[link].arrive(order, &mut self.seed).map_err(|e| format!("link {link}: {e}"))?;
-        self.check_twice(link)?;
-        if choked {
-            return self.hang_up(link, conn);
-        }
-        for report in reports {
-            let latency = 1 + self.seed.below(40 * MS);
-            let Some(at) = &mut self.conns[link] else { return Ok(()) };
-            at.down_at = at.down_at.max(self.now + latency);
-            let arrives_at = at.down_at;
-            self.at(arrives_at, Pending::ToAgent { link, conn, report });
-        }
-        Ok(())
-    }
-
     fn is_quiet(&self) -> bool {
         let Some(agent) = &self.agent else { return false };
         let status = agent.status(self.clock());
@@ -563,7 +474,8 @@ impl World {
         let up =
             |links: &serde_json::Map<_, serde_json::Value>| links.values().all(|link| link["state"] == "up");
         let in_transit = self.queue.values().any(|(life, pending)| {
-            *life == self.life && !matches!(pending, Pending::Cut { .. } | Pending::HalfOpen { .. })
+            let later = matches!(pending, Pending::Cut { .. } | Pending::HalfOpen { .. } | Pending::Offer);
+            *life == self.life && !later
         });
         messages == Some(0)
             && status["buffer"]["error"].is_null()

@@ -32,6 +32,7 @@ use super::supervisor::Supervisor;
 use super::uplink::{self, Uplink};
 use crate::config::Config;
 use crate::logic::agent::{Action, Agent, Event, Setup};
+use crate::logic::closing::Closing;
 use crate::logic::disk::{DiskFacts, DiskReport};
 use crate::logic::intake::Answer;
 use crate::logic::notice::{Loudness, Notice};
@@ -516,7 +517,7 @@ impl Shell {
             self.overdue.push_back(Event::Link {
                 link,
                 conn,
-                report: LinkReport::Closed { code: None, error },
+                report: LinkReport::Closed { closing: Closing::Plain, error },
             });
         }
     }

@@ -8,6 +8,7 @@ mod inbound;
 mod line;
 mod loss;
 mod news;
+mod poison;
 mod reconfigure;
 mod reply;
 mod seating;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 pub use self::command::{CommandError, LinkCommand};
 pub use self::event::{Action, Event};
 pub(super) use self::line::Line;
+use self::poison::Turn;
 use self::stop::Stop;
 use super::buffer::{Buffer, BufferEffect};
 use super::caution::Suspect;
@@ -343,7 +345,7 @@ impl Agent {
         }
         let report = match report {
             LinkReport::Nack { lane, seq, reason } => {
-                return self.nacked(link, lane, seq, reason, out);
+                return self.nacked(now, link, lane, seq, reason, out);
             }
             LinkReport::Ack { lane, seq } => return self.acknowledged(now, link, lane, seq, out),
             LinkReport::Resume { lane, from } => return self.resumed(now, link, lane, from, out),
@@ -400,6 +402,7 @@ impl Agent {
                 LinkEffect::Tell(order) => out.push(Action::Tell { link, order }),
                 LinkEffect::Opened(peer) => self.opened(link, &peer, out),
                 LinkEffect::Confirmed(ordinal) => {
+                    self.control_read(now, link, ordinal, out);
                     self.take_confirmation(now, link, out, |agent, effects| {
                         let lanes = agent.links[link].lanes.clone();
                         lanes.iter().fold(false, |changed, (_, outlet)| {
@@ -407,8 +410,8 @@ impl Agent {
                         })
                     });
                 }
-                LinkEffect::Lost { error, retry_in, was_up, code } => {
-                    self.look_for_poison(link, code, &error, out);
+                LinkEffect::Lost { error, retry_in, was_up, closing } => {
+                    self.look_for_poison(now, link, closing, &error, out);
                     self.lost(link, error, retry_in, was_up, out);
                 }
             }
@@ -421,6 +424,8 @@ impl Agent {
         let line = &mut self.links[link];
         line.refused_as.clear();
         line.sent = 0;
+        line.caution.came_up();
+        line.offered = None;
         line.certificate_days_left = peer.certificate_days_left;
         out.push(Action::Note(Notice::LinkUp { link: line.id.clone(), peer: peer.address.clone(), held }));
         for (lane, (_, outlet)) in line.lanes.iter().enumerate() {
@@ -457,18 +462,22 @@ impl Agent {
             let in_flight = self.outboxes(link).any(Outbox::in_flight);
             let line = &mut self.links[link];
             line.confirmed += confirmed;
-            line.caution.confirmed(confirmed);
             line.last_confirmed_ns = Some(now.wall_ns);
             line.link.progressed(now.mono, in_flight);
+            self.note_confirmed(link, confirmed);
         }
     }
 
     fn send(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
-        let line = &mut self.links[link];
-        if !line.link.may_send() {
+        if !self.links[link].link.may_send() {
             return;
         }
-        line.pace.advance(now.mono);
+        self.links[link].pace.advance(now.mono);
+        let turn = self.turn(now, link, out);
+        if turn == Turn::Nothing {
+            return;
+        }
+        let line = &mut self.links[link];
         let load = |outlet: &(u8, usize)| self.buffer.outbox(outlet.1).load();
         let (messages, bytes) = line.lanes.iter().map(load).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         let flying = line.lanes.iter().map(|(_, outlet)| self.buffer.outbox(*outlet).flying()).sum();
@@ -478,11 +487,16 @@ impl Agent {
             idle: bytes == 0,
         };
         let before = line.sent;
+        let mut sample = None;
         for (lane, (_, outlet)) in line.lanes.iter().enumerate().rev() {
+            if !turn.admits(*outlet) {
+                continue;
+            }
             let outbox = self.buffer.outbox_mut(*outlet);
             let entries = outbox.take(&mut room, &mut line.pace, &mut line.sent);
             if !entries.is_empty() {
                 let entries = self.buffer.fresh(*outlet, now, &self.clocks, entries);
+                sample = sample.or_else(|| poison::sample(*outlet, &entries));
                 let order = LinkOrder::Send { lane, through: line.sent, entries };
                 out.push(Action::Tell { link, order });
             }
@@ -493,6 +507,7 @@ impl Agent {
             }
         }
         if line.sent > before {
+            line.offered = line.offered.take().or(sample);
             let mut effects = Vec::new();
             line.link.sent(now.mono, line.sent, &mut effects);
             self.apply(now, link, effects, out);

@@ -8,6 +8,7 @@ pub mod bucket;
 pub mod buffer;
 pub mod caution;
 pub mod clocks;
+pub mod closing;
 pub mod descriptors;
 pub mod disk;
 pub mod disk_queue;

@@ -68,6 +68,19 @@ pub enum Notice {
         seq: u64,
         /// The peer's words.
         reason: String,
+        /// Messages that were set aside since the start, with this one.
+        dead: u64,
+        /// Another one was told a short while ago.
+        again: bool,
+    },
+    /// The peer closes after a message again and again, and nothing shows that it takes any other.
+    Blocked {
+        /// The link's name.
+        link: String,
+        /// The message's number.
+        seq: u64,
+        /// The peer's words.
+        reason: String,
     },
     /// The oldest messages were given up.
     DroppedOldest {
@@ -145,9 +158,11 @@ impl Notice {
     pub fn loudness(&self) -> Loudness {
         match self {
             Notice::ReloadFailed(_) => Loudness::Error,
-            Notice::StoreFailing { .. } | Notice::BufferFull(true) | Notice::RolledBack { .. } => {
-                Loudness::Warn
-            }
+            Notice::StoreFailing { .. }
+            | Notice::BufferFull(true)
+            | Notice::RolledBack { .. }
+            | Notice::Refused { again: false, .. }
+            | Notice::Blocked { .. } => Loudness::Warn,
             Notice::LinkUp { .. }
             | Notice::LinkLost { .. }
             | Notice::LinkMoves { .. }
@@ -161,7 +176,7 @@ impl Notice {
             | Notice::DroppedOldest { .. }
             | Notice::Expired { .. }
             | Notice::PeerOdd { .. }
-            | Notice::Refused { .. }
+            | Notice::Refused { again: true, .. }
             | Notice::Device { .. } => Loudness::Debug,
         }
     }
@@ -186,8 +201,14 @@ impl fmt::Display for Notice {
                 write!(f, "cannot reload, the configuration in force stays: {error}")
             }
             Notice::PeerOdd { link, what } => write!(f, "odd peer {link} {what}"),
-            Notice::Refused { link, seq, reason } => {
-                write!(f, "peer refused a message {link} seq={seq} reason={reason:?}")
+            Notice::Refused { link, seq, reason, dead, .. } => {
+                write!(f, "peer refused a message, set aside {link} seq={seq} reason={reason:?} dead={dead}")
+            }
+            Notice::Blocked { link, seq, reason } => {
+                write!(
+                    f,
+                    "peer takes nothing, all is held {link} seq={seq} reason={reason:?}: it closes after this message and takes no other"
+                )
             }
             Notice::DroppedOldest { outlet, messages, from, to } => {
                 write!(
@@ -240,7 +261,8 @@ mod tests {
     #[test]
     fn what_a_peer_can_repeat_at_will_is_not_written_to_the_card() {
         let odd = Notice::PeerOdd { link: "cloud".into(), what: "acknowledged 9".into() };
-        let nack = Notice::Refused { link: "cloud".into(), seq: 1, reason: "schema".into() };
+        let nack =
+            Notice::Refused { link: "cloud".into(), seq: 1, reason: "schema".into(), dead: 2, again: true };
         let device = Notice::Device { device: "pump".into(), online: true };
         for notice in [odd, nack, device, refused(true)] {
             assert_eq!(notice.loudness(), Loudness::Debug, "{notice}");
@@ -252,6 +274,11 @@ mod tests {
     fn what_needs_a_person_is_a_warning_and_its_end_is_not() {
         assert_eq!(Notice::BufferFull(true).loudness(), Loudness::Warn);
         assert_eq!(Notice::BufferFull(false).loudness(), Loudness::Info);
+        let reason = "too big".to_owned();
+        let refused =
+            Notice::Refused { link: "a".into(), seq: 1, reason: reason.clone(), dead: 1, again: false };
+        assert_eq!(refused.loudness(), Loudness::Warn);
+        assert_eq!(Notice::Blocked { link: "a".into(), seq: 1, reason }.loudness(), Loudness::Warn);
         assert_eq!(Notice::StoreFailing { error: "full".into() }.loudness(), Loudness::Warn);
         assert_eq!(Notice::StoreRecovered.loudness(), Loudness::Info);
     }
@@ -259,7 +286,8 @@ mod tests {
     #[test]
     fn the_words_of_a_peer_cannot_start_a_line_of_their_own() {
         let reason = "no\n2026-01-01 INFO all is well".to_owned();
-        let line = Notice::Refused { link: "cloud".into(), seq: 7, reason }.to_string();
+        let line =
+            Notice::Refused { link: "cloud".into(), seq: 7, reason, dead: 1, again: false }.to_string();
         assert_eq!(line.lines().count(), 1, "{line}");
         let quoted = r#"link down cloud retry_in=1.5s error="cannot dial ws://hub: \"no\" route""#;
         assert_eq!(refused(true).to_string(), quoted);

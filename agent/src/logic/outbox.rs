@@ -225,6 +225,11 @@ impl Outbox {
         open && seq <= self.ever_sent && !self.refused.contains(&seq)
     }
 
+    /// Whether it need not be sent any more.
+    pub fn has_confirmed(&self, seq: u64) -> bool {
+        seq <= self.confirmed || self.done.holds(seq, seq)
+    }
+
     /// Notes that these numbers need not be sent any more.
     fn account(&mut self, from: u64, to: u64) {
         self.stale |= from <= self.on_disk;
@@ -397,11 +402,6 @@ impl Outbox {
     /// Last number that a peer can have; what an earlier run sent is not known, so it may be any of its numbers.
     pub fn ever_sent(&self) -> u64 {
         self.ever_sent
-    }
-
-    /// Whether this number is confirmed.
-    pub fn has_confirmed(&self, seq: u64) -> bool {
-        seq <= self.confirmed || self.done.holds(seq, seq)
     }
 
     /// Last confirmed number.

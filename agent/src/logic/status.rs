@@ -186,6 +186,9 @@ fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
         let rest = if line.trial.is_none() { "the old ones are in force" } else { "others are on trial" };
         status["settings_rejected"] = format!("{rollback}, {rest}").into();
     }
+    if let Some(message) = line.caution.blocked_by() {
+        status["blocked_by"] = message.seq.into();
+    }
     if let Some(own) = line.own() {
         status["on_trial"] = line.trial.is_some().into();
         status["max_messages"] = line.bounds(&agent.setup).max_messages.into();

@@ -38,6 +38,10 @@ impl World {
         if self.agent.is_none() {
             self.after(SECOND, Pending::Start);
         }
+        // Where nothing but poison is left, only another message shows what it is.
+        for hours in 1..=4 {
+            self.at(self.now + hours * 3600 * SECOND, Pending::Offer);
+        }
         self.call_all()
     }
 

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use holdfast::logic::agent::Event;
+use holdfast::logic::closing::Closing;
 use holdfast::logic::port::{Heard, LinkReport, Refusal, RefusalKind};
 
+use super::network::Unwilling;
 use super::{MS, Pending, World};
 
 impl World {
@@ -18,8 +20,22 @@ impl World {
         Refusal { kind, error: "refused".to_owned() }
     }
 
+    /// A connection may end with any code, whatever was sent on it.
     pub(super) fn close_code(&mut self) -> Option<u16> {
-        [None, Some(1001), Some(1012), Some(1013)][usize::try_from(self.seed.below(4)).expect("small")]
+        let code = self.one_of(&[0, 1001, 1012, 1013, 1003, 1007, 1008, 1009, 4401]);
+        (code > 0).then_some(code)
+    }
+
+    pub(super) fn unwilling(&mut self) -> Option<Unwilling> {
+        match self.seed.below(12) {
+            0 => Some(Unwilling::Deaf(self.one_of(&[1003, 1007, 1008, 1009, 4403]))),
+            1 => Some(Unwilling::Refuses(self.one_of(&[1008, 3000, 4001, 4401, 4403]))),
+            _ => None,
+        }
+    }
+
+    pub(super) fn one_of(&mut self, codes: &[u16]) -> u16 {
+        codes[usize::try_from(self.seed.below(codes.len() as u64)).expect("small")]
     }
 
     pub(super) fn purge(&mut self) -> Result<(), String> {
@@ -32,14 +48,12 @@ impl World {
     }
 
     /// The peer closes, and hears nothing more on this connection.
-    pub(super) fn hang_up(&mut self, link: usize, conn: u64) -> Result<(), String> {
-        self.tally.choked += 1;
-        let code = [1007, 1008, 1009][usize::try_from(self.seed.below(3)).expect("small")];
+    pub(super) fn hang_up(&mut self, link: usize, conn: u64, code: u16) -> Result<(), String> {
         let Some(at) = &mut self.conns[link] else { return Ok(()) };
         at.up = false;
         at.down_at = at.down_at.max(self.now + 1);
         let (arrives_at, error) = (at.down_at, "the message is too big".to_owned());
-        let report = LinkReport::Closed { code: Some(code), error };
+        let report = LinkReport::Closed { closing: Closing::of(Some(code), ""), error };
         self.at(arrives_at, Pending::ToAgent { link, conn, report });
         Ok(())
     }

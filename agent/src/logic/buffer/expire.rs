@@ -65,6 +65,22 @@ impl Buffer {
         entries
     }
 
+    /// The same entries with their true time, to be sent out of their turn; none if one of them is too old.
+    pub fn still_fresh(
+        &self,
+        outlet: usize,
+        now: Now,
+        clocks: &Clocks,
+        mut entries: Vec<Entry>,
+    ) -> Option<Vec<Entry>> {
+        if let Some(ttl) = self.seats[outlet].bounds.ttl {
+            let looked = age::look_over(entries, |stamp| clocks.age(&now, stamp) >= ttl);
+            entries = Some(looked.entries).filter(|_| looked.expired.is_empty())?;
+        }
+        clocks.restamp(&mut entries);
+        Some(entries)
+    }
+
     /// Tells the disk to give up the groups that became too old, if there are any.
     pub fn expire(&mut self, now: Now, clocks: &Clocks, out: &mut Vec<BufferEffect>) {
         self.expiry.look_at = None;

@@ -73,6 +73,11 @@ impl Reader {
         !self.ready.is_empty()
     }
 
+    /// What is ready to be taken, in order.
+    pub fn ready(&self) -> impl Iterator<Item = &Entry> {
+        self.ready.iter()
+    }
+
     /// Goes on from another number.
     pub fn skip_to(&mut self, number: u64) {
         self.sent = if self.falling { self.sent.min(number) } else { self.sent.max(number) };
@@ -92,7 +97,9 @@ impl Reader {
     /// The read of about this many bytes that is needed to go on up (down) to `end`, at most one at a time.
     pub fn want(&mut self, end: u64, max_bytes: usize, tokens: &mut u64) -> Option<Want> {
         let ahead = self.ahead();
-        let enough = self.ready.iter().map(Entry::weight).sum::<usize>() > max_bytes / 2;
+        let weight = self.ready.iter().map(Entry::weight).sum::<usize>();
+        // However large one is, the one behind it is at hand as well.
+        let enough = weight > max_bytes / 2 && self.ready.len() > 1;
         let at_end = if self.falling { ahead <= end } else { ahead >= end };
         if self.reading.is_some() || enough || at_end {
             return None;

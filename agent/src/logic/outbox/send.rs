@@ -130,6 +130,13 @@ impl Outbox {
         }
     }
 
+    /// What is at hand to be sent next, backlog first.
+    pub fn waiting(&self) -> impl Iterator<Item = &Entry> {
+        let backlog = self.backlog.iter().flat_map(|backlog| backlog.reader.ready());
+        let memory = self.memory.iter().skip(self.memory_sent).map(|waiting| &waiting.entry);
+        backlog.chain(self.fresh.ready()).chain(memory)
+    }
+
     /// The next read of about this many bytes that is needed to go on sending.
     pub fn want(&mut self, max_bytes: usize) -> Option<Want> {
         let tokens = &mut self.tokens;

@@ -31,7 +31,7 @@ fn on_trial_as(change: impl Fn(LinkSetup) -> LinkSetup) -> (Sim, LinkSetup) {
 
 impl Sim {
     fn closed(&mut self, link: usize) -> Vec<Action> {
-        self.link(link, LinkReport::Closed { code: None, error: "closed".into() })
+        self.link(link, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() })
     }
 
     fn refused(&mut self, link: usize) -> Vec<Action> {
@@ -305,7 +305,8 @@ fn a_peer_that_hangs_up_on_settings_that_are_on_trial_says_nothing_about_a_messa
     sim.offer(1, 1);
     for _ in 0..5 {
         sim.link(0, LinkReport::Up(Peer::default()));
-        let actions = sim.link(0, LinkReport::Closed { code: Some(1008), error: "who are you?".into() });
+        let actions =
+            sim.link(0, LinkReport::Closed { closing: Closing::Message, error: "who are you?".into() });
         assert!(!actions.iter().any(|action| matches!(action, Action::Disk(DiskOrder::SetAside { .. }))));
         sim.wait(SECOND * 4);
     }
