@@ -480,6 +480,8 @@ impl World {
         messages == Some(0)
             && status["buffer"]["error"].is_null()
             && (status["mqtt"].is_null() || status["mqtt"]["state"] == "up")
+            // What it was to be told meanwhile it is told on its next connection.
+            && self.conns.get(self.links.len()).and_then(Option::as_ref).is_none_or(|broker| !broker.half_open)
             && status["links"].as_object().is_some_and(up)
             && self.offers.is_empty()
             && self.requests.is_empty()

@@ -88,6 +88,10 @@ impl World {
                 own.clone_from(said);
             }
             own.rule.active = true;
+            // A peer that chokes on the first message proves nothing, and nobody is to go back to what does not deliver.
+            if !safe {
+                own.trial = Duration::ZERO;
+            }
         }
         self.setup.mqtt.clone_from(&self.broker);
     }
