@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
-use holdfast::logic::closing::Closing;
 use holdfast::logic::disk::DiskOrder;
 use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::Draft;
@@ -319,22 +318,11 @@ impl World {
             Pending::ToPeer { link, conn, order } if current => self.reach_peer(link, conn, order),
             Pending::ToAgent { link, conn, report } if current => self.reach_agent(link, conn, report),
             Pending::Cut { link, conn } if current => {
-                let report = LinkReport::Closed {
-                    closing: Closing::of(self.close_code(), ""),
-                    error: "cut".to_owned(),
-                };
-                self.tally.cuts += 1;
-                if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn && at.up) {
-                    at.up = false;
-                    self.after(5 * MS, Pending::ToAgent { link, conn, report });
-                }
+                self.cut(link, conn);
                 Ok(())
             }
             Pending::HalfOpen { link, conn } if current => {
-                if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn) {
-                    at.half_open = true;
-                    self.tally.cuts += 1;
-                }
+                self.half_open(link, conn);
                 Ok(())
             }
             Pending::WallJump => {

@@ -334,15 +334,7 @@ impl Shell {
                 return;
             }
             Wake::Input(Input::Status(reply)) => {
-                let now = clock::now();
-                if self.agent.wants_host(now) {
-                    self.agent.step(now, Event::Host(self.machine.look()), actions);
-                }
-                self.agent.step(now, self.look_at_servers(), actions);
-                let mut status = self.agent.status(now);
-                status["violations"] = self.intake.tally.shown();
-                status["consumers"] = self.subscribers.status();
-                let _ = reply.try_send(status);
+                let _ = reply.try_send(self.status(actions));
                 return;
             }
         };
@@ -350,6 +342,18 @@ impl Shell {
             self.taps.event(&event);
         }
         self.agent.step(clock::now(), event, actions);
+    }
+
+    fn status(&mut self, actions: &mut Vec<Action>) -> serde_json::Value {
+        let now = clock::now();
+        if self.agent.wants_host(now) {
+            self.agent.step(now, Event::Host(self.machine.look()), actions);
+        }
+        self.agent.step(now, self.look_at_servers(), actions);
+        let mut status = self.agent.status(now);
+        status["violations"] = self.intake.tally.shown();
+        status["consumers"] = self.subscribers.status();
+        status
     }
 
     fn look_at_servers(&self) -> Event {

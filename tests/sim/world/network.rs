@@ -2,6 +2,7 @@
 
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::Event;
+use holdfast::logic::closing::Closing;
 use holdfast::logic::port::{LinkOrder, LinkReport};
 
 use super::{MS, Pending, SECOND, World};
@@ -122,5 +123,24 @@ impl World {
             self.at(arrives_at, Pending::ToAgent { link, conn, report });
         }
         Ok(())
+    }
+
+    /// The connection breaks, and both ends hear of it.
+    pub(super) fn cut(&mut self, link: usize, conn: u64) {
+        let closing = Closing::of(self.close_code(), "");
+        let report = LinkReport::Closed { closing, error: "cut".to_owned() };
+        self.tally.cuts += 1;
+        if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn && at.up) {
+            at.up = false;
+            self.after(5 * MS, Pending::ToAgent { link, conn, report });
+        }
+    }
+
+    /// Nothing passes any more, and nobody hears of it.
+    pub(super) fn half_open(&mut self, link: usize, conn: u64) {
+        if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn) {
+            at.half_open = true;
+            self.tally.cuts += 1;
+        }
     }
 }
