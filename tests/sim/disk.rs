@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use holdfast::logic::age::Limit;
 use holdfast::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
+use holdfast::logic::given::Given;
 use holdfast::logic::lane;
 use holdfast::logic::seed::Seed;
 use holdfast::message::{Body, Boot, Clock, Entry, GapReason, Message, Stamp};
@@ -72,7 +73,7 @@ impl Disk {
     }
 
     /// Opens it for these outlets and for lanes of theirs that were used before.
-    pub fn opened(&mut self, mut outlets: Vec<String>) -> Opened {
+    pub fn opened(&mut self, mut outlets: Vec<String>, given: &BTreeMap<u64, Given>) -> Opened {
         let numbers = self.flushed.numbers.clone();
         for name in numbers.iter().flat_map(|numbers| numbers.outlets.keys()) {
             if !outlets.contains(name) && outlets.iter().any(|known| known == lane::parse(name).0) {
@@ -80,8 +81,9 @@ impl Disk {
             }
         }
         self.names.clone_from(&outlets);
+        let given = numbers.as_ref().and_then(|numbers| given.get(&numbers.run)).cloned();
         let Content { presence, clocks, .. } = self.flushed.clone();
-        Opened { outlets, numbers, presence, clocks, facts: self.facts(), repairs: Vec::new() }
+        Opened { outlets, numbers, given, presence, clocks, facts: self.facts(), repairs: Vec::new() }
     }
 
     /// The name of an outlet.

@@ -49,7 +49,7 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
     let host = Host::default();
     let (agent, version) = ("sim".into(), "0".into());
     let (proven, births) = (Vec::new(), Vec::new());
-    Setup { agent, version, links, proven, priorities, mqtt, buffer, presence, host, births, seed: 0 }
+    Setup { agent, version, links, proven, priorities, mqtt, buffer, presence, host, births, run: 0, seed: 0 }
 }
 
 fn some_when_full(seed: &mut Seed) -> WhenFull {

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
 use holdfast::logic::disk::DiskOrder;
+use holdfast::logic::given::Given;
 use holdfast::logic::host::HostFacts;
 use holdfast::logic::intake::Draft;
 use holdfast::logic::notice::Notice;
@@ -128,6 +129,8 @@ pub struct World {
     numbers: BTreeMap<(String, u64), Vec<u8>>,
     /// What was confirmed by an outlet's peer in an earlier life, and what the end of that life left on the disk all the same.
     unremoved: BTreeSet<(String, u64)>,
+    /// What each life has given of its numbers, which only a power cut takes away.
+    given: BTreeMap<u64, Given>,
     /// What each outlet gave up for its age, at its time.
     expired: BTreeSet<(usize, Vec<u8>)>,
     offered: u64,
@@ -191,6 +194,7 @@ impl World {
             births: 0,
             numbers: BTreeMap::new(),
             unremoved: BTreeSet::new(),
+            given: BTreeMap::new(),
             expired: BTreeSet::new(),
             offered: 0,
             healed: false,
@@ -306,7 +310,7 @@ impl World {
             Pending::Stop => self.stop(),
             Pending::Start => {
                 if self.agent.is_none() {
-                    self.start();
+                    self.start()?;
                 }
                 self.feed(Event::Tick)
             }
@@ -395,6 +399,7 @@ impl World {
         let mut actions = Vec::new();
         agent.step(now, event, &mut actions);
         agent.advance(now, &mut actions);
+        self.given.insert(agent.given().run, agent.given());
         for action in actions {
             if self.trace {
                 println!("{:>12}     {action:?}", "");

@@ -23,6 +23,7 @@ use self::reload::{Candidate, Prepared, Successor};
 use self::subscriber::Subscribers;
 use super::clock;
 use super::config_file;
+use super::given::{self, GivenFile};
 use super::host::Machine;
 use super::intake::{self, Input, Outtake};
 use super::mqtt::{self, Broker};
@@ -105,6 +106,8 @@ struct Shell {
     load: Load,
     signals: Receiver<Signal>,
     agent: Agent,
+    /// What is given of the numbers; gone once the agent has numbers of its own is whatever earlier runs have left.
+    given: Option<GivenFile>,
     machine: Machine,
     supervisor: Supervisor,
     store: Store,
@@ -172,7 +175,7 @@ impl Shell {
         let (reports, disk) = bounded(EVENTS);
         let settings = store::Settings { dir: config.agent.data_dir.clone(), outlets: setup.outlets() };
         let supervisor = Supervisor::from_environment();
-        let (store, opened) = store::open(settings, supervisor.patience(), move |report, facts| {
+        let (store, mut opened) = store::open(settings, supervisor.patience(), move |report, facts| {
             // The loop is gone only when nobody waits for the report any more.
             let _ = reports.send_blocking((report, facts));
         })?;
@@ -183,7 +186,11 @@ impl Shell {
         };
         let doors = Doors::new(servers, config_file::control_socket(&config), sources, executor);
         doors.provide(&config);
+        let places = given::places(|name| std::env::var(name).ok());
+        let run = opened.numbers.as_ref().map_or(0, |numbers| numbers.run);
+        opened.given = given::load(&places, &config.agent.data_dir, run);
         let agent = Agent::new(setup, &opened, clock::now());
+        let given = GivenFile::create(&places, &config.agent.data_dir, &agent.given());
         log::info!(
             "holdfast {} started agent={} data_dir={} session={}",
             env!("CARGO_PKG_VERSION"),
@@ -204,6 +211,7 @@ impl Shell {
             preparing: None,
             candidate: None,
             successor: None,
+            given,
             agent,
             machine: Machine::new(),
             supervisor,
@@ -237,8 +245,11 @@ impl Shell {
                 self.taps.actions(&self.agent, &actions);
             }
             self.subscribers.show(self.agent.news());
+            self.note_given();
             actions.drain(..).for_each(|action| self.act(action));
             if !self.doors.are_open() && self.agent.may_listen() {
+                // Only here it is sure that what earlier runs have left was taken over.
+                self.given.iter().filter(|_| !self.agent.is_starting()).for_each(GivenFile::remove_others);
                 self.doors.open();
                 self.supervisor.ready();
             }
@@ -250,6 +261,14 @@ impl Shell {
                 None if !self.ended => Some(self.wait().await),
                 own => own,
             };
+        }
+    }
+
+    /// What is given is noted before anybody outside can know of it.
+    fn note_given(&mut self) {
+        let given = self.agent.given();
+        if self.given.as_mut().is_some_and(|file| !file.note(&given)) {
+            self.given = None;
         }
     }
 

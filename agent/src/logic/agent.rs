@@ -28,6 +28,7 @@ use super::caution::Suspect;
 use super::clocks::Clocks;
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
 use super::disk_queue::DiskQueue;
+use super::given::Given;
 use super::health::Health;
 use super::host::{Host, HostFacts};
 use super::intake::{Answer, Draft, Refused};
@@ -80,7 +81,7 @@ impl Agent {
         let links = seating::lines(&clients, setup.mqtt.as_ref(), now);
         let seats = seating::seats(&links, &setup, &opened.outlets);
         let mut agent = Agent {
-            buffer: Buffer::new(setup.buffer, seats, &setup.births, opened, now.wall_ns),
+            buffer: Buffer::new(setup.buffer, seats, &setup.births, opened, setup.run, now.wall_ns),
             routes: Routes::default(),
             links,
             presence: Presence::new(setup.presence.clone(), opened.presence.as_deref(), now.mono),
@@ -217,6 +218,16 @@ impl Agent {
     /// Whether messages can be taken, or the sources should be told why they can't.
     pub fn may_listen(&self) -> bool {
         !self.buffer.is_starting() || self.buffer.failure().is_some()
+    }
+
+    /// What was given of the numbers until now. It must be safe from the agent's end before any of its actions is carried out.
+    pub fn given(&self) -> Given {
+        self.buffer.given()
+    }
+
+    /// Whether no number may be given yet.
+    pub fn is_starting(&self) -> bool {
+        self.buffer.is_starting()
     }
 
     /// How often the agent has started.

@@ -10,6 +10,7 @@ mod health;
 mod memory;
 mod pace;
 mod purge;
+mod reserve;
 mod upkeep;
 mod widen;
 
@@ -143,10 +144,18 @@ enum Commit {
 
 impl Buffer {
     /// Goes on after the last run. There is a seat for each outlet, and a birth: its epoch if it has none yet.
-    pub fn new(rule: Rule, seats: Vec<Seat>, births: &[String], opened: &Opened, wall_ns: u64) -> Self {
+    /// `run` names this one.
+    pub fn new(
+        rule: Rule,
+        seats: Vec<Seat>,
+        births: &[String],
+        opened: &Opened,
+        run: u64,
+        wall_ns: u64,
+    ) -> Self {
         let names = &opened.outlets;
         let held = &opened.facts.held;
-        let resumed = numbers::resume(opened.numbers.clone(), names, held, births, wall_ns);
+        let resumed = numbers::resume(opened, run, births, wall_ns);
         let mut outboxes = Vec::new();
         for ((name, gap), held) in names.iter().zip(&resumed.gaps).zip(held) {
             let own = resumed.numbers.outlets[name].clone();
@@ -418,11 +427,6 @@ impl Buffer {
         }
     }
 
-    /// The numbers as a run that ends in order leaves them.
-    pub fn last_numbers(&self) -> Numbers {
-        Numbers { clean: true, ..self.numbers_in_use() }
-    }
-
     /// Bytes that the store would have to take for what waits in memory: each outlet has its own there.
     fn waiting_bytes(&self) -> usize {
         self.outboxes.iter().map(Outbox::memory_bytes).sum()
@@ -526,55 +530,6 @@ impl Buffer {
         }
         self.asked += 1;
         out.push(BufferEffect::Disk(order));
-    }
-
-    fn reserve_numbers(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
-        if self.start == Start::Gaps {
-            return;
-        }
-        let left = self.outboxes.iter().map(Outbox::numbers_left).min().unwrap_or(u64::MAX);
-        let left = left.min(self.ids.end.saturating_sub(self.ids.next));
-        // A disk that failed is tried with the numbers, also when nothing else waits for it.
-        let left = if self.failure.is_some() { 0 } else { left };
-        if !self.reserve.is_due(left) {
-            return;
-        }
-        let size = self.reserve.size(now);
-        let mut numbers = Numbers { clean: false, ..self.numbers_in_use() };
-        for outbox in &self.outboxes {
-            let block = Block { next: outbox.first_unsafe(), end: outbox.block().next + size };
-            let confirmed = Some(outbox.confirmed());
-            let entry = numbers.outlets.entry(outbox.name.clone());
-            entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
-        }
-        numbers.ids.end += size;
-        self.reserve.begin(&numbers);
-        out.push(BufferEffect::Disk(DiskOrder::SaveNumbers(numbers)));
-    }
-
-    fn numbers_saved(&mut self) {
-        let Some(numbers) = self.reserve.ended(true) else { return };
-        self.start = Start::Done;
-        self.ids.end = numbers.ids.end;
-        for outbox in &mut self.outboxes {
-            // One that came since has none yet, or those of its earlier life.
-            if let Some(own) = numbers.outlets.get(&outbox.name) {
-                outbox.grant(own.block.end);
-            }
-        }
-        self.make_usable();
-    }
-
-    fn numbers_in_use(&self) -> Numbers {
-        let ids = Block { next: self.ids.next, end: self.ids.next };
-        let mut numbers = Numbers { ids, ..self.base.clone() };
-        for outbox in &self.outboxes {
-            let next = outbox.block().next;
-            let (block, confirmed) = (Block { next, end: next }, Some(outbox.confirmed()));
-            let entry = numbers.outlets.entry(outbox.name.clone());
-            entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
-        }
-        numbers
     }
 
     fn answer(&mut self, safe: &[u64], out: &mut Vec<BufferEffect>) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::age::Limit;
+use super::given::Given;
 use super::meter::Count;
 use crate::message::{Entry, Message, Stamp};
 
@@ -216,6 +217,8 @@ pub struct Opened {
     pub outlets: Vec<String>,
     /// The numbers file, if there was a sound one.
     pub numbers: Option<Numbers>,
+    /// What the run before had given, as far as the machine has not been started since.
+    pub given: Option<Given>,
     /// The presence file, if there was a sound one.
     pub presence: Option<Vec<u8>>,
     /// The file about the clocks, if there was a sound one.
@@ -231,6 +234,9 @@ pub struct Opened {
 pub struct Numbers {
     /// How often the agent has started.
     pub session: u64,
+    /// Names the run that wrote this, by chance; 0 if it left nothing else of its numbers.
+    #[serde(default)]
+    pub run: u64,
     /// Message ids.
     pub ids: Block,
     /// Per outlet, by its name.

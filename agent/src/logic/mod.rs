@@ -15,6 +15,7 @@ pub mod disk_queue;
 pub mod endpoint;
 pub mod gate;
 pub mod gather;
+pub mod given;
 pub mod glob;
 pub mod health;
 pub mod host;

@@ -35,6 +35,8 @@ pub struct Setup {
     pub host: config::host::Host,
     /// An epoch for each outlet that has none yet.
     pub births: Vec<String>,
+    /// Names this run of the agent, by chance.
+    pub run: u64,
     /// Where chance starts.
     pub seed: u64,
 }

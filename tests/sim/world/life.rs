@@ -2,10 +2,11 @@
 
 use holdfast::logic::agent::{Agent, Event, Setup};
 
+use super::judge::check_given;
 use super::{Pending, SECOND, World};
 
 impl World {
-    pub(super) fn start(&mut self) {
+    pub(super) fn start(&mut self) -> Result<(), String> {
         let now = self.clock();
         let proven = match self.successor.take() {
             Some((setup, proven)) => {
@@ -24,10 +25,14 @@ impl World {
         };
         self.mend(&proven);
         self.setup.births = self.births();
-        let setup = Setup { seed: self.seed.draw(), proven, ..self.setup.clone() };
+        let (seed, run) = (self.seed.draw(), self.seed.draw());
+        let setup = Setup { seed, run, proven, ..self.setup.clone() };
         self.begin_life(&setup);
-        let opened = self.disk.opened(setup.outlets());
-        self.agent = Some(Agent::new(setup, &opened, now));
+        let opened = self.disk.opened(setup.outlets(), &self.given);
+        let is_clean = opened.numbers.as_ref().is_none_or(|numbers| numbers.clean);
+        let before = opened.given.clone().filter(|_| !is_clean);
+        let agent = self.agent.insert(Agent::new(setup, &opened, now));
+        check_given(before.as_ref(), &agent.given())
     }
 
     pub(super) fn heal(&mut self) -> Result<(), String> {
@@ -53,6 +58,7 @@ impl World {
         self.disk.crash(power_cut, &mut self.seed);
         if power_cut {
             self.reboot();
+            self.given.clear();
         }
         self.power_cut |= power_cut;
         self.requests.clear();

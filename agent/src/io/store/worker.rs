@@ -132,7 +132,8 @@ impl Worker {
         let clocks = numbers::load_clocks(&self.dir, &mut self.repairs)?;
         let payload = numbers.as_ref().map(numbers::numbers_payload).transpose()?;
         self.files = Files { numbers: payload, presence: presence.clone(), clocks: clocks.clone() };
-        Ok(Opened { outlets, numbers, presence, clocks, facts: self.facts(), repairs: self.take_repairs() })
+        let (facts, repairs) = (self.facts(), self.take_repairs());
+        Ok(Opened { outlets, numbers, given: None, presence, clocks, facts, repairs })
     }
 
     /// The sentences about repairs since this was asked last.

@@ -407,6 +407,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
         version: "1".into(),
         priorities: vec![0],
         births: vec!["E".into(); links.len() + 1],
+        run: 1,
         links,
         proven: Vec::new(),
         mqtt: mqtt.then(broker),

@@ -57,7 +57,7 @@ mod tests {
                 Opened { outlets: vec!["client:a".to_owned()], facts: facts.clone(), ..Opened::default() };
             let rule = Rule { daily_budget: Some(1000), ..Rule::default() };
             let seat = Seat { link: 0, priority: 0, bounds: rule.bounds(Place::default()), gone: false };
-            let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0);
+            let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0, 0);
             let mut bench = Bench { buffer, facts };
             bench.commits(0);
             bench.hear(0, DiskReport::NumbersSaved);

@@ -33,7 +33,7 @@ impl Sim {
         let opened = Opened { outlets: names, facts: facts.clone(), ..opened };
         let bounds = rule.bounds(Place::default());
         let seats = (0..outlets).map(|link| Seat { link, priority: 0, bounds, gone: false }).collect();
-        let buffer = Buffer::new(rule, seats, &births, &opened, 0);
+        let buffer = Buffer::new(rule, seats, &births, &opened, 0, 0);
         Sim { buffer, now: Time::default() + Duration::from_secs(100), facts, tickets: 0 }
     }
 
@@ -248,6 +248,7 @@ fn after_a_crash_the_gap_is_on_the_disk_before_the_new_numbers_are() {
     };
     let saved = Numbers {
         session: 4,
+        run: 7,
         ids: Block { next: 1, end: 50 },
         outlets: [("client:0".to_owned(), outlet(10, 30))].into(),
         clean: false,
@@ -311,7 +312,7 @@ fn a_reservation_counts_what_only_memory_has_as_unused() {
     sim.confirm(0, 1);
     let effects = sim.offer(10_000);
     let [BufferEffect::Disk(DiskOrder::SaveNumbers(numbers))] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!(numbers.outlets["client:0"].block, Block { next: 2, end: 10_004 + 40_000 });
+    assert_eq!(numbers.outlets["client:0"].block, Block { next: 2, end: 10_004 + 60_018 });
 }
 
 #[test]
@@ -710,7 +711,7 @@ fn telemetry_gives_way_before_alarms_and_never_what_refuses() {
         Seat { link: 1, priority: 0, bounds: keep, gone: false },
     ];
     let births = vec!["E".to_owned(); 3];
-    let mut buffer = Buffer::new(rule, seats, &births, &opened, 0);
+    let mut buffer = Buffer::new(rule, seats, &births, &opened, 0, 0);
     let mut out = Vec::new();
     assert!(buffer.make_room(&mut out));
     assert!(
