@@ -58,6 +58,11 @@ impl Worker {
         }
     }
 
+    /// Makes anew what has lost its name. Tells whether there was something, and it could be made.
+    pub(super) fn has_made_anew(&mut self) -> bool {
+        self.lost().any() && self.keep_names().is_ok()
+    }
+
     /// Whether the directory is kept from other agents.
     pub(super) fn is_ours(&self) -> bool {
         has_name(&self.lock, &self.dir.join("lock"))

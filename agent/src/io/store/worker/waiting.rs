@@ -95,6 +95,8 @@ impl Worker {
                 self.count();
                 self.meter.saved();
             }
+            // Its directory may have been removed while it was written.
+            (Err(_), report) if self.has_made_anew() => self.waits.save(SmallFile { report, ..file }),
             // A full disk gives the ballast up for it.
             (Err(_), report) if space::drop_ballast(&self.dir) => {
                 self.waits.save(SmallFile { report, ..file });
