@@ -5,29 +5,24 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Agent, Http, NameServer, Peer, Running, scratch, wait_for, wait_until};
+use crate::harness::{Agent, Http, NameServer, Peer, Running, scratch, wait_until};
 
 const LINKS: usize = 20;
 /// Threads by the beginnings of their names, and how many there may be. The main thread bears the name of the program.
-const THREADS: [(&str, usize); 8] = [
+const THREADS: [(&str, usize); 7] = [
     ("holdfast", 1),
     ("async-io", 1),
     ("store", 1),
-    ("sync", 1),
     ("sled-io-", 7),
     ("resolver", 2),
     ("login", 1),
     ("files", 1),
 ];
 
-/// Names of all threads. One that has just begun bears its parent's name until it takes its own, which is waited for.
 fn threads_of(id: u32) -> Vec<String> {
-    wait_for("every thread has a name of its own", || {
-        let tasks = std::fs::read_dir(format!("/proc/{id}/task")).expect("the agent runs");
-        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        let names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
-        (names.iter().filter(|name| *name == "holdfast").count() == 1).then_some(names)
-    })
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).expect("the agent runs");
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.map(|name| name.trim().to_owned()).collect()
 }
 
 fn check_threads(id: u32) {

@@ -59,9 +59,8 @@ impl Tap {
             | Event::Disk(..)
             | Event::StoreMoves
             | Event::Host(_)
-            | Event::Command { .. }
-            | Event::Reload { .. }
-            | Event::Prepared { .. }
+            | Event::Reconfigure { .. }
+            | Event::WentBack { .. }
             | Event::Rejected(_)
             | Event::Servers(_)
             | Event::Stop
@@ -86,12 +85,7 @@ impl Tap {
                 show(json!({ "commit": messages }));
             }
             Action::Note(notice) => show(json!({ "notice": notice.to_string() })),
-            Action::Prepare { .. }
-            | Action::TakeOver { .. }
-            | Action::Succeed { .. }
-            | Action::DropSuccessor
-            | Action::ReplyToCommand { .. }
-            | Action::ReplyToReload { .. }
+            Action::GoBack { .. }
             | Action::Dial { .. }
             | Action::HangUp { .. }
             | Action::Tell { .. }

@@ -51,7 +51,6 @@ struct Bench {
     intake: Intake,
     executor: Rc<LocalExecutor<'static>>,
     spouts: Rc<RefCell<Vec<Spout>>>,
-    room: Rc<Room>,
 }
 
 fn config() -> Server {
@@ -87,12 +86,10 @@ fn with(server: Server, test: impl AsyncFnOnce(Bench)) {
         executor.spawn(fake_loop(outtake.inputs, sender, slow)).detach();
         let listeners = bind(&server, &[]).await.unwrap();
         let address = listeners.addresses()[0];
-        let room = Rc::<Room>::default();
-        let serving = serve(listeners, Rc::new(server), intake.clone(), executor.clone(), room.clone());
-        executor.spawn(serving).detach();
+        executor.spawn(serve(listeners, Rc::new(server), intake.clone(), executor.clone())).detach();
         let alive = RefCell::new(outtake.alive);
         let executor = executor.clone();
-        let bench = Bench { health, address, seen, refusals, gate, alive, intake, executor, spouts, room };
+        let bench = Bench { health, address, seen, refusals, gate, alive, intake, executor, spouts };
         or(test(bench), async {
             Timer::after(Duration::from_secs(120)).await;
             panic!("the test hangs");
@@ -167,9 +164,8 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             }
             Input::Last(topic, reply) => reply.try_send(last(&topic)).unwrap(),
             Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
-            Input::Command { client, command, reply } => {
-                let told =
-                    if client == "cloud" { Ok(()) } else { Err(format!("cannot {command:?} {client}")) };
+            Input::Hand { client, hand, reply } => {
+                let told = if client == "cloud" { Ok(()) } else { Err(format!("cannot {hand:?} {client}")) };
                 reply.try_send(told).unwrap();
             }
             Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),

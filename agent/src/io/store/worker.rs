@@ -1,8 +1,5 @@
 //! What the store's thread does with an order: carries it out, opens the store anew when it has died, says how it stands.
 
-mod names;
-mod waiting;
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -10,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::names::Files;
 use super::backend::Fault;
 use super::group;
 use super::hold::{Hold, Lost, Trouble};
@@ -19,7 +15,6 @@ use super::progress::{Progress, Tell};
 use super::recovery::{Recovery, STORE};
 use super::shelf::Shelf;
 use super::space::Free;
-use super::syncs::Syncs;
 use super::tray::Tray;
 use super::{Settings, numbers, space};
 use crate::io::clock;
@@ -63,15 +58,8 @@ pub struct Worker {
     wrote: Written,
     meter: Meter,
     sync_by: Option<Time>,
-    /// When the names of the files are looked at next.
-    look_at: Time,
-    /// The log of a store that was closed because of a fault, as long as it is not open again.
-    orphan: Option<File>,
-    files: Files,
-    waits: Syncs,
-    reports: Vec<DiskReport>,
     /// Keeps other agents out as long as it is open.
-    lock: File,
+    _lock: File,
 }
 
 /// Bytes written: what the kernel counts, or else our own sum.
@@ -81,8 +69,8 @@ struct Written {
 }
 
 impl Worker {
-    /// Opens everything; on a full disk gives the ballast up first. `waits` is what syncs for it, `tell` hears of progress.
-    pub fn open(settings: Settings, lock: File, waits: Syncs, tell: Tell) -> Result<Worker, Fault> {
+    /// Opens everything; on a full disk gives the ballast up first. `tell` hears of progress.
+    pub fn open(settings: Settings, lock: File, tell: Tell) -> Result<Worker, Fault> {
         let Settings { dir, mut outlets } = settings;
         let mut repairs = Vec::new();
         let cannot_read =
@@ -106,12 +94,7 @@ impl Worker {
             free: Free::default(),
             syncs: 0,
             sync_by: None,
-            look_at: Time::default(),
-            orphan: None,
-            files: Files::default(),
-            waits,
-            reports: Vec::new(),
-            lock,
+            _lock: lock,
             dir,
             outlets,
             others,
@@ -130,10 +113,7 @@ impl Worker {
         let numbers = self.numbers.take();
         let presence = numbers::load_presence(&self.dir, &mut self.repairs)?;
         let clocks = numbers::load_clocks(&self.dir, &mut self.repairs)?;
-        let payload = numbers.as_ref().map(numbers::numbers_payload).transpose()?;
-        self.files = Files { numbers: payload, presence: presence.clone(), clocks: clocks.clone() };
-        let (facts, repairs) = (self.facts(), self.take_repairs());
-        Ok(Opened { outlets, numbers, given: None, presence, clocks, facts, repairs })
+        Ok(Opened { outlets, numbers, presence, clocks, facts: self.facts(), repairs: self.take_repairs() })
     }
 
     /// The sentences about repairs since this was asked last.
@@ -146,6 +126,17 @@ impl Worker {
         self.progress = Progress::to(tell);
     }
 
+    /// Carries an order out. `Close` is the thread's own.
+    pub fn carry_out(&mut self, order: DiskOrder) -> DiskReport {
+        let (name, outlet) = label(&order);
+        let report = self.attempt(order);
+        self.save_meter(false);
+        report.unwrap_or_else(|error| {
+            self.measure();
+            DiskReport::Failed { order: name, outlet, error }
+        })
+    }
+
     /// Lets somebody look.
     pub fn look(&mut self, look: &Look) -> Result<Seen, String> {
         self.hold().map_err(|fault| fault.to_string())?;
@@ -155,7 +146,7 @@ impl Worker {
         let seen = Sight { dir, outlets, hold, dead, damaged, facts }.look(look);
         seen.map_err(|blind| {
             if let Blind::Fault(_) = blind {
-                self.lose_for(&blind.to_string());
+                self.lose();
             }
             blind.to_string()
         })
@@ -167,37 +158,49 @@ impl Worker {
             Change::Purge { outlet } => {
                 let outlet = look::place(&self.outlets, outlet)?;
                 let (messages, gap): Lost = self.with(|hold| hold.purge(outlet))?;
-                self.is_synced();
                 (messages, DiskReport::Purged { outlet, messages, gap })
             }
             Change::DropLetter { number } => {
                 let dropped = self.dead.remove(*number).map_err(|error| self.about("dead", &error))?;
-                (u64::from(dropped), DiskReport::LetterDropped)
+                (u64::from(dropped), DiskReport::Measured)
             }
         };
         self.measure();
         Ok(done)
     }
 
-    /// Syncs and closes the database.
-    pub fn close(&mut self) {
-        if let Err(error) = self.keep_names() {
+    /// When something flushed must be synced.
+    pub fn sync_by(&self) -> Option<Time> {
+        self.sync_by
+    }
+
+    /// Syncs what was only flushed.
+    pub fn settle(&mut self) {
+        if self.hold.as_ref().is_some_and(Hold::unsynced)
+            && let Err(error) = self.with(|hold| Ok(hold.commit()?))
+        {
             log::warn!("{error}");
         }
-        self.settle();
-        for file in self.waits.end() {
-            if let Err(error) = (file.write)(&self.dir, &file.payload) {
-                log::warn!("{}", self.about(file.name, &error));
-            }
+        self.sync_by = None;
+    }
+
+    /// Syncs what was only flushed if it is time, for a thread that looks keep awake.
+    pub fn settle_in_time(&mut self) {
+        if self.sync_by.is_some_and(|time| time <= clock::now().mono) {
+            self.settle();
         }
-        self.save_meter_last();
+    }
+
+    /// Syncs and closes the database.
+    pub fn close(&mut self) {
+        self.settle();
+        self.save_meter(true);
         self.lose();
     }
 
     /// How the store stands.
     pub fn facts(&mut self) -> DiskFacts {
-        // What is not safe yet is still in the agent's memory and must not count twice.
-        if let Some(hold) = self.hold.as_ref().filter(|_| !self.waits.owes()) {
+        if let Some(hold) = &self.hold {
             self.held = held(hold);
         }
         let written = self.count();
@@ -223,13 +226,26 @@ impl Worker {
         written
     }
 
-    /// Gives the report, unless it has to wait for the disk.
-    fn attempt(&mut self, order: DiskOrder) -> Result<Option<DiskReport>, String> {
-        let report = match order {
-            DiskOrder::Append { parts } => {
-                self.append(&parts)?;
-                self.after_log(DiskReport::Appended)
+    /// Writes the meter's file if it is due.
+    fn save_meter(&mut self, is_end: bool) {
+        self.count();
+        let now = clock::now().mono;
+        if !self.meter.is_due(now, is_end) {
+            return;
+        }
+        let file = self.meter.file(now);
+        match self.save(|dir| numbers::save_meter(dir, &file)) {
+            Ok(()) => {
+                self.count();
+                self.meter.saved();
             }
+            Err(error) => log::warn!("{}", self.about("meter", &error)),
+        }
+    }
+
+    fn attempt(&mut self, order: DiskOrder) -> Result<DiskReport, String> {
+        let report = match order {
+            DiskOrder::Append { parts } => self.append(&parts)?,
             DiskOrder::Read { outlet, from, falling, max_bytes, token } => {
                 self.known(outlet)?;
                 let batch = self.with(|hold| match falling {
@@ -237,58 +253,59 @@ impl Worker {
                     true => hold.read_down(outlet, from, max_bytes),
                 })?;
                 self.keep_damaged(&batch.damaged);
-                Some(DiskReport::Read { outlet, token, entries: batch.entries })
+                DiskReport::Read { outlet, token, entries: batch.entries }
             }
-            DiskOrder::Forget { parts } => Some(self.forget(&parts)?),
+            DiskOrder::Forget { outlet, ranges } => self.forget(outlet, &ranges)?,
             DiskOrder::DropOldest { outlet, bytes } => {
                 self.known(outlet)?;
                 let (messages, gap) = self.with(|hold| hold.drop_oldest(outlet, bytes))?;
-                self.after_log(DiskReport::Dropped { outlet, messages, gap })
+                DiskReport::Dropped { outlet, messages, gap }
             }
             DiskOrder::Expire { outlet, limit } => {
                 self.known(outlet)?;
                 let (messages, gap) = self.with(|hold| hold.expire(outlet, &limit))?;
-                self.after_log(DiskReport::Expired { outlet, messages, gap })
+                DiskReport::Expired { outlet, messages, gap }
             }
             DiskOrder::SetAside { outlet, seq, reason, message } => {
-                let found = self.set_aside(outlet, seq, &reason, message)?;
-                Some(DiskReport::SetAside { outlet, seq, found })
+                DiskReport::SetAside { outlet, seq, found: self.set_aside(outlet, seq, &reason, message)? }
             }
             DiskOrder::SaveNumbers(numbers) => {
-                let payload = numbers::numbers_payload(&numbers);
-                let payload = payload.map_err(|error| self.about("numbers", &error))?;
-                self.save("numbers", numbers::save, payload, Some(DiskReport::NumbersSaved))
+                self.save(|dir| numbers::save(dir, &numbers))
+                    .map_err(|error| self.about("numbers", &error))?;
+                DiskReport::NumbersSaved
             }
             DiskOrder::SavePresence(bytes) => {
-                self.save("presence", numbers::save_presence, bytes, Some(DiskReport::PresenceSaved))
+                let saved = self.save(|dir| numbers::save_presence(dir, &bytes));
+                saved.map_err(|error| self.about("presence", &error))?;
+                DiskReport::PresenceSaved
             }
             DiskOrder::SaveClocks(bytes) => {
-                self.save("clocks", numbers::save_clocks, bytes, Some(DiskReport::ClocksSaved))
+                let saved = self.save(|dir| numbers::save_clocks(dir, &bytes));
+                saved.map_err(|error| self.about("clocks", &error))?;
+                DiskReport::ClocksSaved
             }
-            DiskOrder::Widen { outlets } => Some(self.widen(outlets)?),
-            DiskOrder::Measure => Some(DiskReport::Measured),
-            DiskOrder::Close => Some(DiskReport::Closed),
+            DiskOrder::Widen { outlets } => self.widen(outlets)?,
+            DiskOrder::Measure => DiskReport::Measured,
+            DiskOrder::Close => DiskReport::Closed,
         };
         self.measure();
         Ok(report)
     }
 
-    fn append(&mut self, parts: &[(usize, Vec<Entry>)]) -> Result<(), String> {
+    fn append(&mut self, parts: &[(usize, Vec<Entry>)]) -> Result<DiskReport, String> {
         for (outlet, entries) in parts {
             self.known(*outlet)?;
             self.wrote.own += entries.iter().map(|entry| entry.weight() as u64).sum::<u64>();
         }
-        // The held facts stay as they are until all of it is safe.
-        self.facts();
-        self.with(|hold| hold.append(parts))
+        self.with(|hold| hold.append(parts))?;
+        self.sync_by = None;
+        Ok(DiskReport::Appended)
     }
 
-    fn forget(&mut self, parts: &[(usize, Vec<(u64, u64)>)]) -> Result<DiskReport, String> {
-        for (outlet, _) in parts {
-            self.known(*outlet)?;
-        }
+    fn forget(&mut self, outlet: usize, ranges: &[(u64, u64)]) -> Result<DiskReport, String> {
+        self.known(outlet)?;
         let renew = self.with(|hold| {
-            hold.forget(parts)?;
+            hold.forget(outlet, ranges)?;
             let empty = hold.shelves().iter().all(Shelf::is_empty);
             Ok(empty && !hold.database().others_hold_anything_but(&group::FLOOR_KEY)?)
         })?;
@@ -298,7 +315,7 @@ impl Worker {
         if renew && space::used(&self.dir.join(STORE)) > RENEW_ABOVE {
             self.renew();
         }
-        Ok(DiskReport::Forgot)
+        Ok(DiskReport::Forgot { outlet })
     }
 
     /// Opens the store anew with more outlets: what lies on the disk of theirs is looked for as at the start of the agent.
@@ -320,8 +337,6 @@ impl Worker {
     }
 
     fn renew(&mut self) {
-        // Nothing is held, so nothing of it has to become safe.
-        self.is_synced();
         self.lose();
         match self.recovery().renew() {
             Ok(hold) => self.hold = Some(hold),
@@ -365,11 +380,20 @@ impl Worker {
         }))
     }
 
+    /// Writes a small file; a full disk gives the ballast up for it.
+    fn save(&mut self, write: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+        self.syncs += 1;
+        write(&self.dir).or_else(|error| match space::drop_ballast(&self.dir) {
+            true => write(&self.dir),
+            false => Err(error),
+        })
+    }
+
     fn with<T>(&mut self, action: impl FnOnce(&mut Hold) -> Result<T, Trouble>) -> Result<T, String> {
         let hold = self.hold().map_err(|fault| fault.to_string())?;
         action(hold).map_err(|trouble| {
             if let Trouble::Fault(_) = trouble {
-                self.lose_for(&trouble.to_string());
+                self.lose();
                 space::drop_ballast(&self.dir);
             }
             trouble.to_string()
@@ -379,16 +403,12 @@ impl Worker {
     /// The open store; opens it if it is not.
     fn hold(&mut self) -> Result<&mut Hold, Fault> {
         if self.hold.is_none() {
-            self.keep_names().map_err(Fault::World)?;
-        }
-        if self.hold.is_none() {
             let opened = self.recovery().open();
             let opened = match opened {
                 Err(Fault::World(_)) if space::drop_ballast(&self.dir) => self.recovery().open(),
                 other => other,
             };
             self.hold = Some(opened?);
-            self.orphan = None;
             self.repairs.iter().for_each(|repair| log::warn!("{repair}"));
             self.measure();
         }
@@ -400,22 +420,11 @@ impl Worker {
         Recovery { dir, outlets, others, spans, damaged, repairs, progress }
     }
 
-    /// Closes a store that is dead; its log may be all that is left of it.
-    fn lose_to_fault(&mut self) {
-        if let Some(log) = self.hold.as_ref().and_then(|hold| hold.database().log()) {
-            self.orphan = log.try_clone().ok();
-        }
-        self.lose();
-    }
-
     fn lose(&mut self) {
         if let Some(hold) = self.hold.take() {
             self.syncs += hold.syncs();
-            let held = held(&hold);
-            self.spans.extend(self.outlets.iter().cloned().zip(held.iter().map(span)));
-            if !self.waits.owes() {
-                self.held = held;
-            }
+            self.held = held(&hold);
+            self.spans.extend(self.outlets.iter().cloned().zip(self.held.iter().map(span)));
         }
     }
 
@@ -427,9 +436,7 @@ impl Worker {
 
     fn measure(&mut self) {
         // What was given up on a full disk must be there again before the next one.
-        if self.is_ours() {
-            space::make_ballast(&self.dir);
-        }
+        space::make_ballast(&self.dir);
         self.free = space::free(&self.dir);
         self.disk_bytes = space::used(&self.dir.join(STORE)) + self.dead.bytes() + self.damaged.bytes();
     }
@@ -487,7 +494,7 @@ pub fn label(order: &DiskOrder) -> (&'static str, Option<usize>) {
     match order {
         DiskOrder::Append { .. } => ("append", None),
         DiskOrder::Read { outlet, .. } => ("read", Some(*outlet)),
-        DiskOrder::Forget { .. } => ("forget", None),
+        DiskOrder::Forget { outlet, .. } => ("forget", Some(*outlet)),
         DiskOrder::DropOldest { outlet, .. } => ("drop", Some(*outlet)),
         DiskOrder::Expire { outlet, .. } => ("expire", Some(*outlet)),
         DiskOrder::SetAside { .. } => ("set aside", None),

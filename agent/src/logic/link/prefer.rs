@@ -68,20 +68,12 @@ impl Link {
             }
             Prefer::Drains { until } => {
                 if up.waiting_since.is_none() || until <= now {
-                    out.push(LinkEffect::Left);
-                    self.renew(now, out);
+                    self.life = Life::Leaving { give_up_at: now + LEAVE_WITHIN };
+                    self.since = now;
+                    self.rtt = None;
+                    out.extend([LinkEffect::Left, LinkEffect::Tell(LinkOrder::Close(NORMAL))]);
                 }
             }
-        }
-    }
-
-    /// Says goodbye, and dials as if it had just begun.
-    pub fn renew(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
-        if let Life::Up(_) = self.life {
-            self.life = Life::Leaving { give_up_at: now + LEAVE_WITHIN };
-            self.since = now;
-            self.rtt = None;
-            out.push(LinkEffect::Tell(LinkOrder::Close(NORMAL)));
         }
     }
 
