@@ -16,6 +16,7 @@ mod kill;
 mod load;
 mod malformed;
 mod memory;
+mod network;
 mod opening;
 mod peer;
 #[path = "../bench/process.rs"]
@@ -42,7 +43,7 @@ pub struct Scale {
 /// Gives the figures, or says which promise was broken.
 type Proof = fn(Scale) -> anyhow::Result<String>;
 
-const PROOFS: [(&str, Proof); 8] = [
+const PROOFS: [(&str, Proof); 9] = [
     ("power-cut", cut::prove),
     ("kill", kill::prove),
     ("disk-full", disk_full::prove),
@@ -51,6 +52,7 @@ const PROOFS: [(&str, Proof); 8] = [
     ("bytes", bytes::prove),
     ("malformed", malformed::prove),
     ("crowd", crowd::prove),
+    ("network", network::prove),
 ];
 
 impl Scale {

@@ -155,6 +155,8 @@ impl World {
         for (peer, link) in peers.iter_mut().zip(&setup.links) {
             peer.loose = !link.replay.keeps_order();
             peer.choking = if peer.confirm != Confirm::None && seed.below(8) == 0 { 50 } else { 0 };
+            // Its answers come after the deadlines, each time.
+            peer.late = if seed.below(10) == 0 { SECOND * (5 + seed.below(30)) } else { 0 };
         }
         for peer in peers.iter_mut().filter(|peer| peer.confirm == Confirm::Ack) {
             peer.nacking = if seed.below(4) == 0 { 20 } else { 0 };
@@ -332,7 +334,7 @@ impl World {
             }
             Pending::HalfOpen { link, conn } if current => {
                 if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn) {
-                    at.half_open = true;
+                    at.half_open_at.get_or_insert(self.now);
                     self.tally.cuts += 1;
                 }
                 Ok(())
@@ -452,6 +454,7 @@ impl World {
                 self.after(slow, Pending::Disk);
             }
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
+            Action::Look { link, conn } => return self.look(link, conn),
             Action::LookAtHost => return self.feed(Event::Host(HostFacts::default())),
             Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
             Action::Note(Notice::RolledBack { link, .. }) => return self.rolled_back(&link),
@@ -481,7 +484,7 @@ impl World {
             && status["buffer"]["error"].is_null()
             && (status["mqtt"].is_null() || status["mqtt"]["state"] == "up")
             // What it was to be told meanwhile it is told on its next connection.
-            && self.conns.get(self.links.len()).and_then(Option::as_ref).is_none_or(|broker| !broker.half_open)
+            && self.conns.get(self.links.len()).and_then(Option::as_ref).is_none_or(|broker| !broker.is_half_open())
             && status["links"].as_object().is_some_and(up)
             && self.offers.is_empty()
             && self.requests.is_empty()
