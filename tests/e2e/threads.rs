@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Agent, Http, NameServer, Peer, Running, scratch, wait_until};
+use crate::harness::{Agent, Http, NameServer, Peer, Running, scratch, wait_for, wait_until};
 
 const LINKS: usize = 20;
 /// Threads by the beginnings of their names, and how many there may be. The main thread bears the name of the program.
@@ -19,10 +19,14 @@ const THREADS: [(&str, usize); 7] = [
     ("files", 1),
 ];
 
+/// Names of all threads. One that has just begun bears its parent's name until it takes its own, which is waited for.
 fn threads_of(id: u32) -> Vec<String> {
-    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).expect("the agent runs");
-    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    names.map(|name| name.trim().to_owned()).collect()
+    wait_for("every thread has a name of its own", || {
+        let tasks = std::fs::read_dir(format!("/proc/{id}/task")).expect("the agent runs");
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        let names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
+        (names.iter().filter(|name| *name == "holdfast").count() == 1).then_some(names)
+    })
 }
 
 fn check_threads(id: u32) {
