@@ -28,7 +28,8 @@
 //!    `commit_after` is forgotten there and never written; what is older goes to the store in groups.
 //!    [`logic::numbers`] sees to it that no number is used twice, [`logic::accepts`] who is to be told `stored`.
 //!    What is too old is given up ([`logic::age`]), measured by clocks that can be trusted ([`logic::clocks`]).
-//! 6. [`io::store`]: the one thread that touches the disk. Its orders and reports are in [`logic::disk`]. Whatever it
+//! 6. [`io::store`]: the one thread that touches the disk. Its orders and reports are in [`logic::disk`], and wait in
+//!    [`logic::disk_queue`]. Whatever it
 //!    finds there at the start, it ends with an open store and says what it gave up.
 //! 7. [`logic::link`]: the life of one link, with every deadline that watches it; [`logic::backoff`] says when to dial
 //!    again. WebSocket links and the MQTT link live the same life.
@@ -49,8 +50,9 @@
 //!
 //! # What is changed and tried
 //!
-//! [`logic::reload`] compares a new configuration with the one in force and says how much has to give way for it; the loop
-//! takes it over, or starts another life with it. `holdfast test` goes the same way as a dial of the agent, whose
+//! [`logic::reload`] compares a new configuration with the one in force. The agent says how much has to give way for it, and
+//! tries new settings of a client against the last ones that proved themselves; the loop reads and binds what it needs, takes it
+//! over, or starts another life with it. `holdfast test` goes the same way as a dial of the agent, whose
 //! [`io::net::Stage`] keeps what was found at each step, and [`logic::probe`] says what to do about the one that failed.
 //!
 //! # What is held, for people
@@ -72,10 +74,10 @@
 //! # Threads
 //!
 //! The main thread holds all sockets and makes all decisions. Beside it runs the store, so that a slow sync cannot delay a
-//! ping, and what async-io (one) and sled (seven) start by themselves. Threads that live only as long as there is work for
-//! them: at most two that resolve names ([`io::net`]), one that reads the files a server shows ([`io::aside`]), and one that
-//! hashes the password of a login. Nothing else, whatever happens outside: the pool of the crate `blocking` is never used.
-//! Every queue between them has a bound.
+//! ping, with one that waits for its syncs, so that it goes on reading, and what async-io (one) and sled (seven) start by
+//! themselves. Threads that live only as long as there is work for them: at most two that resolve names ([`io::net`]), one that
+//! reads the files a server shows ([`io::aside`]), and one that hashes the password of a login. Nothing else, whatever happens
+//! outside: the pool of the crate `blocking` is never used. Every queue between them has a bound.
 
 mod cbor;
 pub mod cli;

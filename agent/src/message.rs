@@ -109,7 +109,7 @@ pub enum GapReason {
     DroppedNewest,
     /// The messages became older than the outlet's time to live.
     Expired,
-    /// The numbers were reserved by a run that ended without saying how many it used.
+    /// A run ended without order, and these numbers may have been given to messages that were in its memory.
     Restart,
     /// The store could not be read back.
     Damaged,

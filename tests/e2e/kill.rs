@@ -261,3 +261,37 @@ fn check_order(payloads: &[String], stored: &BTreeSet<&str>) {
         assert!(before < Some(number), "{payload} came after {sender}-{before:?}");
     }
 }
+
+/// How many numbers a line of the receiver says are missing because of a restart.
+fn missing_by_restart(line: &str) -> Option<u64> {
+    let range = line.strip_suffix("\"restart\"")?.rsplit_once(": ")?.0.rsplit_once(" of epoch")?.0;
+    let (from, to) = range.rsplit_once(" to ")?;
+    Some(to.parse::<u64>().ok()? + 1 - from.rsplit(' ').next()?.parse::<u64>().ok()?)
+}
+
+#[test]
+fn a_kill_makes_nothing_missing_but_what_was_in_memory_and_no_number_is_used_twice() {
+    const IN_FLIGHT: usize = 50;
+    let directory = scratch();
+    let peer = Peer::receiver(&directory.path().join("got"), &["--ack-every", "7"]);
+    let tables = uplink(&peer.url(), "confirm = \"ack\"\nframing = \"envelope\"");
+    let mut agent = Agent::start(directory.path(), &tables);
+    let sender = WebSocketSender::start(directory.path(), "m-", IN_FLIGHT);
+    let url = |agent: &Agent| format!("ws://{}/a?confirm=1", agent.address);
+    sender.aim(&url(&agent));
+    for round in 1..=4 {
+        wait_until("some more have come", || peer.lines().len() >= round * 300);
+        agent.kill();
+        agent.start_again();
+        sender.aim(&url(&agent));
+    }
+    let stored = sender.end();
+    agent.wait_until_delivered();
+    let missing: Vec<u64> = peer.process.lines().iter().filter_map(|line| missing_by_restart(line)).collect();
+    assert!(missing.iter().sum::<u64>() <= 4 * IN_FLIGHT as u64, "{missing:?}");
+    let lines = peer.lines().join("\n");
+    assert!(
+        stored.iter().all(|payload| lines.contains(&format!("\"{payload}\""))),
+        "something stored is lost"
+    );
+}

@@ -20,11 +20,15 @@ mod client;
 #[cfg(test)]
 mod consumer;
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod deliver;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod descriptors;
 #[cfg(test)]
 mod endpoint;
 #[cfg(test)]
@@ -53,10 +57,13 @@ mod probe;
 mod proxy;
 #[cfg(test)]
 mod reload;
+mod removed;
 #[cfg(test)]
 mod rotate;
 #[cfg(test)]
 mod route;
+#[cfg(test)]
+mod slow_disk;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

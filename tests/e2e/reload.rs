@@ -1,5 +1,7 @@
 //! The agent takes over another configuration while it runs.
 
+use std::path::Path;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -149,7 +151,7 @@ fn new_settings_that_lead_nowhere_give_way_to_the_old_ones_and_nothing_is_lost()
     agent.configure(&uplink("ws://127.0.0.1:1/", "trial = \"1s\""));
     assert_eq!(reload(&agent), told("applied", &["client.cloud"]));
     agent.post("/a", "on trial");
-    agent.process.said(&["WARN", "client cloud: new settings got no confirmation in time"]);
+    agent.process.said(&["WARN", "client cloud: new settings got no confirmation within 1 s"]);
     agent.wait_until_up();
     agent.wait_until_delivered();
     assert_eq!(peer.lines(), ["on trial"]);
@@ -161,6 +163,82 @@ fn new_settings_that_lead_nowhere_give_way_to_the_old_ones_and_nothing_is_lost()
     agent.post("/a", "proven");
     agent.wait_until_delivered();
     assert_eq!(agent.fact("/links/cloud/settings_rejected"), Value::Null);
+}
+
+#[test]
+fn two_links_whose_new_settings_fail_together_go_back_to_the_old_ones_and_nothing_is_dropped() {
+    let (directory, peers, agent) = cloud_and_lab();
+    let dead = "ws://127.0.0.1:1/";
+    agent.configure(&both([dead, dead], "trial = \"1s\"\nbuffer = { max_messages = 3 }"));
+    assert_eq!(reload(&agent), told("applied", &["client.cloud", "client.lab"]));
+    agent.wait_for_fact("/links/cloud/on_trial", true);
+    agent.post_all("/a", &numbered(10));
+    for id in ["cloud", "lab"] {
+        agent.process.said(&["WARN", &format!("client {id}: new settings got no confirmation within 1 s")]);
+    }
+    wait_for_value(&(numbered(10), numbered(10)), || (peers[0].lines(), peers[1].lines()));
+    // What is held once they are back is not bounded either.
+    ["cloud", "lab"].iter().for_each(|id| tell(directory.path(), "disconnect", id));
+    agent.post_all("/a", &numbered(10));
+    ["cloud", "lab"].iter().for_each(|id| tell(directory.path(), "connect", id));
+    wait_until("all have come twice", || peers.iter().all(|peer| peer.lines().len() == 20));
+    assert_eq!(agent.fact("/buffer/dropped"), 0);
+    for (id, peer) in ["cloud", "lab"].iter().zip(&peers) {
+        let fact = |name: &str| agent.fact(&format!("/links/{id}/{name}"));
+        let url = format!("{}/ingest", fact("url").as_str().unwrap_or_default());
+        assert_eq!((url, fact("max_messages"), fact("on_trial")), (peer.url(), 0.into(), false.into()));
+    }
+}
+
+#[test]
+fn a_link_that_is_told_to_stay_away_while_another_goes_back_stays_away_and_goes_back_later() {
+    let (directory, peers, agent) = cloud_and_lab();
+    let dead = "ws://127.0.0.1:1/";
+    agent.configure(&both([dead, dead], "trial = \"1s\""));
+    assert_eq!(reload(&agent), told("applied", &["client.cloud", "client.lab"]));
+    tell(directory.path(), "disconnect", "cloud");
+    agent.process.said(&["WARN", "client lab: new settings got no confirmation within 1 s"]);
+    agent.wait_for_fact("/links/lab/state", "up");
+    let fact = |name: &str| agent.fact(&format!("/links/cloud/{name}"));
+    assert_eq!((fact("state"), fact("on_trial")), ("disconnected".into(), true.into()));
+    agent.post_all("/a", &numbered(10));
+    tell(directory.path(), "connect", "cloud");
+    agent.process.said(&["WARN", "client cloud: new settings got no confirmation within 1 s"]);
+    wait_for_value(&(numbered(10), numbered(10)), || (peers[0].lines(), peers[1].lines()));
+}
+
+#[test]
+fn a_new_start_tries_new_settings_too() {
+    let (_directory, peers, agent) = cloud_and_lab();
+    let dead = "ws://127.0.0.1:1/";
+    agent.configure_as("id = \"other\"\n", &both([dead, &peers[1].url()], "trial = \"1s\""));
+    assert_eq!(reload(&agent)["reload"], "restarting");
+    agent.process.said(&["WARN", "client cloud: new settings got no confirmation within 1 s"]);
+    wait_until("the old url is back", || agent.fact("/links/cloud/state") == "up");
+    assert_eq!((agent.fact("/agent"), agent.fact("/session")), ("other".into(), 2.into()));
+    assert_eq!(agent.fact("/links/lab/on_trial"), false);
+}
+
+/// Two clients, both up.
+fn cloud_and_lab() -> (tempfile::TempDir, [Peer; 2], Agent) {
+    let directory = scratch();
+    let peers = ["cloud", "lab"].map(|name| Peer::python("echo_store", &directory.path().join(name), &[]));
+    let agent = Agent::start(directory.path(), &both([&peers[0].url(), &peers[1].url()], ""));
+    agent.wait_until_up();
+    agent.wait_for_fact("/links/lab/state", "up");
+    (directory, peers, agent)
+}
+
+/// The tables of two clients with these urls.
+fn both([cloud, lab]: [&str; 2], more: &str) -> String {
+    uplink(cloud, more) + &uplink(lab, more).replace("\"cloud\"", "\"lab\"")
+}
+
+fn tell(directory: &Path, word: &str, id: &str) {
+    let mut command = Agent::command();
+    command.args(["client", word, id, "--config"]).arg(directory.join("holdfast.toml"));
+    let told = command.output().expect("the binary runs");
+    assert!(told.status.success(), "{told:?}");
 }
 
 #[test]

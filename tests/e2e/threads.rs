@@ -9,10 +9,11 @@ use crate::harness::{Agent, Http, NameServer, Peer, Running, scratch, wait_for, 
 
 const LINKS: usize = 20;
 /// Threads by the beginnings of their names, and how many there may be. The main thread bears the name of the program.
-const THREADS: [(&str, usize); 7] = [
+const THREADS: [(&str, usize); 8] = [
     ("holdfast", 1),
     ("async-io", 1),
     ("store", 1),
+    ("sync", 1),
     ("sled-io-", 7),
     ("resolver", 2),
     ("login", 1),

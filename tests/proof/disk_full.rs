@@ -43,7 +43,9 @@ pub fn prove(scale: Scale) -> anyhow::Result<String> {
 }
 
 fn fill_again_and_again(small: &Small, rounds: u64, seed: u64) -> anyhow::Result<String> {
-    let scene = Scene::new(&small.0, "window = 100", "[buffer]\ncommit_after = \"30ms\"")?;
+    // Whoever fills the disk lowers the bound in force; with `drop-oldest` what is held would give way to what is new.
+    let buffer = "[buffer]\ncommit_after = \"30ms\"\nwhen_full = \"reject\"";
+    let scene = Scene::new(&small.0, "window = 100", buffer)?;
     let mut chance = fastrand::Rng::with_seed(seed);
     let received = Received::default();
     let mut agent = scene.start()?;

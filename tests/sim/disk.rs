@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use holdfast::logic::age::Limit;
 use holdfast::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
+use holdfast::logic::given::Given;
 use holdfast::logic::lane;
 use holdfast::logic::seed::Seed;
 use holdfast::message::{Body, Boot, Clock, Entry, GapReason, Message, Stamp};
@@ -21,6 +22,16 @@ struct Content {
     dead: Vec<Arc<Message>>,
 }
 
+/// How a disk is that does not only fail now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Well,
+    /// Whatever writes fails.
+    ReadOnly,
+    /// Nothing is answered.
+    Hung,
+}
+
 /// The disk and the orders that wait for it.
 #[derive(Debug)]
 pub struct Disk {
@@ -31,6 +42,7 @@ pub struct Disk {
     orders: VecDeque<DiskOrder>,
     /// Of a thousand orders so many fail.
     pub failing: u64,
+    pub mood: Mood,
     /// The file system is nearly full, by somebody else.
     pub short: bool,
     /// Payloads that were dropped at the bound or purged.
@@ -48,6 +60,7 @@ impl Disk {
             flushed: Content::default(),
             orders: VecDeque::new(),
             failing: 0,
+            mood: Mood::Well,
             short: false,
             dropped: vec![],
             expired: vec![],
@@ -60,7 +73,7 @@ impl Disk {
     }
 
     /// Opens it for these outlets and for lanes of theirs that were used before.
-    pub fn opened(&mut self, mut outlets: Vec<String>) -> Opened {
+    pub fn opened(&mut self, mut outlets: Vec<String>, given: &BTreeMap<u64, Given>) -> Opened {
         let numbers = self.flushed.numbers.clone();
         for name in numbers.iter().flat_map(|numbers| numbers.outlets.keys()) {
             if !outlets.contains(name) && outlets.iter().any(|known| known == lane::parse(name).0) {
@@ -68,8 +81,9 @@ impl Disk {
             }
         }
         self.names.clone_from(&outlets);
+        let given = numbers.as_ref().and_then(|numbers| given.get(&numbers.run)).cloned();
         let Content { presence, clocks, .. } = self.flushed.clone();
-        Opened { outlets, numbers, presence, clocks, facts: self.facts(), repairs: Vec::new() }
+        Opened { outlets, numbers, given, presence, clocks, facts: self.facts(), repairs: Vec::new() }
     }
 
     /// The name of an outlet.
@@ -106,10 +120,30 @@ impl Disk {
         self.flushed.dead.iter()
     }
 
+    /// Whether it has nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.orders.is_empty()
+    }
+
+    /// The groups that lie there: the name of the outlet and the entries.
+    pub fn all_groups(&self) -> impl Iterator<Item = (&str, &Vec<Entry>)> {
+        let outlets = self.flushed.outlets.iter();
+        outlets.flat_map(|(name, groups)| groups.values().map(move |group| (name.as_str(), group)))
+    }
+
     /// Carries out the oldest order.
     pub fn work(&mut self, seed: &mut Seed) -> Option<(DiskReport, DiskFacts)> {
-        let order = self.orders.pop_front()?;
-        let report = if order != DiskOrder::Close && seed.below(1000) < self.failing {
+        if self.mood == Mood::Hung {
+            return None;
+        }
+        // What is read does not wait for a sync.
+        let quick = |order: &DiskOrder| matches!(order, DiskOrder::Read { .. } | DiskOrder::Measure);
+        let first = self.orders.iter().position(quick).filter(|_| seed.below(2) == 0);
+        let order = self.orders.remove(first.unwrap_or(0))?;
+        let writes = !matches!(order, DiskOrder::Read { .. } | DiskOrder::Measure | DiskOrder::Close);
+        let report = if self.mood == Mood::ReadOnly && writes {
+            failed(&order)
+        } else if order != DiskOrder::Close && seed.below(1000) < self.failing {
             let report = failed(&order);
             if let DiskOrder::Append { parts } = order {
                 self.append_some(parts, seed);
@@ -121,10 +155,15 @@ impl Disk {
         Some((report, self.facts()))
     }
 
+    /// How many orders wait.
+    pub fn orders(&self) -> usize {
+        self.orders.len()
+    }
+
     /// The agent dies. Orders that wait may be carried out in part, and nobody hears of it.
     pub fn crash(&mut self, power_cut: bool, seed: &mut Seed) {
         for order in std::mem::take(&mut self.orders) {
-            if seed.below(2) == 0 {
+            if seed.below(2) == 0 || self.mood != Mood::Well {
                 break;
             }
             match order {
@@ -154,16 +193,18 @@ impl Disk {
             DiskOrder::Read { outlet, from, falling, max_bytes, token } => {
                 DiskReport::Read { outlet, token, entries: self.read(outlet, from, falling, max_bytes) }
             }
-            DiskOrder::Forget { outlet, ranges } => {
+            DiskOrder::Forget { parts } => {
                 let last = |group: &Vec<Entry>| group.last().expect("no group is empty").last();
-                let within = |first: &u64, group: &Vec<Entry>| {
-                    ranges.iter().any(|(from, to)| from <= first && last(group) <= *to)
-                };
-                self.groups_mut(outlet).retain(|first, group| !within(first, group));
+                for (outlet, ranges) in parts {
+                    let within = |first: &u64, group: &Vec<Entry>| {
+                        ranges.iter().any(|(from, to)| from <= first && last(group) <= *to)
+                    };
+                    self.groups_mut(outlet).retain(|first, group| !within(first, group));
+                }
                 if seed.below(3) == 0 {
                     self.sync();
                 }
-                DiskReport::Forgot { outlet }
+                DiskReport::Forgot
             }
             DiskOrder::DropOldest { outlet, bytes } => self.drop_oldest(outlet, bytes),
             DiskOrder::Expire { outlet, limit } => self.expire(outlet, &limit),
@@ -389,7 +430,7 @@ fn failed(order: &DiskOrder) -> DiskReport {
     let (order, outlet) = match order {
         DiskOrder::Append { .. } => ("append", None),
         DiskOrder::Read { outlet, .. } => ("read", Some(*outlet)),
-        DiskOrder::Forget { outlet, .. } => ("forget", Some(*outlet)),
+        DiskOrder::Forget { .. } => ("forget", None),
         DiskOrder::DropOldest { outlet, .. } => ("drop", Some(*outlet)),
         DiskOrder::Expire { outlet, .. } => ("expire", Some(*outlet)),
         DiskOrder::SetAside { outlet, .. } => ("set aside", Some(*outlet)),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast::config::client::Confirm;
+use holdfast::logic::closing::Closing;
 use holdfast::logic::port::{LinkOrder, LinkReport};
 use holdfast::logic::seed::Seed;
 use holdfast::message::{Body, Entry, GapReason};
@@ -111,9 +112,10 @@ impl Peer {
                 self.retained.insert(publication.topic, publication.payload);
                 Ok(Vec::new())
             }
-            LinkOrder::Close(code) => {
-                Ok(vec![LinkReport::Closed { code: Some(code), error: "closed as asked".to_owned() }])
-            }
+            LinkOrder::Close(code) => Ok(vec![LinkReport::Closed {
+                closing: Closing::of(Some(code), ""),
+                error: "closed as asked".to_owned(),
+            }]),
         }
     }
 

@@ -1,12 +1,14 @@
 //! What the agent of a seed is made of: links of every kind, small windows, small bounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::config::address::Balance;
 use holdfast::config::agent::Presence;
 use holdfast::config::buffer::{Buffer, Place, WhenFull};
-use holdfast::config::client::{Confirm, Ping, Reconnect};
+use holdfast::config::client::{Client, Confirm, Ping, Reconnect};
 use holdfast::config::host::Host;
+use holdfast::config::mqtt::Mqtt;
 use holdfast::config::replay::{Order, Rate, Replay, Share};
 use holdfast::logic::agent::{LinkSetup, MqttSetup, Setup};
 use holdfast::logic::endpoint::EndpointRule;
@@ -25,6 +27,7 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
         window: MQTT_WINDOW,
         prefix: "p".to_owned(),
         status_interval: Duration::from_secs(30),
+        table: Arc::new(Mqtt::of_url("mqtt://hub", "sim")),
     });
     let when_full = if bounded { some_when_full(seed) } else { WhenFull::DropOldest };
     let buffer = Buffer {
@@ -39,13 +42,14 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
     for link in &mut links {
         // Where one link refuses what another one drops, who is told what is still the truth.
         let when_full = (bounded && seed.below(2) == 0).then(|| some_when_full(seed));
-        link.bounds = buffer.bounds(Place { when_full, ..Place::default() });
+        link.place = Place { when_full, ..Place::default() };
     }
     let priorities = vec![0];
     let presence = Presence { offline_after: Duration::from_secs(30), max_devices: 100 };
     let host = Host::default();
     let (agent, version) = ("sim".into(), "0".into());
-    Setup { agent, version, links, priorities, mqtt, buffer, presence, host, births: Vec::new(), seed: 0 }
+    let (proven, births) = (Vec::new(), Vec::new());
+    Setup { agent, version, links, proven, priorities, mqtt, buffer, presence, host, births, run: 0, seed: 0 }
 }
 
 fn some_when_full(seed: &mut Seed) -> WhenFull {
@@ -70,17 +74,17 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
     let confirm = confirm[usize::try_from(seed.below(4)).expect("small")];
     let hello = confirm == Confirm::Ack || (confirm == Confirm::Pong && seed.below(2) == 0);
     let window = usize::try_from(1 + seed.below(40)).expect("small");
-    let bounds = Buffer::default().bounds(Place::default());
     LinkSetup {
         id: format!("l{n}"),
         rule: LinkRule { endpoints: endpoints(window), ..rule(confirm, seed) },
         window,
         hello,
-        bounds,
+        place: Place::default(),
         replay: replay(confirm, seed),
         trial: Duration::ZERO,
         places: Vec::new(),
         application: String::new(),
+        table: Arc::new(Client::of_index(0)),
     }
 }
 

@@ -10,13 +10,19 @@ pub struct Tally {
     pub cuts: u64,
     pub moves: u64,
     pub choked: u64,
-    pub reconfigured: u64,
+    pub reloads: u64,
+    pub commands: u64,
+    pub passed: u64,
+    pub failed: u64,
+    pub unwilling: u64,
     pub came: u64,
     pub heard: u64,
     pub went: u64,
     pub dropped: u64,
     pub expired: u64,
     pub commits: u64,
+    /// How often a disk turned read-only or hung.
+    pub sick: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -28,12 +34,17 @@ impl std::ops::AddAssign for Tally {
         self.cuts += rhs.cuts;
         self.moves += rhs.moves;
         self.choked += rhs.choked;
-        self.reconfigured += rhs.reconfigured;
+        self.reloads += rhs.reloads;
+        self.commands += rhs.commands;
+        self.passed += rhs.passed;
+        self.failed += rhs.failed;
+        self.unwilling += rhs.unwilling;
         self.came += rhs.came;
         self.heard += rhs.heard;
         self.went += rhs.went;
         self.dropped += rhs.dropped;
         self.expired += rhs.expired;
         self.commits += rhs.commits;
+        self.sick += rhs.sick;
     }
 }

@@ -2,8 +2,14 @@
 //! are checked; when nothing can move while work remains, the run fails at once.
 
 mod age;
+mod answer;
 mod judge;
+mod life;
+mod network;
+mod reload;
 mod roster;
+mod trial;
+mod twice;
 mod whim;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,28 +17,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
 use holdfast::logic::disk::DiskOrder;
+use holdfast::logic::given::Given;
 use holdfast::logic::host::HostFacts;
-use holdfast::logic::intake::{Answer, Draft};
+use holdfast::logic::intake::Draft;
 use holdfast::logic::notice::Notice;
 use holdfast::logic::port::{LinkOrder, LinkReport};
+use holdfast::logic::reload::Proposal;
 use holdfast::logic::seed::Seed;
 use holdfast::message::Format;
 
 use self::age::Clocks;
+use self::network::Conn;
+use self::trial::Standing;
 use super::disk::Disk;
 use super::peer::Peer;
-use super::setup::{MQTT_WINDOW, setup};
+use super::setup::setup;
 use super::tally::Tally;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
-/// A group of the simulated disk holds this many messages at most.
-const GROUP: u64 = 20;
-
 enum Pending {
     Offer,
     Connect,
-    Reconfigure,
+    /// People want the configuration taken over as it is.
+    Reload,
+    Prepared {
+        request: u64,
+        outcome: Result<Box<Proposal>, String>,
+    },
+    /// People tell a link something by hand.
+    Command,
+    /// The same, when nothing goes wrong any more: every link is there, and dials.
+    CallAll,
     /// A peer sends something of its own.
     Speak,
     Crash {
@@ -66,18 +82,9 @@ enum Pending {
     Purge,
     /// Somebody else fills the file system, or gives room back.
     Space,
+    /// The disk turns read-only or hangs, or is well again.
+    Mood,
     Heal,
-}
-
-/// A connection as the network sees it.
-struct Conn {
-    conn: u64,
-    /// Nothing passes any more, and nobody is told.
-    half_open: bool,
-    up: bool,
-    /// Frames arrive in order.
-    up_at: u64,
-    down_at: u64,
 }
 
 pub struct World {
@@ -89,8 +96,21 @@ pub struct World {
     /// All links that there could be, the broker's not; a link's number here is its place among them, the broker's is the next.
     links: Vec<LinkSetup>,
     broker: Option<MqttSetup>,
-    /// What is configured of them, and the rest.
+    /// What the configuration says, with those of the links that are in it.
     setup: Setup,
+    /// What the agent has taken over of it last.
+    taken: Setup,
+    /// Which settings of each link are in force.
+    standing: Vec<Option<Standing>>,
+    /// What the agent owes an answer.
+    requests: BTreeSet<u64>,
+    asked: u64,
+    /// Of what a reload would take over, and whether each link had a place before.
+    proposed: Option<(Setup, Vec<bool>)>,
+    /// With what the next life begins, and what proved itself in this one.
+    successor: Option<(Setup, Vec<LinkSetup>)>,
+    /// Whether all links are configured, since nothing goes wrong any more.
+    called: bool,
     agent: Option<Agent>,
     /// Counts the agent's lives; what belongs to an earlier one is gone.
     life: u64,
@@ -107,6 +127,10 @@ pub struct World {
     births: u64,
     /// Which message an outlet has under which number, as far as it showed.
     numbers: BTreeMap<(String, u64), Vec<u8>>,
+    /// What was confirmed by an outlet's peer in an earlier life, and what the end of that life left on the disk all the same.
+    unremoved: BTreeSet<(String, u64)>,
+    /// What each life has given of its numbers, which only a power cut takes away.
+    given: BTreeMap<u64, Given>,
     /// What each outlet gave up for its age, at its time.
     expired: BTreeSet<(usize, Vec<u8>)>,
     offered: u64,
@@ -149,7 +173,14 @@ impl World {
             queued: 0,
             links: setup.links.clone(),
             broker: setup.mqtt.clone(),
+            standing: setup.links.iter().map(|_| None).collect(),
+            taken: setup.clone(),
             setup,
+            requests: BTreeSet::new(),
+            asked: 0,
+            proposed: None,
+            successor: None,
+            called: false,
             agent: None,
             life: 0,
             disk,
@@ -162,6 +193,8 @@ impl World {
             takers: BTreeMap::new(),
             births: 0,
             numbers: BTreeMap::new(),
+            unremoved: BTreeSet::new(),
+            given: BTreeMap::new(),
             expired: BTreeSet::new(),
             offered: 0,
             healed: false,
@@ -215,9 +248,13 @@ impl World {
             let pending = if self.seed.below(4) == 0 { Pending::Stop } else { Pending::Crash { power_cut } };
             self.at(at, pending);
         }
-        for _ in 0..self.seed.below(4) {
+        for _ in 0..self.seed.below(6) {
             let at = self.seed.below(trouble);
-            self.at(at, Pending::Reconfigure);
+            self.at(at, Pending::Reload);
+        }
+        for _ in 0..self.seed.below(6) {
+            let at = self.seed.below(trouble);
+            self.at(at, Pending::Command);
         }
         for _ in 0..self.seed.below(10) {
             let at = self.seed.below(trouble);
@@ -239,6 +276,10 @@ impl World {
             let at = self.seed.below(trouble);
             self.at(at, Pending::Space);
         }
+        for _ in 0..if self.bad_disk { self.seed.below(4) } else { 0 } {
+            let at = self.seed.below(trouble);
+            self.at(at, Pending::Mood);
+        }
         self.at(trouble, Pending::Heal);
     }
 
@@ -257,7 +298,10 @@ impl World {
         match pending {
             Pending::Offer => self.offer(),
             Pending::Connect => self.connect(),
-            Pending::Reconfigure => self.reconfigure(),
+            Pending::Reload => self.reload(),
+            Pending::Prepared { request, outcome } if current => self.prepared(request, outcome),
+            Pending::Command => self.command_some(),
+            Pending::CallAll => self.call_all(),
             Pending::Speak => self.speak(),
             Pending::Crash { power_cut } => {
                 self.crash(power_cut);
@@ -266,7 +310,7 @@ impl World {
             Pending::Stop => self.stop(),
             Pending::Start => {
                 if self.agent.is_none() {
-                    self.start();
+                    self.start()?;
                 }
                 self.feed(Event::Tick)
             }
@@ -278,19 +322,11 @@ impl World {
             Pending::ToPeer { link, conn, order } if current => self.reach_peer(link, conn, order),
             Pending::ToAgent { link, conn, report } if current => self.reach_agent(link, conn, report),
             Pending::Cut { link, conn } if current => {
-                let report = LinkReport::Closed { code: self.close_code(), error: "cut".to_owned() };
-                self.tally.cuts += 1;
-                if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn && at.up) {
-                    at.up = false;
-                    self.after(5 * MS, Pending::ToAgent { link, conn, report });
-                }
+                self.cut(link, conn);
                 Ok(())
             }
             Pending::HalfOpen { link, conn } if current => {
-                if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn) {
-                    at.half_open = true;
-                    self.tally.cuts += 1;
-                }
+                self.half_open(link, conn);
                 Ok(())
             }
             Pending::WallJump => {
@@ -306,67 +342,18 @@ impl World {
                 self.disk.short = !self.disk.short && !self.healed;
                 Ok(())
             }
+            Pending::Mood => {
+                self.change_mood();
+                Ok(())
+            }
             Pending::Heal => self.heal(),
             Pending::Disk
+            | Pending::Prepared { .. }
             | Pending::ToPeer { .. }
             | Pending::ToAgent { .. }
             | Pending::Cut { .. }
             | Pending::HalfOpen { .. } => Ok(()),
         }
-    }
-
-    fn start(&mut self) {
-        let now = self.clock();
-        // Routes come and go with the configuration, and what they left in a lane is delivered all the same.
-        self.setup.priorities = if self.seed.below(2) == 0 { vec![0] } else { vec![0, 7] };
-        // What is configured may have changed while nobody ran.
-        if !self.healed && self.seed.below(4) == 0 {
-            self.shuffle();
-        }
-        self.setup.births = self.births();
-        let setup = Setup { seed: self.seed.draw(), ..self.setup.clone() };
-        let opened = self.disk.opened(setup.outlets());
-        self.agent = Some(Agent::new(setup, &opened, now));
-    }
-
-    fn heal(&mut self) -> Result<(), String> {
-        self.healed = true;
-        self.disk.failing = 0;
-        self.disk.short = false;
-        if self.agent.is_none() {
-            self.after(SECOND, Pending::Start);
-        }
-        self.call_all()
-    }
-
-    fn crash(&mut self, power_cut: bool) {
-        if self.healed || self.agent.take().is_none() {
-            return;
-        }
-        self.tally.crashes += 1;
-        self.disk.crash(power_cut, &mut self.seed);
-        if power_cut {
-            self.reboot();
-        }
-        self.power_cut |= power_cut;
-        self.gone();
-    }
-
-    fn gone(&mut self) {
-        self.agent = None;
-        self.life += 1;
-        self.offers.clear();
-        self.stopping_since = None;
-        self.conns.iter_mut().for_each(|conn| *conn = None);
-        self.after(3 * SECOND, Pending::Start);
-    }
-
-    fn stop(&mut self) -> Result<(), String> {
-        if self.agent.is_none() || self.healed {
-            return Ok(());
-        }
-        self.stopping_since.get_or_insert(self.now);
-        self.feed(Event::Stop)
     }
 
     fn offer(&mut self) -> Result<(), String> {
@@ -412,16 +399,20 @@ impl World {
         let mut actions = Vec::new();
         agent.step(now, event, &mut actions);
         agent.advance(now, &mut actions);
+        self.given.insert(agent.given().run, agent.given());
         for action in actions {
             if self.trace {
                 println!("{:>12}     {action:?}", "");
             }
             self.act(action)?;
         }
+        self.check_settings()?;
         let deadline = self.agent.as_ref().and_then(Agent::deadline);
         if deadline.is_some_and(|at| at <= now.mono) {
             return Err(format!("the loop spins: {deadline:?} at {:?}", now.mono));
         }
+        self.check_answers_in_time()?;
+        self.check_removed()?;
         let late = |since: &u64| self.now - since > 5 * SECOND;
         match self.stopping_since.as_ref().is_some_and(late) {
             true => Err("a stop took more than 5 s".to_owned()),
@@ -455,121 +446,16 @@ impl World {
             }
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
             Action::LookAtHost => return self.feed(Event::Host(HostFacts::default())),
-            Action::GoBack { link } => return Err(format!("link {link} goes back, but nothing is on trial")),
             Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
+            Action::Note(Notice::RolledBack { link, .. }) => return self.rolled_back(&link),
+            Action::ReplyToCommand { request, outcome } => return self.obeyed(request, &outcome),
+            Action::Prepare { request } => self.prepare(request),
+            Action::TakeOver { .. } => self.take_over()?,
+            Action::Succeed { .. } => self.succeed()?,
+            Action::DropSuccessor => self.successor = None,
+            Action::ReplyToReload { request, outcome } => return self.reloaded(request, &outcome),
             Action::Note(_) | Action::CloseSources => {}
-            Action::Exit => {
-                self.gone();
-            }
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, ticket: u64, answer: &Answer) -> Result<(), String> {
-        let payloads = self.offers.remove(&ticket).ok_or(format!("ticket {ticket} was answered twice"))?;
-        let Answer::Stored { first, last } = answer else { return Ok(()) };
-        if last - first + 1 != payloads.len() as u64 {
-            return Err(format!("{} messages were stored as {first} to {last}", payloads.len()));
-        }
-        if let Some(id) = (*first..=*last).find(|id| !self.ids.insert(*id)) {
-            return Err(format!("id {id} was used twice"));
-        }
-        self.check_safe(*last, &payloads)?;
-        self.tally.stored += payloads.len() as u64;
-        self.stored.extend(payloads);
-        Ok(())
-    }
-
-    fn dial(&mut self, link: usize, conn: u64) {
-        self.conns[link] =
-            Some(Conn { conn, half_open: false, up: false, up_at: self.now, down_at: self.now });
-        let (agent, own) =
-            (self.agent.as_ref().expect("it has dialed"), self.of_agent(link).expect("it dials"));
-        self.peers[link].epochs = agent.lanes(own).map(|(_, epoch)| epoch.to_owned()).collect();
-        self.peers[link].connect();
-        let luck = if self.healed { 9 } else { self.seed.below(10) };
-        let report = match luck {
-            0 => LinkReport::DialFailed(self.refusal()),
-            1 => return,
-            _ => LinkReport::Up(Default::default()),
-        };
-        if let (LinkReport::Up(_), Some(at)) = (&report, &mut self.conns[link]) {
-            at.up = true;
-        }
-        self.after(200 * MS, Pending::ToAgent { link, conn, report });
-        if !self.healed && luck < 7 {
-            let trouble = match self.seed.below(2) {
-                0 => Pending::Cut { link, conn },
-                _ => Pending::HalfOpen { link, conn },
-            };
-            self.after(20 * SECOND, trouble);
-        }
-    }
-
-    fn tell(&mut self, link: usize, order: LinkOrder) {
-        let longest = if self.seed.below(10) == 0 { 2 * SECOND } else { 40 * MS };
-        let latency = 1 + self.seed.below(longest);
-        let Some(at) = &mut self.conns[link] else { return };
-        let conn = at.conn;
-        at.up_at = at.up_at.max(self.now + latency);
-        let arrives_at = at.up_at;
-        if let (LinkOrder::Send { through, .. }, Confirm::None) = (&order, self.peers[link].confirm) {
-            let report = LinkReport::Written(*through);
-            self.after(MS, Pending::ToAgent { link, conn, report });
-        }
-        self.at(arrives_at, Pending::ToPeer { link, conn, order });
-    }
-
-    fn reach_agent(&mut self, link: usize, conn: u64, report: LinkReport) -> Result<(), String> {
-        if self.conns[link].as_ref().is_none_or(|at| at.conn != conn || at.half_open) {
-            return Ok(());
-        }
-        if matches!(report, LinkReport::Closed { .. } | LinkReport::DialFailed(_)) {
-            self.conns[link] = None;
-        }
-        match self.of_agent(link) {
-            Some(link) => self.feed(Event::Link { link, conn, report }),
-            None => Ok(()),
-        }
-    }
-
-    fn reach_peer(&mut self, link: usize, conn: u64, order: LinkOrder) -> Result<(), String> {
-        let passes = |at: &Conn| at.conn == conn && at.up && !at.half_open;
-        if !self.conns[link].as_ref().is_some_and(passes) {
-            return Ok(());
-        }
-        let (order, choked) = match (self.peers[link].chokes_at(&order), order) {
-            (Some(at), LinkOrder::Send { lane, through, mut entries }) => {
-                entries.truncate(at);
-                (LinkOrder::Send { lane, through, entries }, true)
-            }
-            (_, order) => (order, false),
-        };
-        let reports =
-            self.peers[link].arrive(order, &mut self.seed).map_err(|e| format!("link {link}: {e}"))?;
-        self.check_twice(link)?;
-        if choked {
-            return self.hang_up(link, conn);
-        }
-        for report in reports {
-            let latency = 1 + self.seed.below(40 * MS);
-            let Some(at) = &mut self.conns[link] else { return Ok(()) };
-            at.down_at = at.down_at.max(self.now + latency);
-            let arrives_at = at.down_at;
-            self.at(arrives_at, Pending::ToAgent { link, conn, report });
-        }
-        Ok(())
-    }
-
-    /// On one connection at most a window and one group can come again. (A power cut may add what was confirmed within
-    /// the last second, and a disk that refuses removals what it refused, so those are not counted here.)
-    fn check_twice(&self, link: usize) -> Result<(), String> {
-        let window = self.links.get(link).map_or(MQTT_WINDOW, |link| link.window) as u64;
-        let twice = self.peers[link].twice();
-        // Out of order a lane has two places where it may stop in the middle of a group.
-        let groups = self.peers[link].epochs.len() as u64 * if self.peers[link].loose { 2 } else { 1 };
-        if twice > window + groups * GROUP && !self.power_cut && !self.bad_disk {
-            return Err(format!("link {link}: {twice} came twice on one connection, the window is {window}"));
+            Action::Exit => return self.exit(),
         }
         Ok(())
     }
@@ -581,13 +467,18 @@ impl World {
         let up =
             |links: &serde_json::Map<_, serde_json::Value>| links.values().all(|link| link["state"] == "up");
         let in_transit = self.queue.values().any(|(life, pending)| {
-            *life == self.life && !matches!(pending, Pending::Cut { .. } | Pending::HalfOpen { .. })
+            let later = matches!(pending, Pending::Cut { .. } | Pending::HalfOpen { .. } | Pending::Offer);
+            *life == self.life && !later
         });
         messages == Some(0)
             && status["buffer"]["error"].is_null()
             && (status["mqtt"].is_null() || status["mqtt"]["state"] == "up")
+            // What it was to be told meanwhile it is told on its next connection.
+            && self.conns.get(self.links.len()).and_then(Option::as_ref).is_none_or(|broker| !broker.half_open)
             && status["links"].as_object().is_some_and(up)
             && self.offers.is_empty()
+            && self.requests.is_empty()
+            && self.called
             && !in_transit
     }
 

@@ -1,7 +1,7 @@
 //! `holdfast client`: the WebSocket links to the outside. Each subcommand has a file of its own.
 
 mod add;
-mod hand;
+mod command;
 mod list;
 mod show;
 
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use super::change::{Target, Toggle};
 use crate::config::edit::Kind;
-use crate::logic::agent::Hand;
+use crate::logic::agent::LinkCommand;
 
 /// Lists, shows, connects, adds and changes the WebSocket links to the outside
 #[derive(clap::Args, Debug)]
@@ -32,9 +32,9 @@ enum Command {
     List(list::Args),
     Show(show::Args),
     /// Has the running agent dial a client now, whatever its back-off says
-    Connect(hand::Args),
+    Connect(command::Args),
     /// Has the running agent close the connection of a client and stay away, holding its messages
-    Disconnect(hand::Args),
+    Disconnect(command::Args),
     Add(add::Args),
     /// Removes a client from the file; what the store holds for it stays there under its id
     Remove(Target),
@@ -49,8 +49,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::List(args) => list::run(args),
         Command::Show(args) => show::run(args),
-        Command::Connect(args) => hand::run(args, Hand::Connect),
-        Command::Disconnect(args) => hand::run(args, Hand::Disconnect),
+        Command::Connect(args) => command::run(args, LinkCommand::Connect),
+        Command::Disconnect(args) => command::run(args, LinkCommand::Disconnect),
         Command::Add(args) => add::run(args),
         Command::Remove(target) => target.remove(Kind::Client),
         Command::Enable(target) => target.toggle(Kind::Client, Toggle::Enable),

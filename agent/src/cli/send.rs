@@ -214,7 +214,7 @@ mod tests {
         let executor = Rc::new(LocalExecutor::new());
         smol::block_on(executor.run(async {
             let (intake, mut outtake) = channel();
-            let control = executor.spawn(serve_control(socket, intake, executor.clone()));
+            let control = executor.spawn(serve_control(socket, intake, executor.clone(), Rc::default()));
             let answers = [Answer::Refused(Refused::Busy), Answer::Stored { first: 1, last: 2 }];
             let mut taken = Vec::new();
             for answer in answers {

@@ -159,11 +159,10 @@ impl Config {
         }
     }
 
-    /// The priorities that routes and the peers of clients give their messages, and 0; rising.
+    /// The priorities that routes give their messages, and 0; rising.
     pub fn priorities(&self) -> Vec<u8> {
         let routes = self.servers.iter().flat_map(|server| &server.routes).map(|route| route.priority);
-        let peers = self.clients.iter().filter_map(|client| client.inbound.as_ref());
-        let set: BTreeSet<u8> = routes.chain(peers.map(|inbound| inbound.priority)).chain([0]).collect();
+        let set: BTreeSet<u8> = routes.chain([0]).collect();
         set.into_iter().collect()
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::pam::Pam;
-use super::{clock, secret, tls};
+use super::{clock, descriptors, secret, tls};
 use crate::config::client::{Auth, ClientTls};
 use crate::config::edit;
 use crate::config::phc::Phc;
@@ -69,6 +69,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         warnings.extend(named.warning());
     }
     config.servers.iter().for_each(|server| warnings.extend(server_warnings(server)));
+    warnings.extend(descriptors::warning(config));
     warnings
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::or;
 
-use crate::logic::agent::Hand;
+use crate::logic::agent::LinkCommand;
 use crate::logic::glob::Glob;
 use crate::logic::health::Health;
 use crate::logic::intake::{Answer, Draft, Refused};
@@ -71,11 +71,11 @@ pub enum Input {
     /// Asks to take over the configuration as it is on the disk.
     Reload(Sender<Result<Reloaded, String>>),
     /// Tells a client link something by hand.
-    Hand {
+    Command {
         /// Id of the client.
         client: String,
         /// What.
-        hand: Hand,
+        command: LinkCommand,
         /// Takes one answer: why it cannot be told.
         reply: Sender<Result<(), String>>,
     },
@@ -195,8 +195,8 @@ impl Intake {
     }
 
     /// Tells a client link to connect or to stay away. The error says why it cannot be told.
-    pub async fn tell_by_hand(&self, client: String, hand: Hand) -> Result<(), String> {
-        self.ask(|reply| Input::Hand { client, hand, reply }).await
+    pub async fn command(&self, client: String, command: LinkCommand) -> Result<(), String> {
+        self.ask(|reply| Input::Command { client, command, reply }).await
     }
 
     /// Listens in: lines of JSON until the agent stops. The error says why not.

@@ -4,6 +4,8 @@ pub mod aside;
 pub mod clock;
 pub mod config_file;
 pub mod control;
+pub mod descriptors;
+pub mod given;
 pub mod host;
 pub mod intake;
 pub mod mqtt;

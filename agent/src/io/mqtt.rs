@@ -16,6 +16,7 @@ use smol::future::or;
 use super::net::{self, Stage, Stream, Target};
 use super::secret;
 use crate::config::mqtt::Mqtt;
+use crate::logic::closing::Closing;
 use crate::logic::port::{LinkOrder, LinkReport, Peer, Publication, Refusal, RefusalKind};
 use crate::logic::probe::Step;
 
@@ -53,7 +54,7 @@ pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sende
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
             let _ = reports.send(LinkReport::Up(peer)).await;
             let error = session::run(stream, &orders, &reports).await;
-            LinkReport::Closed { code: None, error }
+            LinkReport::Closed { closing: Closing::Plain, error }
         }
     };
     let _ = reports.send(last).await;

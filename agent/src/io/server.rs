@@ -22,6 +22,7 @@ mod metrics;
 mod origin;
 mod parameter;
 pub mod path;
+mod room;
 mod session;
 mod socket;
 mod subscribe;
@@ -39,6 +40,7 @@ use smol::LocalExecutor;
 use smol::future::or;
 
 use super::clock;
+use super::descriptors::TURNED_AWAY;
 use super::intake::Intake;
 use crate::config::access::Access;
 use crate::config::server::{Audience, HttpPage, Limits, Server};
@@ -51,6 +53,7 @@ use accept::{Places, admit};
 use certificate::Certificate;
 pub use judge::{FileRead, has_changed};
 use login::Login;
+pub use room::Room;
 use socket::Socket;
 
 /// Bytes of HTTP bodies that one server holds at a time.
@@ -68,6 +71,9 @@ const CONTROL_LIMITS: Limits = Limits {
     rate_per_user: None,
     rate_per_ip: None,
 };
+
+/// How often a control socket that cannot be bound is tried.
+const BIND_EACH: Duration = Duration::from_secs(5);
 
 /// A socket that stays open from one life of a server to the next.
 #[derive(Clone)]
@@ -175,6 +181,7 @@ pub async fn serve(
     server: Rc<Server>,
     intake: Intake,
     executor: Rc<LocalExecutor<'static>>,
+    room: Rc<Room>,
 ) {
     let source = format!("server:{}", server.id);
     let (gate, login) = (listeners.gate, listeners.login);
@@ -184,6 +191,7 @@ pub async fn serve(
         subscribe: server.subscribe,
         origins: server.access.origins.clone(),
         certificate: listeners.certificate,
+        room,
         ..Site::new(&source, server.limits, gate, login, intake.clone(), executor.clone())
     });
     let tasks = listeners.sockets.into_iter().map(|socket| {
@@ -195,11 +203,39 @@ pub async fn serve(
     drop(tasks);
 }
 
-/// Serves `/api` on a Unix socket until the intake stops, then removes it. A stale socket in its place is replaced.
+/// Serves `/api` on a Unix socket until the intake stops. A socket that cannot be bound is tried again, and one whose file was
+/// removed is bound anew.
+pub async fn keep_control(
+    path: PathBuf,
+    intake: Intake,
+    executor: Rc<LocalExecutor<'static>>,
+    room: Rc<Room>,
+) {
+    let serving = async {
+        let mut told = String::new();
+        loop {
+            match serve_control(path.clone(), intake.clone(), executor.clone(), room.clone()).await {
+                Ok(()) => log::warn!("the control socket {} was removed and is bound anew", path.display()),
+                Err(error) => {
+                    if error != told {
+                        log::warn!("{error}: `holdfast status` and `holdfast send` will not work");
+                    }
+                    told = error;
+                    smol::Timer::after(BIND_EACH).await;
+                }
+            }
+        }
+    };
+    or(intake.stopping(), serving).await;
+}
+
+/// Serves `/api` on a Unix socket until the intake stops, then removes it, or until it is not reached any more. A stale socket in
+/// its place is replaced.
 pub async fn serve_control(
     path: PathBuf,
     intake: Intake,
     executor: Rc<LocalExecutor<'static>>,
+    room: Rc<Room>,
 ) -> Result<(), String> {
     let cannot = |cause: String| format!("cannot bind the control socket {}: {cause}", path.display());
     let socket = Socket::bind_unix(&path).await.map_err(cannot)?;
@@ -208,9 +244,9 @@ pub async fn serve_control(
     let gate = Rc::new(RefCell::new(Gate::new(&everybody, &CONTROL_LIMITS, clock::now().mono)));
     let login = Login::new(&everybody).map_err(|error| cannot(format!("{error:#}")))?;
     let site = Site::new("control", CONTROL_LIMITS, gate, login, intake.clone(), executor);
-    let site = Rc::new(Site { api_only: true, budget, ..site });
+    let site = Rc::new(Site { api_only: true, budget, room, ..site });
     let accepting = admit(&site, || socket.accept());
-    or(accepting, intake.stopping()).await;
+    or(accepting, or(intake.stopping(), socket.unreachable())).await;
     Ok(())
 }
 
@@ -231,6 +267,7 @@ struct Site {
     executor: Rc<LocalExecutor<'static>>,
     connections: Places,
     turned_away: Places,
+    room: Rc<Room>,
     /// Bytes that bodies may still take.
     budget: Cell<usize>,
 }
@@ -258,7 +295,8 @@ impl Site {
             intake,
             executor,
             connections: Places::new(limits.connections),
-            turned_away: Places::new(accept::TURNED_AWAY),
+            turned_away: Places::new(TURNED_AWAY),
+            room: Rc::default(),
             budget: Cell::new(BODY_BUDGET),
         }
     }

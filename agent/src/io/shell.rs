@@ -7,7 +7,7 @@ mod reload;
 mod setup;
 mod subscriber;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,10 +19,11 @@ use smol::{LocalExecutor, Task};
 
 use self::doors::{Bound, Doors, bind};
 use self::listener::Listeners as Taps;
-use self::reload::{Prepared, Successor};
+use self::reload::{Candidate, Prepared, Successor};
 use self::subscriber::Subscribers;
 use super::clock;
 use super::config_file;
+use super::given::{self, GivenFile};
 use super::host::Machine;
 use super::intake::{self, Input, Outtake};
 use super::mqtt::{self, Broker};
@@ -31,12 +32,14 @@ use super::store::{self, Store};
 use super::supervisor::Supervisor;
 use super::uplink::{self, Uplink};
 use crate::config::Config;
-use crate::config::client::Client;
-use crate::logic::agent::{Action, Agent, Event};
+use crate::logic::agent::{Action, Agent, Event, Setup};
+use crate::logic::closing::Closing;
 use crate::logic::disk::{DiskFacts, DiskReport};
 use crate::logic::intake::Answer;
 use crate::logic::notice::{Loudness, Notice};
 use crate::logic::port::{LinkOrder, LinkReport};
+use crate::logic::reload::Reloaded;
+use crate::logic::setup::LinkSetup;
 
 /// Reports of all connections that may wait for the loop.
 const EVENTS: usize = 1024;
@@ -69,13 +72,14 @@ pub fn run(
     let lives = async move {
         let load: Load = Rc::new(load);
         let signals = signals(&executor)?;
-        let mut shell = Shell::start(load()?, None, &load, &signals, &executor).await?;
-        shell.overdue.push(Event::Rejected(rejected));
+        let mut shell = Shell::start(load()?, None, Vec::new(), &load, &signals, &executor).await?;
+        shell.overdue.push_back(Event::Rejected(rejected));
         loop {
             shell.turn().await;
             shell.let_sources_end().await;
             let Some((old, kept, next)) = shell.leave() else { return Ok(()) };
-            let started = Shell::start(next.config, Some(next.bound), &load, &signals, &executor).await;
+            let Successor { config, bound, proven } = next;
+            let started = Shell::start(config, Some(bound), proven, &load, &signals, &executor).await;
             shell = match started {
                 Ok(shell) => shell,
                 Err(error) => {
@@ -84,8 +88,8 @@ pub fn run(
                     );
                     let bound = bind(&old, &kept).await?;
                     let mut shell =
-                        Shell::start((*old).clone(), Some(bound), &load, &signals, &executor).await?;
-                    shell.overdue.push(Event::Rejected(Some(format!("{error:#}"))));
+                        Shell::start(old, Some(bound), Vec::new(), &load, &signals, &executor).await?;
+                    shell.overdue.push_back(Event::Rejected(Some(format!("{error:#}"))));
                     shell
                 }
             };
@@ -102,6 +106,8 @@ struct Shell {
     load: Load,
     signals: Receiver<Signal>,
     agent: Agent,
+    /// What is given of the numbers; gone once the agent has numbers of its own is whatever earlier runs have left.
+    given: Option<GivenFile>,
     machine: Machine,
     supervisor: Supervisor,
     store: Store,
@@ -112,19 +118,22 @@ struct Shell {
     taps: Taps,
     subscribers: Subscribers,
     prepared: (Sender<Prepared>, Receiver<Prepared>),
-    reloading: bool,
-    /// What links go back to when their new settings do not prove themselves.
-    fallback: BTreeMap<usize, Client>,
+    /// The reload for which a configuration is read.
+    preparing: Option<u64>,
+    /// What was prepared, until the agent says what becomes of it.
+    candidate: Option<Candidate>,
     /// Who comes after this life, when it ends for another configuration.
     successor: Option<Successor>,
     intake: Outtake,
     events: (Sender<Event>, Receiver<Event>),
     disk: Receiver<(DiskReport, DiskFacts)>,
     alarm: clock::Alarm,
-    /// Events of the loop's own making, for the next step.
-    overdue: Vec<Event>,
+    /// Events of the loop's own making, in their order, for the next step.
+    overdue: VecDeque<Event>,
     tickets: HashMap<u64, Sender<Answer>>,
-    next_ticket: u64,
+    commands: HashMap<u64, Sender<Result<(), String>>>,
+    reloads: HashMap<u64, Sender<Result<Reloaded, String>>>,
+    next_request: u64,
     store_closed: bool,
     ended: bool,
 }
@@ -156,16 +165,17 @@ impl Shell {
     async fn start(
         config: Config,
         bound: Option<Bound>,
+        proven: Vec<LinkSetup>,
         load: &Load,
         signals: &Receiver<Signal>,
         executor: &Rc<LocalExecutor<'static>>,
     ) -> anyhow::Result<Shell> {
         clock::believe(config.agent.clock_file.clone());
-        let setup = setup::setup(&config);
+        let setup = Setup { proven, ..setup::setup(&config) };
         let (reports, disk) = bounded(EVENTS);
         let settings = store::Settings { dir: config.agent.data_dir.clone(), outlets: setup.outlets() };
         let supervisor = Supervisor::from_environment();
-        let (store, opened) = store::open(settings, supervisor.patience(), move |report, facts| {
+        let (store, mut opened) = store::open(settings, supervisor.patience(), move |report, facts| {
             // The loop is gone only when nobody waits for the report any more.
             let _ = reports.send_blocking((report, facts));
         })?;
@@ -175,7 +185,12 @@ impl Shell {
             None => bind(&config, &[]).await?,
         };
         let doors = Doors::new(servers, config_file::control_socket(&config), sources, executor);
+        doors.provide(&config);
+        let places = given::places(|name| std::env::var(name).ok());
+        let run = opened.numbers.as_ref().map_or(0, |numbers| numbers.run);
+        opened.given = given::load(&places, &config.agent.data_dir, run);
         let agent = Agent::new(setup, &opened, clock::now());
+        let given = GivenFile::create(&places, &config.agent.data_dir, &agent.given());
         log::info!(
             "holdfast {} started agent={} data_dir={} session={}",
             env!("CARGO_PKG_VERSION"),
@@ -193,9 +208,10 @@ impl Shell {
             taps: Taps::default(),
             subscribers: Subscribers::default(),
             prepared: bounded(1),
-            reloading: false,
-            fallback: BTreeMap::new(),
+            preparing: None,
+            candidate: None,
             successor: None,
+            given,
             agent,
             machine: Machine::new(),
             supervisor,
@@ -204,9 +220,11 @@ impl Shell {
             events: bounded(EVENTS),
             disk,
             alarm: clock::Alarm::default(),
-            overdue: Vec::new(),
+            overdue: VecDeque::new(),
             tickets: HashMap::new(),
-            next_ticket: 0,
+            commands: HashMap::new(),
+            reloads: HashMap::new(),
+            next_request: 0,
             store_closed: false,
             ended: false,
         })
@@ -227,8 +245,11 @@ impl Shell {
                 self.taps.actions(&self.agent, &actions);
             }
             self.subscribers.show(self.agent.news());
+            self.note_given();
             actions.drain(..).for_each(|action| self.act(action));
             if !self.doors.are_open() && self.agent.may_listen() {
+                // Only here it is sure that what earlier runs have left was taken over.
+                self.given.iter().filter(|_| !self.agent.is_starting()).for_each(GivenFile::remove_others);
                 self.doors.open();
                 self.supervisor.ready();
             }
@@ -236,17 +257,26 @@ impl Shell {
                 self.agent.step(clock::now(), Event::StoreMoves, &mut actions);
             }
             self.supervisor.look_at(&self.agent);
-            wake = match self.overdue.pop() {
-                Some(event) => Some(Wake::Event(event)),
-                None if self.ended => None,
-                None => Some(self.wait().await),
+            wake = match self.own_event() {
+                None if !self.ended => Some(self.wait().await),
+                own => own,
             };
+        }
+    }
+
+    /// What is given is noted before anybody outside can know of it.
+    fn note_given(&mut self) {
+        let given = self.agent.given();
+        if self.given.as_mut().is_some_and(|file| !file.note(&given)) {
+            self.given = None;
         }
     }
 
     /// Sources that say goodbye to their peers get the time for it; nobody is answered any more.
     async fn let_sources_end(&mut self) {
         self.tickets.clear();
+        self.commands.clear();
+        self.reloads.clear();
         let all_gone = async { while self.intake.inputs.recv().await.is_ok() {} };
         or(all_gone, async {
             smol::Timer::after(SOURCES_END_WITHIN).await;
@@ -257,12 +287,13 @@ impl Shell {
     /// A store that has said goodbye ends at once. One that has not hangs in the disk, and is not waited for: the service
     /// has to stop in time, and nobody was told `stored` for what it has not written.
     /// Returns who comes next, and what there is to go back to.
-    fn leave(self) -> Option<(Rc<Config>, Kept, Successor)> {
+    fn leave(self) -> Option<(Config, Kept, Successor)> {
+        let old = self.proven_config();
         if !self.store_closed {
             log::warn!("the store does not answer and is left behind");
             std::mem::forget(self.store);
         }
-        Some((self.config, self.doors.kept(), self.successor?))
+        Some((old, self.doors.kept(), self.successor?))
     }
 
     fn take(&mut self, wake: Wake, actions: &mut Vec<Action>) {
@@ -275,28 +306,33 @@ impl Shell {
                 }
                 event
             }
-            Wake::Signal(signal) => return self.obey(signal, actions),
-            Wake::Prepared(prepared) => return self.finish_reload(*prepared, actions),
+            Wake::Signal(signal) => self.obey(signal),
+            Wake::Prepared(prepared) => self.prepared(*prepared),
             Wake::Input(Input::Tap { filter, reply }) => {
                 let _ = reply.try_send(self.taps.add(&filter));
                 return;
             }
-            Wake::Input(Input::Reload(reply)) => return self.begin_reload(Some(reply)),
-            Wake::Input(Input::Hand { client, hand, reply }) => {
-                let _ = reply.try_send(self.agent.tell_by_hand(clock::now(), &client, hand, actions));
-                return;
+            Wake::Input(Input::Reload(reply)) => {
+                let request = self.request();
+                self.reloads.insert(request, reply);
+                Event::Reload { request }
+            }
+            Wake::Input(Input::Command { client, command, reply }) => {
+                let request = self.request();
+                self.commands.insert(request, reply);
+                Event::Command { request, client, command }
             }
             Wake::Input(Input::Connected(device)) => Event::Connected(device),
             Wake::Input(Input::Disconnected(device)) => Event::Disconnected(device),
             Wake::Input(Input::Offer { drafts, reply }) => {
-                self.next_ticket += 1;
-                self.tickets.insert(self.next_ticket, reply);
-                Event::Offer { ticket: self.next_ticket, drafts }
+                let ticket = self.request();
+                self.tickets.insert(ticket, reply);
+                Event::Offer { ticket, drafts }
             }
             Wake::Input(Input::Again { outlet, messages, reply }) => {
-                self.next_ticket += 1;
-                self.tickets.insert(self.next_ticket, reply);
-                Event::Again { ticket: self.next_ticket, outlet, messages }
+                let ticket = self.request();
+                self.tickets.insert(ticket, reply);
+                Event::Again { ticket, outlet, messages }
             }
             Wake::Input(Input::Look(look, reply)) => return self.store.look(look, reply),
             Wake::Input(Input::Change(change, reply)) => return self.store.change(change, reply),
@@ -317,15 +353,7 @@ impl Shell {
                 return;
             }
             Wake::Input(Input::Status(reply)) => {
-                let now = clock::now();
-                if self.agent.wants_host(now) {
-                    self.agent.step(now, Event::Host(self.machine.look()), actions);
-                }
-                self.agent.step(now, self.look_at_servers(), actions);
-                let mut status = self.agent.status(now);
-                status["violations"] = self.intake.tally.shown();
-                status["consumers"] = self.subscribers.status();
-                let _ = reply.try_send(status);
+                let _ = reply.try_send(self.status(actions));
                 return;
             }
         };
@@ -335,24 +363,46 @@ impl Shell {
         self.agent.step(clock::now(), event, actions);
     }
 
+    fn status(&mut self, actions: &mut Vec<Action>) -> serde_json::Value {
+        let now = clock::now();
+        if self.agent.wants_host(now) {
+            self.agent.step(now, Event::Host(self.machine.look()), actions);
+        }
+        self.agent.step(now, self.look_at_servers(), actions);
+        let mut status = self.agent.status(now);
+        status["violations"] = self.intake.tally.shown();
+        status["consumers"] = self.subscribers.status();
+        status
+    }
+
     fn look_at_servers(&self) -> Event {
         let facts = self.doors.facts().map(|(id, facts)| (id.to_owned(), facts));
         Event::Servers(serde_json::Value::Object(facts.collect()))
     }
 
-    fn obey(&mut self, signal: Signal, actions: &mut Vec<Action>) {
-        if signal == Signal::Hup {
-            return self.begin_reload(None);
-        }
-        log::info!("stopping signal={signal:?}");
-        if self.successor.take().is_some() {
-            self.supervisor.stopping();
-        }
-        self.agent.step(clock::now(), Event::Stop, actions);
+    /// A number for what has to be answered.
+    fn request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
     }
 
-    /// What is there already, the disk first of all that flows: it is what makes others wait.
-    fn waiting(&self) -> Option<Wake> {
+    fn obey(&mut self, signal: Signal) -> Event {
+        if signal == Signal::Hup {
+            return Event::Reload { request: self.request() };
+        }
+        log::info!("stopping signal={signal:?}");
+        Event::Stop
+    }
+
+    fn own_event(&mut self) -> Option<Wake> {
+        self.overdue.pop_front().map(Wake::Event)
+    }
+
+    /// What is there already: the loop's own events, and the disk first of all that flows, since it makes others wait.
+    fn waiting(&mut self) -> Option<Wake> {
+        if let Some(own) = self.own_event() {
+            return Some(own);
+        }
         if let Ok(signal) = self.signals.try_recv() {
             return Some(Wake::Signal(signal));
         }
@@ -415,15 +465,24 @@ impl Shell {
             Action::Dial { link, conn, endpoint } => self.dial(link, conn, endpoint),
             Action::HangUp { link } => drop(self.lines.remove(&link)),
             Action::Tell { link, order } => self.tell(link, order),
-            Action::GoBack { link } => self.go_back(link),
             Action::Disk(order) => self.store.order(order),
             Action::Answer(ticket, answer) => {
                 if let Some(reply) = self.tickets.remove(&ticket) {
                     let _ = reply.try_send(answer);
                 }
             }
+            Action::ReplyToCommand { request, outcome } => {
+                if let Some(reply) = self.commands.remove(&request) {
+                    let _ = reply.try_send(outcome.map_err(|error| error.to_string()));
+                }
+            }
+            Action::Prepare { request } => self.prepare(request),
+            Action::TakeOver { request } => self.take_over(request),
+            Action::Succeed { request } => self.succeed(request),
+            Action::DropSuccessor => self.drop_successor(),
+            Action::ReplyToReload { request, outcome } => self.reply_to_reload(request, outcome),
             Action::Note(notice) => write_down(&notice),
-            Action::LookAtHost => self.overdue.push(Event::Host(self.machine.look())),
+            Action::LookAtHost => self.overdue.push_back(Event::Host(self.machine.look())),
             Action::CloseSources => {
                 if self.successor.is_none() {
                     self.supervisor.stopping();
@@ -438,7 +497,7 @@ impl Shell {
     }
 
     fn dial(&mut self, link: usize, conn: u64, endpoint: usize) {
-        let Some(peer) = setup::peer(&self.config, &self.agent, link) else { return };
+        let Some(peer) = setup::peer(&self.config.agent.id, &self.agent, link) else { return };
         let (reports, reported) = bounded(REPORTS);
         let (orders, ordered) = bounded(match &peer {
             Peer::WebSocket { orders, .. } => *orders,
@@ -478,7 +537,11 @@ impl Shell {
         if let Err(TrySendError::Full(_)) = line.orders.try_send(order) {
             let (conn, error) = (line.conn, "it takes no orders".to_owned());
             self.lines.remove(&link);
-            self.overdue.push(Event::Link { link, conn, report: LinkReport::Closed { code: None, error } });
+            self.overdue.push_back(Event::Link {
+                link,
+                conn,
+                report: LinkReport::Closed { closing: Closing::Plain, error },
+            });
         }
     }
 }
@@ -505,6 +568,7 @@ fn signals(executor: &Rc<LocalExecutor<'static>>) -> anyhow::Result<Receiver<Sig
 
 fn write_down(notice: &Notice) {
     match notice.loudness() {
+        Loudness::Error => log::error!("{notice}"),
         Loudness::Warn => log::warn!("{notice}"),
         Loudness::Info => log::info!("{notice}"),
         Loudness::Debug => log::debug!("{notice}"),

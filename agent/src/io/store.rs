@@ -16,6 +16,8 @@ mod scan;
 mod shelf;
 mod space;
 pub mod stopped;
+mod syncer;
+mod syncs;
 mod tear;
 mod tray;
 mod worker;
@@ -32,13 +34,13 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use self::syncs::Syncs;
 use self::worker::Worker;
 use super::clock;
 use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
+use crate::logic::disk_queue::AT_ONCE;
 use crate::logic::look::{Change, Look, Seen};
 
-/// How many orders may wait; more are answered by `Failed`.
-const QUEUE: usize = 64;
 /// How many looks and changes may wait; more are told to come again.
 const VISITORS: usize = 4;
 /// How long dropping the store waits for its thread.
@@ -70,7 +72,6 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Store {
     orders: Option<SyncSender<Queued>>,
-    waiting: Arc<AtomicUsize>,
     visitors: Arc<AtomicUsize>,
     /// Whether it is being opened anew and gets on with it.
     moving: Arc<AtomicBool>,
@@ -83,8 +84,10 @@ enum Queued {
     Order(DiskOrder),
     Look(Look, Reply<Seen>),
     Change(Change, Reply<u64>),
-    /// In the place of an order that found the queue full.
-    Refused(&'static str, Option<usize>),
+    /// What the disk was waited for has come.
+    Synced(io::Result<()>),
+    /// Nobody gives orders any more.
+    End,
 }
 
 impl Queued {
@@ -95,7 +98,7 @@ impl Queued {
         match self {
             Queued::Look(_, reply) => drop(reply.try_send(Err(cause()))),
             Queued::Change(_, reply) => drop(reply.try_send(Err(cause()))),
-            Queued::Order(_) | Queued::Refused(..) => {}
+            Queued::Order(_) | Queued::Synced(_) | Queued::End => {}
         }
     }
 }
@@ -119,32 +122,32 @@ pub fn open(
 ) -> Result<(Store, Opened), OpenError> {
     let lock = lock(&settings.dir)?;
     let dir = settings.dir.clone();
-    let worker = Worker::open(settings, lock, Box::new(progress));
+    // Beside orders and visitors, one job that has ended and the end.
+    let (orders, received) = sync_channel(AT_ONCE + VISITORS + 2);
+    let done = orders.clone();
+    let waits = Syncs::start(move |outcome| drop(done.send(Queued::Synced(outcome))));
+    let waits = waits.map_err(|error| disk("start a thread for", &dir, &error))?;
+    let worker = Worker::open(settings, lock, waits, Box::new(progress));
     let mut worker = worker.map_err(|fault| OpenError::Disk(fault.to_string()))?;
     let opened = worker.opened().map_err(|error| disk("read the small files in", &dir, &error))?;
     let moving = Arc::new(AtomicBool::new(false));
     let moves = Arc::clone(&moving);
     worker.tell(Box::new(move |_| moves.store(true, Ordering::Release)));
-    let waiting = Arc::new(AtomicUsize::new(0));
     let visitors = Arc::new(AtomicUsize::new(0));
-    let (orders, received) = sync_channel(QUEUE * 2 + VISITORS);
     let (end, ended) = channel();
-    let left = (Arc::clone(&waiting), Arc::clone(&visitors));
+    let left = Arc::clone(&visitors);
     let thread = std::thread::Builder::new().name("store".to_owned());
-    let thread = thread.spawn(move || run(worker, &received, (&left.0, &left.1), &reports, end));
+    let thread = thread.spawn(move || run(worker, &received, &left, &reports, end));
     let thread = thread.map_err(|error| disk("start the thread for", &dir, &error))?;
-    Ok((Store { orders: Some(orders), waiting, visitors, thread: Some(thread), moving, ended }, opened))
+    Ok((Store { orders: Some(orders), visitors, thread: Some(thread), moving, ended }, opened))
 }
 
 impl Store {
-    /// Gives an order; never waits. What is given after `Close` is not answered.
+    /// Gives an order; never waits: there is room for as many as [`AT_ONCE`]. What is given after `Close` is not answered.
     pub fn order(&self, order: DiskOrder) {
-        let full = self.waiting.fetch_add(1, Ordering::AcqRel) >= QUEUE;
-        let (name, outlet) = worker::label(&order);
-        let queued = if full { Queued::Refused(name, outlet) } else { Queued::Order(order) };
-        let sent = self.orders.as_ref().is_some_and(|orders| orders.try_send(queued).is_ok());
+        let (name, _) = worker::label(&order);
+        let sent = self.orders.as_ref().is_some_and(|orders| orders.try_send(Queued::Order(order)).is_ok());
         if !sent {
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
             log::warn!("the store takes no order to {name}");
         }
     }
@@ -181,7 +184,10 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.orders = None;
+        // One that has ended needs not be told, and one that hangs is not waited for.
+        if let Some(orders) = self.orders.take() {
+            let _ = orders.try_send(Queued::End);
+        }
         if self.ended.recv_timeout(CLOSE_WITHIN) == Err(RecvTimeoutError::Timeout) {
             return log::warn!("the store's thread does not end");
         }
@@ -195,21 +201,18 @@ impl Drop for Store {
 fn run(
     mut worker: Worker,
     orders: &Receiver<Queued>,
-    (waiting, visitors): (&AtomicUsize, &AtomicUsize),
+    visitors: &AtomicUsize,
     reports: &dyn Fn(DiskReport, DiskFacts),
     _end: Sender<()>,
 ) {
     loop {
-        let queued = match worker.sync_by() {
+        let queued = match worker.wake_at() {
             Some(time) => orders.recv_timeout(time.since(clock::now().mono)),
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        let report = match queued {
-            Err(RecvTimeoutError::Timeout) => {
-                worker.settle();
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return worker.close(),
+        match queued {
+            Err(RecvTimeoutError::Timeout) => worker.wake(),
+            Err(RecvTimeoutError::Disconnected) | Ok(Queued::End) => return worker.close(),
             Ok(Queued::Order(DiskOrder::Close)) => {
                 worker.close();
                 return reports(DiskReport::Closed, worker.facts());
@@ -217,8 +220,7 @@ fn run(
             Ok(Queued::Look(look, reply)) => {
                 visitors.fetch_sub(1, Ordering::AcqRel);
                 let _ = reply.try_send(worker.look(&look));
-                worker.settle_in_time();
-                continue;
+                worker.wake();
             }
             Ok(Queued::Change(change, reply)) => {
                 visitors.fetch_sub(1, Ordering::AcqRel);
@@ -228,21 +230,18 @@ fn run(
                     messages
                 });
                 let _ = reply.try_send(done);
-                continue;
             }
+            Ok(Queued::Synced(outcome)) => worker.synced(outcome),
             Ok(Queued::Order(order)) => worker.carry_out(order),
-            Ok(Queued::Refused(order, outlet)) => {
-                let error = format!("more than {QUEUE} orders wait for the disk");
-                DiskReport::Failed { order, outlet, error }
-            }
-        };
-        waiting.fetch_sub(1, Ordering::AcqRel);
+        }
         let repairs = worker.take_repairs();
         if !repairs.is_empty() {
             reports(DiskReport::Repaired { repairs }, worker.facts());
         }
-        let facts = worker.facts();
-        reports(report, facts);
+        for report in worker.take_reports() {
+            let facts = worker.facts();
+            reports(report, facts);
+        }
     }
 }
 

@@ -74,7 +74,7 @@ pub async fn run(
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
             let _ = reports.send(LinkReport::Up(peer)).await;
             let end = session::run(socket, &uplink, first, &orders, &reports).await;
-            LinkReport::Closed { code: end.code, error: end.error }
+            LinkReport::Closed { closing: end.closing, error: end.error }
         }
     };
     let _ = reports.send(last).await;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::intake::Answer;
+use super::time::Time;
 
 /// Batches that were taken and not answered yet, in the order of their ids.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +14,7 @@ pub struct Accepts {
 #[derive(Debug, Clone)]
 struct Accept {
     ticket: u64,
+    at: Time,
     first: u64,
     last: u64,
     /// How many times one of its messages must still become safe in an outlet.
@@ -20,9 +22,19 @@ struct Accept {
 }
 
 impl Accepts {
-    /// Notes a batch with the ids from `first` to `last`, which takes so many places in outlets.
-    pub fn add(&mut self, ticket: u64, first: u64, last: u64, places: u64) {
-        self.waiting.push_back(Accept { ticket, first, last, remaining: places });
+    /// Notes a batch that came at this time with the ids from `first` to `last`, which takes so many places in outlets.
+    pub fn add(&mut self, at: Time, ticket: u64, (first, last): (u64, u64), places: u64) {
+        self.waiting.push_back(Accept { ticket, at, first, last, remaining: places });
+    }
+
+    /// When the oldest batch came that is not answered yet.
+    pub fn oldest(&self) -> Option<Time> {
+        self.waiting.front().map(|accept| accept.at)
+    }
+
+    /// Gives up waiting for the oldest batch: what becomes of its messages is not answered any more. Returns its ticket.
+    pub fn give_up(&mut self) -> Option<u64> {
+        self.waiting.pop_front().map(|accept| accept.ticket)
     }
 
     /// A message became safe in one outlet. Returns the answer that is due by it. Ids without a batch are ignored.
@@ -51,7 +63,7 @@ mod tests {
     #[test]
     fn a_batch_is_answered_only_when_every_outlet_has_every_message_of_it() {
         let mut accepts = Accepts::default();
-        accepts.add(7, 10, 11, 4);
+        accepts.add(Time::default(), 7, (10, 11), 4);
         assert_eq!(accepts.release(10), None);
         assert_eq!(accepts.release(11), None);
         assert_eq!(accepts.release(10), None);
@@ -62,8 +74,8 @@ mod tests {
     #[test]
     fn a_later_batch_does_not_wait_for_an_earlier_one() {
         let mut accepts = Accepts::default();
-        accepts.add(1, 1, 1, 1);
-        accepts.add(2, 2, 2, 1);
+        accepts.add(Time::default(), 1, (1, 1), 1);
+        accepts.add(Time::default(), 2, (2, 2), 1);
         assert_eq!(accepts.release(2), Some((2, Answer::Stored { first: 2, last: 2 })));
         assert_eq!(accepts.release(1), Some((1, Answer::Stored { first: 1, last: 1 })));
     }
@@ -71,9 +83,23 @@ mod tests {
     #[test]
     fn ids_that_nobody_waits_for_are_ignored() {
         let mut accepts = Accepts::default();
-        accepts.add(1, 5, 5, 1);
+        accepts.add(Time::default(), 1, (5, 5), 1);
         assert_eq!(accepts.release(4), None);
         assert_eq!(accepts.release(6), None);
         assert!(!accepts.is_empty());
+    }
+
+    #[test]
+    fn a_batch_that_is_given_up_is_not_answered_a_second_time() {
+        let mut accepts = Accepts::default();
+        accepts.add(Time(5), 1, (1, 1), 1);
+        accepts.add(Time(7), 2, (2, 2), 1);
+        assert_eq!((accepts.oldest(), accepts.give_up()), (Some(Time(5)), Some(1)));
+        assert_eq!(accepts.release(1), None);
+        assert_eq!(
+            (accepts.oldest(), accepts.release(2).map(|(ticket, _)| ticket)),
+            (Some(Time(7)), Some(2))
+        );
+        assert_eq!((accepts.oldest(), accepts.give_up()), (None, None));
     }
 }

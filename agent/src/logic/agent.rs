@@ -2,12 +2,13 @@
 //! adds what lies between them: who is sent what, who is told what, and how a stop goes.
 
 mod again;
+mod command;
 mod event;
-mod hand;
 mod inbound;
 mod line;
 mod loss;
 mod news;
+mod poison;
 mod reconfigure;
 mod reply;
 mod seating;
@@ -15,15 +16,19 @@ mod stop;
 mod trial;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+pub use self::command::{CommandError, LinkCommand};
 pub use self::event::{Action, Event};
-pub use self::hand::Hand;
 pub(super) use self::line::Line;
+use self::poison::Turn;
 use self::stop::Stop;
 use super::buffer::{Buffer, BufferEffect};
 use super::caution::Suspect;
 use super::clocks::Clocks;
 use super::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
+use super::disk_queue::DiskQueue;
+use super::given::Given;
 use super::health::Health;
 use super::host::{Host, HostFacts};
 use super::intake::{Answer, Draft, Refused};
@@ -37,6 +42,7 @@ use super::seed::Seed;
 pub use super::setup::{LinkSetup, MqttSetup, Setup};
 use super::status::{self, StatusPace};
 use super::time::{Now, Time};
+use crate::config::mqtt::Mqtt;
 
 /// The agent.
 #[derive(Debug)]
@@ -47,9 +53,14 @@ pub struct Agent {
     pub(super) presence: Presence,
     pub(super) host: Host,
     pub(super) clocks: Clocks,
+    queue: DiskQueue,
     pub(super) started: Now,
     pub(super) repairs: Vec<String>,
     pub(super) rejected: Option<String>,
+    /// The reload that goes on.
+    reloading: Option<u64>,
+    /// Whether another life begins when this one has ended.
+    succeeded: bool,
     pub(super) servers: serde_json::Value,
     routes: Routes,
     /// Messages on their way to the dead letters.
@@ -65,19 +76,23 @@ pub struct Agent {
 
 impl Agent {
     /// An agent that goes on after its last run.
-    pub fn new(setup: Setup, opened: &Opened, now: Now) -> Self {
-        let links = seating::lines(&setup, now);
+    pub fn new(mut setup: Setup, opened: &Opened, now: Now) -> Self {
+        let clients = std::mem::take(&mut setup.links);
+        let links = seating::lines(&clients, setup.mqtt.as_ref(), now);
         let seats = seating::seats(&links, &setup, &opened.outlets);
         let mut agent = Agent {
-            buffer: Buffer::new(setup.buffer, seats, &setup.births, opened, now.wall_ns),
+            buffer: Buffer::new(setup.buffer, seats, &setup.births, opened, setup.run, now.wall_ns),
             routes: Routes::default(),
             links,
             presence: Presence::new(setup.presence.clone(), opened.presence.as_deref(), now.mono),
             host: Host::new(setup.host.interval, now.mono),
             clocks: Clocks::new(opened.clocks.as_deref(), now.mono),
+            queue: DiskQueue::default(),
             started: now,
             repairs: opened.repairs.clone(),
             rejected: None,
+            reloading: None,
+            succeeded: false,
             servers: serde_json::Value::Null,
             leaving: BTreeSet::new(),
             status: StatusPace::default(),
@@ -89,6 +104,10 @@ impl Agent {
         };
         agent.take_lanes();
         agent.route();
+        for before in std::mem::take(&mut agent.setup.proven) {
+            agent.try_against(before);
+        }
+        agent.rebind();
         agent
     }
 
@@ -109,31 +128,48 @@ impl Agent {
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
             Event::StoreMoves => self.buffer.heard(now.mono),
             Event::Host(facts) => self.saw_host(now, facts, out),
-            Event::Reconfigure { setup, changed } => self.reconfigure(now, *setup, &changed, out),
-            Event::WentBack { link, setup } => {
-                self.go_back(now, link, *setup, out);
+            Event::Command { request, client, command } => {
+                let outcome = self.command(now, &client, command, out);
+                out.push(Action::ReplyToCommand { request, outcome });
             }
+            Event::Reload { request } => self.begin_reload(request, out),
+            Event::Prepared { request, outcome } => self.end_reload(now, request, outcome, out),
             Event::Rejected(why) => self.rejected = why,
             Event::Servers(facts) => self.servers = facts,
-            Event::Stop => self.begin_stop(now, out),
+            Event::Stop => {
+                self.end_for_good(out);
+                self.begin_stop(now, out);
+            }
             Event::Tick => {}
         }
     }
 
-    /// Does what the events before made due. To be called once after each batch of [`Agent::step`].
+    /// Does what the events before made due. To be called once after each batch of [`Agent::step`], with what they added to `out`
+    /// and nothing else: the orders to the disk among it wait for their turn.
     pub fn advance(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.do_what_is_due(now, out);
+        for action in out.extract_if(.., |action| matches!(action, Action::Disk(_))) {
+            if let Action::Disk(order) = action {
+                self.queue.push(order);
+            }
+        }
+        out.extend(std::iter::from_fn(|| self.queue.give()).map(Action::Disk));
+    }
+
+    fn do_what_is_due(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.is_ending().is_some() {
             return self.go_on_stopping(now, out);
         }
         if let Some(bytes) = self.clocks.look(now) {
             out.push(Action::Disk(DiskOrder::SaveClocks(bytes)));
         }
+        // A link that goes back to its old settings dials in the same step.
+        self.judge_trials(now, out);
         for link in 0..self.links.len() {
             let mut effects = Vec::new();
             self.links[link].link.advance(now.mono, &mut self.seed, &mut effects);
             self.apply(now, link, effects, out);
         }
-        self.judge_trials(now, out);
         self.take_in(now, out);
         for device in self.presence.advance(now) {
             self.notify(now, &device, out);
@@ -184,6 +220,16 @@ impl Agent {
         !self.buffer.is_starting() || self.buffer.failure().is_some()
     }
 
+    /// What was given of the numbers until now. It must be safe from the agent's end before any of its actions is carried out.
+    pub fn given(&self) -> Given {
+        self.buffer.given()
+    }
+
+    /// Whether no number may be given yet.
+    pub fn is_starting(&self) -> bool {
+        self.buffer.is_starting()
+    }
+
     /// How often the agent has started.
     pub fn session(&self) -> u64 {
         self.buffer.session()
@@ -193,6 +239,17 @@ impl Agent {
     pub fn lanes(&self, link: usize) -> impl Iterator<Item = (u8, &str)> {
         let lanes = self.links[link].lanes.iter();
         lanes.map(|(priority, outlet)| (*priority, self.buffer.outbox(*outlet).epoch.as_str()))
+    }
+
+    /// The settings of a client's link that are in force.
+    pub fn settings(&self, link: usize) -> Option<&LinkSetup> {
+        self.links.get(link)?.own()
+    }
+
+    /// The table of the broker, if this is its link.
+    pub fn broker(&self, link: usize) -> Option<&Arc<Mqtt>> {
+        let mqtt = self.setup.mqtt.as_ref()?;
+        (self.mqtt_line() == Some(link)).then_some(&mqtt.table)
     }
 
     /// What the broker publishes when the agent is gone without a word.
@@ -224,6 +281,12 @@ impl Agent {
         lanes
             .map(|(link, priority, outlet)| (link, priority, self.buffer.outbox(outlet).confirmed()))
             .collect()
+    }
+
+    /// Whether a number of an outlet, named as in the store, is confirmed.
+    pub fn has_confirmed(&self, outlet: &str, seq: u64) -> bool {
+        let own = self.buffer.outboxes().iter().find(|own| own.name == outlet);
+        own.is_some_and(|own| own.has_confirmed(seq))
     }
 
     /// Messages held for a link, about.
@@ -285,9 +348,15 @@ impl Agent {
         if self.links[link].conn != conn {
             return;
         }
+        // The connection that is left knows other settings: what a number stands for may not be the same any more.
+        let confirms =
+            matches!(report, LinkReport::Ack { .. } | LinkReport::Nack { .. } | LinkReport::Resume { .. });
+        if confirms && self.links[link].link.is_leaving() {
+            return;
+        }
         let report = match report {
             LinkReport::Nack { lane, seq, reason } => {
-                return self.nacked(link, lane, seq, reason, out);
+                return self.nacked(now, link, lane, seq, reason, out);
             }
             LinkReport::Ack { lane, seq } => return self.acknowledged(now, link, lane, seq, out),
             LinkReport::Resume { lane, from } => return self.resumed(now, link, lane, from, out),
@@ -300,6 +369,7 @@ impl Agent {
     }
 
     fn disk(&mut self, now: Now, report: DiskReport, facts: DiskFacts, out: &mut Vec<Action>) {
+        self.queue.reported(&report);
         if report == DiskReport::Closed {
             self.stop = Stop::Done;
             out.push(Action::Exit);
@@ -324,7 +394,7 @@ impl Agent {
             self.left(now, message, out);
         }
         if may_seat {
-            self.seat(now, out);
+            self.seat_new(now, out);
         }
     }
 
@@ -343,6 +413,7 @@ impl Agent {
                 LinkEffect::Tell(order) => out.push(Action::Tell { link, order }),
                 LinkEffect::Opened(peer) => self.opened(link, &peer, out),
                 LinkEffect::Confirmed(ordinal) => {
+                    self.control_read(now, link, ordinal, out);
                     self.take_confirmation(now, link, out, |agent, effects| {
                         let lanes = agent.links[link].lanes.clone();
                         lanes.iter().fold(false, |changed, (_, outlet)| {
@@ -350,8 +421,8 @@ impl Agent {
                         })
                     });
                 }
-                LinkEffect::Lost { error, retry_in, was_up, code } => {
-                    self.look_for_poison(link, code, &error, out);
+                LinkEffect::Lost { error, retry_in, was_up, closing } => {
+                    self.look_for_poison(now, link, closing, &error, out);
                     self.lost(link, error, retry_in, was_up, out);
                 }
             }
@@ -364,6 +435,8 @@ impl Agent {
         let line = &mut self.links[link];
         line.refused_as.clear();
         line.sent = 0;
+        line.caution.came_up();
+        line.offered = None;
         line.certificate_days_left = peer.certificate_days_left;
         out.push(Action::Note(Notice::LinkUp { link: line.id.clone(), peer: peer.address.clone(), held }));
         for (lane, (_, outlet)) in line.lanes.iter().enumerate() {
@@ -400,18 +473,22 @@ impl Agent {
             let in_flight = self.outboxes(link).any(Outbox::in_flight);
             let line = &mut self.links[link];
             line.confirmed += confirmed;
-            line.caution.confirmed(confirmed);
             line.last_confirmed_ns = Some(now.wall_ns);
             line.link.progressed(now.mono, in_flight);
+            self.note_confirmed(link, confirmed);
         }
     }
 
     fn send(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
-        let line = &mut self.links[link];
-        if !line.link.may_send() {
+        if !self.links[link].link.may_send() {
             return;
         }
-        line.pace.advance(now.mono);
+        self.links[link].pace.advance(now.mono);
+        let turn = self.turn(now, link, out);
+        if turn == Turn::Nothing {
+            return;
+        }
+        let line = &mut self.links[link];
         let load = |outlet: &(u8, usize)| self.buffer.outbox(outlet.1).load();
         let (messages, bytes) = line.lanes.iter().map(load).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         let flying = line.lanes.iter().map(|(_, outlet)| self.buffer.outbox(*outlet).flying()).sum();
@@ -421,11 +498,16 @@ impl Agent {
             idle: bytes == 0,
         };
         let before = line.sent;
+        let mut sample = None;
         for (lane, (_, outlet)) in line.lanes.iter().enumerate().rev() {
+            if !turn.admits(*outlet) {
+                continue;
+            }
             let outbox = self.buffer.outbox_mut(*outlet);
             let entries = outbox.take(&mut room, &mut line.pace, &mut line.sent);
             if !entries.is_empty() {
                 let entries = self.buffer.fresh(*outlet, now, &self.clocks, entries);
+                sample = sample.or_else(|| poison::sample(*outlet, &entries));
                 let order = LinkOrder::Send { lane, through: line.sent, entries };
                 out.push(Action::Tell { link, order });
             }
@@ -436,6 +518,7 @@ impl Agent {
             }
         }
         if line.sent > before {
+            line.offered = line.offered.take().or(sample);
             let mut effects = Vec::new();
             line.link.sent(now.mono, line.sent, &mut effects);
             self.apply(now, link, effects, out);

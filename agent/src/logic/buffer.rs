@@ -7,15 +7,20 @@ mod again;
 mod bound;
 mod expire;
 mod health;
+mod memory;
 mod pace;
 mod purge;
+mod reserve;
+mod upkeep;
 mod widen;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::expire::Expiry;
-use self::health::{DISK_SILENCE, Failure, Shortage};
+use self::health::{Failure, Shortage};
+use self::memory::Memory;
+use self::upkeep::Reads;
 use self::widen::Coming;
 use super::accepts::Accepts;
 use super::disk::{Block, DiskFacts, DiskOrder, DiskReport, Numbers, Opened};
@@ -23,14 +28,15 @@ use super::intake::Answer;
 use super::last::Last;
 use super::notice::Notice;
 use super::numbers::{self, Reserve};
-use super::outbox::{Outbox, Want};
+use super::outbox::Outbox;
 use super::time::Time;
 use crate::config::buffer::{Bounds, Buffer as Rule};
 use crate::config::replay::Replay;
 use crate::message::Message;
 
-/// Bytes of entries in one commit of one outlet.
+/// Bytes of entries in one commit of one outlet, and of all outlets together.
 const COMMIT_BYTES_MAX: usize = 2 * 1024 * 1024;
+const COMMIT_BYTES_ALL: usize = 4 * COMMIT_BYTES_MAX;
 /// What follows from a step of the buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BufferEffect {
@@ -76,6 +82,8 @@ pub struct Buffer {
     /// For each outlet, whether its link is up.
     up: Vec<bool>,
     accepts: Accepts,
+    memory: Memory,
+    reads: Reads,
     ids: Block,
     base: Numbers,
     reserve: Reserve,
@@ -136,10 +144,18 @@ enum Commit {
 
 impl Buffer {
     /// Goes on after the last run. There is a seat for each outlet, and a birth: its epoch if it has none yet.
-    pub fn new(rule: Rule, seats: Vec<Seat>, births: &[String], opened: &Opened, wall_ns: u64) -> Self {
+    /// `run` names this one.
+    pub fn new(
+        rule: Rule,
+        seats: Vec<Seat>,
+        births: &[String],
+        opened: &Opened,
+        run: u64,
+        wall_ns: u64,
+    ) -> Self {
         let names = &opened.outlets;
         let held = &opened.facts.held;
-        let resumed = numbers::resume(opened.numbers.clone(), names, held, births, wall_ns);
+        let resumed = numbers::resume(opened, run, births, wall_ns);
         let mut outboxes = Vec::new();
         for ((name, gap), held) in names.iter().zip(&resumed.gaps).zip(held) {
             let own = resumed.numbers.outlets[name].clone();
@@ -151,6 +167,8 @@ impl Buffer {
             rule,
             outboxes,
             accepts: Accepts::default(),
+            memory: Memory::default(),
+            reads: Reads::default(),
             ids: Block { next: resumed.numbers.ids.next, end: resumed.numbers.ids.next },
             base: resumed.numbers,
             reserve: Reserve::default(),
@@ -230,7 +248,7 @@ impl Buffer {
         self.dropped
     }
 
-    /// Messages refused since the start.
+    /// Messages refused since the start, without those that were taken and could not be made safe in time.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -320,8 +338,11 @@ impl Buffer {
         self.note_recovery(&report, out);
         match report {
             DiskReport::Appended => self.appended(now, out),
-            DiskReport::Read { outlet, token, entries } => self.outboxes[outlet].read(token, entries),
-            DiskReport::Forgot { outlet } => self.outboxes[outlet].forget_ended(true),
+            DiskReport::Read { outlet, token, entries } => {
+                self.reads.ended();
+                self.outboxes[outlet].read(token, entries);
+            }
+            DiskReport::Forgot => self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(true)),
             DiskReport::Dropped { outlet, messages, gap } => self.gave_way(outlet, messages, gap, out),
             DiskReport::Expired { outlet, messages, gap } => self.has_expired(outlet, messages, gap, out),
             DiskReport::Purged { outlet, messages, gap } => self.purged(outlet, messages, gap, out),
@@ -331,6 +352,7 @@ impl Buffer {
             DiskReport::SetAside { .. }
             | DiskReport::PresenceSaved
             | DiskReport::ClocksSaved
+            | DiskReport::LetterDropped
             | DiskReport::Measured
             | DiskReport::Repaired { .. }
             | DiskReport::Closed => {}
@@ -345,6 +367,7 @@ impl Buffer {
         self.look_for_room(out);
         self.watch_the_disk(now, out);
         self.look_for_space(now, out);
+        self.answer_in_time(now, out);
         if self.is_resting(now) {
             return;
         }
@@ -354,14 +377,8 @@ impl Buffer {
         if self.is_commit_due(now) {
             self.begin_commit(now, out);
         }
-        for (outlet, outbox) in self.outboxes.iter_mut().enumerate() {
-            if let Some(ranges) = outbox.forget() {
-                out.push(BufferEffect::Disk(DiskOrder::Forget { outlet, ranges }));
-            }
-            if self.up[outlet] {
-                out.extend(outbox.wants().map(|want| BufferEffect::Disk(read(outlet, want))));
-            }
-        }
+        self.read_ahead(out);
+        self.remove_confirmed(out);
         if self.asked == 0 {
             self.heard_at = now;
         }
@@ -371,17 +388,19 @@ impl Buffer {
     /// When [`Buffer::advance`] has something to do that no event announces.
     pub fn deadline(&self) -> Option<Time> {
         let look_at = self.shortage.as_ref().map(|shortage| shortage.look_at);
-        [self.work_at(), look_at, self.expiry.deadline()].into_iter().flatten().min()
+        let answer_at = self.answer_at();
+        [self.work_at(), look_at, answer_at, self.expiry.deadline()].into_iter().flatten().min()
     }
 
     fn work_at(&self) -> Option<Time> {
         if let Some(failure) = &self.failure {
             return Some(failure.retry_at);
         }
-        let not_before = match self.commit {
-            Commit::Idle { not_before } => not_before,
-            Commit::Writing { since } => return Some(since + DISK_SILENCE),
-        };
+        self.commit_at().into_iter().chain(self.silent_at()).min()
+    }
+
+    fn commit_at(&self) -> Option<Time> {
+        let Commit::Idle { not_before } = self.commit else { return None };
         let ripe_at = match self.start {
             Start::Gaps => Some(not_before),
             Start::Numbers => None,
@@ -399,22 +418,17 @@ impl Buffer {
         self.hurry = true;
     }
 
-    /// Goes on under another rule; `bounds` are those of a link, none if it is gone.
-    pub fn reconfigure(&mut self, now: Time, rule: Rule, bounds: impl Fn(usize) -> Option<Bounds>) {
+    /// Goes on under another rule. The bounds of each outlet are a matter of [`Buffer::rebind`].
+    pub fn reconfigure(&mut self, now: Time, rule: Rule) {
         self.rule = rule;
         self.last.resize(rule.last_values);
-        self.rebind(bounds);
         if let Commit::Idle { not_before } = &mut self.commit {
             *not_before = (*not_before).min(now + rule.commit_after);
         }
     }
 
-    /// The numbers as a run that ends in order leaves them.
-    pub fn last_numbers(&self) -> Numbers {
-        Numbers { clean: true, ..self.numbers_in_use() }
-    }
-
-    fn memory_bytes(&self) -> usize {
+    /// Bytes that the store would have to take for what waits in memory: each outlet has its own there.
+    fn waiting_bytes(&self) -> usize {
         self.outboxes.iter().map(Outbox::memory_bytes).sum()
     }
 
@@ -444,10 +458,10 @@ impl Buffer {
         if self.make_room(out) {
             return;
         }
-        let bytes_max = self.commit_bytes_max();
+        let shares = self.commit_shares();
         let mut parts = Vec::new();
-        for (outlet, outbox) in self.outboxes.iter_mut().enumerate() {
-            let entries = outbox.begin_commit(bytes_max);
+        for ((outlet, outbox), share) in self.outboxes.iter_mut().enumerate().zip(shares) {
+            let entries = outbox.begin_commit(share);
             if !entries.is_empty() {
                 parts.push((outlet, entries));
             }
@@ -493,8 +507,11 @@ impl Buffer {
     ) {
         match (order, outlet) {
             ("append", _) => self.outboxes.iter_mut().for_each(Outbox::commit_failed),
-            ("read", Some(outlet)) => self.outboxes[outlet].read_failed(),
-            ("forget", Some(outlet)) => self.outboxes[outlet].forget_ended(false),
+            ("read", Some(outlet)) => {
+                self.reads.ended();
+                self.outboxes[outlet].read_failed();
+            }
+            ("forget", _) => self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(false)),
             ("drop" | "expire", _) => self.dropping = false,
             ("save numbers", _) => drop(self.reserve.ended(false)),
             ("widen", _) => self.widen_failed(),
@@ -515,67 +532,14 @@ impl Buffer {
         out.push(BufferEffect::Disk(order));
     }
 
-    fn reserve_numbers(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
-        if self.start == Start::Gaps {
-            return;
-        }
-        let left = self.outboxes.iter().map(Outbox::numbers_left).min().unwrap_or(u64::MAX);
-        let left = left.min(self.ids.end.saturating_sub(self.ids.next));
-        // A disk that failed is tried with the numbers, also when nothing else waits for it.
-        let left = if self.failure.is_some() { 0 } else { left };
-        if !self.reserve.is_due(left) {
-            return;
-        }
-        let size = self.reserve.size(now);
-        let mut numbers = Numbers { clean: false, ..self.numbers_in_use() };
-        for outbox in &self.outboxes {
-            let block = Block { next: outbox.first_unsafe(), end: outbox.block().next + size };
-            let confirmed = Some(outbox.confirmed());
-            let entry = numbers.outlets.entry(outbox.name.clone());
-            entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
-        }
-        numbers.ids.end += size;
-        self.reserve.begin(&numbers);
-        out.push(BufferEffect::Disk(DiskOrder::SaveNumbers(numbers)));
-    }
-
-    fn numbers_saved(&mut self) {
-        let Some(numbers) = self.reserve.ended(true) else { return };
-        self.start = Start::Done;
-        self.ids.end = numbers.ids.end;
-        for outbox in &mut self.outboxes {
-            // One that came since has none yet, or those of its earlier life.
-            if let Some(own) = numbers.outlets.get(&outbox.name) {
-                outbox.grant(own.block.end);
-            }
-        }
-        self.make_usable();
-    }
-
-    fn numbers_in_use(&self) -> Numbers {
-        let ids = Block { next: self.ids.next, end: self.ids.next };
-        let mut numbers = Numbers { ids, ..self.base.clone() };
-        for outbox in &self.outboxes {
-            let next = outbox.block().next;
-            let (block, confirmed) = (Block { next, end: next }, Some(outbox.confirmed()));
-            let entry = numbers.outlets.entry(outbox.name.clone());
-            entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
-        }
-        numbers
-    }
-
     fn answer(&mut self, safe: &[u64], out: &mut Vec<BufferEffect>) {
         for id in safe {
+            self.memory.release(*id);
             if let Some((ticket, answer)) = self.accepts.release(*id) {
                 out.push(BufferEffect::Answer(ticket, answer));
             }
         }
     }
-}
-
-fn read(outlet: usize, want: Want) -> DiskOrder {
-    let Want { from, falling, max_bytes, token } = want;
-    DiskOrder::Read { outlet, from, falling, max_bytes, token }
 }
 
 fn count(number: usize) -> u64 {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::age::Limit;
+use super::given::Given;
 use super::meter::Count;
 use crate::message::{Entry, Message, Stamp};
 
@@ -34,10 +35,9 @@ pub enum DiskOrder {
     /// Removes every group that lies within one of these ranges; flushed at once, synced within a second. Reported as
     /// `Forgot`.
     Forget {
-        /// Outlet that needs them no more.
-        outlet: usize,
-        /// First and last of confirmed numbers, rising; the first range begins below all others.
-        ranges: Vec<(u64, u64)>,
+        /// Each outlet that needs some no more, with the first and last of confirmed numbers, rising; its first range begins
+        /// below all others.
+        parts: Vec<(usize, Vec<(u64, u64)>)>,
     },
     /// Replaces the oldest groups, at least `bytes` of them, by one gap entry. Reported as `Dropped`.
     DropOldest {
@@ -96,10 +96,7 @@ pub enum DiskReport {
         entries: Vec<Entry>,
     },
     /// Confirmed groups are removed.
-    Forgot {
-        /// Outlet that asked.
-        outlet: usize,
-    },
+    Forgot,
     /// The oldest groups made room.
     Dropped {
         /// Outlet that lost them.
@@ -127,6 +124,8 @@ pub enum DiskReport {
         /// The gap that stands in their place: first and last number, none when there was nothing.
         gap: Option<(u64, u64)>,
     },
+    /// People dropped a dead letter; no order of the agent's.
+    LetterDropped,
     /// The message is among the dead letters (`found` tells whether there was one).
     SetAside {
         /// Outlet whose peer refused it.
@@ -218,6 +217,8 @@ pub struct Opened {
     pub outlets: Vec<String>,
     /// The numbers file, if there was a sound one.
     pub numbers: Option<Numbers>,
+    /// What the run before had given, as far as the machine has not been started since.
+    pub given: Option<Given>,
     /// The presence file, if there was a sound one.
     pub presence: Option<Vec<u8>>,
     /// The file about the clocks, if there was a sound one.
@@ -233,6 +234,9 @@ pub struct Opened {
 pub struct Numbers {
     /// How often the agent has started.
     pub session: u64,
+    /// Names the run that wrote this, by chance; 0 if it left nothing else of its numbers.
+    #[serde(default)]
+    pub run: u64,
     /// Message ids.
     pub ids: Block,
     /// Per outlet, by its name.

@@ -8,8 +8,9 @@ mod prefer;
 
 use self::prefer::Prefer;
 use super::backoff::Cause;
+use super::closing::Closing;
 use super::endpoint::{EndpointRule, Endpoints};
-use super::port::{LinkOrder, LinkReport, Peer, Refusal};
+use super::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
 use super::seed::Seed;
 use super::time::Time;
 use crate::config::client::{Confirm, Ping, Reconnect};
@@ -59,8 +60,8 @@ pub enum LinkEffect {
     Lost {
         /// What happened.
         error: String,
-        /// Close code of the peer, if it sent one.
-        code: Option<u16>,
+        /// What the peer's close frame says.
+        closing: Closing,
         /// Time until the next try.
         retry_in: Option<Duration>,
         /// Whether it had been up.
@@ -177,6 +178,11 @@ impl Link {
         self.endpoints.current()
     }
 
+    /// Whether goodbye was said to go on under another rule, or at another endpoint.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.life, Life::Leaving { .. })
+    }
+
     /// Whether nothing more will come from it.
     pub fn is_idle(&self) -> bool {
         self.life == Life::Idle
@@ -211,6 +217,11 @@ impl Link {
         self.rtt
     }
 
+    /// Number of its last ping.
+    pub fn pings(&self) -> u64 {
+        self.pings
+    }
+
     /// How often it came up again after it was lost.
     pub fn reconnects(&self) -> u64 {
         self.reconnects.saturating_sub(1)
@@ -235,12 +246,9 @@ impl Link {
             LinkReport::Up(peer) => self.opened(now, peer, seed, out),
             LinkReport::Probed(outcome) => self.probed(now, outcome, seed),
             LinkReport::DialFailed(Refusal { kind, error }) => {
-                self.lost(now, Cause::Refused(*kind), error, None, seed, out);
+                self.lost(now, Cause::Refused(*kind), error, Closing::Plain, seed, out);
             }
-            LinkReport::Closed { code, error } => {
-                let cause = if matches!(code, Some(1012 | 1013)) { Cause::Restarting } else { Cause::Lost };
-                self.lost(now, cause, error, *code, seed, out);
-            }
+            LinkReport::Closed { closing, error } => self.closed(now, *closing, error, seed, out),
             LinkReport::Pong(number) => self.pong(now, *number, out),
             LinkReport::Written(sent) if self.rule.confirm == Confirm::None => {
                 out.push(LinkEffect::Confirmed(*sent));
@@ -385,6 +393,11 @@ impl Link {
         }
     }
 
+    /// Whether it dials, or would: it is active, and nobody told it to stay away.
+    pub fn may_dial(&self) -> bool {
+        self.rule.active && !self.parted
+    }
+
     /// Whether the configuration lets it dial.
     pub fn is_active(&self) -> bool {
         self.rule.active
@@ -409,8 +422,7 @@ impl Link {
     }
 
     fn begin(&mut self, now: Time) {
-        let dials = self.rule.active && !self.parted;
-        self.life = if dials { Life::Down { retry_at: Some(now) } } else { Life::Idle };
+        self.life = if self.may_dial() { Life::Down { retry_at: Some(now) } } else { Life::Idle };
     }
 
     /// Drops whatever is left of it, for good.
@@ -501,9 +513,35 @@ impl Link {
         }
     }
 
+    fn closed(
+        &mut self,
+        now: Time,
+        closing: Closing,
+        error: &str,
+        seed: &mut Seed,
+        out: &mut Vec<LinkEffect>,
+    ) {
+        let cause = match closing {
+            Closing::Plain | Closing::Message => Cause::Lost,
+            Closing::Restarting => Cause::Restarting,
+            Closing::Unauthorized if self.is_proven(now) => Cause::Lost,
+            Closing::Unauthorized => Cause::Refused(RefusalKind::Unauthorized),
+        };
+        let error = match closing {
+            Closing::Unauthorized => format!("{error} (it refuses the login)"),
+            Closing::Plain | Closing::Restarting | Closing::Message => error.to_owned(),
+        };
+        self.lost(now, cause, &error, closing, seed, out);
+    }
+
+    /// A login that was good for a while has run out, and the next one may be good again.
+    fn is_proven(&self, now: Time) -> bool {
+        matches!(&self.life, Life::Up(up) if self.is_stable(up, now))
+    }
+
     fn hang_up(&mut self, now: Time, error: &str, seed: &mut Seed, out: &mut Vec<LinkEffect>) {
         out.push(LinkEffect::HangUp);
-        self.lost(now, Cause::Lost, error, None, seed, out);
+        self.lost(now, Cause::Lost, error, Closing::Plain, seed, out);
     }
 
     fn lost(
@@ -511,7 +549,7 @@ impl Link {
         now: Time,
         cause: Cause,
         error: &str,
-        code: Option<u16>,
+        closing: Closing,
         seed: &mut Seed,
         out: &mut Vec<LinkEffect>,
     ) {
@@ -534,7 +572,7 @@ impl Link {
         self.rtt = None;
         self.last_error = Some(error.to_owned());
         self.life = Life::Down { retry_at: retry_in.map(|wait| now + wait) };
-        out.push(LinkEffect::Lost { error: error.to_owned(), code, retry_in, was_up });
+        out.push(LinkEffect::Lost { error: error.to_owned(), closing, retry_in, was_up });
     }
 }
 

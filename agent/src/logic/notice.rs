@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::reload::Reloaded;
+
 /// Something worth a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -40,6 +42,17 @@ pub enum Notice {
         /// Its name.
         link: String,
     },
+    /// The settings of a link that were on trial gave way to those before them.
+    RolledBack {
+        /// Its name.
+        link: String,
+        /// Why.
+        why: String,
+    },
+    /// A configuration was taken over, or has nothing new.
+    Reloaded(Reloaded),
+    /// A configuration was not taken over.
+    ReloadFailed(String),
     /// The peer did something that the protocol does not foresee.
     PeerOdd {
         /// The link's name.
@@ -52,6 +65,19 @@ pub enum Notice {
         /// The link's name.
         link: String,
         /// Its number.
+        seq: u64,
+        /// The peer's words.
+        reason: String,
+        /// Messages that were set aside since the start, with this one.
+        dead: u64,
+        /// Another one was told a short while ago.
+        again: bool,
+    },
+    /// The peer closes after a message again and again, and nothing shows that it takes any other.
+    Blocked {
+        /// The link's name.
+        link: String,
+        /// The message's number.
         seq: u64,
         /// The peer's words.
         reason: String,
@@ -117,6 +143,8 @@ pub enum Notice {
 /// How loud a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loudness {
+    /// Something that was asked for and could not be done.
+    Error,
     /// Something that needs a person.
     Warn,
     /// A state change.
@@ -129,7 +157,12 @@ impl Notice {
     /// How loud it is.
     pub fn loudness(&self) -> Loudness {
         match self {
-            Notice::StoreFailing { .. } | Notice::BufferFull(true) => Loudness::Warn,
+            Notice::ReloadFailed(_) => Loudness::Error,
+            Notice::StoreFailing { .. }
+            | Notice::BufferFull(true)
+            | Notice::RolledBack { .. }
+            | Notice::Refused { again: false, .. }
+            | Notice::Blocked { .. } => Loudness::Warn,
             Notice::LinkUp { .. }
             | Notice::LinkLost { .. }
             | Notice::LinkMoves { .. }
@@ -137,12 +170,13 @@ impl Notice {
             | Notice::BufferFull(false)
             | Notice::Purged { .. }
             | Notice::Bound { .. }
+            | Notice::Reloaded(_)
             | Notice::StoreRecovered => Loudness::Info,
             Notice::LinkRefused { again: true, .. }
             | Notice::DroppedOldest { .. }
             | Notice::Expired { .. }
             | Notice::PeerOdd { .. }
-            | Notice::Refused { .. }
+            | Notice::Refused { again: true, .. }
             | Notice::Device { .. } => Loudness::Debug,
         }
     }
@@ -159,9 +193,22 @@ impl fmt::Display for Notice {
                 write!(f, "link down {link} retry_in={} error={error:?}", short(*retry_in))
             }
             Notice::LinkMoves { link } => write!(f, "link moves {link} to an earlier url, which works again"),
+            Notice::RolledBack { link, why } => write!(f, "client {link}: {why}, back to the old ones"),
+            Notice::Reloaded(Reloaded { how, changed }) => {
+                write!(f, "reload {how} changed={}", changed.join(","))
+            }
+            Notice::ReloadFailed(error) => {
+                write!(f, "cannot reload, the configuration in force stays: {error}")
+            }
             Notice::PeerOdd { link, what } => write!(f, "odd peer {link} {what}"),
-            Notice::Refused { link, seq, reason } => {
-                write!(f, "peer refused a message {link} seq={seq} reason={reason:?}")
+            Notice::Refused { link, seq, reason, dead, .. } => {
+                write!(f, "peer refused a message, set aside {link} seq={seq} reason={reason:?} dead={dead}")
+            }
+            Notice::Blocked { link, seq, reason } => {
+                write!(
+                    f,
+                    "peer takes nothing, all is held {link} seq={seq} reason={reason:?}: it closes after this message and takes no other"
+                )
             }
             Notice::DroppedOldest { outlet, messages, from, to } => {
                 write!(
@@ -214,7 +261,8 @@ mod tests {
     #[test]
     fn what_a_peer_can_repeat_at_will_is_not_written_to_the_card() {
         let odd = Notice::PeerOdd { link: "cloud".into(), what: "acknowledged 9".into() };
-        let nack = Notice::Refused { link: "cloud".into(), seq: 1, reason: "schema".into() };
+        let nack =
+            Notice::Refused { link: "cloud".into(), seq: 1, reason: "schema".into(), dead: 2, again: true };
         let device = Notice::Device { device: "pump".into(), online: true };
         for notice in [odd, nack, device, refused(true)] {
             assert_eq!(notice.loudness(), Loudness::Debug, "{notice}");
@@ -226,6 +274,11 @@ mod tests {
     fn what_needs_a_person_is_a_warning_and_its_end_is_not() {
         assert_eq!(Notice::BufferFull(true).loudness(), Loudness::Warn);
         assert_eq!(Notice::BufferFull(false).loudness(), Loudness::Info);
+        let reason = "too big".to_owned();
+        let refused =
+            Notice::Refused { link: "a".into(), seq: 1, reason: reason.clone(), dead: 1, again: false };
+        assert_eq!(refused.loudness(), Loudness::Warn);
+        assert_eq!(Notice::Blocked { link: "a".into(), seq: 1, reason }.loudness(), Loudness::Warn);
         assert_eq!(Notice::StoreFailing { error: "full".into() }.loudness(), Loudness::Warn);
         assert_eq!(Notice::StoreRecovered.loudness(), Loudness::Info);
     }
@@ -233,7 +286,8 @@ mod tests {
     #[test]
     fn the_words_of_a_peer_cannot_start_a_line_of_their_own() {
         let reason = "no\n2026-01-01 INFO all is well".to_owned();
-        let line = Notice::Refused { link: "cloud".into(), seq: 7, reason }.to_string();
+        let line =
+            Notice::Refused { link: "cloud".into(), seq: 7, reason, dead: 1, again: false }.to_string();
         assert_eq!(line.lines().count(), 1, "{line}");
         let quoted = r#"link down cloud retry_in=1.5s error="cannot dial ws://hub: \"no\" route""#;
         assert_eq!(refused(true).to_string(), quoted);

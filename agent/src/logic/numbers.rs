@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::disk::{Block, Held, Numbers, OutletNumbers};
+use super::disk::{Block, Held, Numbers, Opened, OutletNumbers};
 use super::time::Time;
 
-/// Size of the first block of a run. Half of it is always left, or a reservation is on its way, so that no batch that a
-/// source may hand over is refused for ever.
+/// Size of the smallest block. Half of it is always left, or a reservation is on its way, so that no batch that a source may hand
+/// over is refused for ever.
 const BLOCK_MIN: u64 = 20_000;
 const BLOCK_MAX: u64 = 1 << 24;
-/// A block that is used up faster than this doubles the next one, so that the card is hardly ever written for it.
-const BLOCK_TIME: Duration = Duration::from_secs(600);
+/// How long a block lasts, by the speed of use: while a link is up, so that the card is hardly ever written for it, and while
+/// none is, when it is written all the time. What a power cut leaves of it is announced as missing.
+const BLOCK_TIME_UP: Duration = Duration::from_secs(60);
+const BLOCK_TIME_DOWN: Duration = Duration::from_secs(10);
+/// A burst that is shorter says nothing of the speed.
+const SPEED_TIME_MIN: Duration = Duration::from_secs(10);
 
 /// How the numbers go on after a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,17 +26,16 @@ pub struct Resumed {
     pub gaps: Vec<Option<(u64, u64)>>,
 }
 
-/// Continues after the last run. `names` and `held` go by outlet; `births` are epochs for outlets without numbers;
-/// `wall_ns` gives the ids a start that no earlier run can have reached when the file is lost.
-pub fn resume(
-    saved: Option<Numbers>,
-    names: &[String],
-    held: &[Held],
-    births: &[String],
-    wall_ns: u64,
-) -> Resumed {
-    let lost = saved.is_none();
-    let saved = saved.unwrap_or_default();
+/// Continues after the last run. `run` names this one; `births` are epochs for outlets without numbers; `wall_ns` gives the ids a
+/// start that no earlier run can have reached when the file is lost.
+pub fn resume(opened: &Opened, run: u64, births: &[String], wall_ns: u64) -> Resumed {
+    let Opened { outlets: names, facts, given, .. } = opened;
+    let held = &facts.held;
+    let lost = opened.numbers.is_none();
+    let mut saved = opened.numbers.clone().unwrap_or_default();
+    if let Some(given) = given {
+        given.correct(&mut saved);
+    }
     let last_id = held.iter().map(|held| held.last_id).max().unwrap_or(0);
     let id_start = if lost && last_id > 0 { wall_ns / 1000 } else { 1 };
     let id_next = after(saved.clean, saved.ids).max(last_id + 1).max(id_start);
@@ -46,7 +49,7 @@ pub fn resume(
         gaps.push(gap);
     }
     let ids = Block { next: id_next, end: id_next + BLOCK_MIN };
-    Resumed { numbers: Numbers { session: saved.session + 1, ids, outlets, clean: false }, gaps }
+    Resumed { numbers: Numbers { session: saved.session + 1, run, ids, outlets, clean: false }, gaps }
 }
 
 /// The same for one outlet, which may also come later than the run.
@@ -63,8 +66,11 @@ pub fn resume_outlet(
     let next = after(!saved.torn, saved.block).max(behind_store);
     // Behind what is held nothing can have been forgotten, so what is not there was lost with the run, or by damage. Without
     // it, all that was used before the block was saved may have been confirmed, but for what a run that ended in order has left.
-    let unconfirmed = saved.confirmed.filter(|_| !saved.torn).map_or(saved.block.next, |through| through + 1);
-    let gone_from = if held.range.is_some() { behind_store } else { unconfirmed };
+    let gone_from = match (saved.confirmed.filter(|_| !saved.torn), held.range) {
+        (Some(through), _) => behind_store.max(through + 1),
+        (None, Some(_)) => behind_store,
+        (None, None) => saved.block.next,
+    };
     let gap = (gone_from < next).then(|| (gone_from, next - 1));
     let block = Block { next, end: next + BLOCK_MIN };
     (OutletNumbers { block, torn: false, ..saved.clone() }, gap)
@@ -101,27 +107,31 @@ fn after(clean: bool, block: Block) -> u64 {
 #[derive(Debug, Clone)]
 pub struct Reserve {
     size: u64,
-    reserved_at: Option<Time>,
+    /// When the last block was reserved, and which id was the next then.
+    last: Option<(Time, u64)>,
     on_its_way: Option<Numbers>,
 }
 
 impl Default for Reserve {
     fn default() -> Self {
-        Reserve { size: BLOCK_MIN, reserved_at: None, on_its_way: None }
+        Reserve { size: BLOCK_MIN, last: None, on_its_way: None }
     }
 }
 
 impl Reserve {
     /// Whether this many numbers left are too few, and no reservation is on its way.
     pub fn is_due(&self, left: u64) -> bool {
-        self.on_its_way.is_none() && left < self.size / 2
+        self.on_its_way.is_none() && left < (self.size / 4).max(BLOCK_MIN / 2)
     }
 
-    /// How large the next block is, by the speed of use.
-    pub fn size(&mut self, now: Time) -> u64 {
-        let used_fast = self.reserved_at.is_some_and(|at| now.since(at) < BLOCK_TIME);
-        self.size = if used_fast { (self.size * 2).min(BLOCK_MAX) } else { self.size };
-        self.reserved_at = Some(now);
+    /// How large the next block is, by the speed of use. Each message uses an id.
+    pub fn size(&mut self, now: Time, next_id: u64, is_up: bool) -> u64 {
+        if let Some((at, id)) = self.last.replace((now, next_id)) {
+            let lasts = if is_up { BLOCK_TIME_UP } else { BLOCK_TIME_DOWN };
+            let used = u128::from(next_id.saturating_sub(id));
+            let wanted = used * lasts.as_millis() / now.since(at).max(SPEED_TIME_MIN).as_millis();
+            self.size = u64::try_from(wanted).unwrap_or(BLOCK_MAX).clamp(BLOCK_MIN, BLOCK_MAX);
+        }
         self.size
     }
 
@@ -134,7 +144,7 @@ impl Reserve {
     pub fn ended(&mut self, done: bool) -> Option<Numbers> {
         if !done {
             // Tried again soon, which says nothing about the speed of use.
-            self.reserved_at = None;
+            self.last = None;
         }
         self.on_its_way.take().filter(|_| done)
     }
@@ -142,17 +152,36 @@ impl Reserve {
 
 #[cfg(test)]
 mod tests {
+    use super::super::disk::DiskFacts;
+    use super::super::given::{self, Given, OutletGiven};
     use super::*;
 
     fn saved(clean: bool) -> Numbers {
         let block = Block { next: 100, end: 500 };
         let outlet = OutletNumbers { epoch: "E1".into(), block, confirmed: Some(99), torn: false };
         let outlets = BTreeMap::from([("client:a".to_owned(), outlet)]);
-        Numbers { session: 3, ids: Block { next: 1000, end: 2000 }, outlets, clean }
+        Numbers { session: 3, run: 7, ids: Block { next: 1000, end: 2000 }, outlets, clean }
     }
 
     fn resume_with(saved: Option<Numbers>, held: Held) -> Resumed {
-        resume(saved, &["client:a".to_owned()], &[held], &["E2".to_owned()], 1_700_000_000_000_000_000)
+        resume_after(saved, held, None)
+    }
+
+    fn resume_after(saved: Option<Numbers>, held: Held, given: Option<Given>) -> Resumed {
+        let facts = DiskFacts { held: vec![held], ..DiskFacts::default() };
+        let outlets = vec!["client:a".to_owned()];
+        let opened = Opened { outlets, numbers: saved, given, facts, ..Opened::default() };
+        resume(&opened, 8, &["E2".to_owned()], 1_700_000_000_000_000_000)
+    }
+
+    fn without_outlets(saved: Numbers) -> Numbers {
+        resume(&Opened { numbers: Some(saved), ..Opened::default() }, 8, &[], 0).numbers
+    }
+
+    /// The last run had given the numbers up to 149, of which those up to 139 were confirmed.
+    fn given() -> Option<Given> {
+        let own = OutletGiven { tag: given::tag("client:a"), unconfirmed: 140, next: 150 };
+        Some(Given { run: 7, ids: 1100, outlets: vec![own] })
     }
 
     fn holding(first: u64, last: u64) -> Held {
@@ -204,7 +233,7 @@ mod tests {
 
     #[test]
     fn numbers_of_an_outlet_that_is_not_configured_are_kept_and_not_used_twice() {
-        let kept = |clean| resume(Some(saved(clean)), &[], &[], &[], 0).numbers.outlets["client:a"].clone();
+        let kept = |clean| without_outlets(saved(clean)).outlets["client:a"].clone();
         let back = |clean| resume_outlet(Some(&kept(clean)), &Held::default(), "E2");
         assert_eq!((back(true).0.epoch.as_str(), back(true).0.block.next, back(true).1), ("E1", 100, None));
         assert_eq!((back(false).0.block.next, back(false).1), (500, Some((100, 499))));
@@ -212,19 +241,47 @@ mod tests {
 
     #[test]
     fn what_a_crash_left_open_is_a_gap_also_after_a_clean_run_without_the_outlet() {
-        let between = resume(Some(saved(false)), &[], &[], &[], 0).numbers;
+        let between = without_outlets(saved(false));
         let resumed = resume_with(Some(Numbers { clean: true, ..between }), Held::default());
         assert_eq!(resumed.gaps, [Some((100, 499))]);
         assert!(!resumed.numbers.outlets["client:a"].torn);
     }
 
     #[test]
-    fn a_block_that_is_used_up_fast_doubles_the_next_and_a_slow_one_does_not() {
+    fn after_a_kill_exactly_what_was_given_and_neither_confirmed_nor_stored_is_a_gap() {
+        let memory = resume_after(Some(saved(false)), Held::default(), given());
+        assert_eq!(memory.gaps, [Some((140, 149))]);
+        assert_eq!((memory.numbers.outlets["client:a"].block.next, memory.numbers.ids.next), (150, 1100));
+        let stored = resume_after(Some(saved(false)), holding(120, 144), given());
+        assert_eq!(stored.gaps, [Some((145, 149))]);
+        let all = resume_after(Some(saved(false)), holding(120, 149), given());
+        assert_eq!((all.gaps, all.numbers.outlets["client:a"].block.next), (vec![None], 150));
+    }
+
+    #[test]
+    fn what_was_confirmed_before_a_kill_is_no_gap_although_its_removal_came_too_late() {
+        assert_eq!(resume_after(Some(saved(false)), holding(100, 110), given()).gaps, [Some((140, 149))]);
+    }
+
+    #[test]
+    fn what_a_kill_left_is_remembered_exactly_for_an_outlet_without_a_place_in_the_next_run() {
+        let opened = Opened { numbers: Some(saved(false)), given: given(), ..Opened::default() };
+        let between = resume(&opened, 8, &[], 0).numbers;
+        let resumed = resume_with(Some(Numbers { clean: true, ..between }), Held::default());
+        assert_eq!(resumed.gaps, [Some((140, 149))]);
+        assert_eq!(resumed.numbers.outlets["client:a"].block.next, 150);
+    }
+
+    #[test]
+    fn a_block_lasts_a_minute_while_a_link_is_up_and_some_seconds_while_none_is() {
         let mut reserve = Reserve::default();
         let at = |s| Time::default() + Duration::from_secs(s);
-        assert_eq!(reserve.size(at(0)), BLOCK_MIN);
-        assert_eq!(reserve.size(at(10)), 2 * BLOCK_MIN);
-        assert_eq!(reserve.size(at(3600)), 2 * BLOCK_MIN);
+        assert_eq!(reserve.size(at(0), 1, false), BLOCK_MIN);
+        assert_eq!(reserve.size(at(10), 20_001, true), 120_000);
+        assert!(!reserve.is_due(30_000) && reserve.is_due(29_999));
+        assert_eq!(reserve.size(at(55), 110_001, false), BLOCK_MIN);
+        assert_eq!(reserve.size(at(65), 150_001, false), 40_000);
+        assert_eq!(reserve.size(at(4000), 150_101, true), BLOCK_MIN);
     }
 
     #[test]

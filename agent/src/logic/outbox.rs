@@ -21,8 +21,7 @@ use crate::message::{Body, Entry, GapReason, Message};
 /// Room for more messages in flight on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Messages that may still be sent, with those that are confirmed and not yet removed from the disk: what a crash can
-    /// send twice.
+    /// Messages that may still be sent.
     pub messages: usize,
     /// Bytes that may still be sent.
     pub bytes: usize,
@@ -50,10 +49,6 @@ pub struct Outbox {
     backlog: Option<Backlog>,
     flight: VecDeque<Flying>,
     flight_bytes: usize,
-    /// Confirmed messages that the store may still give out again after a crash: those of the removal that is under way,
-    /// and those since.
-    leaving: usize,
-    limbo: usize,
     held: Held,
     tokens: u64,
     memory: VecDeque<Waiting>,
@@ -62,8 +57,6 @@ pub struct Outbox {
     /// How many of `memory`'s front were sent on this connection, and how many are on their way to the disk.
     memory_sent: usize,
     committing: usize,
-    /// Whether a commit is under way, also once all that it writes is confirmed.
-    writing: bool,
     /// Last number that may be on the disk.
     on_disk: u64,
     forgetting: bool,
@@ -118,8 +111,6 @@ impl Outbox {
             backlog: None,
             flight: VecDeque::new(),
             flight_bytes: 0,
-            leaving: 0,
-            limbo: 0,
             held,
             tokens: 0,
             memory: VecDeque::new(),
@@ -127,7 +118,6 @@ impl Outbox {
             memory_messages: 0,
             memory_sent: 0,
             committing: 0,
-            writing: false,
             on_disk: held.range.map_or(0, |(_, last)| last),
             forgetting: false,
             stale: false,
@@ -235,6 +225,11 @@ impl Outbox {
         open && seq <= self.ever_sent && !self.refused.contains(&seq)
     }
 
+    /// Whether it need not be sent any more.
+    pub fn has_confirmed(&self, seq: u64) -> bool {
+        seq <= self.confirmed || self.done.holds(seq, seq)
+    }
+
     /// Notes that these numbers need not be sent any more.
     fn account(&mut self, from: u64, to: u64) {
         self.stale |= from <= self.on_disk;
@@ -275,7 +270,6 @@ impl Outbox {
 
     fn landed(&mut self, flying: Flying) {
         self.flight_bytes -= flying.weight;
-        self.limbo += usize::from(flying.to <= self.on_disk);
     }
 
     fn is_done(&self, entry: &Entry) -> bool {
@@ -284,15 +278,11 @@ impl Outbox {
 
     /// The removal that the store should carry out, at most one at a time: what lies within these numbers.
     pub fn forget(&mut self) -> Option<Vec<(u64, u64)>> {
-        if self.held.range.is_none() && !self.writing {
-            self.limbo = 0;
-        }
         if !self.stale || self.held.range.is_none() || self.forgetting {
             return None;
         }
         self.stale = false;
         self.forgetting = true;
-        self.leaving = std::mem::take(&mut self.limbo);
         let mut ranges = vec![(0, self.confirmed)];
         for (from, _) in std::mem::take(&mut self.ahead).iter() {
             ranges.extend(self.done.around(from));
@@ -300,15 +290,15 @@ impl Outbox {
         Some(ranges)
     }
 
-    /// The removal has ended; one that failed is ordered again.
+    /// The removal has ended, if there was one; one that failed is ordered again.
     pub fn forget_ended(&mut self, done: bool) {
-        self.forgetting = false;
+        if !std::mem::take(&mut self.forgetting) {
+            return;
+        }
         if !done {
             self.stale = true;
             self.ahead = self.done.clone();
         }
-        // A disk that fails must not hold up the link: better seen twice than not at all.
-        self.leaving = 0;
     }
 
     /// The connection is gone: all that is not confirmed will be sent again.
@@ -343,7 +333,6 @@ impl Outbox {
             entries.push(waiting.entry.clone());
         }
         self.committing = entries.len();
-        self.writing = !entries.is_empty();
         self.on_disk = entries.last().map_or(self.on_disk, Entry::last);
         entries
     }
@@ -354,13 +343,11 @@ impl Outbox {
             self.release_front(safe);
         }
         self.committing = 0;
-        self.writing = false;
     }
 
     /// The commit failed: its entries stay in memory.
     pub fn commit_failed(&mut self) {
         self.committing = 0;
-        self.writing = false;
     }
 
     /// Learns what the store holds.
@@ -387,9 +374,10 @@ impl Outbox {
         self.flight.len()
     }
 
-    /// Messages and bytes that count against the window: in flight, or confirmed and not yet removed from the disk.
+    /// Messages and bytes that count against the window: those in flight. What is confirmed and not yet removed from the disk
+    /// does not, or a slow disk would hold up the link.
     pub fn load(&self) -> (usize, usize) {
-        (self.flight.len() + self.leaving + self.limbo, self.flight_bytes)
+        (self.flight.len(), self.flight_bytes)
     }
 
     /// The number that was sent first of those in flight, and how many were sent with it.
@@ -450,6 +438,11 @@ impl Outbox {
     /// Bytes of entries that wait in memory.
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes
+    }
+
+    /// Whether a removal is under way.
+    pub fn is_forgetting(&self) -> bool {
+        self.forgetting
     }
 
     /// Messages that wait in memory: nobody was told `stored` for them.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::closing::Closing;
 use super::intake::Draft;
 use crate::message::Entry;
 
@@ -87,8 +88,8 @@ pub enum LinkReport {
     Probed(Result<(), String>),
     /// The connection is over. The task has ended.
     Closed {
-        /// Close code of the peer (RFC 6455 §7.4), if it sent one.
-        code: Option<u16>,
+        /// What the peer's close frame says of the next connection.
+        closing: Closing,
         /// What happened, for the log and the status.
         error: String,
     },

@@ -1,93 +1,101 @@
 //! What a new configuration changes, and how much has to give way for it.
 
-use super::lane;
-use crate::config::Config;
+use std::fmt;
 
-/// What is to be done for a new configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
-    /// Nothing: it says the same.
-    Unchanged,
-    /// It can be taken over while everything runs: servers that changed are replaced, links come and go.
-    Apply {
-        /// Names of the tables that changed.
-        changed: Vec<String>,
-        /// Outlets of the links that stay, but must connect anew.
-        links: Vec<String>,
-    },
+use super::intake::Refused;
+use super::setup::Setup;
+use crate::config::Config;
+use crate::config::edit::Kind;
+
+/// A configuration that was read, and whose listeners are bound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// What the agent would be made of.
+    pub setup: Setup,
+    /// What differs from the configuration in force.
+    pub changes: Changes,
+}
+
+/// How two configurations differ, their clients aside: the agent knows which settings of those are in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
     /// The agent must stop and start: its name or its directory is not the same.
-    Restart {
-        /// Names of the tables that changed.
-        changed: Vec<String>,
-    },
+    pub restart: bool,
+    /// Names of the tables that changed, without `agent` and those of clients.
+    pub tables: Vec<String>,
+    /// Whether the same tables stand in another order.
+    pub reordered: bool,
+}
+
+/// How a configuration is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takeover {
+    /// It says the same.
+    Unchanged,
+    /// While everything runs: servers that changed are replaced, links come and go.
+    Applied,
+    /// By a new start.
+    Restarting,
 }
 
 /// What was done for a new configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
-    /// `unchanged`, `applied` or `restarting`.
-    pub how: &'static str,
+    /// How it was taken over.
+    pub how: Takeover,
     /// Names of the tables that changed.
     pub changed: Vec<String>,
 }
 
-impl Plan {
-    /// The same where a table that says the same has to be taken over anew.
-    pub fn with(self, table: &str) -> Plan {
-        let add = |mut changed: Vec<String>| {
-            changed.extend((!changed.iter().any(|known| known == table)).then(|| table.to_owned()));
-            changed
-        };
+/// Why the configuration in force stays so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReloadError {
+    /// The agent is stopping.
+    Stopping,
+    /// Another reload goes on.
+    UnderWay,
+    /// What was read is wrong, or cannot be bound.
+    Invalid(String),
+}
+
+impl fmt::Display for Takeover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Takeover::Unchanged => "unchanged",
+            Takeover::Applied => "applied",
+            Takeover::Restarting => "restarting",
+        })
+    }
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Plan::Unchanged => Plan::Apply { changed: add(Vec::new()), links: Vec::new() },
-            Plan::Apply { changed, links } => Plan::Apply { changed: add(changed), links },
-            Plan::Restart { changed } => Plan::Restart { changed: add(changed) },
+            ReloadError::Stopping => Refused::Stopping.fmt(f),
+            ReloadError::UnderWay => f.write_str("another reload is under way"),
+            ReloadError::Invalid(error) => f.write_str(error),
         }
     }
+}
 
-    /// What is told of it.
-    pub fn told(&self) -> Reloaded {
-        let (how, changed) = match self {
-            Plan::Unchanged => ("unchanged", Vec::new()),
-            Plan::Apply { changed, .. } => ("applied", changed.clone()),
-            Plan::Restart { changed } => ("restarting", changed.clone()),
-        };
-        Reloaded { how, changed }
+impl Changes {
+    /// The same where a table that says the same has to be taken over once more.
+    pub fn with(mut self, table: String) -> Changes {
+        if !self.tables.contains(&table) {
+            self.tables.push(table);
+        }
+        self
     }
 }
 
 /// Compares two configurations.
-pub fn plan(old: &Config, new: &Config) -> Plan {
-    let changed = changed(old, new);
-    if changed.is_empty() {
-        return Plan::Unchanged;
-    }
-    if old.agent != new.agent {
-        return Plan::Restart { changed };
-    }
-    let mut links = Vec::new();
-    for client in &new.clients {
-        let before = old.clients.iter().find(|other| other.id.eq_ignore_ascii_case(&client.id));
-        links.extend(before.filter(|before| *before != client).map(|_| lane::of_client(&client.id)));
-    }
-    let mqtt = old.mqtt.iter().zip(&new.mqtt).filter(|(old, new)| old != new);
-    links.extend(mqtt.map(|_| lane::MQTT.to_owned()));
-    Plan::Apply { changed, links }
-}
-
-fn changed(old: &Config, new: &Config) -> Vec<String> {
-    let mut names = Vec::new();
+pub fn compare(old: &Config, new: &Config) -> Changes {
+    let mut tables = Vec::new();
     let mut note = |differs: bool, name: &str| {
         if differs {
-            names.push(name.to_owned());
+            tables.push(name.to_owned());
         }
     };
-    note(old.agent != new.agent, "agent");
-    let clients = (
-        old.clients.iter().map(|client| (&client.id, client)).collect(),
-        new.clients.iter().map(|client| (&client.id, client)).collect(),
-    );
-    named(&mut note, "client", &clients.0, &clients.1);
     let servers = (
         old.servers.iter().map(|server| (&server.id, server)).collect(),
         new.servers.iter().map(|server| (&server.id, server)).collect(),
@@ -97,11 +105,14 @@ fn changed(old: &Config, new: &Config) -> Vec<String> {
     note(old.mqtt != new.mqtt, "mqtt");
     note(old.presence != new.presence, "presence");
     note(old.host != new.host, "host");
-    // The same tables in another order.
-    if names.is_empty() && old != new {
-        names.push("order".to_owned());
-    }
-    names
+    let order = |config: &Config| -> Vec<String> {
+        [Kind::Client, Kind::Server]
+            .into_iter()
+            .flat_map(|kind| config.ids(kind))
+            .map(str::to_owned)
+            .collect()
+    };
+    Changes { restart: old.agent != new.agent, tables, reordered: order(old) != order(new) }
 }
 
 type Tables<'a, T> = Vec<(&'a String, &'a T)>;
@@ -133,79 +144,46 @@ mod tests {
         Config::parse(text, Path::new("/t"), &Overrides::default(), &surroundings).unwrap()
     }
 
-    fn planned(from: &str, to: &str) -> Plan {
-        plan(&config(BASE), &config(&BASE.replace(from, to)))
+    fn changes(from: &str, to: &str) -> Changes {
+        compare(&config(BASE), &config(&BASE.replace(from, to)))
     }
 
-    fn apply(changed: &[&str], links: &[&str]) -> Plan {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Plan::Apply { changed: owned(changed), links: owned(links) }
-    }
-
-    fn restart(changed: &[&str]) -> Plan {
-        Plan::Restart { changed: changed.iter().map(|name| (*name).to_owned()).collect() }
+    fn tables(names: &[&str]) -> Changes {
+        Changes { tables: names.iter().map(|name| (*name).to_owned()).collect(), ..Changes::default() }
     }
 
     #[test]
     fn what_says_the_same_changes_nothing() {
-        assert_eq!(planned("max_messages = 5", "max_messages=5 # five"), Plan::Unchanged);
+        assert_eq!(changes("max_messages = 5", "max_messages=5 # five"), Changes::default());
     }
 
     #[test]
-    fn only_the_link_whose_table_changed_connects_anew() {
-        assert_eq!(planned("ws://b/", "ws://c/"), apply(&["client.b"], &["client:b"]));
-        assert_eq!(planned("mqtt://m/", "mqtt://n/"), apply(&["mqtt"], &["mqtt"]));
-        assert_eq!(planned("= 5", "= 6"), apply(&["buffer"], &[]));
+    fn a_table_that_changed_is_named_unless_it_is_a_clients() {
+        assert_eq!(changes("ws://b/", "ws://c/"), Changes::default());
+        assert_eq!(changes("mqtt://m/", "mqtt://n/"), tables(&["mqtt"]));
+        assert_eq!(changes("= 5", "= 6"), tables(&["buffer"]));
+        assert_eq!(changes("[mqtt]\nurl = \"mqtt://m/\"\n", ""), tables(&["mqtt"]));
+        let served = "[[server]]\nid = \"s\"\n[mqtt]";
+        assert_eq!(changes("[mqtt]", served).tables, ["server.s", "server.ws_server_1"]);
     }
 
     #[test]
     fn what_the_configuration_names_may_have_changed_too() {
-        let fresh = Plan::Apply { changed: vec!["server.s".to_owned()], links: Vec::new() };
-        assert_eq!(Plan::Unchanged.with("server.s").with("server.s"), fresh);
-        assert_eq!(planned("= 5", "= 6").with("server.s").told().changed, ["buffer", "server.s"]);
-        assert_eq!(restart(&["agent"]).with("server.s"), restart(&["agent", "server.s"]));
+        let with = |changes: Changes| changes.with("server.s".to_owned());
+        assert_eq!(with(with(Changes::default())), tables(&["server.s"]));
+        assert_eq!(with(changes("= 5", "= 6")), tables(&["buffer", "server.s"]));
     }
 
     #[test]
-    fn links_that_come_and_go_leave_the_others_alone() {
-        assert_eq!(planned("id = \"b\"", "id = \"c\""), apply(&["client.c", "client.b"], &[]));
-        assert_eq!(planned("[mqtt]\nurl = \"mqtt://m/\"\n", ""), apply(&["mqtt"], &[]));
-        let swapped =
-            "[[client]]\nid = \"b\"\nurl = \"ws://b/\"\n[[client]]\nid = \"a\"\nurl = \"ws://a/\"\n";
-        let rest = BASE.split_once("[mqtt]").unwrap().1;
-        let swapped = config(&format!("{swapped}[mqtt]{rest}"));
-        assert_eq!(plan(&config(BASE), &swapped), apply(&["order"], &[]));
-    }
-
-    #[test]
-    fn the_letters_of_an_id_may_be_large_or_small() {
-        assert_eq!(planned("id = \"b\"", "id = \"B\""), apply(&["client.B", "client.b"], &["client:b"]));
-    }
-
-    #[test]
-    fn a_priority_that_nobody_had_changes_the_tables_that_name_it() {
-        let inbound = "inbound = { topic = 't', priority = 7 }\n[mqtt]";
-        assert_eq!(planned("[mqtt]", inbound), apply(&["client.b"], &["client:b"]));
-        let alarms = "[[server]]\n[[server.route]]\npath = \"/a\"\npriority = 5\n[mqtt]";
-        assert_eq!(planned("[mqtt]", alarms), apply(&["server.ws_server_1"], &[]));
+    fn the_same_tables_may_stand_in_another_order() {
+        let (mut swapped, base) = (config(BASE), config(BASE));
+        swapped.clients.reverse();
+        assert_eq!(compare(&base, &swapped), Changes { reordered: true, ..Changes::default() });
     }
 
     #[test]
     fn another_name_needs_a_new_start() {
-        assert_eq!(planned("[mqtt]", "[agent]\nid = \"x\"\n[mqtt]"), restart(&["agent", "mqtt"]));
-    }
-
-    #[test]
-    fn another_server_leaves_the_links_alone() {
-        let served = "[[server]]\nid = \"s\"\n[mqtt]";
-        let changed = vec!["server.s".to_owned(), "server.ws_server_1".to_owned()];
-        assert_eq!(planned("[mqtt]", served), Plan::Apply { changed, links: Vec::new() });
-    }
-
-    #[test]
-    fn a_secret_that_changed_is_noticed_and_not_told() {
-        let (one, two) = ("auth = { bearer = \"one\" }\n[mqtt]", "auth = { bearer = \"two\" }\n[mqtt]");
-        let plan = plan(&config(&BASE.replace("[mqtt]", one)), &config(&BASE.replace("[mqtt]", two)));
-        assert_eq!(plan, apply(&["client.b"], &["client:b"]));
+        let renamed = changes("[mqtt]", "[agent]\nid = \"x\"\n[mqtt]");
+        assert_eq!(renamed, Changes { restart: true, ..tables(&["mqtt"]) });
     }
 }

@@ -1,11 +1,15 @@
 //! What the agent is made of, as the configuration says.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::lane;
 use super::link::LinkRule;
 use crate::config;
-use crate::config::buffer::Bounds;
+use crate::config::buffer::Place;
+use crate::config::client::Client;
+use crate::config::mqtt::Mqtt;
 use crate::config::replay::Replay;
 
 /// What the agent is made of.
@@ -17,7 +21,9 @@ pub struct Setup {
     pub version: String,
     /// The client links.
     pub links: Vec<LinkSetup>,
-    /// Priorities that have a lane on each client link, rising; the first is 0.
+    /// Settings that proved themselves in the life before this one: those of `links` that differ are on trial.
+    pub proven: Vec<LinkSetup>,
+    /// Priorities that routes give their messages, rising; the first is 0.
     pub priorities: Vec<u8>,
     /// The MQTT link.
     pub mqtt: Option<MqttSetup>,
@@ -29,6 +35,8 @@ pub struct Setup {
     pub host: config::host::Host,
     /// An epoch for each outlet that has none yet.
     pub births: Vec<String>,
+    /// Names this run of the agent, by chance.
+    pub run: u64,
     /// Where chance starts.
     pub seed: u64,
 }
@@ -36,11 +44,19 @@ pub struct Setup {
 impl Setup {
     /// Names of the outlets in the store: for each client link one for each priority, then that of the broker.
     pub fn outlets(&self) -> Vec<String> {
+        let priorities = self.priorities_with(self.links.iter());
         let lanes = |link: &LinkSetup| -> Vec<String> {
-            self.priorities.iter().map(|priority| lane::name(&lane::of_client(&link.id), *priority)).collect()
+            priorities.iter().map(|priority| lane::name(&lane::of_client(&link.id), *priority)).collect()
         };
         let clients = self.links.iter().flat_map(lanes);
         clients.chain(self.mqtt.iter().map(|_| lane::MQTT.to_owned())).collect()
+    }
+
+    /// Priorities that have a lane on each client link, rising: those of routes, and those that the peers of these links give.
+    pub fn priorities_with<'a>(&self, links: impl Iterator<Item = &'a LinkSetup>) -> Vec<u8> {
+        let of_peers = links.filter_map(|own| own.table.inbound.as_ref()).map(|inbound| inbound.priority);
+        let all: BTreeSet<u8> = self.priorities.iter().copied().chain(of_peers).collect();
+        all.into_iter().collect()
     }
 }
 
@@ -55,8 +71,8 @@ pub struct LinkSetup {
     pub window: usize,
     /// Whether it introduces itself (envelope framing).
     pub hello: bool,
-    /// What bounds its place in the buffer.
-    pub bounds: Bounds,
+    /// What it says of its place in the buffer.
+    pub place: Place,
     /// How a backlog is sent.
     pub replay: Replay,
     /// Changed settings are confirmed within this, or the old ones come back; zero tries nothing.
@@ -65,6 +81,8 @@ pub struct LinkSetup {
     pub places: Vec<String>,
     /// What it belongs to; may be empty.
     pub application: String,
+    /// Its table of the configuration, for whoever makes its connection: it comes and goes with the rest of the settings.
+    pub table: Arc<Client>,
 }
 
 /// The MQTT link.
@@ -78,4 +96,6 @@ pub struct MqttSetup {
     pub prefix: String,
     /// Longest time between two status messages.
     pub status_interval: Duration,
+    /// Its table of the configuration, for whoever makes its connection.
+    pub table: Arc<Mqtt>,
 }

@@ -68,7 +68,7 @@ impl StatusPace {
 /// rejected, folded into a number.
 pub fn digest(agent: &Agent) -> u64 {
     let links = agent.links.iter().filter(|line| !line.is_gone());
-    let links = links.map(|line| line.link.is_up() as u64 + 1 + 2 * u64::from(line.went_back.is_some()));
+    let links = links.map(|line| line.link.is_up() as u64 + 1 + 2 * u64::from(line.rollback.is_some()));
     let first = agent.buffer.state() as u64 * 2 + u64::from(agent.rejected.is_some());
     links.fold(first, |digest, state| digest.wrapping_mul(5).wrapping_add(state))
 }
@@ -182,10 +182,16 @@ fn base(agent: &Agent, now: Now) -> Value {
 
 fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
     let mut status = link_facts(agent, link, line, now);
-    if let Some(why) = &line.went_back {
-        status["settings_rejected"] = why.clone().into();
+    if let Some(rollback) = &line.rollback {
+        let rest = if line.trial.is_none() { "the old ones are in force" } else { "others are on trial" };
+        status["settings_rejected"] = format!("{rollback}, {rest}").into();
+    }
+    if let Some(message) = line.caution.blocked_by() {
+        status["blocked_by"] = message.seq.into();
     }
     if let Some(own) = line.own() {
+        status["on_trial"] = line.trial.is_some().into();
+        status["max_messages"] = line.bounds(&agent.setup).max_messages.into();
         status["url"] = own.places.get(line.link.endpoint()).cloned().into();
         if own.places.len() > 1 {
             status["url_number"] = (line.link.endpoint() + 1).into();

@@ -59,8 +59,9 @@ impl Tap {
             | Event::Disk(..)
             | Event::StoreMoves
             | Event::Host(_)
-            | Event::Reconfigure { .. }
-            | Event::WentBack { .. }
+            | Event::Command { .. }
+            | Event::Reload { .. }
+            | Event::Prepared { .. }
             | Event::Rejected(_)
             | Event::Servers(_)
             | Event::Stop
@@ -85,7 +86,12 @@ impl Tap {
                 show(json!({ "commit": messages }));
             }
             Action::Note(notice) => show(json!({ "notice": notice.to_string() })),
-            Action::GoBack { .. }
+            Action::Prepare { .. }
+            | Action::TakeOver { .. }
+            | Action::Succeed { .. }
+            | Action::DropSuccessor
+            | Action::ReplyToCommand { .. }
+            | Action::ReplyToReload { .. }
             | Action::Dial { .. }
             | Action::HangUp { .. }
             | Action::Tell { .. }

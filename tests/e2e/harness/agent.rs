@@ -46,11 +46,22 @@ impl Agent {
         Agent { address: address(&process), directory: directory.to_owned(), process }
     }
 
+    /// The same with files named in its environment.
+    pub fn start_under(directory: &Path, tables: &str, environment: &[(&str, &Path)]) -> Agent {
+        configure(directory, IDENTITY, &format!("\n{tables}"));
+        let process = Running::start("agent", Agent::run(directory).envs(environment.iter().copied()));
+        Agent { address: address(&process), directory: directory.to_owned(), process }
+    }
+
     /// Starts one that may not come up.
     pub fn launch(directory: &Path) -> Running {
+        Running::start("agent", &mut Agent::run(directory))
+    }
+
+    fn run(directory: &Path) -> Command {
         let mut command = Agent::command();
         command.arg("run").arg("--config").arg(directory.join("holdfast.toml"));
-        Running::start("agent", &mut command)
+        command
     }
 
     /// The binary, free of what the environment would say to it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use holdfast::config::client::Reconnect;
+use holdfast::logic::closing::Closing;
 use holdfast::logic::port::{LinkReport, RefusalKind};
 use holdfast::logic::time::Time;
 
@@ -49,7 +50,7 @@ impl Plain {
                     ceiling
                 }
             },
-            LinkReport::Closed { code: Some(1012 | 1013), .. } => ceiling.max(Duration::from_secs(5)),
+            LinkReport::Closed { closing: Closing::Restarting, .. } => ceiling.max(Duration::from_secs(5)),
             _ => ceiling,
         }
     }

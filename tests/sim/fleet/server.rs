@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast::logic::closing::Closing;
 use holdfast::logic::port::{LinkReport, Peer, Refusal, RefusalKind};
 use holdfast::logic::time::Time;
 
@@ -45,7 +46,10 @@ impl Server {
 
     /// How every connection ends.
     pub fn close(&self) -> LinkReport {
-        LinkReport::Closed { code: self.restart.code, error: "the server restarts".to_owned() }
+        LinkReport::Closed {
+            closing: Closing::of(self.restart.code, ""),
+            error: "the server restarts".to_owned(),
+        }
     }
 
     /// The answer to an attempt.

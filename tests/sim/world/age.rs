@@ -1,6 +1,7 @@
 //! The clocks of a seed, and the reference model of what may be given up for its age: nothing before its time, whatever the wall
 //! clock says.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -68,13 +69,17 @@ impl World {
     /// What the disk has given up for its age was old enough.
     pub(super) fn check_expired_on_disk(&mut self) -> Result<(), String> {
         for (outlet, payload, limit) in std::mem::take(&mut self.disk.expired) {
+            let link = (0..self.peers.len()).find(|link| self.outlet_of(*link) == lane::parse(&outlet).0);
+            let link = link.expect("it is one of a link");
+            if self.bounds_of(link).ttl.is_none_or(|ttl| limit.ttl < ttl) {
+                return Err(format!("outlet {outlet}: messages were given up after {:?}", limit.ttl));
+            }
             if !self.is_older(&payload, limit.now.mono.0, limit.ttl.as_nanos()) {
                 let payload = String::from_utf8_lossy(&payload).into_owned();
                 return Err(format!("outlet {outlet}: the disk gave {payload} up before its time"));
             }
             self.tally.expired += 1;
-            let link = (0..self.peers.len()).find(|link| self.outlet_of(*link) == lane::parse(&outlet).0);
-            self.expired.insert((link.expect("it is one of a link"), payload));
+            self.expired.insert((link, payload));
         }
         Ok(())
     }
@@ -105,13 +110,29 @@ impl World {
     }
 
     fn excuse(&mut self, link: usize, outlet: &str, numbers: RangeInclusive<u64>, ttl: Duration) {
+        let mut unknown = false;
         for seq in numbers {
-            if let Some(payload) = self.numbers.get(&(outlet.to_owned(), seq)).cloned()
-                && self.is_older(&payload, self.now, ttl.as_nanos())
-            {
-                self.expired.insert((link, payload));
+            match self.numbers.get(&(outlet.to_owned(), seq)).cloned() {
+                Some(payload) if self.is_older(&payload, self.now, ttl.as_nanos()) => {
+                    self.expired.insert((link, payload));
+                }
+                Some(_) => {}
+                None => unknown = true,
             }
         }
+        if unknown {
+            self.excuse_unknown(link, ttl);
+        }
+    }
+
+    /// Of messages that became too old in memory, while the disk hung and the link was away, no number was ever seen.
+    fn excuse_unknown(&mut self, link: usize, ttl: Duration) {
+        let seen: BTreeSet<&Vec<u8>> = self.numbers.values().collect();
+        let unknown =
+            |payload: &&Vec<u8>| !seen.contains(*payload) && self.is_older(payload, self.now, ttl.as_nanos());
+        let unknown: Vec<_> =
+            self.came.keys().filter(unknown).map(|payload| (link, payload.clone())).collect();
+        self.expired.extend(unknown);
     }
 
     /// Whether a message was that old; the agent's own news, of which no promise speaks, always is.

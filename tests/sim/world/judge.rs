@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use holdfast::config::buffer::WhenFull;
 use holdfast::config::client::Confirm;
+use holdfast::logic::given::Given;
 use holdfast::logic::lane;
 use holdfast::logic::port::LinkOrder;
 
@@ -127,4 +128,17 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// After a kill a life goes on with the very number that the one before would have given next.
+pub(super) fn check_given(before: Option<&Given>, now: &Given) -> Result<(), String> {
+    for old in before.iter().flat_map(|before| &before.outlets) {
+        if let Some(new) = now.outlets.iter().find(|new| new.tag == old.tag && new.next != old.next) {
+            return Err(format!(
+                "{} comes next after a kill, although it would have been {}",
+                new.next, old.next
+            ));
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,6 @@
 //! Which links are configured, and which number each has here and in the agent.
 
 use holdfast::config::buffer::{Bounds, Place};
-use holdfast::logic::agent::Event;
 use holdfast::logic::lane;
 
 use super::World;
@@ -14,8 +13,7 @@ impl World {
 
     /// What bounds the place of a link in the buffer.
     pub(super) fn bounds_of(&self, link: usize) -> Bounds {
-        let own = self.links.get(link);
-        own.map_or_else(|| self.setup.buffer.bounds(Place::default()), |own| own.bounds)
+        self.setup.buffer.bounds(self.links.get(link).map_or(Place::default(), |own| own.place))
     }
 
     /// The number here of a link of the agent.
@@ -45,11 +43,11 @@ impl World {
     pub(super) fn shuffle(&mut self) {
         let mut next = Vec::new();
         for link in &self.links {
-            let was_in = self.setup.links.iter().any(|own| own.id == link.id);
+            let was_in = self.setup.links.iter().find(|own| own.id == link.id);
             let stays = self.seed.below(4) > 0;
             let comes = self.seed.below(3) > 0;
-            if if was_in { stays } else { comes } {
-                next.push(link.clone());
+            if if was_in.is_some() { stays } else { comes } {
+                next.push(was_in.unwrap_or(link).clone());
             }
         }
         if self.seed.below(2) == 0 {
@@ -57,14 +55,6 @@ impl World {
         }
         self.setup.links = next;
         self.setup.mqtt = self.broker.clone().filter(|_| self.seed.below(4) > 0);
-    }
-
-    /// All links are configured from here on, so that each can get what is held for it.
-    pub(super) fn call_all(&mut self) -> Result<(), String> {
-        self.setup.links.clone_from(&self.links);
-        self.setup.mqtt.clone_from(&self.broker);
-        self.setup.births = self.births();
-        self.feed(Event::Reconfigure { setup: Box::new(self.setup.clone()), changed: Vec::new() })
     }
 
     /// Epochs that no outlet has.

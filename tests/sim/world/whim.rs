@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use holdfast::logic::agent::{Event, LinkSetup};
-use holdfast::logic::lane;
+use holdfast::logic::agent::Event;
+use holdfast::logic::closing::Closing;
 use holdfast::logic::port::{Heard, LinkReport, Refusal, RefusalKind};
 
+use super::network::Unwilling;
 use super::{MS, Pending, World};
 
 impl World {
@@ -19,8 +20,22 @@ impl World {
         Refusal { kind, error: "refused".to_owned() }
     }
 
+    /// A connection may end with any code, whatever was sent on it.
     pub(super) fn close_code(&mut self) -> Option<u16> {
-        [None, Some(1001), Some(1012), Some(1013)][usize::try_from(self.seed.below(4)).expect("small")]
+        let code = self.one_of(&[0, 1001, 1012, 1013, 1003, 1007, 1008, 1009, 4401]);
+        (code > 0).then_some(code)
+    }
+
+    pub(super) fn unwilling(&mut self) -> Option<Unwilling> {
+        match self.seed.below(12) {
+            0 => Some(Unwilling::Deaf(self.one_of(&[1003, 1007, 1008, 1009, 4403]))),
+            1 => Some(Unwilling::Refuses(self.one_of(&[1008, 3000, 4001, 4401, 4403]))),
+            _ => None,
+        }
+    }
+
+    pub(super) fn one_of(&mut self, codes: &[u16]) -> u16 {
+        codes[usize::try_from(self.seed.below(codes.len() as u64)).expect("small")]
     }
 
     pub(super) fn purge(&mut self) -> Result<(), String> {
@@ -33,14 +48,12 @@ impl World {
     }
 
     /// The peer closes, and hears nothing more on this connection.
-    pub(super) fn hang_up(&mut self, link: usize, conn: u64) -> Result<(), String> {
-        self.tally.choked += 1;
-        let code = [1007, 1008, 1009][usize::try_from(self.seed.below(3)).expect("small")];
+    pub(super) fn hang_up(&mut self, link: usize, conn: u64, code: u16) -> Result<(), String> {
         let Some(at) = &mut self.conns[link] else { return Ok(()) };
         at.up = false;
         at.down_at = at.down_at.max(self.now + 1);
         let (arrives_at, error) = (at.down_at, "the message is too big".to_owned());
-        let report = LinkReport::Closed { code: Some(code), error };
+        let report = LinkReport::Closed { closing: Closing::of(Some(code), ""), error };
         self.at(arrives_at, Pending::ToAgent { link, conn, report });
         Ok(())
     }
@@ -67,40 +80,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// Another configuration comes into force: links come and go, others get other settings.
-    pub(super) fn reconfigure(&mut self) -> Result<(), String> {
-        if self.agent.is_none() || self.healed {
-            return Ok(());
-        }
-        let before: Vec<String> = self.setup.links.iter().map(|link| link.id.clone()).collect();
-        if self.seed.below(2) == 0 {
-            self.shuffle();
-        }
-        self.setup.buffer.commit_after = Duration::from_millis(10 + self.seed.below(1000));
-        self.setup.priorities =
-            if self.seed.below(4) == 0 { vec![0, 7] } else { self.setup.priorities.clone() };
-        let mut changed = Vec::new();
-        for link in &mut self.setup.links {
-            if before.contains(&link.id) && self.seed.below(2) == 0 {
-                // Growing only, so that the bound on what comes twice holds for the new one.
-                link.window += usize::try_from(self.seed.below(10)).expect("small");
-                link.rule.ping.interval = Duration::from_secs(1 + self.seed.below(20));
-                changed.push(lane::of_client(&link.id));
-                let known = self.links.iter_mut().find(|known| known.id == link.id);
-                known.expect("it is one of them").clone_from(link);
-            }
-        }
-        if self.setup.mqtt.is_some() && self.seed.below(2) == 0 {
-            changed.push(lane::MQTT.to_owned());
-        }
-        let now: Vec<&LinkSetup> = self.setup.links.iter().collect();
-        self.tally.came += now.iter().filter(|link| !before.contains(&link.id)).count() as u64;
-        self.tally.went += before.iter().filter(|id| now.iter().all(|link| link.id != **id)).count() as u64;
-        self.tally.reconfigured += 1;
-        self.setup.births = self.births();
-        self.feed(Event::Reconfigure { setup: Box::new(self.setup.clone()), changed })
     }
 }
 

@@ -90,7 +90,7 @@ impl Link {
         self.order(LinkOrder::Close(0)).await;
         assert_eq!(
             self.last().await,
-            LinkReport::Closed { code: None, error: "closed by this side".to_owned() }
+            LinkReport::Closed { closing: Closing::Plain, error: "closed by this side".to_owned() }
         );
     }
 }
@@ -439,7 +439,10 @@ fn a_broker_that_goes_or_talks_nonsense_ends_the_connection_with_its_cause() {
             peer,
             async |link| {
                 link.up().await;
-                assert_eq!(link.last().await, LinkReport::Closed { code: None, error: words.to_owned() });
+                assert_eq!(
+                    link.last().await,
+                    LinkReport::Closed { closing: Closing::Plain, error: words.to_owned() }
+                );
             },
         );
     }

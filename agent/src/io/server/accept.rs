@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,15 +18,12 @@ use super::{Site, connection};
 use crate::config::network::Remote;
 use crate::io::net::{Stream, words};
 
-/// How many callers are turned away with an answer at a time; more are closed without one.
-pub const TURNED_AWAY: usize = 16;
-/// Pause after a failed accept: out of file descriptors is no reason to spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a caller that is turned away may take for its answer.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 /// A peer that takes nothing of what is written to it for so long is gone, or as good as gone (tcp(7)).
 const USER_TIMEOUT_MS: u32 = 30_000;
 const TOO_MANY: &str = r#"{"error":"too many connections are open"}"#;
+const USED_UP: &str = r#"{"error":"no descriptors are left for callers"}"#;
 const TOO_MANY_OF_ONE: &str = r#"{"error":"too many connections of this address are open"}"#;
 
 /// Someone who has connected.
@@ -64,24 +62,42 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.site.gate.borrow_mut().left(self.remote);
+        self.site.room.left();
     }
 }
 
-/// Lets callers in for ever. Errors of the accept itself are waited out.
+/// Lets callers in for ever. While there are no descriptors for them, they wait in the queue of the kernel.
 pub async fn admit(site: &Rc<Site>, next: impl AsyncFn() -> io::Result<Caller>) {
     let mut told = false;
+    let mut tell = |cause: &str| {
+        let level = if told { log::Level::Debug } else { log::Level::Warn };
+        log::log!(level, "cannot accept a connection source={}: {cause}", site.source);
+        told = true;
+    };
     loop {
         match next().await {
+            Ok(caller) if site.room.keeps(&caller, site.api_only) => {
+                tell("no descriptors are left for callers (limits.connections, LimitNOFILE= of the unit)");
+                turn_away(site, caller, USED_UP, &site.room.turned_away);
+                site.room.wait().await;
+            }
             Ok(caller) => receive(site, caller),
             Err(error) if is_of_the_caller(&error) => {}
             Err(error) => {
-                let level = if told { log::Level::Debug } else { log::Level::Warn };
-                log::log!(level, "cannot accept a connection source={}: {}", site.source, words(&error));
-                told = true;
-                Timer::after(ACCEPT_PAUSE).await;
+                tell(&words(&error));
+                site.room.wait().await;
             }
         }
         yield_now().await;
+    }
+}
+
+impl AsFd for Caller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Caller::Tcp(stream, _) => stream.as_fd(),
+            Caller::Unix(stream) => stream.as_fd(),
+        }
     }
 }
 
@@ -127,7 +143,7 @@ fn receive(site: &Rc<Site>, caller: Caller) {
         log::debug!("network denied source={} from={}", site.source, peer.ip().to_canonical());
         return;
     }
-    let too_many = match place(site, caller.remote()) {
+    match place(site, caller.remote()) {
         Ok(place) => {
             let connection = connection::run(site.clone(), caller);
             let task = async move {
@@ -135,18 +151,21 @@ fn receive(site: &Rc<Site>, caller: Caller) {
                 drop(place);
             };
             site.executor.spawn(task).detach();
-            return;
         }
-        Err(too_many) => too_many,
-    };
+        Err(too_many) => turn_away(site, caller, too_many, &site.turned_away),
+    }
+}
+
+/// Counts a caller, and answers it if one of `places` is free.
+fn turn_away(site: &Rc<Site>, caller: Caller, why: &'static str, places: &Places) {
     site.gate.borrow_mut().counts.denied_connections += 1;
     log::debug!("too many connections source={} from={}", site.source, caller.remote());
     // Behind TLS an answer would cost a handshake.
     if site.certificate.is_none()
-        && let Some(place) = site.turned_away.take()
+        && let Some(place) = places.take()
     {
         let task = async move {
-            or(turn_away(caller, too_many), late()).await;
+            or(answer(caller, why), late()).await;
             drop(place);
         };
         site.executor.spawn(task).detach();
@@ -167,7 +186,7 @@ async fn late() {
 }
 
 /// Answers so that the caller sees it.
-async fn turn_away(caller: Caller, too_many: &str) {
+async fn answer(caller: Caller, too_many: &str) {
     let Ok(stream) = caller.into_stream() else { return };
     let mut stream = Linger::new(stream);
     let answer = format!(

@@ -6,7 +6,7 @@ use hyper::{Method, Request, StatusCode};
 use super::guest::Guest;
 use super::http::{Page, Problem, empty, is_ndjson, json, ndjson, status_page, take};
 use super::{Site, buffer, consumer, path};
-use crate::logic::agent::Hand;
+use crate::logic::agent::LinkCommand;
 use crate::message::Format;
 
 /// Answers a request whose path begins with `/api`.
@@ -38,7 +38,7 @@ pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> R
             buffer::answer(site, request).await
         }
         (path, &Method::POST) if site.api_only && path.starts_with("/api/clients/") => {
-            by_hand(site, path).await
+            command(site, path).await
         }
         (path, _) => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
     }
@@ -54,22 +54,23 @@ async fn tap(site: &Site, query: Option<&str>) -> Result<Page, Problem> {
 async fn reload(site: &Site) -> Result<Page, Problem> {
     match site.intake.reload().await {
         Ok(done) => {
-            let text = serde_json::json!({ "reload": done.how, "changed": done.changed }).to_string();
+            let text =
+                serde_json::json!({ "reload": done.how.to_string(), "changed": done.changed }).to_string();
             Ok(json(StatusCode::OK, text))
         }
         Err(error) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error)),
     }
 }
 
-async fn by_hand(site: &Site, path: &str) -> Result<Page, Problem> {
+async fn command(site: &Site, path: &str) -> Result<Page, Problem> {
     let nothing = || Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
     let told = path.strip_prefix("/api/clients/").and_then(|rest| rest.split_once('/'));
-    let (client, hand) = match told.ok_or_else(nothing)? {
-        (client, "connect") => (client, Hand::Connect),
-        (client, "disconnect") => (client, Hand::Disconnect),
+    let (client, command) = match told.ok_or_else(nothing)? {
+        (client, "connect") => (client, LinkCommand::Connect),
+        (client, "disconnect") => (client, LinkCommand::Disconnect),
         _ => return Err(nothing()),
     };
-    let told = site.intake.tell_by_hand(client.to_owned(), hand).await;
+    let told = site.intake.command(client.to_owned(), command).await;
     told.map(|()| empty()).map_err(|error| Problem::new(StatusCode::CONFLICT, error))
 }
 

@@ -18,7 +18,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
 use super::http::{Page, Problem, empty};
-use super::media;
+use super::{Room, media};
 use crate::config::server::{HttpPage, Server};
 use crate::io::aside::Aside;
 use crate::io::net::words;
@@ -58,21 +58,26 @@ pub fn check(server: &Server) -> Result<(), String> {
 }
 
 /// Answers GET or HEAD with one file.
-pub async fn page(file: &Path, request: &Request<Incoming>) -> Result<Page, Problem> {
+pub async fn page(room: &Room, file: &Path, request: &Request<Incoming>) -> Result<Page, Problem> {
     let path = file.to_owned();
     match aside(move || Found::new(File::open(&path)?, &path)).await {
-        Ok(Some(found)) => found.page(request),
+        Ok(Some(found)) => found.page(room, request),
         Ok(None) => Err(nothing(request)),
         Err(error) => Err(failed(&error)),
     }
 }
 
 /// Answers GET or HEAD with what the path means below the folder.
-pub async fn answer(folder: &Path, index: &str, request: &Request<Incoming>) -> Result<Page, Problem> {
+pub async fn answer(
+    room: &Room,
+    folder: &Path,
+    index: &str,
+    request: &Request<Incoming>,
+) -> Result<Page, Problem> {
     let Some((path, slash)) = relative(request.uri().path()) else { return Err(nothing(request)) };
     let (folder, index) = (folder.to_owned(), index.to_owned());
     match aside(move || look(&folder, &path, slash, &index)).await {
-        Ok(Look::File(found)) => found.page(request),
+        Ok(Look::File(found)) => found.page(room, request),
         Ok(Look::Folder) => moved(request),
         Ok(Look::Nothing) => Err(nothing(request)),
         Err(error) => Err(failed(&error)),
@@ -209,7 +214,11 @@ impl Found {
         Ok(Some(Found { file, size: facts.len(), modified, tag, kind: media::of(name) }))
     }
 
-    fn page(self, request: &Request<Incoming>) -> Result<Page, Problem> {
+    fn page(self, room: &Room, request: &Request<Incoming>) -> Result<Page, Problem> {
+        if room.keeps(&self.file, false) {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no descriptors are left for files")
+                .with(header::RETRY_AFTER, HeaderValue::from_static("10")));
+        }
         let headers = request.headers();
         if self.is_known(headers) {
             let mut page = empty();

@@ -128,7 +128,7 @@ async fn dispatch(
         }
         Method::GET | Method::HEAD if root => front_page(site, &request).await,
         Method::GET | Method::HEAD if let HttpPage::Files { folder, index } = &site.page => {
-            files::answer(folder, index, &request).await
+            files::answer(&site.room, folder, index, &request).await
         }
         Method::OPTIONS => Ok(origin::options(request.headers())),
         _ if root => Err(Problem::not_allowed("GET, HEAD, POST, PUT, OPTIONS")),
@@ -308,8 +308,8 @@ async fn front_page(site: &Site, request: &Request<Incoming>) -> Result<Page, Pr
     match &site.page {
         HttpPage::Status => status_page(site).await,
         HttpPage::Empty => Ok(empty()),
-        HttpPage::Page(file) => files::page(file, request).await,
-        HttpPage::Files { folder, index } => files::answer(folder, index, request).await,
+        HttpPage::Page(file) => files::page(&site.room, file, request).await,
+        HttpPage::Files { folder, index } => files::answer(&site.room, folder, index, request).await,
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use smol::Timer;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use smol::future::or;
 use smol::net::TcpListener;
 use smol::net::unix::{UnixListener, UnixStream};
+use smol::{Async, Timer};
 
 use super::accept::Caller;
 use crate::config::server::UNIX;
@@ -24,6 +26,9 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(15);
 /// Owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;
 
+/// How often the file of a socket is looked for when nothing tells that it may be gone.
+const LOOK_EACH: Duration = Duration::from_secs(30);
+
 /// A socket that is bound.
 #[derive(Clone)]
 pub enum Socket {
@@ -34,11 +39,52 @@ pub enum Socket {
 }
 
 /// The file of a Unix socket; it goes with the last one that has it.
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    id: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> SocketFile {
+        SocketFile { path: path.to_owned(), id: id(path) }
+    }
+
+    /// Whether the socket is still reached by its path.
+    fn is_there(&self) -> bool {
+        id(&self.path) == self.id
+    }
+
+    /// Waits for a change in the directory of the file, but not for ever: a file system that is mounted over it is no change.
+    async fn may_have_changed(&self) {
+        let events =
+            WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let watch = || -> io::Result<Async<OwnedFd>> {
+            let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            inotify::add_watch(&watch, directory, events)?;
+            Async::new(watch)
+        };
+        let change = async {
+            match watch() {
+                // It may have been removed before it was watched.
+                Ok(watch) if self.is_there() => watch.readable().await.unwrap_or_default(),
+                Ok(_) => {}
+                Err(_) => smol::future::pending().await,
+            }
+        };
+        or(change, async {
+            Timer::after(LOOK_EACH).await;
+        })
+        .await;
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if self.is_there() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -78,7 +124,7 @@ impl Socket {
             Err(_) => {}
         }
         let listener = UnixListener::bind(path).map_err(|error| words(&error))?;
-        let file = Rc::new(SocketFile(path.to_owned()));
+        let file = Rc::new(SocketFile::of(path));
         let mode = std::fs::Permissions::from_mode(SOCKET_MODE);
         std::fs::set_permissions(path, mode).map_err(|error| words(&error))?;
         Ok(Socket::Unix(listener, file))
@@ -89,6 +135,14 @@ impl Socket {
         match self {
             Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Caller::Tcp(stream, peer)),
             Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Caller::Unix(stream)),
+        }
+    }
+
+    /// Waits until it is not reached any more by its path, which happens to Unix sockets only.
+    pub async fn unreachable(&self) {
+        let Socket::Unix(_, file) = self else { return smol::future::pending().await };
+        while file.is_there() {
+            file.may_have_changed().await;
         }
     }
 
@@ -107,7 +161,7 @@ impl Socket {
             Socket::Tcp(listener) => {
                 listener.local_addr().map_or(String::new(), |address| format!("{scheme}://{address}"))
             }
-            Socket::Unix(_, file) => format!("{UNIX}{}", file.0.display()),
+            Socket::Unix(_, file) => format!("{UNIX}{}", file.path.display()),
         }
     }
 }
@@ -125,6 +179,10 @@ async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
 async fn late() -> io::Result<Socket> {
     Timer::after(NAME_TIMEOUT).await;
     Err(io::Error::new(io::ErrorKind::TimedOut, "the resolver does not answer"))
+}
+
+fn id(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|facts| (facts.dev(), facts.ino()))
 }
 
 fn is_socket(path: &Path) -> bool {

@@ -51,6 +51,7 @@ struct Bench {
     intake: Intake,
     executor: Rc<LocalExecutor<'static>>,
     spouts: Rc<RefCell<Vec<Spout>>>,
+    room: Rc<Room>,
 }
 
 fn config() -> Server {
@@ -86,10 +87,12 @@ fn with(server: Server, test: impl AsyncFnOnce(Bench)) {
         executor.spawn(fake_loop(outtake.inputs, sender, slow)).detach();
         let listeners = bind(&server, &[]).await.unwrap();
         let address = listeners.addresses()[0];
-        executor.spawn(serve(listeners, Rc::new(server), intake.clone(), executor.clone())).detach();
+        let room = Rc::<Room>::default();
+        let serving = serve(listeners, Rc::new(server), intake.clone(), executor.clone(), room.clone());
+        executor.spawn(serving).detach();
         let alive = RefCell::new(outtake.alive);
         let executor = executor.clone();
-        let bench = Bench { health, address, seen, refusals, gate, alive, intake, executor, spouts };
+        let bench = Bench { health, address, seen, refusals, gate, alive, intake, executor, spouts, room };
         or(test(bench), async {
             Timer::after(Duration::from_secs(120)).await;
             panic!("the test hangs");
@@ -164,8 +167,9 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             }
             Input::Last(topic, reply) => reply.try_send(last(&topic)).unwrap(),
             Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
-            Input::Hand { client, hand, reply } => {
-                let told = if client == "cloud" { Ok(()) } else { Err(format!("cannot {hand:?} {client}")) };
+            Input::Command { client, command, reply } => {
+                let told =
+                    if client == "cloud" { Ok(()) } else { Err(format!("cannot {command:?} {client}")) };
                 reply.try_send(told).unwrap();
             }
             Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),

@@ -10,8 +10,9 @@ use smol::channel::Sender;
 
 use crate::config::Config;
 use crate::config::server::Server;
+use crate::io::descriptors;
 use crate::io::intake::Intake;
-use crate::io::server::{self, Facts, FileRead, Kept, Listeners, has_changed};
+use crate::io::server::{self, Facts, FileRead, Kept, Listeners, Room, has_changed};
 
 /// Servers with their listeners; none for one that is open already and stays as it is.
 pub type Bound = Vec<(Rc<Server>, Option<Listeners>)>;
@@ -24,6 +25,7 @@ pub struct Doors {
     /// Taken when the control socket is opened.
     control: Option<PathBuf>,
     servers: Vec<Door>,
+    room: Rc<Room>,
 }
 
 struct Door {
@@ -51,7 +53,13 @@ impl Doors {
         let servers =
             servers.into_iter().filter_map(|(table, listeners)| Some(Door::shut(table, listeners?)));
         let (sources, control) = (Some(sources), Some(control));
-        Doors { executor: executor.clone(), sources, control, servers: servers.collect() }
+        let (executor, servers) = (executor.clone(), servers.collect());
+        Doors { executor, sources, control, servers, room: Rc::default() }
+    }
+
+    /// Sees to it that there are descriptors for a configuration: callers get those that nothing else needs.
+    pub fn provide(&self, config: &Config) {
+        self.room.set(descriptors::provide(config));
     }
 
     /// Whether they are open.
@@ -63,15 +71,11 @@ impl Doors {
     pub fn open(&mut self) {
         let Some(sources) = &self.sources else { return };
         for door in &mut self.servers {
-            door.open(sources, &self.executor);
+            door.open(sources, &self.executor, &self.room);
         }
         if let Some(control) = self.control.take() {
-            let serving = server::serve_control(control, sources.clone(), self.executor.clone());
-            let serving = async {
-                if let Err(error) = serving.await {
-                    log::warn!("{error}: `holdfast status` and `holdfast send` will not work");
-                }
-            };
+            let (executor, room) = (self.executor.clone(), self.room.clone());
+            let serving = server::keep_control(control, sources.clone(), executor, room);
             self.executor.spawn(serving).detach();
         }
     }
@@ -132,7 +136,7 @@ impl Door {
         Door { table, kept, files, facts, state: State::Shut(Box::new(listeners)) }
     }
 
-    fn open(&mut self, sources: &Intake, executor: &Rc<LocalExecutor<'static>>) {
+    fn open(&mut self, sources: &Intake, executor: &Rc<LocalExecutor<'static>>, room: &Rc<Room>) {
         if matches!(self.state, State::Open { .. }) {
             return;
         }
@@ -143,7 +147,9 @@ impl Door {
         for url in listeners.urls() {
             log::info!("listening server={} url={url}", self.table.id);
         }
-        executor.spawn(server::serve(*listeners, self.table.clone(), sources, executor.clone())).detach();
+        let table = self.table.clone();
+        let serving = server::serve(*listeners, table, sources, executor.clone(), room.clone());
+        executor.spawn(serving).detach();
     }
 }
 

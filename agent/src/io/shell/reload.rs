@@ -1,31 +1,34 @@
-//! How the loop takes over another configuration: it is read and checked, and what it needs is bound, before anything changes.
+//! The loop's part of a reload: a configuration is read and checked, and what it needs is bound, before anything changes; the
+//! agent says what becomes of it.
 
 use std::rc::Rc;
-
-use smol::channel::Sender;
 
 use super::doors::bind_but;
 use super::{Bound, Load, Shell, bind, setup};
 use crate::config::Config;
 use crate::config::server::Server;
-use crate::io::clock;
 use crate::io::server::Kept;
-use crate::logic::agent::{Action, Event};
+use crate::logic::agent::Event;
 use crate::logic::lane;
-use crate::logic::reload::{self, Plan, Reloaded};
+use crate::logic::reload::{self, Changes, Proposal, ReloadError, Reloaded};
+use crate::logic::setup::LinkSetup;
 
-/// Takes one answer.
-pub type Reply = Sender<Result<Reloaded, String>>;
-
-/// A configuration that was read, and who asked for it.
+/// A configuration that was read, or why not.
 pub struct Prepared {
-    outcome: Result<Next, String>,
-    reply: Option<Reply>,
+    request: u64,
+    outcome: Result<Box<Next>, String>,
 }
 
 struct Next {
     config: Config,
-    plan: Plan,
+    changes: Changes,
+    bound: Bound,
+}
+
+/// A configuration that was read, until the agent says what becomes of it.
+pub struct Candidate {
+    request: u64,
+    config: Config,
     bound: Bound,
 }
 
@@ -35,109 +38,96 @@ pub struct Successor {
     pub config: Config,
     /// Its listeners.
     pub bound: Bound,
+    /// Settings that proved themselves in this life.
+    pub proven: Vec<LinkSetup>,
 }
 
 impl Shell {
     /// Begins to read the configuration again.
-    pub fn begin_reload(&mut self, reply: Option<Reply>) {
-        if self.reloading || self.successor.is_some() {
-            return answer(reply, Err("another reload is under way".to_owned()));
-        }
-        self.reloading = true;
+    pub fn prepare(&mut self, request: u64) {
+        self.preparing = Some(request);
         self.supervisor.reloading();
         let (load, config, kept) = (self.load.clone(), self.config.clone(), self.doors.kept());
         let (prepared, stale) = (self.prepared.0.clone(), self.doors.stale());
         let preparing = async move {
-            let outcome = prepare(&load, &config, &kept, &stale).await;
+            let outcome = prepare(&load, &config, &kept, &stale).await.map(Box::new);
             // The loop is gone only when nobody waits for it any more.
-            let _ = prepared.send(Prepared { outcome, reply }).await;
+            let _ = prepared.send(Prepared { request, outcome }).await;
         };
         self.executor.spawn(preparing).detach();
     }
 
-    /// Takes over what was read.
-    pub fn finish_reload(&mut self, prepared: Prepared, actions: &mut Vec<Action>) {
-        self.reloading = false;
-        match prepared.outcome {
-            Err(error) => {
-                log::error!("cannot reload, the configuration in force stays: {error}");
-                self.supervisor.ready();
-                self.agent.step(clock::now(), Event::Rejected(Some(error.clone())), actions);
-                answer(prepared.reply, Err(error));
-            }
-            Ok(next) => {
-                let told = next.plan.told();
-                log::info!("reload {} changed={}", told.how, told.changed.join(","));
-                answer(prepared.reply, Ok(told));
-                self.agent.step(clock::now(), Event::Rejected(None), actions);
-                self.take_over(next, actions);
-            }
+    /// Keeps what was read, and tells the agent of it.
+    pub fn prepared(&mut self, prepared: Prepared) -> Event {
+        let Prepared { request, outcome } = prepared;
+        let outcome = outcome.map(|next| {
+            let Next { config, changes, bound } = *next;
+            let proposal = Proposal { setup: setup::setup(&config), changes };
+            self.candidate = Some(Candidate { request, config, bound });
+            Box::new(proposal)
+        });
+        Event::Prepared { request, outcome }
+    }
+
+    /// Puts in force what was read. The settings of clients are the agent's.
+    pub fn take_over(&mut self, request: u64) {
+        if let Some(Candidate { config, bound, .. }) = self.candidate.take_if(|own| own.request == request) {
+            self.doors.provide(&config);
+            self.doors.replace(bound);
+            self.config = Rc::new(config);
         }
     }
 
-    /// Gives a link its old settings back.
-    pub fn go_back(&mut self, link: usize) {
-        let Some(old) = self.fallback.remove(&link) else { return };
-        log::warn!("client {}: new settings got no confirmation in time, back to the old ones", old.id);
+    /// Keeps what was read for the life after this one.
+    pub fn succeed(&mut self, request: u64) {
+        let candidate = self.candidate.take_if(|own| own.request == request);
+        self.successor = candidate.map(|Candidate { config, bound, .. }| {
+            let proven = self.agent.proven().cloned().collect();
+            Successor { config, bound, proven }
+        });
+    }
+
+    /// Nobody comes after this life.
+    pub fn drop_successor(&mut self) {
+        self.successor = None;
+        self.supervisor.stopping();
+    }
+
+    /// Tells whoever asked, and drops what was read for nothing.
+    pub fn reply_to_reload(&mut self, request: u64, outcome: Result<Reloaded, ReloadError>) {
+        self.candidate.take_if(|own| own.request == request);
+        if self.preparing.take_if(|own| *own == request).is_some() && self.successor.is_none() {
+            self.supervisor.ready();
+        }
+        if let Some(reply) = self.reloads.remove(&request) {
+            let _ = reply.try_send(outcome.map_err(|error| error.to_string()));
+        }
+    }
+
+    /// The configuration in force, with the settings of clients that proved themselves.
+    pub fn proven_config(&self) -> Config {
         let mut config = (*self.config).clone();
-        let mut clients = config.clients.iter_mut();
-        if let Some(client) = clients.find(|client| client.id.eq_ignore_ascii_case(&old.id)) {
-            *client = old;
-        }
-        self.overdue.push(Event::WentBack { link, setup: Box::new(setup::setup(&config)) });
-        self.config = Rc::new(config);
-    }
-
-    /// Settings that were on trial themselves are nothing to go back to.
-    fn keep_fallback(&mut self, changed: &[String]) {
-        for old in &self.config.clients {
-            let outlet = lane::of_client(&old.id);
-            let Some(link) = self.agent.link_of(&outlet).filter(|_| changed.contains(&outlet)) else {
-                continue;
-            };
-            if !self.agent.is_on_trial(link) || !self.fallback.contains_key(&link) {
-                self.fallback.insert(link, old.clone());
+        for client in &mut config.clients {
+            let outlet = lane::of_client(&client.id);
+            if let Some(proven) = self.agent.proven().find(|own| lane::of_client(&own.id) == outlet) {
+                client.clone_from(&proven.table);
             }
         }
-    }
-
-    fn take_over(&mut self, next: Next, actions: &mut Vec<Action>) {
-        match next.plan {
-            Plan::Restart { .. } => {
-                self.successor = Some(Successor { config: next.config, bound: next.bound });
-                self.agent.step(clock::now(), Event::Stop, actions);
-            }
-            Plan::Apply { links, .. } => {
-                self.doors.replace(next.bound);
-                self.keep_fallback(&links);
-                let setup = Box::new(setup::setup(&next.config));
-                self.agent.step(clock::now(), Event::Reconfigure { setup, changed: links }, actions);
-                self.config = Rc::new(next.config);
-                self.supervisor.ready();
-            }
-            Plan::Unchanged => self.supervisor.ready(),
-        }
+        config
     }
 }
 
 async fn prepare(load: &Load, old: &Config, kept: &[Kept], stale: &[Rc<Server>]) -> Result<Next, String> {
     let config = load().map_err(|error| format!("{error:#}"))?;
-    let mut plan = reload::plan(old, &config);
-    for table in stale.iter().filter(|table| config.servers.contains(table)) {
-        plan = plan.with(&format!("server.{}", table.id));
-    }
+    let stale_ones = stale.iter().filter(|table| config.servers.contains(table));
+    let changes = stale_ones
+        .fold(reload::compare(old, &config), |changes, table| changes.with(format!("server.{}", table.id)));
     let is_fresh = |table: &&Server| !stale.iter().any(|other| **other == **table);
     let open: Vec<Server> = old.servers.iter().filter(is_fresh).cloned().collect();
-    let bound = match plan {
-        Plan::Restart { .. } => bind(&config, kept).await,
-        Plan::Unchanged | Plan::Apply { .. } => bind_but(&config, &open, kept).await,
+    let bound = match changes.restart {
+        true => bind(&config, kept).await,
+        false => bind_but(&config, &open, kept).await,
     };
     let bound = bound.map_err(|error| format!("{error:#}"))?;
-    Ok(Next { config, plan, bound })
-}
-
-fn answer(reply: Option<Reply>, answer: Result<Reloaded, String>) {
-    if let Some(reply) = reply {
-        let _ = reply.try_send(answer);
-    }
+    Ok(Next { config, changes, bound })
 }

@@ -1,10 +1,10 @@
 //! From the configuration to what the agent and its connections need to know.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ORDERS, Peer};
-use crate::config::buffer::Buffer;
 use crate::config::client::{Client, Confirm, Framing, Ping};
 use crate::config::mqtt::Mqtt;
 use crate::config::{self, Config};
@@ -13,7 +13,7 @@ use crate::io::mqtt::Broker;
 use crate::io::uplink::{Inbound, Lane, Uplink};
 use crate::logic::agent::{Agent, LinkSetup, MqttSetup, Setup};
 use crate::logic::endpoint::EndpointRule;
-use crate::logic::lane::{self, PRIORITIES};
+use crate::logic::lane::PRIORITIES;
 use crate::logic::link::LinkRule;
 
 /// Publications in flight to the broker.
@@ -28,35 +28,36 @@ pub fn setup(config: &Config) -> Setup {
     Setup {
         agent: config.agent.id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        links: config.clients.iter().map(|client| link(client, &config.buffer)).collect(),
+        links: config.clients.iter().map(link).collect(),
+        proven: Vec::new(),
         priorities: config.priorities(),
         mqtt: config.mqtt.as_ref().map(mqtt),
         buffer: config.buffer,
         presence: config.presence.clone(),
         host: config.host,
         births: (0..outlets).map(|_| epoch()).collect(),
+        run: fastrand::u64(1..),
         seed: fastrand::u64(..),
     }
 }
 
 /// What a link connects to; none if it is not configured any more.
-pub fn peer(config: &Config, agent: &Agent, link: usize) -> Option<Peer> {
+pub fn peer(agent_id: &str, agent: &Agent, link: usize) -> Option<Peer> {
     let lanes = agent.lanes(link).map(|(priority, epoch)| Lane { priority, epoch: epoch.to_owned() });
-    let is_its = |client: &&Client| agent.link_of(&lane::of_client(&client.id)) == Some(link);
-    if let Some(client) = config.clients.iter().find(is_its) {
+    if let Some(LinkSetup { table, .. }) = agent.settings(link) {
         let uplink = Uplink {
-            client: client.clone(),
-            agent: config.agent.id.clone(),
-            inbound: Inbound::of(client, &config.agent.id),
+            client: (**table).clone(),
+            agent: agent_id.to_owned(),
+            inbound: Inbound::of(table, agent_id),
             lanes: lanes.collect(),
         };
-        return Some(Peer::WebSocket { uplink: Rc::new(uplink), orders: client.window + ORDERS });
+        return Some(Peer::WebSocket { uplink: Rc::new(uplink), orders: table.window + ORDERS });
     }
-    let (mqtt, will) = (config.mqtt.clone()?, agent.will()?);
-    (agent.link_of(lane::MQTT) == Some(link)).then(|| Peer::Mqtt(Rc::new(Broker { mqtt, will })))
+    let (mqtt, will) = ((**agent.broker(link)?).clone(), agent.will()?);
+    Some(Peer::Mqtt(Rc::new(Broker { mqtt, will })))
 }
 
-fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
+fn link(client: &Client) -> LinkSetup {
     let endpoints = client.endpoints();
     let rule = LinkRule {
         active: client.active && !endpoints.is_empty(),
@@ -72,17 +73,17 @@ fn link(client: &Client, buffer: &Buffer) -> LinkSetup {
         confirm_timeout: client.confirm_timeout,
     };
     let hello = client.framing == Framing::Envelope;
-    let bounds = buffer.bounds(client.buffer);
     LinkSetup {
         id: client.id.to_lowercase(),
         rule,
         window: client.window,
         hello,
-        bounds,
+        place: client.buffer,
         replay: client.replay,
         trial: client.trial,
         places: endpoints.iter().map(|url| config::place(url)).collect(),
         application: client.application.clone(),
+        table: Arc::new(client.clone()),
     }
 }
 
@@ -97,7 +98,7 @@ fn mqtt(mqtt: &Mqtt) -> MqttSetup {
         confirm_timeout: MQTT_CONFIRM_TIMEOUT,
     };
     let (prefix, status_interval) = (mqtt.prefix.clone(), mqtt.status_interval);
-    MqttSetup { rule, window: MQTT_WINDOW, prefix, status_interval }
+    MqttSetup { rule, window: MQTT_WINDOW, prefix, status_interval, table: Arc::new(mqtt.clone()) }
 }
 
 /// A name for the life of an outlet's numbers: a ULID, so that two of them sort by their birth.

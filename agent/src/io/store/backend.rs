@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Advice, fadvise};
@@ -55,7 +56,7 @@ pub struct Database {
 struct Open {
     trees: Vec<sled::Tree>,
     db: sled::Db,
-    log: File,
+    log: Arc<File>,
 }
 
 impl Fault {
@@ -199,12 +200,17 @@ impl Database {
         self.run("sync", |open| open.log.sync_data().map_err(|error| Fault::World(error.to_string())))
     }
 
+    /// The log itself, none once it is closed.
+    pub fn log(&self) -> Option<&Arc<File>> {
+        self.open.as_ref().map(|open| &open.log)
+    }
+
     /// Takes the log out of the kernel's cache. What was read ahead lies there in large folios, and Linux counts a small
     /// write to one as a write of the whole: 500 kB where the disk gets 4 kB.
     pub fn uncache(&self) {
         if let Some(open) = &self.open {
             // It only costs accuracy where the file system cannot do it.
-            let _ = fadvise(&open.log, 0, None, Advice::DontNeed);
+            let _ = fadvise(&*open.log, 0, None, Advice::DontNeed);
         }
     }
 
@@ -287,7 +293,7 @@ impl Open {
         let log = File::open(dir.join(LOG_FILE))?;
         log.sync_all()?;
         File::open(dir)?.sync_all()?;
-        Ok(Open { trees, db, log })
+        Ok(Open { trees, db, log: Arc::new(log) })
     }
 }
 

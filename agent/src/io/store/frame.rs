@@ -20,14 +20,19 @@ pub enum Found {
 
 /// Replaces the file by one with this payload, for good: it survives a power cut after this returns.
 pub fn write(path: &Path, magic: [u8; 4], payload: &[u8]) -> io::Result<()> {
+    write_whole(path, magic, payload)?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// The same with one sync in place of two: a power cut soon after may leave the older one, whole.
+pub fn write_whole(path: &Path, magic: [u8; 4], payload: &[u8]) -> io::Result<()> {
     let aside = path.with_extension("new");
     let mut file = File::create(&aside)?;
     file.write_all(&magic)?;
     file.write_all(&crc32fast::hash(payload).to_be_bytes())?;
     file.write_all(payload)?;
     file.sync_all()?;
-    fs::rename(&aside, path)?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
+    fs::rename(&aside, path)
 }
 
 /// Reads a file that [`write`] wrote.

@@ -1,5 +1,8 @@
 //! The open store: the database, what lies in it, and what can be done with it. No panic and no thread of its own.
 
+use std::fs::File;
+use std::sync::Arc;
+
 use super::backend::{Database, Fault};
 use super::group::{self, Group, Packer, Unsound};
 use super::shelf::{Shelf, Slot};
@@ -110,7 +113,25 @@ impl Hold {
         Ok(())
     }
 
-    /// Writes entries behind those that are held; what is held already is not written twice.
+    /// Flushes what was written. It is not safe before it is synced.
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.database.flush()?;
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// The log, to sync all that was flushed until here.
+    pub fn begin_sync(&mut self) -> Option<Arc<File>> {
+        self.unsynced = false;
+        self.database.log().map(Arc::clone)
+    }
+
+    /// Whether this is its log.
+    pub fn is_log(&self, log: &Arc<File>) -> bool {
+        self.database.log().is_some_and(|own| Arc::ptr_eq(own, log))
+    }
+
+    /// Writes entries behind those that are held; what is held already is not written twice. Flushed, not synced.
     pub fn append(&mut self, parts: &[(usize, Vec<Entry>)]) -> Result<(), Trouble> {
         let mut changes: Vec<(usize, Vec<Slot>, Vec<Group>)> = Vec::new();
         for (outlet, entries) in parts {
@@ -130,7 +151,7 @@ impl Hold {
                 self.remove_but(*outlet, slot, groups)?;
             }
         }
-        self.commit()?;
+        self.flush()?;
         for (outlet, merged, groups) in &changes {
             let shelf = &mut self.shelves[*outlet];
             for _ in merged {
@@ -197,8 +218,17 @@ impl Hold {
         Ok(batch)
     }
 
-    /// Removes all groups that lie within one of these ranges. Flushed, not synced.
-    pub fn forget(&mut self, outlet: usize, ranges: &[(u64, u64)]) -> Result<(), Fault> {
+    /// Removes of each outlet all groups that lie within one of its ranges. Flushed together, not synced.
+    pub fn forget(&mut self, parts: &[(usize, Vec<(u64, u64)>)]) -> Result<(), Fault> {
+        let mut removed = false;
+        for (outlet, ranges) in parts {
+            removed |= self.remove_within(*outlet, ranges)?;
+        }
+        if removed { self.flush() } else { Ok(()) }
+    }
+
+    /// Tells whether there was anything to remove.
+    fn remove_within(&mut self, outlet: usize, ranges: &[(u64, u64)]) -> Result<bool, Fault> {
         let mut removed = 0;
         for (from, to) in ranges {
             for slot in self.shelves[outlet].take_within(*from, *to) {
@@ -210,20 +240,20 @@ impl Hold {
             let floor = self.shelves[outlet].front().map_or(removed + 1, |slot| slot.first);
             let mark = group::floor_mark(self.tags[outlet], floor);
             self.database.put(outlet, [(group::FLOOR_KEY, mark.as_slice())])?;
-            self.database.flush()?;
-            self.unsynced = true;
         }
-        Ok(())
+        Ok(removed > 0)
     }
 
-    /// Puts one gap in the place of the oldest groups. Tells how many messages are lost, and the gap's range.
+    /// Puts one gap in the place of the oldest groups. Flushed, not synced. Tells how many messages are lost, and the gap's range.
     pub fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> Result<Lost, Trouble> {
         self.give_up_oldest(outlet, bytes, GapReason::DroppedOldest)
     }
 
     /// Puts one gap in the place of all groups. Tells how many messages are lost, and the gap's range.
     pub fn purge(&mut self, outlet: usize) -> Result<Lost, Trouble> {
-        self.give_up_oldest(outlet, u64::MAX, GapReason::Purged)
+        let lost = self.give_up_oldest(outlet, u64::MAX, GapReason::Purged)?;
+        self.commit()?;
+        Ok(lost)
     }
 
     fn give_up_oldest(&mut self, outlet: usize, bytes: u64, reason: GapReason) -> Result<Lost, Trouble> {
@@ -239,8 +269,8 @@ impl Hold {
         self.give_up(outlet, &victims, reason)
     }
 
-    /// Puts one gap in the place of the groups at the front that are too old; none is read for it. Tells how many messages are
-    /// lost, and the gap's range.
+    /// Puts one gap in the place of the groups at the front that are too old; none is read for it. Flushed, not synced. Tells
+    /// how many messages are lost, and the gap's range.
     pub fn expire(&mut self, outlet: usize, limit: &Limit) -> Result<Lost, Trouble> {
         let shelf = &mut self.shelves[outlet];
         let old = shelf.old_front(|stamp| limit.has_passed(stamp));
@@ -256,7 +286,7 @@ impl Hold {
         for slot in victims {
             self.remove_but(outlet, slot, std::slice::from_ref(&gap))?;
         }
-        self.commit()?;
+        self.flush()?;
         self.shelves[outlet].push_front((&gap).into());
         Ok((victims.iter().map(|slot| u64::from(slot.messages)).sum(), Some(range)))
     }

@@ -15,10 +15,14 @@ const PRESENCE_MAGIC: [u8; 4] = *b"HFP\x01";
 const METER_MAGIC: [u8; 4] = *b"HFM\x01";
 const CLOCKS_MAGIC: [u8; 4] = *b"HFC\x01";
 
+/// What the numbers file holds.
+pub fn numbers_payload(numbers: &Numbers) -> io::Result<Vec<u8>> {
+    serde_cbor::to_vec(numbers).map_err(io::Error::other)
+}
+
 /// Replaces the numbers file.
-pub fn save(dir: &Path, numbers: &Numbers) -> io::Result<()> {
-    let payload = serde_cbor::to_vec(numbers).map_err(io::Error::other)?;
-    frame::write(&numbers_path(dir), NUMBERS_MAGIC, &payload)
+pub fn save(dir: &Path, payload: &[u8]) -> io::Result<()> {
+    frame::write(&numbers_path(dir), NUMBERS_MAGIC, payload)
 }
 
 /// Reads the numbers file; a damaged one is renamed and told about.
@@ -45,7 +49,7 @@ pub fn peek_presence(dir: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// Replaces the presence file.
 pub fn save_presence(dir: &Path, presence: &[u8]) -> io::Result<()> {
-    frame::write(&presence_path(dir), PRESENCE_MAGIC, presence)
+    frame::write_whole(&presence_path(dir), PRESENCE_MAGIC, presence)
 }
 
 /// Reads the presence file; a damaged one is renamed and told about.
@@ -55,7 +59,7 @@ pub fn load_presence(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option
 
 /// Replaces the file about the clocks.
 pub fn save_clocks(dir: &Path, clocks: &[u8]) -> io::Result<()> {
-    frame::write(&dir.join("clocks"), CLOCKS_MAGIC, clocks)
+    frame::write_whole(&dir.join("clocks"), CLOCKS_MAGIC, clocks)
 }
 
 /// Reads the file about the clocks; a damaged one is renamed and told about.
@@ -65,7 +69,7 @@ pub fn load_clocks(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<V
 
 /// Replaces the card meter's file.
 pub fn save_meter(dir: &Path, meter: &[u8]) -> io::Result<()> {
-    frame::write(&dir.join("meter"), METER_MAGIC, meter)
+    frame::write_whole(&dir.join("meter"), METER_MAGIC, meter)
 }
 
 /// Reads the card meter's file; a damaged one is renamed and told about.

@@ -104,6 +104,19 @@ impl Recovery<'_> {
         Ok(hold)
     }
 
+    /// Makes a store of what a log holds whose file was removed while it was open. What is left beside it is no store.
+    pub fn rescue(&mut self, log: &Path) -> Result<Hold, Fault> {
+        let marked = leftovers::settle(self.dir).and_then(|()| Marker::begin(self.dir));
+        let marker = marked.map_err(|error| self.world("mark the opening of", &error))?;
+        let mut plan = Plan::whole(log, &self.names(), self.progress)?;
+        self.build(&mut plan, &marker)?;
+        let moved =
+            leftovers::remove(&self.path(STORE)).and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));
+        let moved = moved.and_then(|()| frame::sync_dir(self.dir)).and_then(|()| marker.end(self.dir));
+        moved.map_err(|error| self.world("put in its place", &error))?;
+        self.plain(STORE)
+    }
+
     /// Gives up as much as must be, for what was seen on the way.
     fn climb_down(&mut self, marker: &mut Marker) -> Result<Hold, Fault> {
         let cause = match self.verified() {
@@ -268,10 +281,13 @@ impl Recovery<'_> {
         if !matches!(tear::look(&path.join(LOG_FILE), self.progress), Ok(Log::Sound(None))) {
             self.give_up(REBUILD)?;
         }
-        if let Err(Fault::Damage(cause)) = plan.write(&path, self.progress) {
-            log::warn!("a repair of the store begins again: {cause}");
-            self.give_up(REBUILD)?;
-            plan.write(&path, self.progress)?;
+        match plan.write(&path, self.progress) {
+            Err(Fault::Damage(cause)) => {
+                log::warn!("a repair of the store begins again: {cause}");
+                self.give_up(REBUILD)?;
+                plan.write(&path, self.progress)?;
+            }
+            written => written?,
         }
         let hold = self.open_for(REBUILD, &names, &[])?;
         if let Some((first, last)) = plan.find_missing(&hold) {
@@ -317,7 +333,7 @@ impl Recovery<'_> {
         let aside = leftovers::free_name(self.dir);
         let repair = tale(plan, what, was_there.then_some(&*aside));
         let is_salvaged = plan.gaps().next().is_none() && plan.strangers() == 0;
-        let promised = marker.promise(self.dir, &aside, &repair);
+        let promised = marker.promise(self.dir, if was_there { &aside } else { STORE }, &repair);
         promised.map_err(|error| self.world("mark the opening of", &error))?;
         let moved = leftovers::set_aside(self.dir, &aside, is_salvaged);
         let moved = moved.and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));

@@ -9,6 +9,7 @@ use super::hold::Hold;
 use super::look::Sight;
 use super::progress::Progress;
 use super::recovery::STORE;
+use super::syncs::Syncs;
 use super::tear::{self, Log, Tail};
 use super::tray::Tray;
 use super::worker::{self, Worker};
@@ -75,7 +76,9 @@ impl Stopped {
     pub fn mend(self) -> Result<Mended, String> {
         let Stopped { dir, outlets, lock } = self;
         let settings = Settings { dir: dir.clone(), outlets };
-        let mut worker = Worker::open(settings, lock, Box::new(|_| {})).map_err(|fault| fault.to_string())?;
+        let waits = Syncs::start(|_| ()).map_err(|error| error.to_string())?;
+        let worker = Worker::open(settings, lock, waits, Box::new(|_| {}));
+        let mut worker = worker.map_err(|fault| fault.to_string())?;
         let cannot = |error| format!("cannot read the small files in {}: {error}", dir.display());
         let repairs = worker.opened().map_err(cannot)?.repairs;
         Ok(Mended { worker, repairs })

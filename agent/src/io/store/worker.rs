@@ -1,5 +1,8 @@
 //! What the store's thread does with an order: carries it out, opens the store anew when it has died, says how it stands.
 
+mod names;
+mod waiting;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -7,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::names::Files;
 use super::backend::Fault;
 use super::group;
 use super::hold::{Hold, Lost, Trouble};
@@ -15,6 +19,7 @@ use super::progress::{Progress, Tell};
 use super::recovery::{Recovery, STORE};
 use super::shelf::Shelf;
 use super::space::Free;
+use super::syncs::Syncs;
 use super::tray::Tray;
 use super::{Settings, numbers, space};
 use crate::io::clock;
@@ -58,8 +63,15 @@ pub struct Worker {
     wrote: Written,
     meter: Meter,
     sync_by: Option<Time>,
+    /// When the names of the files are looked at next.
+    look_at: Time,
+    /// The log of a store that was closed because of a fault, as long as it is not open again.
+    orphan: Option<File>,
+    files: Files,
+    waits: Syncs,
+    reports: Vec<DiskReport>,
     /// Keeps other agents out as long as it is open.
-    _lock: File,
+    lock: File,
 }
 
 /// Bytes written: what the kernel counts, or else our own sum.
@@ -69,8 +81,8 @@ struct Written {
 }
 
 impl Worker {
-    /// Opens everything; on a full disk gives the ballast up first. `tell` hears of progress.
-    pub fn open(settings: Settings, lock: File, tell: Tell) -> Result<Worker, Fault> {
+    /// Opens everything; on a full disk gives the ballast up first. `waits` is what syncs for it, `tell` hears of progress.
+    pub fn open(settings: Settings, lock: File, waits: Syncs, tell: Tell) -> Result<Worker, Fault> {
         let Settings { dir, mut outlets } = settings;
         let mut repairs = Vec::new();
         let cannot_read =
@@ -94,7 +106,12 @@ impl Worker {
             free: Free::default(),
             syncs: 0,
             sync_by: None,
-            _lock: lock,
+            look_at: Time::default(),
+            orphan: None,
+            files: Files::default(),
+            waits,
+            reports: Vec::new(),
+            lock,
             dir,
             outlets,
             others,
@@ -113,7 +130,10 @@ impl Worker {
         let numbers = self.numbers.take();
         let presence = numbers::load_presence(&self.dir, &mut self.repairs)?;
         let clocks = numbers::load_clocks(&self.dir, &mut self.repairs)?;
-        Ok(Opened { outlets, numbers, presence, clocks, facts: self.facts(), repairs: self.take_repairs() })
+        let payload = numbers.as_ref().map(numbers::numbers_payload).transpose()?;
+        self.files = Files { numbers: payload, presence: presence.clone(), clocks: clocks.clone() };
+        let (facts, repairs) = (self.facts(), self.take_repairs());
+        Ok(Opened { outlets, numbers, given: None, presence, clocks, facts, repairs })
     }
 
     /// The sentences about repairs since this was asked last.
@@ -126,17 +146,6 @@ impl Worker {
         self.progress = Progress::to(tell);
     }
 
-    /// Carries an order out. `Close` is the thread's own.
-    pub fn carry_out(&mut self, order: DiskOrder) -> DiskReport {
-        let (name, outlet) = label(&order);
-        let report = self.attempt(order);
-        self.save_meter(false);
-        report.unwrap_or_else(|error| {
-            self.measure();
-            DiskReport::Failed { order: name, outlet, error }
-        })
-    }
-
     /// Lets somebody look.
     pub fn look(&mut self, look: &Look) -> Result<Seen, String> {
         self.hold().map_err(|fault| fault.to_string())?;
@@ -146,7 +155,7 @@ impl Worker {
         let seen = Sight { dir, outlets, hold, dead, damaged, facts }.look(look);
         seen.map_err(|blind| {
             if let Blind::Fault(_) = blind {
-                self.lose();
+                self.lose_for(&blind.to_string());
             }
             blind.to_string()
         })
@@ -158,49 +167,37 @@ impl Worker {
             Change::Purge { outlet } => {
                 let outlet = look::place(&self.outlets, outlet)?;
                 let (messages, gap): Lost = self.with(|hold| hold.purge(outlet))?;
+                self.is_synced();
                 (messages, DiskReport::Purged { outlet, messages, gap })
             }
             Change::DropLetter { number } => {
                 let dropped = self.dead.remove(*number).map_err(|error| self.about("dead", &error))?;
-                (u64::from(dropped), DiskReport::Measured)
+                (u64::from(dropped), DiskReport::LetterDropped)
             }
         };
         self.measure();
         Ok(done)
     }
 
-    /// When something flushed must be synced.
-    pub fn sync_by(&self) -> Option<Time> {
-        self.sync_by
-    }
-
-    /// Syncs what was only flushed.
-    pub fn settle(&mut self) {
-        if self.hold.as_ref().is_some_and(Hold::unsynced)
-            && let Err(error) = self.with(|hold| Ok(hold.commit()?))
-        {
-            log::warn!("{error}");
-        }
-        self.sync_by = None;
-    }
-
-    /// Syncs what was only flushed if it is time, for a thread that looks keep awake.
-    pub fn settle_in_time(&mut self) {
-        if self.sync_by.is_some_and(|time| time <= clock::now().mono) {
-            self.settle();
-        }
-    }
-
     /// Syncs and closes the database.
     pub fn close(&mut self) {
+        if let Err(error) = self.keep_names() {
+            log::warn!("{error}");
+        }
         self.settle();
-        self.save_meter(true);
+        for file in self.waits.end() {
+            if let Err(error) = (file.write)(&self.dir, &file.payload) {
+                log::warn!("{}", self.about(file.name, &error));
+            }
+        }
+        self.save_meter_last();
         self.lose();
     }
 
     /// How the store stands.
     pub fn facts(&mut self) -> DiskFacts {
-        if let Some(hold) = &self.hold {
+        // What is not safe yet is still in the agent's memory and must not count twice.
+        if let Some(hold) = self.hold.as_ref().filter(|_| !self.waits.owes()) {
             self.held = held(hold);
         }
         let written = self.count();
@@ -226,26 +223,13 @@ impl Worker {
         written
     }
 
-    /// Writes the meter's file if it is due.
-    fn save_meter(&mut self, is_end: bool) {
-        self.count();
-        let now = clock::now().mono;
-        if !self.meter.is_due(now, is_end) {
-            return;
-        }
-        let file = self.meter.file(now);
-        match self.save(|dir| numbers::save_meter(dir, &file)) {
-            Ok(()) => {
-                self.count();
-                self.meter.saved();
-            }
-            Err(error) => log::warn!("{}", self.about("meter", &error)),
-        }
-    }
-
-    fn attempt(&mut self, order: DiskOrder) -> Result<DiskReport, String> {
+    /// Gives the report, unless it has to wait for the disk.
+    fn attempt(&mut self, order: DiskOrder) -> Result<Option<DiskReport>, String> {
         let report = match order {
-            DiskOrder::Append { parts } => self.append(&parts)?,
+            DiskOrder::Append { parts } => {
+                self.append(&parts)?;
+                self.after_log(DiskReport::Appended)
+            }
             DiskOrder::Read { outlet, from, falling, max_bytes, token } => {
                 self.known(outlet)?;
                 let batch = self.with(|hold| match falling {
@@ -253,59 +237,58 @@ impl Worker {
                     true => hold.read_down(outlet, from, max_bytes),
                 })?;
                 self.keep_damaged(&batch.damaged);
-                DiskReport::Read { outlet, token, entries: batch.entries }
+                Some(DiskReport::Read { outlet, token, entries: batch.entries })
             }
-            DiskOrder::Forget { outlet, ranges } => self.forget(outlet, &ranges)?,
+            DiskOrder::Forget { parts } => Some(self.forget(&parts)?),
             DiskOrder::DropOldest { outlet, bytes } => {
                 self.known(outlet)?;
                 let (messages, gap) = self.with(|hold| hold.drop_oldest(outlet, bytes))?;
-                DiskReport::Dropped { outlet, messages, gap }
+                self.after_log(DiskReport::Dropped { outlet, messages, gap })
             }
             DiskOrder::Expire { outlet, limit } => {
                 self.known(outlet)?;
                 let (messages, gap) = self.with(|hold| hold.expire(outlet, &limit))?;
-                DiskReport::Expired { outlet, messages, gap }
+                self.after_log(DiskReport::Expired { outlet, messages, gap })
             }
             DiskOrder::SetAside { outlet, seq, reason, message } => {
-                DiskReport::SetAside { outlet, seq, found: self.set_aside(outlet, seq, &reason, message)? }
+                let found = self.set_aside(outlet, seq, &reason, message)?;
+                Some(DiskReport::SetAside { outlet, seq, found })
             }
             DiskOrder::SaveNumbers(numbers) => {
-                self.save(|dir| numbers::save(dir, &numbers))
-                    .map_err(|error| self.about("numbers", &error))?;
-                DiskReport::NumbersSaved
+                let payload = numbers::numbers_payload(&numbers);
+                let payload = payload.map_err(|error| self.about("numbers", &error))?;
+                self.save("numbers", numbers::save, payload, Some(DiskReport::NumbersSaved))
             }
             DiskOrder::SavePresence(bytes) => {
-                let saved = self.save(|dir| numbers::save_presence(dir, &bytes));
-                saved.map_err(|error| self.about("presence", &error))?;
-                DiskReport::PresenceSaved
+                self.save("presence", numbers::save_presence, bytes, Some(DiskReport::PresenceSaved))
             }
             DiskOrder::SaveClocks(bytes) => {
-                let saved = self.save(|dir| numbers::save_clocks(dir, &bytes));
-                saved.map_err(|error| self.about("clocks", &error))?;
-                DiskReport::ClocksSaved
+                self.save("clocks", numbers::save_clocks, bytes, Some(DiskReport::ClocksSaved))
             }
-            DiskOrder::Widen { outlets } => self.widen(outlets)?,
-            DiskOrder::Measure => DiskReport::Measured,
-            DiskOrder::Close => DiskReport::Closed,
+            DiskOrder::Widen { outlets } => Some(self.widen(outlets)?),
+            DiskOrder::Measure => Some(DiskReport::Measured),
+            DiskOrder::Close => Some(DiskReport::Closed),
         };
         self.measure();
         Ok(report)
     }
 
-    fn append(&mut self, parts: &[(usize, Vec<Entry>)]) -> Result<DiskReport, String> {
+    fn append(&mut self, parts: &[(usize, Vec<Entry>)]) -> Result<(), String> {
         for (outlet, entries) in parts {
             self.known(*outlet)?;
             self.wrote.own += entries.iter().map(|entry| entry.weight() as u64).sum::<u64>();
         }
-        self.with(|hold| hold.append(parts))?;
-        self.sync_by = None;
-        Ok(DiskReport::Appended)
+        // The held facts stay as they are until all of it is safe.
+        self.facts();
+        self.with(|hold| hold.append(parts))
     }
 
-    fn forget(&mut self, outlet: usize, ranges: &[(u64, u64)]) -> Result<DiskReport, String> {
-        self.known(outlet)?;
+    fn forget(&mut self, parts: &[(usize, Vec<(u64, u64)>)]) -> Result<DiskReport, String> {
+        for (outlet, _) in parts {
+            self.known(*outlet)?;
+        }
         let renew = self.with(|hold| {
-            hold.forget(outlet, ranges)?;
+            hold.forget(parts)?;
             let empty = hold.shelves().iter().all(Shelf::is_empty);
             Ok(empty && !hold.database().others_hold_anything_but(&group::FLOOR_KEY)?)
         })?;
@@ -315,7 +298,7 @@ impl Worker {
         if renew && space::used(&self.dir.join(STORE)) > RENEW_ABOVE {
             self.renew();
         }
-        Ok(DiskReport::Forgot { outlet })
+        Ok(DiskReport::Forgot)
     }
 
     /// Opens the store anew with more outlets: what lies on the disk of theirs is looked for as at the start of the agent.
@@ -337,6 +320,8 @@ impl Worker {
     }
 
     fn renew(&mut self) {
+        // Nothing is held, so nothing of it has to become safe.
+        self.is_synced();
         self.lose();
         match self.recovery().renew() {
             Ok(hold) => self.hold = Some(hold),
@@ -380,20 +365,11 @@ impl Worker {
         }))
     }
 
-    /// Writes a small file; a full disk gives the ballast up for it.
-    fn save(&mut self, write: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
-        self.syncs += 1;
-        write(&self.dir).or_else(|error| match space::drop_ballast(&self.dir) {
-            true => write(&self.dir),
-            false => Err(error),
-        })
-    }
-
     fn with<T>(&mut self, action: impl FnOnce(&mut Hold) -> Result<T, Trouble>) -> Result<T, String> {
         let hold = self.hold().map_err(|fault| fault.to_string())?;
         action(hold).map_err(|trouble| {
             if let Trouble::Fault(_) = trouble {
-                self.lose();
+                self.lose_for(&trouble.to_string());
                 space::drop_ballast(&self.dir);
             }
             trouble.to_string()
@@ -403,12 +379,16 @@ impl Worker {
     /// The open store; opens it if it is not.
     fn hold(&mut self) -> Result<&mut Hold, Fault> {
         if self.hold.is_none() {
+            self.keep_names().map_err(Fault::World)?;
+        }
+        if self.hold.is_none() {
             let opened = self.recovery().open();
             let opened = match opened {
                 Err(Fault::World(_)) if space::drop_ballast(&self.dir) => self.recovery().open(),
                 other => other,
             };
             self.hold = Some(opened?);
+            self.orphan = None;
             self.repairs.iter().for_each(|repair| log::warn!("{repair}"));
             self.measure();
         }
@@ -420,11 +400,22 @@ impl Worker {
         Recovery { dir, outlets, others, spans, damaged, repairs, progress }
     }
 
+    /// Closes a store that is dead; its log may be all that is left of it.
+    fn lose_to_fault(&mut self) {
+        if let Some(log) = self.hold.as_ref().and_then(|hold| hold.database().log()) {
+            self.orphan = log.try_clone().ok();
+        }
+        self.lose();
+    }
+
     fn lose(&mut self) {
         if let Some(hold) = self.hold.take() {
             self.syncs += hold.syncs();
-            self.held = held(&hold);
-            self.spans.extend(self.outlets.iter().cloned().zip(self.held.iter().map(span)));
+            let held = held(&hold);
+            self.spans.extend(self.outlets.iter().cloned().zip(held.iter().map(span)));
+            if !self.waits.owes() {
+                self.held = held;
+            }
         }
     }
 
@@ -436,7 +427,9 @@ impl Worker {
 
     fn measure(&mut self) {
         // What was given up on a full disk must be there again before the next one.
-        space::make_ballast(&self.dir);
+        if self.is_ours() {
+            space::make_ballast(&self.dir);
+        }
         self.free = space::free(&self.dir);
         self.disk_bytes = space::used(&self.dir.join(STORE)) + self.dead.bytes() + self.damaged.bytes();
     }
@@ -494,7 +487,7 @@ pub fn label(order: &DiskOrder) -> (&'static str, Option<usize>) {
     match order {
         DiskOrder::Append { .. } => ("append", None),
         DiskOrder::Read { outlet, .. } => ("read", Some(*outlet)),
-        DiskOrder::Forget { outlet, .. } => ("forget", Some(*outlet)),
+        DiskOrder::Forget { .. } => ("forget", None),
         DiskOrder::DropOldest { outlet, .. } => ("drop", Some(*outlet)),
         DiskOrder::Expire { outlet, .. } => ("expire", Some(*outlet)),
         DiskOrder::SetAside { .. } => ("set aside", None),

@@ -16,6 +16,7 @@ use smol::future::{or, pending, poll_once};
 use super::{INBOUND_MAX, Uplink, codec};
 use crate::config::client::Confirm;
 use crate::io::net::{self, Stream};
+use crate::logic::closing::Closing;
 use crate::logic::port::{LinkOrder, LinkReport};
 
 /// How long a last frame may take, ours or the peer's.
@@ -31,8 +32,8 @@ const GOING_AWAY: u16 = 1001;
 /// How a connection ended.
 #[derive(Debug)]
 pub struct End {
-    /// Close code of the peer.
-    pub code: Option<u16>,
+    /// What the peer's close frame says.
+    pub closing: Closing,
     /// What happened.
     pub error: String,
     rest: Rest,
@@ -50,7 +51,7 @@ enum Rest {
 
 impl End {
     fn because(error: impl Into<String>) -> End {
-        End { code: None, error: error.into(), rest: Rest::Nothing }
+        End { closing: Closing::Plain, error: error.into(), rest: Rest::Nothing }
     }
 
     fn of(error: &Error) -> End {
@@ -99,7 +100,7 @@ impl Reader<'_> {
             match (end, self.closed_by_us.get()) {
                 (None, _) => {}
                 (Some(end), None) => return end,
-                (Some(end), Some(ours)) => return End { code: end.code, ..End::because(closed_by_us(ours)) },
+                (Some(_), Some(ours)) => return End::because(closed_by_us(ours)),
             }
         }
     }
@@ -246,15 +247,16 @@ async fn within(limit: Duration, work: impl Future<Output = ()>) {
 }
 
 fn closed_by_peer(frame: Option<CloseFrame>) -> End {
-    let code = frame.as_ref().map(|frame| u16::from(frame.code));
-    let error = match frame {
-        None => "the peer closed without a code".to_owned(),
-        Some(frame) if frame.reason.is_empty() => format!("the peer closed with {}", u16::from(frame.code)),
-        Some(frame) => {
-            format!("the peer closed with {}: {}", u16::from(frame.code), frame.reason.escape_debug())
-        }
+    let Some(frame) = frame else {
+        return End { rest: Rest::Reply, ..End::because("the peer closed without a code") };
     };
-    End { code, error, rest: Rest::Reply }
+    let code = u16::from(frame.code);
+    let error = if frame.reason.is_empty() {
+        format!("the peer closed with {code}")
+    } else {
+        format!("the peer closed with {code}: {}", frame.reason.escape_debug())
+    };
+    End { closing: Closing::of(Some(code), &frame.reason), error, rest: Rest::Reply }
 }
 
 fn closed_by_us(code: u16) -> String {

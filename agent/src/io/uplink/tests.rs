@@ -11,6 +11,7 @@ use super::*;
 use crate::config::Secret;
 use crate::config::client::{Auth, Confirm, Framing};
 use crate::io::tls::authority::Authority;
+use crate::logic::closing::Closing;
 use crate::logic::port::Heard;
 use crate::message::{Body, Boot, Clock, Entry, Format, GapReason};
 
@@ -72,11 +73,11 @@ impl Link {
         peer
     }
 
-    async fn closed(&self) -> (Option<u16>, String) {
+    async fn closed(&self) -> (Closing, String) {
         let report = self.report().await;
-        let LinkReport::Closed { code, error } = report else { panic!("not closed but {report:?}") };
+        let LinkReport::Closed { closing, error } = report else { panic!("not closed but {report:?}") };
         assert!(self.reports.recv().await.is_err(), "the task goes on after its last report");
-        (code, error)
+        (closing, error)
     }
 }
 
@@ -151,7 +152,7 @@ fn payloads_go_out_as_they_came_and_a_gap_leaves_no_trace_on_a_raw_link() {
             link.order(LinkOrder::Ping(0x0102_0304_0506_0708)).await;
             assert_eq!(link.report().await, LinkReport::Pong(0x0102_0304_0506_0708));
             link.order(LinkOrder::Close(1000)).await;
-            assert_eq!(link.closed().await.0, Some(1000));
+            assert_eq!(link.closed().await.1, "closed by this side with 1000");
         },
     );
 }
@@ -286,7 +287,10 @@ fn the_close_code_of_the_peer_is_reported_and_its_frame_is_answered() {
         peer,
         async |link| {
             link.up().await;
-            assert_eq!(link.closed().await, (Some(1013), "the peer closed with 1013: later".to_owned()));
+            assert_eq!(
+                link.closed().await,
+                (Closing::Restarting, "the peer closed with 1013: later".to_owned())
+            );
         },
     );
 }
@@ -314,7 +318,7 @@ fn a_peer_that_breaks_the_protocol_is_told_what_it_did() {
             peer,
             async |link| {
                 link.up().await;
-                assert_eq!(link.closed().await, (None, words.to_owned()));
+                assert_eq!(link.closed().await, (Closing::Plain, words.to_owned()));
             },
         );
     }
@@ -330,7 +334,7 @@ fn a_cut_without_a_close_frame_is_reported_without_a_code() {
             link.up().await;
             assert_eq!(
                 link.closed().await,
-                (None, "the peer cut the connection without a close frame".to_owned())
+                (Closing::Plain, "the peer cut the connection without a close frame".to_owned())
             );
         },
     );
@@ -349,7 +353,7 @@ fn a_peer_that_cuts_the_line_at_our_goodbye_does_not_take_the_blame() {
         async |link| {
             link.up().await;
             link.order(LinkOrder::Close(1000)).await;
-            assert_eq!(link.closed().await, (None, "closed by this side with 1000".to_owned()));
+            assert_eq!(link.closed().await, (Closing::Plain, "closed by this side with 1000".to_owned()));
         },
     );
 }
@@ -520,7 +524,7 @@ fn tls_carries_the_link_and_shows_how_long_the_certificate_lasts() {
         assert!(link.up().await.certificate_days_left.is_some());
         assert_eq!(link.report().await, LinkReport::Inbound(Heard::Counted));
         link.order(LinkOrder::Close(1000)).await;
-        assert_eq!(link.closed().await, (Some(1000), "closed by this side with 1000".to_owned()));
+        assert_eq!(link.closed().await, (Closing::Plain, "closed by this side with 1000".to_owned()));
     });
 }
 

@@ -1,11 +1,12 @@
 //! What the agent is told, and what it orders.
 
-use super::Setup;
+use super::command::{CommandError, LinkCommand};
 use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport};
 use crate::logic::host::HostFacts;
 use crate::logic::intake::{Answer, Draft};
 use crate::logic::notice::Notice;
 use crate::logic::port::{LinkOrder, LinkReport};
+use crate::logic::reload::{Proposal, ReloadError, Reloaded};
 use crate::message::Message;
 
 /// A fact from the world.
@@ -46,23 +47,30 @@ pub enum Event {
     StoreMoves,
     /// A look at the machine found this.
     Host(HostFacts),
-    /// Another configuration of the same agent is in force.
-    Reconfigure {
-        /// What the agent is made of.
-        setup: Box<Setup>,
-        /// Outlets of the links that must connect anew.
-        changed: Vec<String>,
+    /// Somebody tells a client link something by hand.
+    Command {
+        /// Names the answer.
+        request: u64,
+        /// Id of the client, in any case of its letters.
+        client: String,
+        /// What.
+        command: LinkCommand,
     },
-    /// The old settings of a link, because its new ones did not prove themselves.
-    WentBack {
-        /// Which link.
-        link: usize,
-        /// What the agent is made of, with them.
-        setup: Box<Setup>,
+    /// Somebody wants the configuration taken over as it is on the disk.
+    Reload {
+        /// Names the answer.
+        request: u64,
+    },
+    /// The configuration was read for a request, and its listeners are bound. The error says why not.
+    Prepared {
+        /// Which request.
+        request: u64,
+        /// What it says.
+        outcome: Result<Box<Proposal>, String>,
     },
     /// How each server is, as JSON by its name.
     Servers(serde_json::Value),
-    /// Why a configuration that was offered is not in force; none when one was taken over.
+    /// Why a configuration that was offered before the start is not in force.
     Rejected(Option<String>),
     /// Someone asked the agent to stop.
     Stop,
@@ -94,17 +102,43 @@ pub enum Action {
         /// What.
         order: LinkOrder,
     },
-    /// Give the link its old settings, and tell as `Event::WentBack`.
-    GoBack {
-        /// Which link.
-        link: usize,
+    /// Read the configuration, bind what it needs, and tell as `Event::Prepared`.
+    Prepare {
+        /// For which request.
+        request: u64,
+    },
+    /// Put in force what was prepared: its servers, and what it says beside the agent's own setup.
+    TakeOver {
+        /// For which request.
+        request: u64,
+    },
+    /// Keep what was prepared for another life, which begins when this one has ended.
+    Succeed {
+        /// For which request.
+        request: u64,
     },
     /// Tell the store's thread.
     Disk(DiskOrder),
     /// Look at the machine, and tell as `Event::Host` before anything else.
     LookAtHost,
+    /// Drop what was kept for another life: the end is for good.
+    DropSuccessor,
     /// Answer a batch.
     Answer(u64, Answer),
+    /// Answer a command.
+    ReplyToCommand {
+        /// Which request.
+        request: u64,
+        /// The error says why the link does not obey.
+        outcome: Result<(), CommandError>,
+    },
+    /// Answer a reload. What was prepared for it and is not taken over is dropped.
+    ReplyToReload {
+        /// Which request.
+        request: u64,
+        /// What was done. The error says why the configuration in force stays so.
+        outcome: Result<Reloaded, ReloadError>,
+    },
     /// Write a line to the log.
     Note(Notice),
     /// Close the listeners and their connections.

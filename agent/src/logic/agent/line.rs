@@ -1,11 +1,12 @@
 //! A link with everything that belongs to it.
 
+use super::poison::Sample;
 use super::stop::GOING_AWAY;
-use super::trial::Trial;
+use super::trial::{Rollback, Trial};
 use super::{LinkSetup, MqttSetup, Setup};
 use crate::config::buffer::{Bounds, Place};
 use crate::config::replay::Replay;
-use crate::logic::caution::Caution;
+use crate::logic::caution::{Caution, Suspect};
 use crate::logic::inbox::Inbox;
 use crate::logic::lane::{self, Routes};
 use crate::logic::link::{Link, LinkRule};
@@ -47,14 +48,22 @@ pub struct Line {
     pub pace: Pace,
     /// How carefully it sends.
     pub caution: Caution,
+    /// The last message that its peer took, as far as one was kept.
+    pub taken: Option<Sample>,
+    /// A message that was sent on this connection.
+    pub offered: Option<Sample>,
+    /// Messages that are to blame and on their way to the dead letters.
+    pub convicted: Vec<Suspect>,
+    /// When a refused message was last told as a warning.
+    pub warned_at: Option<Time>,
     /// Number of its connection.
     pub conn: u64,
     /// How many entries were sent on this connection.
     pub sent: u64,
     /// Settings that have yet to prove themselves.
     pub trial: Option<Trial>,
-    /// Why older settings than those of the configuration are in force.
-    pub went_back: Option<String>,
+    /// Why settings of the configuration were not kept.
+    pub rollback: Option<Rollback>,
     /// The words of the failed dials since it was up last.
     pub refused_as: Vec<String>,
 }
@@ -122,12 +131,23 @@ impl Line {
 
     /// What bounds its place in the buffer.
     pub fn bounds(&self, setup: &Setup) -> Bounds {
-        self.own().map_or_else(|| setup.buffer.bounds(Place::default()), |own| own.bounds)
+        let own = setup.buffer.bounds(self.own().map_or(Place::default(), |own| own.place));
+        self.trial.as_ref().map_or(own, |trial| trial.bounds(&setup.buffer, own))
+    }
+
+    /// Takes over the settings of a fresh line. Returns what it was in the configuration before.
+    pub fn adopt(&mut self, fresh: Line) -> Role {
+        (self.window, self.hello) = (fresh.window, fresh.hello);
+        (self.replay, self.pace, self.caution) = (fresh.replay, fresh.pace, fresh.caution);
+        (self.taken, self.offered) = (None, None);
+        self.refused_as.clear();
+        std::mem::replace(&mut self.role, fresh.role)
     }
 
     /// When it has something to do that no event announces.
     pub fn deadline(&self) -> Option<Time> {
-        self.link.deadline().into_iter().chain(self.inbox.deadline()).min()
+        let caution = self.caution.deadline().filter(|_| self.link.may_send());
+        [self.link.deadline(), self.inbox.deadline(), caution].into_iter().flatten().min()
     }
 
     fn new(id: &str, outlet: String, role: Role, link: Link, window: usize, pace: Pace) -> Line {
@@ -148,10 +168,14 @@ impl Line {
             replay: Replay::default(),
             pace,
             caution: Caution::default(),
+            taken: None,
+            offered: None,
+            convicted: Vec::new(),
+            warned_at: None,
             conn: 0,
             sent: 0,
             trial: None,
-            went_back: None,
+            rollback: None,
             refused_as: Vec::new(),
         }
     }

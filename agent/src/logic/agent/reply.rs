@@ -1,11 +1,15 @@
-//! What a peer says of what it was sent: it has it, it has it from before, it refuses it, or it hangs up because of it.
+//! What a peer says of what it was sent: it has it, it has it from before, or it refuses it.
+
+use std::time::Duration;
 
 use super::{Action, Agent, Line};
 use crate::logic::caution::Suspect;
 use crate::logic::disk::DiskOrder;
 use crate::logic::notice::Notice;
-use crate::logic::outbox::Outbox;
 use crate::logic::time::Now;
+
+/// A peer that refuses messages at will must not fill the log: of each link so often one is a warning.
+const WARN_EACH: Duration = Duration::from_secs(60);
 
 impl Agent {
     /// `{"ack":N}`. A peer can't have what it was not sent on this connection.
@@ -18,6 +22,10 @@ impl Agent {
         out: &mut Vec<Action>,
     ) {
         let Some(outlet) = self.outlet_in_order(link, lane) else { return };
+        // What it says of a message that stands ahead of its turn says nothing of those before it.
+        if self.control_acknowledged(now, link, Suspect { outlet, seq }, out) {
+            return;
+        }
         self.confirmed_by_number(now, link, outlet, seq, self.buffer.outbox(outlet).sent(), out);
     }
 
@@ -25,12 +33,16 @@ impl Agent {
     pub(super) fn resumed(&mut self, now: Now, link: usize, lane: usize, from: u64, out: &mut Vec<Action>) {
         let Some(outlet) = self.outlet_in_order(link, lane) else { return };
         let seq = from.saturating_sub(1);
+        if let Some(guilty) = self.links[link].caution.resumed(outlet, seq) {
+            return self.convict(now, link, guilty, out);
+        }
         self.confirmed_by_number(now, link, outlet, seq, self.buffer.outbox(outlet).ever_sent(), out);
     }
 
     /// `{"nack":N}`: the message goes to the dead letters.
     pub(super) fn nacked(
         &mut self,
+        now: Now,
         link: usize,
         lane: usize,
         seq: u64,
@@ -39,7 +51,7 @@ impl Agent {
     ) {
         let Some((_, outlet)) = self.links[link].lanes.get(lane).copied() else { return };
         if self.buffer.outbox(outlet).is_refusable(seq) {
-            self.set_aside(link, Suspect { outlet, seq }, reason, out);
+            self.set_aside(now, link, Suspect { outlet, seq }, reason, out);
         }
     }
 
@@ -64,35 +76,27 @@ impl Agent {
         }
     }
 
-    /// The link was lost: if one message makes the peer close it again and again, that one goes to the dead letters.
-    pub(super) fn look_for_poison(
+    pub(super) fn set_aside(
         &mut self,
+        now: Now,
         link: usize,
-        code: Option<u16>,
-        error: &str,
+        message: Suspect,
+        reason: String,
         out: &mut Vec<Action>,
     ) {
-        let line = &self.links[link];
-        let in_flight: usize = self.outboxes(link).map(Outbox::flying).sum();
-        let firsts = line.lanes.iter().filter_map(|(_, outlet)| {
-            let (seq, ordinal) = self.buffer.outbox(*outlet).first_in_flight()?;
-            Some((ordinal, Suspect { outlet: *outlet, seq }))
-        });
-        let first = firsts.min_by_key(|(ordinal, _)| *ordinal).map(|(_, suspect)| suspect);
-        let guilty = self.links[link].caution.lost(code, in_flight, first);
-        if let Some(suspect) = guilty {
-            self.set_aside(link, suspect, error.to_owned(), out);
-        }
-    }
-
-    fn set_aside(&mut self, link: usize, message: Suspect, reason: String, out: &mut Vec<Action>) {
         if !self.leaving.insert(message) {
             return;
         }
         let Suspect { outlet, seq } = message;
         let message = self.buffer.outbox(outlet).in_memory(seq);
-        let id = self.links[link].id.clone();
-        out.push(Action::Note(Notice::Refused { link: id, seq, reason: reason.clone() }));
+        let line = &mut self.links[link];
+        let again = line.warned_at.is_some_and(|at| now.mono.since(at) < WARN_EACH);
+        if !again {
+            line.warned_at = Some(now.mono);
+        }
+        let dead = self.buffer.refused() + self.leaving.len() as u64;
+        let refused = Notice::Refused { link: line.id.clone(), seq, reason: reason.clone(), dead, again };
+        out.push(Action::Note(refused));
         out.push(Action::Disk(DiskOrder::SetAside { outlet, seq, reason, message }));
     }
 

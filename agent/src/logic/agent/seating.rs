@@ -3,15 +3,15 @@
 
 use super::line::Role;
 use super::stop::GOING_AWAY;
-use super::{Action, Agent, Line, Setup};
+use super::{Action, Agent, Line, LinkSetup, MqttSetup, Setup};
 use crate::logic::buffer::Seat;
 use crate::logic::lane::{self, Routes};
 use crate::logic::time::Now;
 
-/// A line for every link of a setup.
-pub(super) fn lines(setup: &Setup, now: Now) -> Vec<Line> {
-    let clients = setup.links.iter().map(|own| Line::of_client(own, now));
-    clients.chain(setup.mqtt.iter().map(|own| Line::of_broker(own, now))).collect()
+/// A line for every client, and for the broker.
+pub(super) fn lines(clients: &[LinkSetup], broker: Option<&MqttSetup>, now: Now) -> Vec<Line> {
+    let clients = clients.iter().map(|own| Line::of_client(own, now));
+    clients.chain(broker.map(|own| Line::of_broker(own, now))).collect()
 }
 
 /// Whose each outlet of the store is at the start.
@@ -30,33 +30,52 @@ impl Agent {
         self.links.iter().position(|line| line.outlet == outlet && !line.is_gone())
     }
 
-    /// Takes the lines of another setup: those that are not in it go, those that are new wait for their places. The outlets of
-    /// `changed` tell which links must connect anew: they say goodbye, and what they had in flight is sent again.
-    pub(super) fn take_lines(&mut self, now: Now, changed: &[String], out: &mut Vec<Action>) {
-        let fresh = lines(&self.setup, now);
+    /// Takes the links of another setup: those that are not in it go, those that are new wait for their places, and those whose
+    /// settings are not the same connect anew: they say goodbye, and what they had in flight is sent again.
+    pub(super) fn take_lines(
+        &mut self,
+        now: Now,
+        clients: &[LinkSetup],
+        broker_changed: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let fresh = lines(clients, self.setup.mqtt.as_ref(), now);
         for link in 0..self.links.len() {
             if !fresh.iter().any(|own| own.outlet == self.links[link].outlet) {
                 self.part(now, link, out);
             }
         }
         for own in fresh {
-            self.take_line(now, own, changed, out);
+            self.take_line(now, own, broker_changed, out);
         }
         let Agent { buffer, setup, links, .. } = self;
         let mut births = setup.births.iter().cloned();
+        let of_clients = setup.priorities_with(links.iter().filter_map(Line::own));
         for (link, line) in links.iter().enumerate().filter(|(_, line)| !line.is_gone()) {
-            let priorities = if line.is_client() { &setup.priorities[..] } else { &[0] };
+            let priorities = if line.is_client() { &of_clients[..] } else { &[0] };
             buffer.want(link, &line.outlet, priorities, line.bounds(setup), &mut births);
         }
         self.seat(now, out);
     }
 
-    /// Seats whoever can be seated. A link that gets another lane connects anew, since both ends count them.
-    pub(super) fn seat(&mut self, now: Now, out: &mut Vec<Action>) {
-        for link in self.take_lanes() {
-            self.connect_anew(now, link, out);
+    /// Seats whoever has got a place since.
+    pub(super) fn seat_new(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.take_lanes_anew(now, out) {
+            self.route();
         }
+    }
+
+    /// Seats whoever can be seated, and routes. A link that gets another lane connects anew, since both ends count them.
+    pub(super) fn seat(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.take_lanes_anew(now, out);
         self.route();
+    }
+
+    /// Tells whether any link has other lanes than before.
+    fn take_lanes_anew(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
+        let changed = self.take_lanes();
+        changed.iter().for_each(|link| self.connect_anew(now, *link, out));
+        !changed.is_empty()
     }
 
     /// Gives every link the lanes that it can use. Tells which have others than before.
@@ -96,33 +115,32 @@ impl Agent {
             return;
         }
         line.role = Role::Gone;
-        (line.trial, line.went_back, line.certificate_days_left) = (None, None, None);
+        (line.trial, line.rollback, line.certificate_days_left) = (None, None, None);
         self.close_inbox(link, "its client is not configured any more", out);
         self.connect_anew(now, link, out);
     }
 
-    fn take_line(&mut self, now: Now, own: Line, changed: &[String], out: &mut Vec<Action>) {
-        let Some(link) = self.links.iter().position(|line| line.outlet == own.outlet) else {
-            self.links.push(own.waiting(now));
+    fn take_line(&mut self, now: Now, fresh: Line, broker_changed: bool, out: &mut Vec<Action>) {
+        let Some(link) = self.links.iter().position(|line| line.outlet == fresh.outlet) else {
+            self.links.push(fresh.waiting(now));
             return;
         };
         let line = &mut self.links[link];
-        let comes_back = line.is_gone();
-        line.role = own.role;
-        if !comes_back && !changed.contains(&line.outlet) {
+        let changes = line.role != fresh.role || (fresh.role == Role::Broker && broker_changed);
+        if !changes {
             return;
         }
-        (line.window, line.hello) = (own.window, own.hello);
-        (line.replay, line.pace, line.caution) = (own.replay, own.pace, own.caution);
-        line.refused_as.clear();
-        if !comes_back && !line.lanes.is_empty() {
-            self.begin_trial(now, link);
+        // One that was not there, or has no place yet, has nothing to go back to.
+        if let Role::Client(before) = line.adopt(fresh)
+            && !line.lanes.is_empty()
+        {
+            self.begin_trial(link, before);
         }
         self.connect_anew(now, link, out);
     }
 
     /// Under the rule that its link has now; without a place or a configuration it stays away.
-    fn connect_anew(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
+    pub(super) fn connect_anew(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
         let line = &self.links[link];
         let rule = line.rule(&self.setup).filter(|_| !line.lanes.is_empty());
         let own = &mut self.links[link].link;

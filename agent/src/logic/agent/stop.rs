@@ -36,6 +36,7 @@ impl Agent {
             self.stop = Stop::Flushing { until: now.mono + STOP_STEP };
             self.buffer.hurry();
             self.close_inboxes(out);
+            self.give_up_reload(out);
             out.push(Action::CloseSources);
         }
     }

@@ -1,19 +1,23 @@
 use std::time::Duration;
 
+use super::super::closing::Closing;
 use super::super::disk::Held;
 use super::super::endpoint::EndpointRule;
 use super::super::link::LinkRule;
 use super::super::port::{Heard, Peer, Refusal, RefusalKind};
+use super::super::reload::{Changes, Proposal};
 use super::stop::STOP_STEP;
 use super::*;
-use crate::config::buffer::{Bounds, Buffer as BufferRule, WhenFull};
-use crate::config::client::{Confirm, Ping, Reconnect};
+use crate::config::buffer::{Buffer as BufferRule, Place, WhenFull};
+use crate::config::client::{Client, Confirm, Ping, Reconnect};
 use crate::config::replay::Replay;
 use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 
+mod trial;
+
 const SECOND: Duration = Duration::from_secs(1);
 
-/// An agent, its clock, and a disk that answers when the test says so.
+/// An agent, its clock, and a disk that answers when the test says so, but for what nobody waits for.
 struct Sim {
     agent: Agent,
     now: Now,
@@ -56,15 +60,32 @@ impl Sim {
     }
 
     fn step(&mut self, event: Event) -> Vec<Action> {
-        let mut out = Vec::new();
-        self.agent.step(self.now, event, &mut out);
-        self.agent.advance(self.now, &mut out);
+        let mut out = self.take(event);
         if out.contains(&Action::LookAtHost) {
-            self.agent.step(self.now, Event::Host(HostFacts::default()), &mut out);
-            self.agent.advance(self.now, &mut out);
+            out.extend(self.take(Event::Host(HostFacts::default())));
+        }
+        let done = |action: &Action| match action {
+            Action::Disk(DiskOrder::Measure) => Some(DiskReport::Measured),
+            Action::Disk(DiskOrder::SavePresence(_)) => Some(DiskReport::PresenceSaved),
+            Action::Disk(DiskOrder::SaveClocks(_)) => Some(DiskReport::ClocksSaved),
+            _ => None,
+        };
+        let mut looked_at = 0;
+        while let Some(action) = out.get(looked_at) {
+            if let Some(report) = done(action) {
+                out.extend(self.take(Event::Disk(report, self.facts.clone())));
+            }
+            looked_at += 1;
         }
         let deadline = self.agent.deadline();
         assert!(deadline.is_none_or(|at| at > self.now.mono), "the loop would spin: {deadline:?}");
+        out
+    }
+
+    fn take(&mut self, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.agent.step(self.now, event, &mut out);
+        self.agent.advance(self.now, &mut out);
         out
     }
 
@@ -84,9 +105,23 @@ impl Sim {
         self.step(Event::Link { link, conn, report })
     }
 
-    /// Another setup, under which no link that stays must connect anew.
+    /// A reload to another setup, with what is done besides it.
+    fn reload(&mut self, setup: Setup) -> Vec<Action> {
+        assert!(self.step(Event::Reload { request: 70 }).contains(&Action::Prepare { request: 70 }));
+        self.step(Event::Prepared { request: 70, outcome: Ok(proposal(setup)) })
+    }
+
+    /// The same, of which only what the links and the store are told is shown.
     fn reconfigure(&mut self, setup: Setup) -> Vec<Action> {
-        self.step(Event::Reconfigure { setup: Box::new(setup), changed: Vec::new() })
+        let mut actions = self.reload(setup);
+        let told = |action: &Action| {
+            matches!(
+                action,
+                Action::TakeOver { .. } | Action::ReplyToReload { .. } | Action::Note(Notice::Reloaded(_))
+            )
+        };
+        actions.retain(|action| !told(action));
+        actions
     }
 
     fn offer(&mut self, ticket: u64, messages: usize) -> Vec<Action> {
@@ -109,10 +144,9 @@ fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
     sim.link(0, LinkReport::Up(Peer::default()));
     sim.link(1, LinkReport::Up(Peer::default()));
     let changed = client("a", Confirm::Ack, false);
-    let setup = Box::new(setup(vec![changed, client("b", Confirm::Pong, false)], false));
-    let actions = sim.step(Event::Reconfigure { setup, changed: vec!["client:a".into()] });
+    let actions = sim.reconfigure(setup(vec![changed, client("b", Confirm::Pong, false)], false));
     assert_eq!(actions, [Action::Tell { link: 0, order: LinkOrder::Close(1001) }]);
-    let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
+    let actions = sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
     assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
     assert!(sim.agent.links[1].link.is_up());
 }
@@ -120,8 +154,7 @@ fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
 #[test]
 fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
-    let setup = Box::new(setup(vec![client("cloud", Confirm::Ack, false)], false));
-    sim.step(Event::Reconfigure { setup, changed: vec!["client:cloud".into()] });
+    sim.reconfigure(setup(vec![client("cloud", Confirm::Ack, false)], false));
     assert_eq!(sim.wait(SECOND * 2 - SECOND / 10), []);
     assert_eq!(
         sim.wait(SECOND / 10),
@@ -129,79 +162,13 @@ fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
     );
 }
 
-/// A link whose settings have changed, with half a minute to prove the new ones; it has closed the old connection.
-fn on_trial() -> (Sim, LinkSetup) {
-    let old = client("cloud", Confirm::Pong, false);
-    let mut sim = Sim::online(old.clone());
-    let new = LinkSetup { trial: SECOND * 30, window: 7, ..old.clone() };
-    sim.step(Event::Reconfigure {
-        setup: Box::new(setup(vec![new], false)),
-        changed: vec!["client:cloud".into()],
-    });
-    let actions = sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
-    assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
-    (sim, old)
-}
-
-#[test]
-fn new_settings_that_are_not_confirmed_in_time_give_way_to_the_old_ones_and_that_is_told() {
-    let (mut sim, old) = on_trial();
-    assert!(sim.agent.is_on_trial(0));
-    let actions = sim.wait(SECOND * 30);
-    assert!(actions.contains(&Action::GoBack { link: 0 }), "{actions:?}");
-    sim.step(Event::WentBack { link: 0, setup: Box::new(setup(vec![old], false)) });
-    let told = sim.shown("/links/cloud/settings_rejected");
-    assert!(told.as_str().unwrap().starts_with("new settings got no confirmation within 30 s"), "{told}");
-    assert!(!sim.agent.is_on_trial(0));
-    assert_eq!(sim.agent.links[0].window, 100);
-}
-
-#[test]
-fn with_nothing_to_send_a_pong_proves_new_settings() {
-    let (mut sim, _) = on_trial();
-    let actions = sim.link(0, LinkReport::Up(Peer::default()));
-    let asked = actions.iter().any(|action| matches!(action, Action::Tell { order: LinkOrder::Ping(_), .. }));
-    assert!(asked, "a trial does not wait for the next ping: {actions:?}");
-    let Some(ping) = orders(&actions, 0).into_iter().find_map(|order| match order {
-        LinkOrder::Ping(number) => Some(*number),
-        _ => None,
-    }) else {
-        panic!("{actions:?}")
-    };
-    sim.link(0, LinkReport::Pong(ping));
-    assert!(!sim.agent.is_on_trial(0));
-}
-
-#[test]
-fn a_pong_proves_nothing_while_a_message_waits_for_its_acknowledgement() {
-    let old = client("cloud", Confirm::Ack, true);
-    let mut sim = Sim::online(old.clone());
-    sim.offer(1, 1);
-    let new = LinkSetup { trial: SECOND * 30, window: 7, ..old };
-    sim.step(Event::Reconfigure {
-        setup: Box::new(setup(vec![new], false)),
-        changed: vec!["client:cloud".into()],
-    });
-    sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
-    sim.link(0, LinkReport::Up(Peer::default()));
-    for ping in 0..3 {
-        sim.link(0, LinkReport::Pong(ping));
-    }
-    assert!(sim.agent.is_on_trial(0));
-    sim.link(0, LinkReport::Ack { lane: 0, seq: 1 });
-    assert!(!sim.agent.is_on_trial(0));
-}
-
 #[test]
 fn a_link_that_becomes_inactive_hangs_up_and_holds() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
     let mut idle = client("cloud", Confirm::Pong, false);
     idle.rule.active = false;
-    sim.step(Event::Reconfigure {
-        setup: Box::new(setup(vec![idle], false)),
-        changed: vec!["client:cloud".into()],
-    });
-    sim.link(0, LinkReport::Closed { code: None, error: "closed".into() });
+    sim.reconfigure(setup(vec![idle], false));
+    sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
     assert_eq!(sim.shown("/links/cloud/state"), "inactive");
     sim.offer(1, 1);
     assert_eq!(sim.shown("/links/cloud/unconfirmed"), 1);
@@ -285,7 +252,7 @@ fn a_link_that_goes_says_goodbye_gets_nothing_more_and_finds_what_was_held_when_
     sim.offer(1, 2);
     let actions = sim.reconfigure(setup(vec![a.clone()], false));
     assert!(actions.contains(&Action::Tell { link: 1, order: LinkOrder::Close(1001) }), "{actions:?}");
-    sim.link(1, LinkReport::Closed { code: None, error: "closed".into() });
+    sim.link(1, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
     assert_eq!(sim.shown("/links/b"), serde_json::Value::Null);
     sim.offer(2, 3);
     assert_eq!(sim.shown("/buffer/messages"), 5, "what a link that is gone holds is not counted");
@@ -359,7 +326,7 @@ fn under_another_prefix_the_old_status_is_taken_back() {
     let mut sim = Sim::with_broker();
     let mut next = setup(vec![client("cloud", Confirm::Pong, false)], true);
     next.mqtt.as_mut().unwrap().prefix = "q".into();
-    let actions = sim.step(Event::Reconfigure { setup: Box::new(next), changed: vec!["mqtt".into()] });
+    let actions = sim.reconfigure(next);
     let [LinkOrder::Publish(farewell), LinkOrder::Close(1001)] = &orders(&actions, 1)[..] else {
         panic!("{actions:?}")
     };
@@ -373,7 +340,7 @@ fn a_shorter_commit_after_is_in_force_at_once() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
     let mut next = setup(vec![client("cloud", Confirm::Pong, false)], false);
     next.buffer.commit_after = SECOND / 100;
-    sim.step(Event::Reconfigure { setup: Box::new(next), changed: vec![] });
+    sim.reconfigure(next);
     sim.offer(1, 1);
     assert!(appends(&sim.wait(SECOND / 100)));
 }
@@ -406,7 +373,7 @@ fn a_loop_that_does_not_get_to_what_is_due_is_told_as_stuck() {
 #[test]
 fn a_link_that_is_down_is_no_fault_of_the_agent() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
-    sim.link(0, LinkReport::Closed { code: None, error: "reset".into() });
+    sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "reset".into() });
     assert!(sim.agent.health(sim.now).is_good());
 }
 
@@ -433,13 +400,16 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
         window: 2,
         prefix: "p".into(),
         status_interval: Duration::from_secs(30),
+        table: Arc::new(Mqtt::of_url("mqtt://hub", "gw")),
     };
     Setup {
         agent: "gw".into(),
         version: "1".into(),
         priorities: vec![0],
         births: vec!["E".into(); links.len() + 1],
+        run: 1,
         links,
+        proven: Vec::new(),
         mqtt: mqtt.then(broker),
         buffer: BufferRule {
             max_bytes: 1 << 30,
@@ -456,18 +426,24 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
     }
 }
 
+/// What a reload would take over; another table than a client's has changed, too.
+fn proposal(setup: Setup) -> Box<Proposal> {
+    let changes = Changes { tables: vec!["host".into()], ..Changes::default() };
+    Box::new(Proposal { setup, changes })
+}
+
 fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
-    let bounds = Bounds { max_messages: 0, ttl: None, when_full: WhenFull::DropOldest };
     LinkSetup {
         id: id.into(),
         rule: rule(confirm),
         window: 100,
         hello,
-        bounds,
+        place: Place::default(),
         replay: Replay::default(),
         trial: Duration::ZERO,
         places: vec!["ws://hub".into()],
         application: String::new(),
+        table: Arc::new(Client::of_index(0)),
     }
 }
 
@@ -606,7 +582,7 @@ fn a_peer_resumes_behind_what_any_connection_sent_and_not_behind_what_none_did()
     link.window = 2;
     let mut sim = Sim::online(link);
     sim.offer(1, 3);
-    sim.link(0, LinkReport::Closed { code: None, error: "cut".into() });
+    sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
     sim.link(0, LinkReport::Up(Peer::default()));
     assert!(!is_odd(&sim.link(0, LinkReport::Resume { lane: 0, from: 2 })));
@@ -638,12 +614,35 @@ fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     assert_eq!(answers(&sim.link(0, LinkReport::Ack { lane: 0, seq: 3 })), [&stored(1, 1, 3)]);
 }
 
-/// The link is lost with this close code, comes back, and what was not confirmed is sent again. Returns the numbers.
-fn close_and_come_back(sim: &mut Sim, code: u16) -> Vec<u64> {
-    sim.link(0, LinkReport::Closed { code: Some(code), error: format!("the peer closed with {code}") });
+/// The link is lost with this close code and these words, comes back, and what was not confirmed is sent again. Returns the
+/// numbers.
+fn close_and_come_back(sim: &mut Sim, code: u16, reason: &str) -> Vec<u64> {
+    close(sim, code, reason);
     sim.wait(SECOND * 300);
     let actions = sim.link(0, LinkReport::Up(Peer::default()));
     sent(&actions, 0)
+}
+
+fn close(sim: &mut Sim, code: u16, reason: &str) -> Vec<Action> {
+    let closing = Closing::of(Some(code), reason);
+    sim.link(0, LinkReport::Closed { closing, error: format!("the peer closed with {code}") })
+}
+
+/// Numbers of the messages that go to the dead letters.
+fn set_aside(actions: &[Action]) -> Vec<u64> {
+    let aside = |action: &Action| match action {
+        Action::Disk(DiskOrder::SetAside { seq, reason, .. }) => {
+            assert!(reason.starts_with("the peer closed with 1"), "{reason}");
+            Some(*seq)
+        }
+        _ => None,
+    };
+    actions.iter().filter_map(aside).collect()
+}
+
+fn pong(sim: &mut Sim) -> Vec<Action> {
+    let number = sim.agent.links[0].link.pings();
+    sim.link(0, LinkReport::Pong(number))
 }
 
 fn sent(actions: &[Action], link: usize) -> Vec<u64> {
@@ -655,26 +654,93 @@ fn sent(actions: &[Action], link: usize) -> Vec<u64> {
 }
 
 #[test]
-fn a_message_that_makes_the_peer_close_three_times_is_set_aside_and_the_rest_flows_on() {
+fn a_message_that_makes_the_peer_close_three_times_while_another_passes_is_set_aside() {
     let mut sim = Sim::online(client("a", Confirm::Pong, false));
     assert_eq!(sent(&sim.offer(1, 3), 0), [1, 2, 3]);
-    assert_eq!(close_and_come_back(&mut sim, 1009), [1], "one at a time from here on");
-    assert_eq!(sent(&sim.link(0, LinkReport::Pong(2)), 0), [2]);
-    assert_eq!(close_and_come_back(&mut sim, 1009), [2]);
-    assert_eq!(close_and_come_back(&mut sim, 1009), [2]);
-    let closed = LinkReport::Closed { code: Some(1009), error: "the peer closed with 1009".into() };
-    let actions = sim.link(0, closed);
-    let aside = |action: &Action| match action {
-        Action::Disk(DiskOrder::SetAside { seq: 2, reason, .. }) => reason == "the peer closed with 1009",
-        _ => false,
-    };
-    assert!(actions.iter().any(aside), "{actions:?}");
-    sim.disk(DiskReport::SetAside { outlet: 0, seq: 2, found: true });
+    assert_eq!(close_and_come_back(&mut sim, 1009, ""), [1], "one at a time from here on");
+    assert_eq!(sent(&pong(&mut sim), 0), [2]);
+    for _ in 0..2 {
+        assert_eq!(close_and_come_back(&mut sim, 1009, ""), [1], "it has that one, and can take it again");
+        assert_eq!(sent(&pong(&mut sim), 0), [0; 0], "it may still have something to say of it");
+        assert_eq!(sent(&sim.wait(SECOND), 0), [2]);
+    }
+    let actions = close(&mut sim, 1009, "");
+    assert_eq!(set_aside(&actions), [2]);
+    let warned =
+        |action: &Action| matches!(action, Action::Note(Notice::Refused { seq: 2, again: false, .. }));
+    assert!(actions.iter().any(warned), "{actions:?}");
     sim.wait(SECOND * 300);
     let actions = sim.link(0, LinkReport::Up(Peer::default()));
+    assert_eq!(sent(&actions, 0), [0; 0], "it is not yet among the dead letters");
+    let actions = sim.disk(DiskReport::SetAside { outlet: 0, seq: 2, found: true });
     let LinkOrder::Send { entries, .. } = &orders(&actions, 0)[0] else { panic!("{actions:?}") };
     assert_eq!(entries[0].body, Body::Gap { to: 2, reason: GapReason::Refused });
     assert_eq!(entries[1].seq, 3);
+}
+
+#[test]
+fn a_peer_that_refuses_the_login_takes_every_message_once_the_login_is_good() {
+    for (code, reason) in
+        [(1008, ""), (4401, ""), (1007, "token expired"), (3000, ""), (1011, "no permission")]
+    {
+        let mut sim = Sim::online(client("a", Confirm::Pong, false));
+        assert_eq!(sent(&sim.offer(1, 3), 0), [1, 2, 3]);
+        for _ in 0..20 {
+            assert_eq!(set_aside(&close(&mut sim, code, reason)), [0; 0]);
+            sim.wait(SECOND * 300);
+            assert_eq!(sent(&sim.link(0, LinkReport::Up(Peer::default())), 0), [1, 2, 3], "{code} {reason}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_closes_before_it_reads_or_after_every_message_is_not_given_up_on() {
+    let mut sim = Sim::online(client("a", Confirm::Pong, false));
+    sim.offer(1, 12);
+    for reads in [false, true] {
+        let mut noted = Vec::new();
+        for _ in 0..100 {
+            let actions = close(&mut sim, 1009, "");
+            assert_eq!(set_aside(&actions), [0; 0]);
+            noted.extend(actions);
+            sim.wait(SECOND * 300);
+            let mut went = sent(&sim.link(0, LinkReport::Up(Peer::default())), 0);
+            if reads && went.is_empty() {
+                went = sent(&pong(&mut sim), 0);
+            }
+            assert!(went.len() <= 1, "{went:?}");
+        }
+        let blocked = noted.iter().filter(|action| matches!(action, Action::Note(Notice::Blocked { .. })));
+        assert_eq!(blocked.count(), usize::from(reads), "it is told once");
+        let status = sim.agent.status(sim.now);
+        assert_eq!(status["links"]["a"]["blocked_by"].as_u64(), reads.then_some(1));
+    }
+}
+
+#[test]
+fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame() {
+    for hello in [false, true] {
+        let mut sim = Sim::online(client("a", Confirm::Pong, hello));
+        sim.offer(1, 3);
+        assert_eq!(close_and_come_back(&mut sim, 1009, ""), [1]);
+        for _ in 0..2 {
+            assert_eq!(close_and_come_back(&mut sim, 1009, ""), [0; 0], "the peer has to show that it reads");
+            assert_eq!(sent(&pong(&mut sim), 0), [1]);
+        }
+        let expected: &[u64] = if hello { &[1, 2] } else { &[2] };
+        close_and_come_back(&mut sim, 1009, "");
+        assert_eq!(sent(&pong(&mut sim), 0), expected);
+        let actions = pong(&mut sim);
+        assert_eq!(set_aside(&actions), [1]);
+        assert!(
+            matches!(orders(&actions, 0)[..], [LinkOrder::Close(_)]),
+            "the rest goes in order: {actions:?}"
+        );
+        sim.disk(DiskReport::SetAside { outlet: 0, seq: 1, found: true });
+        sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
+        sim.wait(SECOND);
+        assert_eq!(sent(&sim.link(0, LinkReport::Up(Peer::default())), 0), [1, 2, 3], "a gap, and the rest");
+    }
 }
 
 #[test]
@@ -746,7 +812,7 @@ fn reports_of_a_connection_that_is_gone_are_ignored() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
     sim.offer(1, 1);
     let conn = sim.agent.links[0].conn;
-    sim.link(0, LinkReport::Closed { code: None, error: "cut".into() });
+    sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
     sim.link(0, LinkReport::Up(Peer::default()));
     let stale = sim.step(Event::Link { link: 0, conn, report: LinkReport::Ack { lane: 0, seq: 1 } });
@@ -781,19 +847,16 @@ fn a_stop_flushes_says_goodbye_saves_and_closes_in_this_order() {
     let last = published(&second, 1).expect("the broker is told");
     assert!(last.contains(r#""reason":"stopped""#) && last.contains(r#""state":"offline""#), "{last}");
     assert_eq!(orders(&second, 1).last(), Some(&&LinkOrder::Close(1001)));
-    let gone = || LinkReport::Closed { code: Some(1001), error: "closed".into() };
+    let gone = || LinkReport::Closed { closing: Closing::of(Some(1001), ""), error: "closed".into() };
     assert_eq!(sim.link(0, gone()), []);
     let third = sim.link(1, gone());
-    let [
-        Action::Disk(DiskOrder::SaveNumbers(numbers)),
-        Action::Disk(DiskOrder::SavePresence(_)),
-        Action::Disk(DiskOrder::Close),
-    ] = &third[..]
+    let [Action::Disk(DiskOrder::SaveNumbers(numbers)), Action::Disk(DiskOrder::SavePresence(_))] =
+        &third[..]
     else {
         panic!("{third:?}")
     };
     assert!(numbers.clean);
-    assert_eq!(sim.disk(DiskReport::NumbersSaved), []);
+    assert_eq!(sim.disk(DiskReport::NumbersSaved), [Action::Disk(DiskOrder::Close)]);
     assert_eq!(sim.disk(DiskReport::Closed), [Action::Exit]);
     assert_eq!(sim.agent.deadline(), None);
 }
@@ -808,7 +871,7 @@ fn a_stop_ends_although_nothing_answers_and_does_not_claim_to_be_clean() {
     let saved = sim.wait(STOP_STEP);
     assert_eq!(saved[0], Action::HangUp { link: 0 });
     assert!(!saved.iter().any(|action| matches!(action, Action::Disk(DiskOrder::SaveNumbers(_)))));
-    assert_eq!(saved.last(), Some(&Action::Disk(DiskOrder::Close)));
+    assert!(!saved.contains(&Action::Disk(DiskOrder::Close)), "the disk has not done the rest");
     assert_eq!(sim.wait(STOP_STEP), [Action::Exit]);
 }
 
@@ -825,7 +888,7 @@ fn a_second_stop_changes_nothing() {
 #[test]
 fn the_status_goes_out_at_once_when_a_link_changes_and_at_most_once_a_second() {
     let mut sim = Sim::with_broker();
-    let gone = || LinkReport::Closed { code: None, error: "cut".into() };
+    let gone = || LinkReport::Closed { closing: Closing::Plain, error: "cut".into() };
     sim.wait(SECOND * 5);
     assert!(published(&sim.link(0, LinkReport::Up(Peer::default())), 1).is_some());
     assert_eq!(published(&sim.link(0, gone()), 1), None, "a second has not passed");
@@ -840,7 +903,7 @@ fn the_status_goes_out_each_interval_and_on_every_connection_to_the_broker() {
     assert!(published(&sim.link(0, LinkReport::Up(Peer::default())), 0).is_some());
     assert_eq!(published(&sim.wait(SECOND * 29), 0), None);
     assert!(published(&sim.wait(SECOND), 0).is_some());
-    sim.link(0, LinkReport::Closed { code: None, error: "cut".into() });
+    sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
     assert!(published(&sim.link(0, LinkReport::Up(Peer::default())), 0).is_some());
 }
@@ -854,7 +917,7 @@ fn a_new_connection_to_the_broker_is_told_of_every_device_a_window_at_a_time() {
         sim.link(1, LinkReport::Ack { lane: 0, seq: sent });
     }
     sim.disk(DiskReport::Appended);
-    sim.link(1, LinkReport::Closed { code: None, error: "cut".into() });
+    sim.link(1, LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
     let first = sim.link(1, LinkReport::Up(Peer::default()));
     assert_eq!(topics(&first, 1), ["p/devices/a/status", "p/devices/b/status"]);

@@ -10,7 +10,7 @@ use crate::logic::status::NEWS;
 use crate::logic::time::{Now, Time};
 use crate::message::Message;
 
-/// Bytes of entries that may wait in memory for the disk or a confirmation, all outlets together.
+/// Bytes that may wait in memory for the disk or a confirmation, all outlets together.
 pub(super) const MEMORY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Who is refused as busy comes again later than this, and must not be overtaken by what was sent behind it.
 pub(super) const BUSY_AT_LEAST: Duration = Duration::from_millis(20);
@@ -62,18 +62,21 @@ impl Buffer {
                 self.last.took(&message);
                 self.fresh_news.push(Arc::clone(&message));
             }
+            let mut own = 0;
             for outlet in outlets {
                 if closed.contains(outlet) {
                     self.drop_newest(now.mono, *outlet);
                 } else {
                     self.outboxes[*outlet].push(now.mono, Arc::clone(&message));
-                    places += 1;
+                    own += 1;
                 }
             }
+            self.memory.add(message.id, message.weight(), own);
+            places += count(own);
         }
         self.accepted.messages += self.ids.next - first;
         if let Some(ticket) = ticket {
-            self.accepts.add(ticket, first, self.ids.next - 1, places);
+            self.accepts.add(now.mono, ticket, (first, self.ids.next - 1), places);
         }
         None
     }
@@ -109,7 +112,7 @@ impl Buffer {
         {
             return Err(Refused::Failing(error.to_owned()));
         }
-        let no_room = left < count(messages) || self.memory_bytes() >= MEMORY_BYTES_MAX;
+        let no_room = left < count(messages) || self.memory.bytes() >= MEMORY_BYTES_MAX;
         if no_room || self.start != Start::Done || now.mono < self.busy_until {
             return Err(self.busy(now.mono));
         }

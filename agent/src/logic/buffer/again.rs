@@ -28,9 +28,10 @@ impl Buffer {
             self.accepted.bytes += count(message.payload.len());
             let message = Arc::new(Message { id: self.ids.next, ..message });
             self.ids.next += 1;
+            self.memory.add(message.id, message.weight(), 1);
             self.outboxes[outlet].push_again(now.mono, message);
         }
         self.accepted.messages += self.ids.next - first;
-        self.accepts.add(ticket, first, self.ids.next - 1, self.ids.next - first);
+        self.accepts.add(now.mono, ticket, (first, self.ids.next - 1), self.ids.next - first);
     }
 }

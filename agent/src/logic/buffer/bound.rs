@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Buffer, BufferEffect, COMMIT_BYTES_MAX, Seat, count};
+use super::{Buffer, BufferEffect, COMMIT_BYTES_ALL, COMMIT_BYTES_MAX, Seat, count};
 use crate::config::buffer::WhenFull;
 use crate::logic::disk::DiskOrder;
 use crate::logic::intake::Refused;
@@ -17,7 +17,7 @@ const RESERVE_SHARE: u64 = 4;
 impl Buffer {
     /// Which of these outlets give up what is new, because they are full. The error says that one of them refuses it.
     pub(super) fn closed(&self, outlets: &[usize]) -> Result<Vec<usize>, Refused> {
-        let short = self.excess(count(self.memory_bytes())) > 0;
+        let short = self.excess(count(self.waiting_bytes())) > 0;
         let full = |outlet: &usize| short || self.crowd(self.seats[*outlet].link) > 0;
         let mut closed = Vec::new();
         for outlet in outlets.iter().filter(|outlet| self.policy(**outlet) != WhenFull::DropOldest) {
@@ -48,8 +48,11 @@ impl Buffer {
     fn crowd(&self, link: usize) -> u64 {
         let own = || self.seats.iter().zip(&self.outboxes).filter(|(seat, _)| seat.link == link);
         let max = own().map(|(seat, _)| seat.bounds.max_messages).next().unwrap_or(0);
+        if max == 0 {
+            return 0;
+        }
         let messages: u64 = own().map(|(_, outbox)| outbox.unconfirmed()).sum();
-        if max == 0 { 0 } else { (messages + 1).saturating_sub(max) }
+        (messages + 1).saturating_sub(max)
     }
 
     /// Notes that something had to give way, or was refused.
@@ -66,22 +69,41 @@ impl Buffer {
             return;
         }
         let roomy = |seat: &Seat| {
+            let max = seat.bounds.max_messages;
+            if max == 0 {
+                return true;
+            }
             let own = self.seats.iter().zip(&self.outboxes).filter(|(other, _)| other.link == seat.link);
             let messages: u64 = own.map(|(_, outbox)| outbox.unconfirmed()).sum();
-            let max = seat.bounds.max_messages;
-            max == 0 || messages < max - max / 4
+            messages < max - max / 4
         };
         let quarter = self.live_bytes_max() / 4;
-        if self.excess(count(self.memory_bytes()) + quarter) == 0 && self.seats.iter().all(roomy) {
+        if self.excess(count(self.waiting_bytes()) + quarter) == 0 && self.seats.iter().all(roomy) {
             self.full = false;
             out.push(BufferEffect::Note(Notice::BufferFull(false)));
         }
     }
 
-    /// Bytes of entries in one commit of one outlet: a small store must not give up most of what it has for them.
-    pub(super) fn commit_bytes_max(&self) -> usize {
-        usize::try_from(self.live_bytes_max() / 4)
-            .map_or(COMMIT_BYTES_MAX, |bytes| bytes.min(COMMIT_BYTES_MAX))
+    /// Bytes of entries that each outlet gives to the next commit. Those with little give all of it, the others share what is
+    /// left; and a small store must not give up most of what it has for them.
+    pub(super) fn commit_shares(&self) -> Vec<usize> {
+        let all = usize::try_from(self.live_bytes_max() / 4);
+        let mut left = all.map_or(COMMIT_BYTES_ALL, |bytes| bytes.min(COMMIT_BYTES_ALL));
+        let mut by_bytes: Vec<usize> = (0..self.outboxes.len()).collect();
+        by_bytes.sort_unstable_by_key(|outlet| self.outboxes[*outlet].memory_bytes());
+        let mut shares = vec![0; by_bytes.len()];
+        for (place, outlet) in by_bytes.iter().enumerate() {
+            let share = (left / (by_bytes.len() - place)).min(COMMIT_BYTES_MAX);
+            left -= share.min(self.outboxes[*outlet].memory_bytes());
+            shares[*outlet] = share;
+        }
+        shares
+    }
+
+    /// Bytes of entries in the next commit.
+    fn commit_bytes(&self) -> usize {
+        let each = self.outboxes.iter().zip(self.commit_shares());
+        each.map(|(outbox, share)| outbox.memory_bytes().min(share)).sum()
     }
 
     /// Bytes by which the store would be above its bound with so many bytes more.
@@ -135,7 +157,7 @@ impl Buffer {
     /// The outlet that has to give way and by how many bytes: those of links that are gone first, then the lowest priority, then
     /// the largest; when bytes are short any, else one of a link that is above its count.
     fn surplus(&self) -> Option<(usize, u64)> {
-        let excess = self.excess(count(self.memory_bytes().min(self.commit_bytes_max())));
+        let excess = self.excess(count(self.commit_bytes()));
         let gives = |outlet: &usize| {
             self.policy(*outlet) == WhenFull::DropOldest && self.outboxes[*outlet].held().messages > 0
         };

@@ -65,6 +65,22 @@ impl Buffer {
         entries
     }
 
+    /// The same entries with their true time, to be sent out of their turn; none if one of them is too old.
+    pub fn still_fresh(
+        &self,
+        outlet: usize,
+        now: Now,
+        clocks: &Clocks,
+        mut entries: Vec<Entry>,
+    ) -> Option<Vec<Entry>> {
+        if let Some(ttl) = self.seats[outlet].bounds.ttl {
+            let looked = age::look_over(entries, |stamp| clocks.age(&now, stamp) >= ttl);
+            entries = Some(looked.entries).filter(|_| looked.expired.is_empty())?;
+        }
+        clocks.restamp(&mut entries);
+        Some(entries)
+    }
+
     /// Tells the disk to give up the groups that became too old, if there are any.
     pub fn expire(&mut self, now: Now, clocks: &Clocks, out: &mut Vec<BufferEffect>) {
         self.expiry.look_at = None;
@@ -160,7 +176,7 @@ mod tests {
                 Opened { outlets: vec!["client:a".to_owned()], facts: facts.clone(), ..Opened::default() };
             let rule = Rule { ttl: TTL, ..Rule::default() };
             let seat = Seat { link: 0, priority: 0, bounds: rule.bounds(Place::default()), gone: false };
-            let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0);
+            let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0, 0);
             let mut bench = Bench { buffer, facts, clocks: Clocks::new(None, Time::default()) };
             bench.buffer.advance(at(0).mono, &mut Vec::new());
             bench.hear(0, DiskReport::NumbersSaved);

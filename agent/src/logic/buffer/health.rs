@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Buffer, BufferEffect, Commit};
 use crate::logic::disk::{DiskOrder, DiskReport};
+use crate::logic::intake::{Answer, Refused};
 use crate::logic::notice::Notice;
 use crate::logic::time::Time;
 
@@ -16,6 +17,9 @@ const FREE_BYTES_MIN: u64 = 1 << 20;
 const FREE_BYTES_ENOUGH: u64 = 2 << 20;
 /// How often a file system that is short of space is looked at.
 const SPACE_INTERVAL: Duration = Duration::from_secs(5);
+/// While the store fails a sender waits for its answer no longer than this: other answers wait behind it, and a program that
+/// talks HTTP gives up after half a minute.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Wait before a failed order is given again.
 pub(super) const DISK_RETRY: Duration = Duration::from_secs(2);
 
@@ -102,10 +106,36 @@ impl Buffer {
 
     /// A disk that does not even fail must not look like one that works.
     pub(super) fn watch_the_disk(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
-        let Commit::Writing { since } = self.commit else { return };
-        if self.failure.is_none() && since + DISK_SILENCE <= now {
+        if self.failure.is_none() && self.silent_at().is_some_and(|at| at <= now) {
             self.note_failure(now, &format!("no answer from the disk for {} s", DISK_SILENCE.as_secs()), out);
         }
+    }
+
+    /// When the disk has been silent for too long.
+    pub(super) fn silent_at(&self) -> Option<Time> {
+        let writing = match self.commit {
+            Commit::Writing { since } => Some(since),
+            Commit::Idle { .. } => None,
+        };
+        Some(writing.or(self.owed_since())? + DISK_SILENCE)
+    }
+
+    /// Answers whoever waits for the store for too long: their messages are not safe. They stay in memory, and may still be
+    /// delivered.
+    pub(super) fn answer_in_time(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        while self.answer_at().is_some_and(|at| at <= now) {
+            let (Some(error), Some(ticket)) = (self.failure().map(str::to_owned), self.accepts.give_up())
+            else {
+                return;
+            };
+            let error = format!("{error}; the messages wait in memory and may still be delivered");
+            out.push(BufferEffect::Answer(ticket, Answer::Refused(Refused::Failing(error))));
+        }
+    }
+
+    /// When somebody has waited for too long, while the store fails.
+    pub(super) fn answer_at(&self) -> Option<Time> {
+        self.failure().and(self.accepts.oldest()).map(|at| at + ANSWER_WITHIN)
     }
 }
 
@@ -118,13 +148,14 @@ fn is_ours(report: &DiskReport) -> bool {
         DiskReport::SetAside { .. }
         | DiskReport::Purged { .. }
         | DiskReport::Repaired { .. }
+        | DiskReport::LetterDropped
         | DiskReport::PresenceSaved
         | DiskReport::ClocksSaved
         | DiskReport::Measured
         | DiskReport::Closed => false,
         DiskReport::Appended
         | DiskReport::Read { .. }
-        | DiskReport::Forgot { .. }
+        | DiskReport::Forgot
         | DiskReport::Dropped { .. }
         | DiskReport::Expired { .. }
         | DiskReport::Widened

@@ -11,7 +11,7 @@ impl Buffer {
     /// what waits in memory must not keep others out.
     pub fn commit_after(&self) -> Duration {
         let rule = &self.rule;
-        if self.memory_bytes() >= COMMIT_BYTES_MAX {
+        if self.waiting_bytes() >= COMMIT_BYTES_MAX {
             return rule.commit_after;
         }
         meter::pace(rule.commit_after, rule.daily_budget, self.facts.today.bytes)
@@ -57,7 +57,7 @@ mod tests {
                 Opened { outlets: vec!["client:a".to_owned()], facts: facts.clone(), ..Opened::default() };
             let rule = Rule { daily_budget: Some(1000), ..Rule::default() };
             let seat = Seat { link: 0, priority: 0, bounds: rule.bounds(Place::default()), gone: false };
-            let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0);
+            let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0, 0);
             let mut bench = Bench { buffer, facts };
             bench.commits(0);
             bench.hear(0, DiskReport::NumbersSaved);

@@ -33,7 +33,7 @@ impl Sim {
         let opened = Opened { outlets: names, facts: facts.clone(), ..opened };
         let bounds = rule.bounds(Place::default());
         let seats = (0..outlets).map(|link| Seat { link, priority: 0, bounds, gone: false }).collect();
-        let buffer = Buffer::new(rule, seats, &births, &opened, 0);
+        let buffer = Buffer::new(rule, seats, &births, &opened, 0, 0);
         Sim { buffer, now: Time::default() + Duration::from_secs(100), facts, tickets: 0 }
     }
 
@@ -115,6 +115,14 @@ impl Sim {
     fn hold(&mut self, messages: u64, bytes: u64) {
         self.facts.held[0] = Held { range: Some((1, messages)), messages, bytes, ..Held::default() };
     }
+}
+
+fn answers(effects: &[BufferEffect]) -> Vec<(u64, Answer)> {
+    let answers = effects.iter().filter_map(|effect| match effect {
+        BufferEffect::Answer(ticket, answer) => Some((*ticket, answer.clone())),
+        BufferEffect::Disk(_) | BufferEffect::Note(_) => None,
+    });
+    answers.collect()
 }
 
 const RULE: Rule = Rule {
@@ -240,6 +248,7 @@ fn after_a_crash_the_gap_is_on_the_disk_before_the_new_numbers_are() {
     };
     let saved = Numbers {
         session: 4,
+        run: 7,
         ids: Block { next: 1, end: 50 },
         outlets: [("client:0".to_owned(), outlet(10, 30))].into(),
         clean: false,
@@ -303,7 +312,7 @@ fn a_reservation_counts_what_only_memory_has_as_unused() {
     sim.confirm(0, 1);
     let effects = sim.offer(10_000);
     let [BufferEffect::Disk(DiskOrder::SaveNumbers(numbers))] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!(numbers.outlets["client:0"].block, Block { next: 2, end: 10_004 + 40_000 });
+    assert_eq!(numbers.outlets["client:0"].block, Block { next: 2, end: 10_004 + 60_018 });
 }
 
 #[test]
@@ -457,6 +466,35 @@ fn a_disk_that_fails_is_left_alone_for_a_while_and_then_asked_again() {
 }
 
 #[test]
+fn a_sender_is_refused_once_its_message_cannot_be_made_safe_in_time_and_is_not_answered_twice() {
+    let mut sim = Sim::new();
+    sim.offer(1);
+    sim.fail("append");
+    for _ in 0..4 {
+        assert_eq!(answers(&sim.wait(DISK_RETRY)), [], "it may still become safe");
+        sim.hear(DiskReport::NumbersSaved);
+        sim.fail("append");
+    }
+    let told = sim.wait(DISK_RETRY);
+    assert!(matches!(answers(&told)[..], [(1, Answer::Refused(Refused::Failing(_)))]), "{told:?}");
+    assert_eq!(appended(&told), Some(vec![(0, vec![1])]), "it is still held");
+    sim.hear(DiskReport::NumbersSaved);
+    assert_eq!(answers(&sim.hear(DiskReport::Appended)), []);
+    assert_eq!((sim.buffer.accepted().messages, sim.buffer.refused()), (1, 0), "it is counted once");
+}
+
+#[test]
+fn a_disk_that_is_silent_about_anything_is_failing_and_senders_do_not_wait_for_it() {
+    let mut sim = Sim::new();
+    sim.buffer.came_up(0, &Replay::default());
+    sim.offer(1);
+    assert!(appended(&sim.wait(AFTER)).is_some());
+    let told = sim.wait(Duration::from_secs(30));
+    assert!(matches!(notices(&told)[..], [Notice::StoreFailing { .. }]), "{told:?}");
+    assert!(matches!(answers(&told)[..], [(1, Answer::Refused(Refused::Failing(_)))]), "{told:?}");
+}
+
+#[test]
 fn one_order_that_fails_among_others_that_do_not_is_told_once() {
     let mut sim = Sim::new();
     sim.offer(1);
@@ -525,9 +563,9 @@ fn what_is_confirmed_is_removed_from_the_store() {
     sim.hold(3, 300);
     sim.hear(DiskReport::Appended);
     sim.confirm(0, 3);
-    assert_eq!(sim.advance(), [BufferEffect::Disk(DiskOrder::Forget { outlet: 0, ranges: vec![(0, 3)] })]);
+    assert_eq!(sim.advance(), [BufferEffect::Disk(DiskOrder::Forget { parts: vec![(0, vec![(0, 3)])] })]);
     sim.facts.held[0] = Held::default();
-    assert_eq!(sim.hear(DiskReport::Forgot { outlet: 0 }), []);
+    assert_eq!(sim.hear(DiskReport::Forgot), []);
     assert_eq!(sim.buffer.state(), BufferState::Empty);
 }
 
@@ -626,7 +664,8 @@ fn used_up_inodes_are_told_as_such() {
 fn with_bounds(places: [Place; 2]) -> Sim {
     let mut sim = Sim::with(RULE, 2);
     let bounds = places.map(|place| RULE.bounds(place));
-    sim.buffer.reconfigure(sim.now, RULE, |link| Some(bounds[link]));
+    sim.buffer.reconfigure(sim.now, RULE);
+    sim.buffer.rebind(|link| Some(bounds[link]));
     sim
 }
 
@@ -672,7 +711,7 @@ fn telemetry_gives_way_before_alarms_and_never_what_refuses() {
         Seat { link: 1, priority: 0, bounds: keep, gone: false },
     ];
     let births = vec!["E".to_owned(); 3];
-    let mut buffer = Buffer::new(rule, seats, &births, &opened, 0);
+    let mut buffer = Buffer::new(rule, seats, &births, &opened, 0, 0);
     let mut out = Vec::new();
     assert!(buffer.make_room(&mut out));
     assert!(

@@ -59,7 +59,7 @@ impl Buffer {
     }
 
     /// Goes on under other bounds; none for an outlet whose link is gone.
-    pub(super) fn rebind(&mut self, bounds: impl Fn(usize) -> Option<Bounds>) {
+    pub fn rebind(&mut self, bounds: impl Fn(usize) -> Option<Bounds>) {
         let coming = self.coming.places.iter_mut().map(|place| &mut place.seat);
         for seat in self.seats.iter_mut().chain(coming) {
             let next = bounds(seat.link);

@@ -68,12 +68,20 @@ impl Link {
             }
             Prefer::Drains { until } => {
                 if up.waiting_since.is_none() || until <= now {
-                    self.life = Life::Leaving { give_up_at: now + LEAVE_WITHIN };
-                    self.since = now;
-                    self.rtt = None;
-                    out.extend([LinkEffect::Left, LinkEffect::Tell(LinkOrder::Close(NORMAL))]);
+                    out.push(LinkEffect::Left);
+                    self.renew(now, out);
                 }
             }
+        }
+    }
+
+    /// Says goodbye, and dials as if it had just begun.
+    pub fn renew(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
+        if let Life::Up(_) = self.life {
+            self.life = Life::Leaving { give_up_at: now + LEAVE_WITHIN };
+            self.since = now;
+            self.rtt = None;
+            out.push(LinkEffect::Tell(LinkOrder::Close(NORMAL)));
         }
     }
 

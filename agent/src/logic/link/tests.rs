@@ -76,7 +76,7 @@ impl Sim {
     }
 
     fn cut(&mut self, code: Option<u16>) -> Duration {
-        retry_in(&self.hear(LinkReport::Closed { code, error: "cut".to_owned() }))
+        retry_in(&self.hear(LinkReport::Closed { closing: Closing::of(code, ""), error: "cut".to_owned() }))
     }
 
     fn refuse(&mut self, kind: RefusalKind) -> Duration {
@@ -342,6 +342,17 @@ fn refused_credentials_wait_for_half_of_the_longest_wait_at_least() {
 }
 
 #[test]
+fn a_peer_that_closes_for_the_login_is_treated_like_one_that_refuses_it_unless_it_was_good_for_long() {
+    let mut sim = Sim::online(Confirm::Pong);
+    let wait = sim.cut(Some(1008));
+    assert!((secs(150)..=secs(300)).contains(&wait), "{wait:?}");
+    assert_eq!(sim.link.last_error(), Some("cut (it refuses the login)"));
+    sim.come_up();
+    sim.now = sim.now + secs(60);
+    assert!(sim.cut(Some(1008)) <= secs(8), "it has run out, and the next one may be good");
+}
+
+#[test]
 fn a_peer_that_restarts_gets_five_seconds_at_least() {
     for code in [1012, 1013] {
         let wait = Sim::online(Confirm::Pong).cut(Some(code));
@@ -371,7 +382,10 @@ fn goodbye_is_said_once_and_nothing_is_dialled_after_it() {
     sim.link.close(1001, &mut out);
     assert_eq!(out, [LinkEffect::Tell(LinkOrder::Close(1001))]);
     assert!(!sim.link.is_up() && !sim.link.is_idle());
-    assert_eq!(sim.hear(LinkReport::Closed { code: Some(1001), error: "closed".to_owned() }), []);
+    assert_eq!(
+        sim.hear(LinkReport::Closed { closing: Closing::of(Some(1001), ""), error: "closed".to_owned() }),
+        []
+    );
     assert!(sim.link.is_idle());
     assert_eq!((sim.advance(secs(3600)), sim.link.deadline()), (vec![], None));
 }
@@ -438,7 +452,10 @@ fn a_link_that_is_told_to_stay_away_says_goodbye_and_dials_only_when_it_is_told_
     let mut out = Vec::new();
     sim.link.disconnect(sim.now, 1001, &mut out);
     assert_eq!(out, [LinkEffect::Tell(LinkOrder::Close(1001))]);
-    assert_eq!(sim.hear(LinkReport::Closed { code: Some(1001), error: "bye".to_owned() }), []);
+    assert_eq!(
+        sim.hear(LinkReport::Closed { closing: Closing::of(Some(1001), ""), error: "bye".to_owned() }),
+        []
+    );
     assert_eq!(sim.link.state(), LinkState::Disconnected);
     assert_eq!(sim.link.deadline(), None);
     assert_eq!(sim.advance(secs(3600)), []);
@@ -467,7 +484,7 @@ fn a_link_in_its_back_off_dials_at_once_when_it_is_told_to() {
 fn another_configuration_forgets_that_a_link_was_told_to_stay_away() {
     let mut sim = Sim::online(Confirm::Pong);
     sim.link.disconnect(sim.now, 1001, &mut Vec::new());
-    sim.hear(LinkReport::Closed { code: None, error: "bye".to_owned() });
+    sim.hear(LinkReport::Closed { closing: Closing::Plain, error: "bye".to_owned() });
     let rule = sim.link.rule.clone();
     sim.link.reconfigure(sim.now, rule, 1001, &mut Vec::new());
     assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
@@ -519,7 +536,7 @@ fn a_dead_endpoint_is_left_and_the_first_one_is_taken_again_once_it_answers_and_
     sim.link.progressed(sim.now, false);
     let goodbye = LinkEffect::Tell(LinkOrder::Close(1000));
     assert_eq!(sim.advance(secs(0)), [LinkEffect::Left, goodbye]);
-    sim.hear(LinkReport::Closed { code: Some(1000), error: "closed".to_owned() });
+    sim.hear(LinkReport::Closed { closing: Closing::of(Some(1000), ""), error: "closed".to_owned() });
     dial(&mut sim, 0, false);
     assert_eq!((sim.link.endpoint(), sim.link.last_error()), (0, None));
 }
@@ -563,7 +580,7 @@ fn a_link_that_shall_not_reconnect_stays_down_until_its_rule_changes() {
     rule.reconnect.active = false;
     let mut sim = Sim::with(rule.clone());
     sim.come_up();
-    let lost = sim.hear(LinkReport::Closed { code: None, error: "cut".to_owned() });
+    let lost = sim.hear(LinkReport::Closed { closing: Closing::Plain, error: "cut".to_owned() });
     assert!(matches!(lost[..], [LinkEffect::Lost { retry_in: None, was_up: true, .. }]), "{lost:?}");
     assert_eq!((sim.link.state(), sim.link.deadline()), (LinkState::Down, None));
     assert_eq!(sim.advance(secs(86_400)), []);

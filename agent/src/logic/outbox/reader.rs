@@ -4,9 +4,6 @@ use std::collections::VecDeque;
 
 use crate::message::{Body, Entry};
 
-/// Bytes of entries read back from the store at once.
-const READ_BYTES: usize = 256 * 1024;
-
 /// A read that is wanted from the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Want {
@@ -76,6 +73,11 @@ impl Reader {
         !self.ready.is_empty()
     }
 
+    /// What is ready to be taken, in order.
+    pub fn ready(&self) -> impl Iterator<Item = &Entry> {
+        self.ready.iter()
+    }
+
     /// Goes on from another number.
     pub fn skip_to(&mut self, number: u64) {
         self.sent = if self.falling { self.sent.min(number) } else { self.sent.max(number) };
@@ -92,10 +94,12 @@ impl Reader {
         self.reading = None;
     }
 
-    /// The read that is needed to go on up (down) to `end`, at most one at a time.
-    pub fn want(&mut self, end: u64, tokens: &mut u64) -> Option<Want> {
+    /// The read of about this many bytes that is needed to go on up (down) to `end`, at most one at a time.
+    pub fn want(&mut self, end: u64, max_bytes: usize, tokens: &mut u64) -> Option<Want> {
         let ahead = self.ahead();
-        let enough = self.ready.iter().map(Entry::weight).sum::<usize>() > READ_BYTES / 2;
+        let weight = self.ready.iter().map(Entry::weight).sum::<usize>();
+        // However large one is, the one behind it is at hand as well.
+        let enough = weight > max_bytes / 2 && self.ready.len() > 1;
         let at_end = if self.falling { ahead <= end } else { ahead >= end };
         if self.reading.is_some() || enough || at_end {
             return None;
@@ -103,7 +107,7 @@ impl Reader {
         *tokens += 1;
         self.reading = Some(*tokens);
         let from = if self.falling { ahead - 1 } else { ahead + 1 };
-        Some(Want { from, falling: self.falling, max_bytes: READ_BYTES, token: *tokens })
+        Some(Want { from, falling: self.falling, max_bytes, token: *tokens })
     }
 
     /// Takes in what was read, but upwards nothing behind `end`. Returns none if it was not asked for, else whether anything

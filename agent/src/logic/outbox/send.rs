@@ -130,11 +130,18 @@ impl Outbox {
         }
     }
 
-    /// The reads that are needed to go on sending.
-    pub fn wants(&mut self) -> impl Iterator<Item = Want> {
-        let backlog = self.backlog.as_mut().and_then(|own| own.reader.want(own.end, &mut self.tokens));
-        let fresh = self.held.range.and_then(|(_, last)| self.fresh.want(last, &mut self.tokens));
-        backlog.into_iter().chain(fresh)
+    /// What is at hand to be sent next, backlog first.
+    pub fn waiting(&self) -> impl Iterator<Item = &Entry> {
+        let backlog = self.backlog.iter().flat_map(|backlog| backlog.reader.ready());
+        let memory = self.memory.iter().skip(self.memory_sent).map(|waiting| &waiting.entry);
+        backlog.chain(self.fresh.ready()).chain(memory)
+    }
+
+    /// The next read of about this many bytes that is needed to go on sending.
+    pub fn want(&mut self, max_bytes: usize) -> Option<Want> {
+        let tokens = &mut self.tokens;
+        let backlog = self.backlog.as_mut().and_then(|own| own.reader.want(own.end, max_bytes, tokens));
+        backlog.or_else(|| self.fresh.want(self.held.range?.1, max_bytes, tokens))
     }
 
     /// Takes in what was read.

@@ -32,7 +32,8 @@ fn looks_changes_and_messages_that_come_again_are_for_the_control_socket_only() 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("control.sock");
     with(config(), async |bench| {
-        let control = serve_control(path.clone(), bench.intake.clone(), bench.executor.clone());
+        let control =
+            serve_control(path.clone(), bench.intake.clone(), bench.executor.clone(), bench.room.clone());
         bench.executor.spawn(control).detach();
         while !control::is_running(&path).await.unwrap() {
             smol::future::yield_now().await;

@@ -1,6 +1,7 @@
 //! Requests, limits and the control socket.
 
 use super::*;
+use crate::logic::descriptors::{Ceilings, Needs};
 
 #[test]
 fn a_post_is_answered_with_the_id_that_the_loop_gave() {
@@ -305,7 +306,8 @@ fn the_control_socket_serves_the_api_and_nothing_else() {
         );
         assert_eq!(absent, Err(expected));
 
-        let control = serve_control(path.clone(), bench.intake.clone(), bench.executor.clone());
+        let control =
+            serve_control(path.clone(), bench.intake.clone(), bench.executor.clone(), bench.room.clone());
         let control = bench.executor.spawn(control);
         let ask = async |path_and_query: &str, body: &str| {
             let method = if body.is_empty() { hyper::Method::GET } else { hyper::Method::POST };
@@ -337,16 +339,68 @@ fn the_control_socket_serves_the_api_and_nothing_else() {
         assert_eq!(ask("/a", "x").await.0, 404);
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
-        let second = serve_control(path.clone(), bench.intake.clone(), bench.executor.clone()).await;
+        let second =
+            serve_control(path.clone(), bench.intake.clone(), bench.executor.clone(), bench.room.clone())
+                .await;
         assert!(second.unwrap_err().ends_with("another agent is running there"));
         bench.stop();
         assert_eq!(control.await, Ok(()));
         assert!(!path.exists());
         let file = directory.path().join("file");
         std::fs::write(&file, "precious").unwrap();
-        assert!(serve_control(file.clone(), bench.intake.clone(), bench.executor.clone()).await.is_err());
+        assert!(
+            serve_control(file.clone(), bench.intake.clone(), bench.executor.clone(), bench.room.clone())
+                .await
+                .is_err()
+        );
         assert!(file.exists());
         let long = directory.path().join("x".repeat(100));
-        assert!(serve_control(long, bench.intake.clone(), bench.executor.clone()).await.is_err());
+        assert!(
+            serve_control(long, bench.intake.clone(), bench.executor.clone(), bench.room.clone())
+                .await
+                .is_err()
+        );
+    });
+}
+
+#[test]
+fn callers_wait_while_only_the_reserve_is_left_and_one_of_them_is_told() {
+    with(config(), async |bench| {
+        bench.room.set(Needs::default().ceilings(0));
+        let (status, body) = bench.post("/a", "1").await;
+        assert_eq!((status, body.as_str()), (503, r#"{"error":"no descriptors are left for callers"}"#));
+        let waiting =
+            bench.executor.spawn({
+                let address = bench.address;
+                async move {
+                    talk(TcpStream::connect(address).await.unwrap(), &request("POST", "/a", "", "1")).await
+                }
+            });
+        bench.room.set(Ceilings::default());
+        bench.room.left();
+        assert_eq!(split(&waiting.await).0, 200);
+        assert_eq!(bench.draft().await.payload, b"1");
+        assert!(bench.seen.is_empty());
+    });
+}
+
+#[test]
+fn a_control_socket_is_served_from_the_reserve() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    with(config(), async |bench| {
+        // All but four are kept from servers: whatever the number, the control socket is asked another question.
+        bench.room.set(Needs::default().ceilings(0));
+        let any = std::fs::File::open("/dev/null").unwrap();
+        assert!(bench.room.keeps(&any, false));
+        bench.room.set(Needs::default().ceilings(1 << 20));
+        assert!(!bench.room.keeps(&any, true) && !bench.room.keeps(&any, false));
+        let serving =
+            serve_control(path.clone(), bench.intake.clone(), bench.executor.clone(), bench.room.clone());
+        let _serving = bench.executor.spawn(serving);
+        let ask = || crate::io::control::request(&path, hyper::Method::GET, "/api/status", None, vec![]);
+        while ask().await.is_err() {
+            smol::future::yield_now().await;
+        }
     });
 }

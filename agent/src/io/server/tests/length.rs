@@ -178,7 +178,8 @@ fn the_control_socket_takes_an_empty_message_but_none_without_a_length() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("control.sock");
     with(config(), async |bench| {
-        let serving = serve_control(path.clone(), bench.intake.clone(), bench.executor.clone());
+        let serving =
+            serve_control(path.clone(), bench.intake.clone(), bench.executor.clone(), bench.room.clone());
         let _serving = bench.executor.spawn(serving);
         let socket = loop {
             match smol::net::unix::UnixStream::connect(&path).await {

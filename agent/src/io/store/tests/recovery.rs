@@ -64,7 +64,7 @@ fn a_store_that_was_forgotten_in_the_middle_is_no_damaged_one() {
     for group in 0..5 {
         bench.append(0, noise(group * 10 + 1..=group * 10 + 10, 700));
     }
-    bench.ask(DiskOrder::Forget { outlet: 0, ranges: vec![(0, 5), (21, 40)] });
+    bench.ask(DiskOrder::Forget { parts: vec![(0, vec![(0, 5), (21, 40)])] });
     let expected = bench.all(0);
     bench.close();
     for interrupted in 0..=10 {

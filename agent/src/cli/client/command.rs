@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cli::options::Options;
 use crate::io::control;
-use crate::logic::agent::Hand;
+use crate::logic::agent::LinkCommand;
 
 /// Whom to tell.
 #[derive(clap::Args, Debug)]
@@ -24,10 +24,10 @@ pub struct Args {
 }
 
 /// Tells the running agent. The error says that none is running, or why it does not obey.
-pub fn run(args: &Args, hand: Hand) -> anyhow::Result<ExitCode> {
-    let word = match hand {
-        Hand::Connect => "connect",
-        Hand::Disconnect => "disconnect",
+pub fn run(args: &Args, command: LinkCommand) -> anyhow::Result<ExitCode> {
+    let word = match command {
+        LinkCommand::Connect => "connect",
+        LinkCommand::Disconnect => "disconnect",
     };
     let id = args.id.as_str();
     let sound = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
