@@ -400,11 +400,15 @@ impl World {
         agent.step(now, event, &mut actions);
         agent.advance(now, &mut actions);
         self.given.insert(agent.given().run, agent.given());
+        let looks = actions.contains(&Action::LookAtHost);
         for action in actions {
             if self.trace {
                 println!("{:>12}     {action:?}", "");
             }
             self.act(action)?;
+        }
+        if looks {
+            return self.feed(Event::Host(HostFacts::default()));
         }
         self.check_settings()?;
         let deadline = self.agent.as_ref().and_then(Agent::deadline);
@@ -445,7 +449,6 @@ impl World {
                 self.after(slow, Pending::Disk);
             }
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
-            Action::LookAtHost => return self.feed(Event::Host(HostFacts::default())),
             Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
             Action::Note(Notice::RolledBack { link, .. }) => return self.rolled_back(&link),
             Action::ReplyToCommand { request, outcome } => return self.obeyed(request, &outcome),
@@ -454,7 +457,7 @@ impl World {
             Action::Succeed { .. } => self.succeed()?,
             Action::DropSuccessor => self.successor = None,
             Action::ReplyToReload { request, outcome } => return self.reloaded(request, &outcome),
-            Action::Note(_) | Action::CloseSources => {}
+            Action::Note(_) | Action::LookAtHost | Action::CloseSources => {}
             Action::Exit => return self.exit(),
         }
         Ok(())

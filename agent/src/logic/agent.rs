@@ -5,6 +5,7 @@ mod again;
 mod command;
 mod event;
 mod inbound;
+mod leaving;
 mod line;
 mod loss;
 mod news;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 pub use self::command::{CommandError, LinkCommand};
 pub use self::event::{Action, Event};
+use self::leaving::Leaving;
 pub(super) use self::line::Line;
 use self::poison::Turn;
 use self::stop::Stop;
@@ -64,7 +66,7 @@ pub struct Agent {
     pub(super) servers: serde_json::Value,
     routes: Routes,
     /// Messages on their way to the dead letters.
-    leaving: BTreeSet<Suspect>,
+    leaving: Leaving,
     status: StatusPace,
     /// Last device that was announced to the broker on this connection; none when all are.
     announced: Option<String>,
@@ -94,7 +96,7 @@ impl Agent {
             reloading: None,
             succeeded: false,
             servers: serde_json::Value::Null,
-            leaving: BTreeSet::new(),
+            leaving: Leaving::default(),
             status: StatusPace::default(),
             announced: None,
             applications: BTreeSet::new(),
@@ -178,6 +180,7 @@ impl Agent {
             out.push(Action::Disk(DiskOrder::SavePresence(bytes)));
         }
         self.announce(now, out);
+        self.set_aside_again(out);
         for link in 0..self.links.len() {
             self.send(now, link, out);
         }
@@ -349,8 +352,7 @@ impl Agent {
             return;
         }
         // The connection that is left knows other settings: what a number stands for may not be the same any more.
-        let confirms =
-            matches!(report, LinkReport::Ack { .. } | LinkReport::Nack { .. } | LinkReport::Resume { .. });
+        let confirms = matches!(report, LinkReport::Ack { .. } | LinkReport::Resume { .. });
         if confirms && self.links[link].link.is_leaving() {
             return;
         }
@@ -377,7 +379,9 @@ impl Agent {
         }
         match report {
             DiskReport::Failed { order: "save presence", .. } => self.presence.save_failed(),
-            DiskReport::Failed { order: "set aside", .. } => self.leaving.clear(),
+            DiskReport::Failed { order: "set aside", outlet: Some(outlet), .. } => {
+                self.leaving.failed(outlet)
+            }
             DiskReport::Failed { order: "save clocks", .. } => self.clocks.save_failed(now.mono),
             DiskReport::Repaired { ref repairs } => self.repairs.extend_from_slice(repairs),
             _ => {}
@@ -437,6 +441,7 @@ impl Agent {
         line.sent = 0;
         line.caution.came_up();
         line.offered = None;
+        line.introduced = line.lanes.iter().map(|(_, outlet)| *outlet).collect();
         line.certificate_days_left = peer.certificate_days_left;
         out.push(Action::Note(Notice::LinkUp { link: line.id.clone(), peer: peer.address.clone(), held }));
         for (lane, (_, outlet)) in line.lanes.iter().enumerate() {

@@ -364,6 +364,8 @@ impl Buffer {
     /// Gives the disk what is due.
     pub fn advance(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
         self.news = std::mem::take(&mut self.fresh_news);
+        // Also before the first report.
+        self.note_shortage(now, out);
         self.look_for_room(out);
         self.watch_the_disk(now, out);
         self.look_for_space(now, out);

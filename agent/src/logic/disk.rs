@@ -268,3 +268,10 @@ pub struct OutletNumbers {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub torn: bool,
 }
+
+impl OutletNumbers {
+    /// The run ended without an order. Where nothing was reserved it had no place for the outlet and used no number.
+    pub fn tear(&mut self) {
+        self.torn |= self.block.next < self.block.end;
+    }
+}

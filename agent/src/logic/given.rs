@@ -71,7 +71,7 @@ impl Given {
             let tag = tag(name);
             let mut found = self.outlets.iter().filter(|given| given.tag == tag);
             let (Some(given), None) = (found.next(), found.next()) else {
-                own.torn = true;
+                own.tear();
                 continue;
             };
             (own.block.next, own.block.end) = (given.next, given.next);

@@ -41,7 +41,9 @@ pub fn resume(opened: &Opened, run: u64, births: &[String], wall_ns: u64) -> Res
     let id_next = after(saved.clean, saved.ids).max(last_id + 1).max(id_start);
     let mut outlets = saved.outlets.clone();
     // Who has no place in this run is asked for later, maybe in another one.
-    outlets.values_mut().for_each(|outlet| outlet.torn |= !saved.clean);
+    if !saved.clean {
+        outlets.values_mut().for_each(OutletNumbers::tear);
+    }
     let mut gaps = Vec::new();
     for ((name, held), birth) in names.iter().zip(held).zip(births) {
         let (numbers, gap) = resume_outlet(outlets.get(name), held, birth);
@@ -245,6 +247,19 @@ mod tests {
         let resumed = resume_with(Some(Numbers { clean: true, ..between }), Held::default());
         assert_eq!(resumed.gaps, [Some((100, 499))]);
         assert!(!resumed.numbers.outlets["client:a"].torn);
+    }
+
+    #[test]
+    fn what_a_clean_run_left_unconfirmed_is_a_gap_also_after_the_crash_of_a_run_without_the_outlet() {
+        let block = Block { next: 100, end: 100 };
+        let mut left = saved(true);
+        left.outlets.values_mut().for_each(|own| (own.block, own.confirmed) = (block, Some(40)));
+        let between = without_outlets(left);
+        let mut killed = between.clone();
+        Given { run: killed.run, ids: 1100, outlets: Vec::new() }.correct(&mut killed);
+        for crashed in [between, killed] {
+            assert_eq!(resume_with(Some(crashed), Held::default()).gaps, [Some((41, 99))]);
+        }
     }
 
     #[test]

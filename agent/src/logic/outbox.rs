@@ -5,6 +5,7 @@
 //! confirmation stands for everything before it. A link may instead send its backlog aside, next to what is fresh; then
 //! what is confirmed ahead of the rest is kept in `done`.
 
+mod leaving;
 mod reader;
 mod send;
 
@@ -42,6 +43,8 @@ pub struct Outbox {
     done: Runs,
     /// Numbers that the peer refused: only a gap is sent for them.
     refused: BTreeSet<u64>,
+    /// Those of them that are not among the dead letters yet: until then none of them is confirmed.
+    leaving: BTreeSet<u64>,
     /// Last number that a peer can have, on this or an earlier connection.
     ever_sent: u64,
     /// What goes out in order; behind the backlog, if there is one.
@@ -106,6 +109,7 @@ impl Outbox {
             confirmed,
             done: Runs::default(),
             refused: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             ever_sent: block.next.saturating_sub(1),
             fresh: Reader::behind(confirmed),
             backlog: None,
@@ -146,7 +150,7 @@ impl Outbox {
 
     /// Oldest number that can still be sent, and the next that will be given.
     pub fn horizon(&self) -> (u64, u64) {
-        (self.confirmed + 1, self.block.next)
+        (self.first_open(), self.block.next)
     }
 
     /// Takes a message in and gives it its number. The caller has checked [`Outbox::numbers_left`].
@@ -193,7 +197,7 @@ impl Outbox {
         if seq <= self.confirmed {
             return false;
         }
-        self.account(self.confirmed + 1, seq);
+        self.account_all_but_leaving(self.confirmed + 1, seq);
         self.fresh.skip_to(seq);
         self.settle(safe);
         true
@@ -205,24 +209,13 @@ impl Outbox {
         let mut changed = false;
         while let Some(flying) = self.flight.pop_front_if(|flying| flying.ordinal <= ordinal) {
             self.landed(flying);
-            self.account(flying.from, flying.to);
+            self.account_all_but_leaving(flying.from, flying.to);
             changed = true;
         }
         if changed {
             self.settle(safe);
         }
         changed
-    }
-
-    /// Nothing but a gap is sent for this number from here on.
-    pub fn refuse(&mut self, seq: u64) {
-        self.refused.insert(seq);
-    }
-
-    /// Whether a peer can refuse it: it may have got it, has not confirmed it and did not refuse it before.
-    pub fn is_refusable(&self, seq: u64) -> bool {
-        let open = seq > self.confirmed && !self.done.holds(seq, seq);
-        open && seq <= self.ever_sent && !self.refused.contains(&seq)
     }
 
     /// Whether it need not be sent any more.
@@ -251,7 +244,7 @@ impl Outbox {
     /// ids of the messages that became safe by it.
     pub fn settle(&mut self, safe: &mut Vec<u64>) {
         // Whom nothing was sent in its place is told of the gap first.
-        while self.was_sent(self.confirmed + 1) && self.refused.remove(&(self.confirmed + 1)) {
+        while self.was_sent(self.confirmed + 1) && self.has_left(self.confirmed + 1) {
             self.stale |= self.confirmed < self.on_disk;
             self.reach(self.confirmed + 1);
         }
@@ -259,7 +252,8 @@ impl Outbox {
         while self.refused.first().is_some_and(|seq| *seq <= confirmed) {
             self.refused.pop_first();
         }
-        while let Some(flying) = self.flight.pop_front_if(|flying| flying.to <= confirmed) {
+        while let Some(flying) = self.flight.front().copied().filter(|flying| self.is_answered(flying)) {
+            self.flight.pop_front();
             self.landed(flying);
         }
         self.fresh.confirmed(confirmed);

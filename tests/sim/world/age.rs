@@ -125,9 +125,11 @@ impl World {
         }
     }
 
-    /// Of messages that became too old in memory, while the disk hung and the link was away, no number was ever seen.
+    /// Of messages that became too old in memory, while the disk hung and the link was away, none of its numbers was ever seen.
     fn excuse_unknown(&mut self, link: usize, ttl: Duration) {
-        let seen: BTreeSet<&Vec<u8>> = self.numbers.values().collect();
+        let own = self.outlet_of(link);
+        let of_it = self.numbers.iter().filter(|((outlet, _), _)| lane::parse(outlet).0 == own);
+        let seen: BTreeSet<&Vec<u8>> = of_it.map(|(_, payload)| payload).collect();
         let unknown =
             |payload: &&Vec<u8>| !seen.contains(*payload) && self.is_older(payload, self.now, ttl.as_nanos());
         let unknown: Vec<_> =

@@ -176,6 +176,8 @@ impl World {
         if self.seed.below(4) == 0 {
             self.setup.priorities = vec![0, 7];
         }
+        // Who has no place yet has nothing to go back to, so that all that it says counts at once.
+        let seated = self.seated();
         for said in &mut self.setup.links {
             if self.seed.below(2) == 0 {
                 continue;
@@ -188,7 +190,7 @@ impl World {
             own.trial =
                 Duration::from_secs([0, 2 + self.seed.below(20)][usize::from(self.seed.below(3) > 0)]);
             said.clone_from(own);
-            if self.seed.below(3) == 0 && self.standing[link].is_some() {
+            if self.seed.below(3) == 0 && self.standing[link].is_some() && seated.contains(&link) {
                 lead_nowhere(said, &mut self.seed);
             } else if self.seed.below(8) == 0 {
                 said.rule.active = false;

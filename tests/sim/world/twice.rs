@@ -1,6 +1,7 @@
 //! What may come twice: what was in flight, and what was confirmed and not yet removed from the disk when a life ended.
 
 use holdfast::logic::lane;
+use holdfast::message::Entry;
 
 use super::super::setup::MQTT_WINDOW;
 use super::World;
@@ -48,10 +49,13 @@ impl World {
         if !self.disk.is_idle() || self.bad_disk || self.tally.sick > 0 || self.stopping_since.is_some() {
             return Ok(());
         }
-        let confirmed = |outlet: &str, last: u64| agent.has_confirmed(outlet, last);
-        let left = self.disk.all_groups().find(|(outlet, group)| {
-            group.iter().all(|entry| confirmed(outlet, entry.seq) && confirmed(outlet, entry.last()))
-        });
+        // Out of order both ends of a gap may be confirmed before its middle.
+        let confirmed = |outlet: &str, entry: &Entry| {
+            let mut numbers = (entry.seq..=entry.last()).rev();
+            numbers.all(|seq| agent.has_confirmed(outlet, seq))
+        };
+        let left =
+            self.disk.all_groups().find(|(outlet, group)| group.iter().all(|entry| confirmed(outlet, entry)));
         match left {
             Some((outlet, group)) => {
                 Err(format!("{outlet}: {} is confirmed and nobody removes it", group[0].seq))

@@ -38,6 +38,8 @@ pub struct Line {
     pub confirmed: u64,
     /// Its outlets and their priorities, rising, the first of priority 0.
     pub lanes: Vec<(u8, usize)>,
+    /// The outlets that its connection began with, in the order of their lanes on it.
+    pub introduced: Vec<usize>,
     /// Messages in flight at most.
     pub window: usize,
     /// Whether it introduces itself.
@@ -163,6 +165,7 @@ impl Line {
             others: Routes::default(),
             confirmed: 0,
             lanes: Vec::new(),
+            introduced: Vec::new(),
             window,
             hello: false,
             replay: Replay::default(),

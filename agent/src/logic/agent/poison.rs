@@ -97,7 +97,7 @@ impl Agent {
         });
         let line = &mut self.links[link];
         let next = line.caution.next(now.mono, line.taken.is_some(), others_wait);
-        line.convicted.retain(|suspect| self.leaving.contains(suspect));
+        line.convicted.retain(|suspect| self.leaving.contains(*suspect));
         if !line.convicted.is_empty() {
             return Turn::Nothing;
         }
@@ -107,13 +107,21 @@ impl Agent {
             Next::Nothing => true,
             Next::Others => return Turn::AllBut(suspect.outlet),
             Next::Taken => self.try_taken(now, link, out),
-            // It is still being read, or nothing is left of it.
+            // If others went first while it is read, the peer could close after those for ever.
+            Next::Behind(_) | Next::Suspect if self.is_read(suspect) => return Turn::Only(suspect.outlet),
+            // Nothing is left of it.
             Next::Behind(_) | Next::Suspect if !self.is_at_hand(suspect) => return Turn::Everything,
             Next::Behind(number) => self.try_behind(now, link, suspect, number, out),
             Next::Suspect => !self.reads(now, link, out),
         };
         let suspect = self.links[link].caution.suspect().unwrap_or(suspect);
         if waits { Turn::Nothing } else { Turn::Only(suspect.outlet) }
+    }
+
+    /// Whether its outlet waits for the disk, with nothing at hand.
+    fn is_read(&self, suspect: Suspect) -> bool {
+        let outbox = self.buffer.outbox(suspect.outlet);
+        outbox.is_behind(true) && outbox.waiting().next().is_none()
     }
 
     fn is_at_hand(&self, suspect: Suspect) -> bool {

@@ -112,6 +112,20 @@ impl Buffer {
         (live + more).saturating_sub(self.live_bytes_max())
     }
 
+    /// Bytes that must give way to the next commit. What others write never drives out what is held: where the file system sets
+    /// the bound, only what comes in does, and where others have left nothing, nothing is taken in.
+    fn displaced(&self) -> u64 {
+        let comes = count(self.commit_bytes());
+        let excess = self.excess(comes);
+        if self.shortage.is_some() {
+            0
+        } else if self.max_bytes() < self.rule.max_bytes {
+            excess.min(comes)
+        } else {
+            excess
+        }
+    }
+
     /// Bytes of values that fit below the bound on the files. Measured over many rounds of filling and dropping: sled's log
     /// takes at most 2.5 times the values and 5 MB. It never shrinks, so its size does not tell what is free; but where it
     /// comes close to the bound all the same, that much less is held, and what is free in it is used.
@@ -157,7 +171,7 @@ impl Buffer {
     /// The outlet that has to give way and by how many bytes: those of links that are gone first, then the lowest priority, then
     /// the largest; when bytes are short any, else one of a link that is above its count.
     fn surplus(&self) -> Option<(usize, u64)> {
-        let excess = self.excess(count(self.commit_bytes()));
+        let excess = self.displaced();
         let gives = |outlet: &usize| {
             self.policy(*outlet) == WhenFull::DropOldest && self.outboxes[*outlet].held().messages > 0
         };

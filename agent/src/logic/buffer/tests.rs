@@ -644,6 +644,31 @@ fn on_a_file_system_that_others_fill_the_oldest_give_way_or_senders_are_refused_
 }
 
 #[test]
+fn what_others_write_drives_out_no_more_than_what_comes_in() {
+    let mut sim = beside_others(WhenFull::DropOldest, 2 << 20);
+    sim.facts.disk_bytes = 10_000_000;
+    sim.hear(DiskReport::Measured);
+    let effects = sim.offer(1);
+    let dropped = effects.iter().find_map(|effect| match effect {
+        BufferEffect::Disk(DiskOrder::DropOldest { bytes, .. }) => Some(*bytes),
+        _ => None,
+    });
+    assert!(dropped.is_some_and(|bytes| bytes < 100_000), "{dropped:?}");
+}
+
+#[test]
+fn what_was_taken_before_others_filled_the_file_system_drives_out_nothing() {
+    let mut sim = beside_others(WhenFull::DropOldest, 1 << 40);
+    sim.hear(DiskReport::Measured);
+    sim.buffer.came_up(0, &Replay::default());
+    assert!(appended(&sim.offer(1)).is_none(), "the peer may confirm it first");
+    sim.facts.free_bytes = Some(1 << 19);
+    sim.hear(DiskReport::Measured);
+    let effects = sim.wait(RULE.commit_after);
+    assert_eq!(appended(&effects).map(|parts| parts.len()), Some(1), "{effects:?}");
+}
+
+#[test]
 fn a_file_system_that_gives_hardly_anything_gives_that() {
     let mut sim = Sim::with(Rule { max_bytes: 256_000_000, ..RULE }, 1);
     sim.facts.free_bytes = Some(5_000_000);

@@ -102,7 +102,7 @@ impl Outbox {
     /// What the peer has already is not sent again, and nothing but a gap for what it refused.
     fn unless_done(&self, mut taken: Taken) -> Option<Taken> {
         let (seq, last) = (taken.entry.seq, taken.entry.last());
-        if last <= self.confirmed || self.done.holds(seq, last) {
+        if last < self.first_open() || self.done.holds(seq, last) {
             return None;
         }
         // A gap keeps its reason: it stands for others, too.

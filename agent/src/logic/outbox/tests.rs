@@ -584,12 +584,53 @@ fn only_a_gap_is_sent_for_what_the_peer_refused() {
     let mut sim = Sim::with(3);
     sim.take(ROOM);
     sim.outbox.refuse(2);
+    sim.outbox.left(2);
     sim.outbox.disconnected();
     sim.connect(Replay::default());
     let entries = sim.entries(ROOM);
     assert_eq!(entries[1], Entry { replayed: true, ..gap(2, 2, GapReason::Refused) });
     assert_eq!(sim.confirm_sent(3), [101, 102, 103]);
     assert!(sim.outbox.refused.is_empty());
+}
+
+/// Three messages in the store, of which the peer refused the first and took the others.
+fn with_one_leaving() -> Sim {
+    let mut sim = Sim::holding(3);
+    sim.read();
+    sim.take(ROOM);
+    sim.outbox.refuse(1);
+    sim.confirm(3);
+    sim
+}
+
+#[test]
+fn what_was_refused_stays_in_the_store_until_it_is_among_the_dead_letters() {
+    let mut sim = with_one_leaving();
+    assert!(!sim.outbox.has_confirmed(1) && sim.outbox.has_confirmed(2));
+    assert!(!sim.outbox.in_flight(), "the peer has nothing more to say");
+    sim.forget();
+    assert_eq!(sim.store.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1]);
+    sim.outbox.left(1);
+    sim.outbox.settle(&mut Vec::new());
+    assert_eq!(sim.outbox.confirmed(), 3);
+    sim.forget();
+    assert!(sim.store.is_empty());
+}
+
+#[test]
+fn a_peer_that_took_what_is_behind_a_refused_message_hears_no_more_of_either() {
+    let mut sim = with_one_leaving();
+    sim.outbox.disconnected();
+    assert_eq!(sim.outbox.horizon(), (4, 4));
+    sim.connect(Replay::default());
+    sim.read();
+    assert_eq!(sim.take(ROOM), NONE);
+    sim.push();
+    assert_eq!(sim.take(ROOM), [4]);
+    let mut sim = Sim::with(2);
+    sim.take(ROOM);
+    sim.outbox.refuse(1);
+    assert_eq!(sim.outbox.horizon(), (1, 3), "it may not have got that far");
 }
 
 #[test]
@@ -601,6 +642,7 @@ fn what_was_refused_while_it_was_in_a_backlog_that_is_not_sent_yet_is_told_as_a_
     sim.connect(Replay { live_share: Share(500), ..Replay::default() });
     assert!(!sim.outbox.was_sent(1), "what is fresh goes on behind it");
     sim.outbox.refuse(1);
+    sim.outbox.left(1);
     sim.outbox.settle(&mut Vec::new());
     assert_eq!(sim.outbox.confirmed(), 0);
     sim.read();
