@@ -596,7 +596,6 @@ fn a_peer_resumes_behind_what_any_connection_sent_and_not_behind_what_none_did()
 fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
     sim.offer(1, 3);
-    let nack = |seq| LinkReport::Nack { lane: 0, seq, reason: "schema".into() };
     let actions = sim.link(0, nack(2));
     let aside = |action: &Action| match action {
         Action::Disk(DiskOrder::SetAside { outlet: 0, seq: 2, reason, message: Some(message) }) => {
@@ -612,6 +611,45 @@ fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     sim.disk(DiskReport::SetAside { outlet: 0, seq: 2, found: true });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 2);
     assert_eq!(answers(&sim.link(0, LinkReport::Ack { lane: 0, seq: 3 })), [&stored(1, 1, 3)]);
+}
+
+fn nack(seq: u64) -> LinkReport {
+    LinkReport::Nack { lane: 0, seq, reason: "schema".into() }
+}
+
+fn asks_to_set_aside(actions: &[Action], number: u64) -> bool {
+    let asks =
+        |action: &Action| matches!(action, Action::Disk(DiskOrder::SetAside { seq, .. }) if *seq == number);
+    actions.iter().any(asks)
+}
+
+#[test]
+fn a_refused_message_that_the_disk_cannot_set_aside_is_kept_until_it_can() {
+    let mut sim = Sim::online(client("a", Confirm::Ack, true));
+    sim.offer(1, 3);
+    assert!(asks_to_set_aside(&sim.link(0, nack(2)), 2));
+    let error = "read-only file system".to_owned();
+    sim.disk(DiskReport::Failed { order: "set aside", outlet: Some(0), error });
+    sim.link(0, LinkReport::Ack { lane: 0, seq: 3 });
+    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1);
+    assert!(!asks_to_set_aside(&sim.wait(SECOND), 2), "the disk rests");
+    sim.wait(SECOND * 2);
+    sim.disk(DiskReport::NumbersSaved);
+    let actions = sim.disk(DiskReport::Appended);
+    assert!(asks_to_set_aside(&actions, 2), "{actions:?}");
+    sim.disk(DiskReport::SetAside { outlet: 0, seq: 2, found: true });
+    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 3);
+}
+
+#[test]
+fn a_refusal_counts_also_on_a_connection_that_is_being_left() {
+    let mut sim = Sim::online(client("a", Confirm::Ack, true));
+    sim.offer(1, 3);
+    let command = LinkCommand::Disconnect;
+    sim.step(Event::Command { request: 1, client: "a".to_owned(), command });
+    assert!(asks_to_set_aside(&sim.link(0, nack(2)), 2));
+    sim.link(0, LinkReport::Ack { lane: 0, seq: 3 });
+    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0, "a confirmation does not");
 }
 
 /// The link is lost with this close code and these words, comes back, and what was not confirmed is sent again. Returns the
