@@ -22,24 +22,18 @@ impl Process {
 
     /// Time that all of its threads have spent on a processor.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
-        let mut total_ns = 0;
-        for task in self.tasks()? {
-            let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-            total_ns +=
-                text.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or_default();
-        }
-        Ok(Duration::from_nanos(total_ns))
+        cpu_of(self.0.id())
     }
 
     /// Number of threads.
     pub fn threads(&self) -> anyhow::Result<usize> {
-        Ok(self.tasks()?.len())
+        Ok(tasks(self.0.id())?.len())
     }
 
     /// How often its threads went to sleep by themselves.
     pub fn switches(&self) -> anyhow::Result<u64> {
         let of = |task: &std::path::PathBuf| number(&task.join("status"), "voluntary_ctxt_switches:");
-        Ok(self.tasks()?.iter().filter_map(of).sum())
+        Ok(tasks(self.0.id())?.iter().filter_map(of).sum())
     }
 
     /// Its share of memory, in bytes.
@@ -57,11 +51,6 @@ impl Process {
         number(&self.path("io"), "write_bytes:").context("cannot read io")
     }
 
-    fn tasks(&self) -> anyhow::Result<Vec<std::path::PathBuf>> {
-        let entries = fs::read_dir(self.path("task")).context("the process is gone")?;
-        Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
-    }
-
     fn path(&self, name: &str) -> std::path::PathBuf {
         Path::new("/proc").join(self.0.id().to_string()).join(name)
     }
@@ -73,6 +62,21 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Time that the threads of a process have spent on a processor.
+pub fn cpu_of(id: u32) -> anyhow::Result<Duration> {
+    let ran_ns = |task: &std::path::PathBuf| {
+        let text = fs::read_to_string(task.join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    Ok(Duration::from_nanos(tasks(id)?.iter().filter_map(ran_ns).sum()))
+}
+
+fn tasks(id: u32) -> anyhow::Result<Vec<std::path::PathBuf>> {
+    let entries =
+        fs::read_dir(Path::new("/proc").join(id.to_string()).join("task")).context("the process is gone")?;
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
 }
 
 /// Waits for a condition. Returns how long it took.

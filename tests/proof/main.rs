@@ -11,6 +11,7 @@ mod crowd;
 mod cut;
 mod disk_full;
 mod kill;
+mod limits;
 #[path = "../bench/load.rs"]
 #[allow(dead_code, reason = "the benchmark uses all of it")]
 mod load;
@@ -42,7 +43,7 @@ pub struct Scale {
 /// Gives the figures, or says which promise was broken.
 type Proof = fn(Scale) -> anyhow::Result<String>;
 
-const PROOFS: [(&str, Proof); 8] = [
+const PROOFS: [(&str, Proof); 9] = [
     ("power-cut", cut::prove),
     ("kill", kill::prove),
     ("disk-full", disk_full::prove),
@@ -51,6 +52,7 @@ const PROOFS: [(&str, Proof); 8] = [
     ("bytes", bytes::prove),
     ("malformed", malformed::prove),
     ("crowd", crowd::prove),
+    ("limits", limits::prove),
 ];
 
 impl Scale {

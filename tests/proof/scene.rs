@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use super::load;
-use super::process::number;
+use super::process::{self, number};
 
 /// Whatever an agent is waited for must have happened within this.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,8 +59,11 @@ impl Scene {
 
     /// Starts it without waiting for anything.
     pub fn launch(&self, environment: &[(&str, &Path)]) -> anyhow::Result<Agent> {
+        self.launch_by(&mut binary(), environment)
+    }
+
+    fn launch_by(&self, command: &mut Command, environment: &[(&str, &Path)]) -> anyhow::Result<Agent> {
         let said = File::options().create(true).append(true).open(self.directory.join("said"))?;
-        let mut command = binary();
         command.arg("run").arg("--config").arg(self.directory.join("holdfast.toml"));
         command.envs(environment.iter().copied()).env("RUST_LOG", "info");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
@@ -74,7 +77,15 @@ impl Scene {
 
     /// The same with this in its environment.
     pub fn start_with(&self, environment: &[(&str, &Path)]) -> anyhow::Result<Agent> {
-        let mut agent = self.launch(environment)?;
+        self.wait_for_start(self.launch(environment)?)
+    }
+
+    /// The same by a command that ends in the binary, such as one that limits what it may have.
+    pub fn start_through(&self, command: &mut Command) -> anyhow::Result<Agent> {
+        self.wait_for_start(self.launch_by(command, &[])?)
+    }
+
+    fn wait_for_start(&self, mut agent: Agent) -> anyhow::Result<Agent> {
         let started = Instant::now();
         while self.status().is_err() {
             if let Some(status) = agent.ended()? {
@@ -156,6 +167,26 @@ impl Agent {
     /// Bytes that it caused to be written to the disk.
     pub fn written_bytes(&self) -> anyhow::Result<u64> {
         self.told("io", "write_bytes:")
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> anyhow::Result<u64> {
+        self.told("status", "Threads:")
+    }
+
+    /// Bytes of its address space.
+    pub fn address_space(&self) -> anyhow::Result<u64> {
+        self.told("status", "VmSize:").map(|kb| kb * 1024)
+    }
+
+    /// Time that all of its threads have spent on a processor.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        process::cpu_of(self.0.id())
     }
 
     fn told(&self, file: &str, key: &str) -> anyhow::Result<u64> {

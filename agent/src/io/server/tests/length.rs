@@ -194,3 +194,17 @@ fn the_control_socket_takes_an_empty_message_but_none_without_a_length() {
         assert_eq!(empty.await, Ok((200, br#"{"stored":1}"#.to_vec())));
     });
 }
+
+#[test]
+fn a_route_that_takes_no_body_takes_none_without_a_length_either() {
+    use crate::config::reply::Mode;
+    let routes = vec![Route { mode: Mode::Connection, ..Route::of_path("/ask/{device}") }];
+    with(Server { routes, ..config() }, async |bench| {
+        let head = "POST /ask/pump HTTP/1.1\r\nhost: x\r\n";
+        let answers = all(&bench, &format!("{head}content-type: text/plain\r\n\r\n23.5")).await;
+        assert_eq!((split(&answers).0, answers.matches("HTTP/1.").count()), (400, 1), "{answers}");
+        assert!(bench.seen.is_empty());
+        let answers = all(&bench, &format!("{head}\r\n")).await;
+        assert_eq!(split(&answers), (200, r#"{"stored":1}"#.to_owned()), "nothing says that there is a body");
+    });
+}
