@@ -56,7 +56,10 @@ mod probe;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod read_only;
+#[cfg(test)]
 mod reload;
+#[cfg(test)]
 mod removed;
 #[cfg(test)]
 mod rotate;

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use super::Scale;
+use super::mounted::{Image, Mounted};
 use super::peer::{Peer, Received};
 use super::scene::{Scene, scratch};
 use super::sensor::Sensors;
@@ -16,9 +16,6 @@ use super::sensor::Sensors;
 const ROUNDS: u64 = 25;
 const ROUNDS_QUICK: u64 = 2;
 const SIZE: u64 = 112 << 20;
-
-/// A mounted file system of [`SIZE`] bytes.
-struct Small(PathBuf);
 
 /// What is done while the disk is full.
 #[derive(Clone, Copy)]
@@ -32,20 +29,21 @@ enum Meanwhile {
 pub fn prove(scale: Scale) -> anyhow::Result<String> {
     let directory = scratch()?;
     let rounds = scale.count(ROUNDS, ROUNDS_QUICK);
-    let tmpfs = Small::tmpfs(&directory.path().join("tmpfs"))?;
+    let tmpfs = Mounted::tmpfs(&directory.path().join("tmpfs"), SIZE)?;
     let mut figures = vec![format!("tmpfs: {}", fill_again_and_again(&tmpfs, rounds, scale.seed)?)];
     drop(tmpfs);
-    match Small::ext4(directory.path()) {
+    let ext4 = Image::ext4(directory.path(), SIZE);
+    match ext4.and_then(|image| image.mount(&directory.path().join("ext4"), "rw")) {
         Ok(ext4) => figures.push(format!("ext4: {}", fill_again_and_again(&ext4, rounds, scale.seed)?)),
         Err(error) => figures.push(format!("no ext4 here ({error:#})")),
     }
     Ok(figures.join("; "))
 }
 
-fn fill_again_and_again(small: &Small, rounds: u64, seed: u64) -> anyhow::Result<String> {
+fn fill_again_and_again(small: &Mounted, rounds: u64, seed: u64) -> anyhow::Result<String> {
     // Whoever fills the disk lowers the bound in force; with `drop-oldest` what is held would give way to what is new.
     let buffer = "[buffer]\ncommit_after = \"30ms\"\nwhen_full = \"reject\"";
-    let scene = Scene::new(&small.0, "window = 100", buffer)?;
+    let scene = Scene::new(&small.at, "window = 100", buffer)?;
     let mut chance = fastrand::Rng::with_seed(seed);
     let received = Received::default();
     let mut agent = scene.start()?;
@@ -53,7 +51,7 @@ fn fill_again_and_again(small: &Small, rounds: u64, seed: u64) -> anyhow::Result
     let (mut restarts, mut refused) = (0, 0);
     for round in 0..rounds {
         std::thread::sleep(Duration::from_millis(chance.u64(50..500)));
-        let filler = Filler::fill(&small.0.join("filler"))?;
+        let filler = Filler::fill(&small.at.join("filler"))?;
         scene.wait_until("the status says that the disk is full", || says_failing(&scene))?;
         match [Meanwhile::Nothing, Meanwhile::Drain, Meanwhile::Restart][(round % 3) as usize] {
             Meanwhile::Nothing => std::thread::sleep(Duration::from_millis(chance.u64(0..3_000))),
@@ -123,36 +121,5 @@ impl Filler {
 impl Drop for Filler {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-impl Small {
-    fn tmpfs(at: &Path) -> anyhow::Result<Small> {
-        Small::mount(at, &["-t", "tmpfs", "-o", &format!("size={SIZE}"), "none"])
-    }
-
-    fn ext4(directory: &Path) -> anyhow::Result<Small> {
-        let image = directory.join("image");
-        File::create(&image)?.set_len(SIZE)?;
-        let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image).output();
-        if !made.context("there is no mkfs.ext4")?.status.success() {
-            bail!("mkfs.ext4 fails");
-        }
-        Small::mount(&directory.join("ext4"), &["-o", "loop", &image.display().to_string()])
-    }
-
-    fn mount(at: &Path, arguments: &[&str]) -> anyhow::Result<Small> {
-        std::fs::create_dir_all(at)?;
-        let mounted = Command::new("mount").args(arguments).arg(at).output().context("there is no mount")?;
-        if !mounted.status.success() {
-            bail!("cannot mount a small file system: {}", String::from_utf8_lossy(&mounted.stderr).trim());
-        }
-        Ok(Small(at.to_owned()))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
     }
 }

@@ -17,11 +17,13 @@ mod limits;
 mod load;
 mod malformed;
 mod memory;
+mod mounted;
 mod opening;
 mod peer;
 #[path = "../bench/process.rs"]
 #[allow(dead_code, reason = "the benchmark uses all of it")]
 mod process;
+mod read_only;
 mod scene;
 mod sensor;
 mod values;
@@ -43,10 +45,11 @@ pub struct Scale {
 /// Gives the figures, or says which promise was broken.
 type Proof = fn(Scale) -> anyhow::Result<String>;
 
-const PROOFS: [(&str, Proof); 9] = [
+const PROOFS: [(&str, Proof); 10] = [
     ("power-cut", cut::prove),
     ("kill", kill::prove),
     ("disk-full", disk_full::prove),
+    ("read-only", read_only::prove),
     ("corruption", corruption::prove),
     ("memory", memory::prove),
     ("bytes", bytes::prove),

@@ -106,6 +106,11 @@ impl Disk {
         (own, numbers.map_or(0, |numbers| numbers.ids.end))
     }
 
+    /// The epoch with which a later life goes on.
+    pub fn epoch(&self, outlet: &str) -> Option<&String> {
+        self.durable.numbers.as_ref()?.outlets.get(outlet).map(|own| &own.epoch)
+    }
+
     /// Whether a power cut at this moment would leave the payload, here or among the dead letters.
     pub fn keeps(&self, link: &str, payload: &[u8]) -> bool {
         let own = self.durable.outlets.iter().filter(|(name, _)| lane::parse(name).0 == link);
@@ -140,7 +145,11 @@ impl Disk {
         let quick = |order: &DiskOrder| matches!(order, DiskOrder::Read { .. } | DiskOrder::Measure);
         let first = self.orders.iter().position(quick).filter(|_| seed.below(2) == 0);
         let order = self.orders.remove(first.unwrap_or(0))?;
-        let writes = !matches!(order, DiskOrder::Read { .. } | DiskOrder::Measure | DiskOrder::Close);
+        // What is confirmed is remembered, as long as the agent lives.
+        let writes = !matches!(
+            order,
+            DiskOrder::Read { .. } | DiskOrder::Forget { .. } | DiskOrder::Measure | DiskOrder::Close
+        );
         let report = if self.mood == Mood::ReadOnly && writes {
             failed(&order)
         } else if order != DiskOrder::Close && seed.below(1000) < self.failing {
@@ -175,7 +184,7 @@ impl Disk {
                 other => drop(self.carry_out(other, seed)),
             }
         }
-        if power_cut {
+        if power_cut || self.mood == Mood::ReadOnly {
             self.flushed = self.durable.clone();
         } else {
             self.durable = self.flushed.clone();
@@ -241,6 +250,7 @@ impl Disk {
                 }
                 DiskReport::Widened
             }
+            DiskOrder::Reopen => DiskReport::Reopened,
             DiskOrder::Measure => DiskReport::Measured,
             DiskOrder::Close => {
                 self.sync();
@@ -250,6 +260,9 @@ impl Disk {
     }
 
     fn sync(&mut self) {
+        if self.mood == Mood::ReadOnly {
+            return;
+        }
         self.durable = self.flushed.clone();
     }
 
@@ -376,6 +389,7 @@ impl Disk {
             disk_bytes: held.iter().map(|held| held.bytes).sum(),
             free_bytes,
             held,
+            read_only: (self.mood == Mood::ReadOnly).then(|| "read-only file system".to_owned()),
             ..DiskFacts::default()
         }
     }
@@ -438,6 +452,7 @@ fn failed(order: &DiskOrder) -> DiskReport {
         DiskOrder::SavePresence(_) => ("save presence", None),
         DiskOrder::SaveClocks(_) => ("save clocks", None),
         DiskOrder::Widen { .. } => ("widen", None),
+        DiskOrder::Reopen => ("reopen", None),
         DiskOrder::Measure => ("measure", None),
         DiskOrder::Close => ("close", None),
     };

@@ -23,6 +23,8 @@ pub struct Tally {
     pub commits: u64,
     /// How often a disk turned read-only or hung.
     pub sick: u64,
+    /// How often the agent was started anew because the disk could be written again.
+    pub anew: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -46,5 +48,6 @@ impl std::ops::AddAssign for Tally {
         self.expired += rhs.expired;
         self.commits += rhs.commits;
         self.sick += rhs.sick;
+        self.anew += rhs.anew;
     }
 }

@@ -141,6 +141,8 @@ pub struct World {
     power_cut: bool,
     bounded: bool,
     bad_disk: bool,
+    /// Whether the agent was started where nothing could be written.
+    volatile: bool,
     pub tally: Tally,
     /// Prints every event and action.
     pub trace: bool,
@@ -202,6 +204,7 @@ impl World {
             power_cut: false,
             bounded,
             bad_disk,
+            volatile: false,
             tally: Tally::default(),
             trace: false,
         };
@@ -452,6 +455,10 @@ impl World {
             Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
             Action::Note(Notice::RolledBack { link, .. }) => return self.rolled_back(&link),
             Action::ReplyToCommand { request, outcome } => return self.obeyed(request, &outcome),
+            Action::StartAnew => {
+                self.tally.anew += 1;
+                self.stopping_since.get_or_insert(self.now);
+            }
             Action::Prepare { request } => self.prepare(request),
             Action::TakeOver { .. } => self.take_over()?,
             Action::Succeed { .. } => self.succeed()?,

@@ -79,6 +79,10 @@ pub fn run(
             shell.let_sources_end().await;
             let Some((old, kept, next)) = shell.leave() else { return Ok(()) };
             let Successor { config, bound, proven } = next;
+            let bound = match bound {
+                Some(bound) => bound,
+                None => bind(&config, &kept).await?,
+            };
             let started = Shell::start(config, Some(bound), proven, &load, &signals, &executor).await;
             shell = match started {
                 Ok(shell) => shell,
@@ -479,6 +483,7 @@ impl Shell {
             Action::Prepare { request } => self.prepare(request),
             Action::TakeOver { request } => self.take_over(request),
             Action::Succeed { request } => self.succeed(request),
+            Action::StartAnew => self.start_anew(),
             Action::DropSuccessor => self.drop_successor(),
             Action::ReplyToReload { request, outcome } => self.reply_to_reload(request, outcome),
             Action::Note(notice) => write_down(&notice),

@@ -20,6 +20,7 @@ mod syncer;
 mod syncs;
 mod tear;
 mod tray;
+mod view;
 mod worker;
 
 use std::fs::{self, File, OpenOptions};
@@ -245,28 +246,62 @@ fn run(
     }
 }
 
-/// Keeps other agents out of the directory for as long as the file is open.
-fn lock(dir: &Path) -> Result<File, OpenError> {
+/// Keeps other agents out of the directory for as long as it lives.
+#[derive(Debug)]
+struct Lock {
+    /// None where there is not even a directory.
+    file: Option<File>,
+    /// What is locked.
+    path: PathBuf,
+    /// Why the directory cannot be written, if so.
+    cause: Option<String>,
+}
+
+/// Locks a directory, also one that can only be read. One that is not there and cannot be made may be misspelt, unless nothing at
+/// all can be made on its file system.
+fn lock(dir: &Path) -> Result<Lock, OpenError> {
+    match lock_to_write(dir) {
+        Err(OpenError::Disk(cause)) if dir.is_dir() || space::is_read_only(dir) => lock_to_read(dir, cause),
+        other => other,
+    }
+}
+
+fn lock_to_write(dir: &Path) -> Result<Lock, OpenError> {
     fs::create_dir_all(dir).map_err(|error| disk("make", dir, &error))?;
     let path = dir.join("lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(|error| disk("write", &path, &error))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            let (path, pid) = (path.display(), pid.trim());
-            let cause = format!("cannot lock {path}: another agent uses this directory (pid {pid})");
-            return Err(OpenError::Locked(cause));
-        }
+        Err(Errno::WOULDBLOCK) => return Err(locked(&path, &mut file)),
         Err(errno) => return Err(disk("lock", &path, &errno.into())),
     }
     let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     if let Err(error) = written {
         log::debug!("cannot write {}: {error}", path.display());
     }
-    Ok(file)
+    Ok(Lock { file: Some(file), path, cause: None })
+}
+
+/// Where nothing can be written, the lock is that of a file that is there already, or of the directory itself.
+fn lock_to_read(dir: &Path, cause: String) -> Result<Lock, OpenError> {
+    let places = [dir.join("lock"), dir.to_owned()];
+    for path in places.into_iter().filter(|path| path.is_file() || path == dir) {
+        let Ok(mut file) = File::open(&path) else { continue };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Lock { file: Some(file), path, cause: Some(cause) }),
+            Err(Errno::WOULDBLOCK) => return Err(locked(&path, &mut file)),
+            Err(errno) => log::debug!("cannot lock {}: {errno}", path.display()),
+        }
+    }
+    Ok(Lock { file: None, path: dir.to_owned(), cause: Some(cause) })
+}
+
+fn locked(path: &Path, file: &mut File) -> OpenError {
+    let mut pid = String::new();
+    let _ = file.read_to_string(&mut pid);
+    let (path, pid) = (path.display(), pid.trim());
+    OpenError::Locked(format!("cannot lock {path}: another agent uses this directory (pid {pid})"))
 }
 
 fn disk(verb: &str, path: &Path, error: &io::Error) -> OpenError {

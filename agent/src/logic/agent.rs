@@ -167,6 +167,7 @@ impl Agent {
         }
         // A link that goes back to its old settings dials in the same step.
         self.judge_trials(now, out);
+        self.look_after_volatile(now, out);
         for link in 0..self.links.len() {
             let mut effects = Vec::new();
             self.links[link].link.advance(now.mono, &mut self.seed, &mut effects);

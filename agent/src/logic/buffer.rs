@@ -12,6 +12,7 @@ mod pace;
 mod purge;
 mod reserve;
 mod upkeep;
+mod volatile;
 mod widen;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use self::expire::Expiry;
 use self::health::{Failure, Shortage};
 use self::memory::Memory;
 use self::upkeep::Reads;
+use self::volatile::Volatile;
 use self::widen::Coming;
 use super::accepts::Accepts;
 use super::disk::{Block, DiskFacts, DiskOrder, DiskReport, Numbers, Opened};
@@ -61,6 +63,17 @@ pub enum BufferState {
     Failing,
 }
 
+/// How the store is, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreState {
+    /// It takes what it is given.
+    Ok,
+    /// It gives out what it has, and takes nothing.
+    ReadOnly,
+    /// It takes nothing, and gives nothing out.
+    Failing,
+}
+
 /// What was taken, the agent's own news included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Accepted {
@@ -86,6 +99,8 @@ pub struct Buffer {
     reads: Reads,
     ids: Block,
     base: Numbers,
+    /// Names the run that the numbers on the disk belong to.
+    run_on_disk: u64,
     reserve: Reserve,
     start: Start,
     commit: Commit,
@@ -110,6 +125,7 @@ pub struct Buffer {
     full: bool,
     /// Whether the file system gives less than the configuration allows.
     bounded_by_disk: bool,
+    volatile: Volatile,
     busy_until: Time,
     /// The agent is stopping: commit at once.
     hurry: bool,
@@ -163,13 +179,14 @@ impl Buffer {
             outboxes.push(Outbox::new(name.clone(), own.epoch, start, *held, *gap));
         }
         let gaps = resumed.gaps.iter().any(Option::is_some);
-        Buffer {
+        let mut buffer = Buffer {
             rule,
             outboxes,
             accepts: Accepts::default(),
             memory: Memory::default(),
             reads: Reads::default(),
             ids: Block { next: resumed.numbers.ids.next, end: resumed.numbers.ids.next },
+            run_on_disk: volatile::run_on_disk(opened, run),
             base: resumed.numbers,
             reserve: Reserve::default(),
             start: if gaps { Start::Gaps } else { Start::Numbers },
@@ -189,13 +206,16 @@ impl Buffer {
             refused: 0,
             full: false,
             bounded_by_disk: false,
+            volatile: Volatile::new(births, opened),
             busy_until: Time::default(),
             hurry: false,
             up: vec![false; names.len()],
             usable: names.len(),
             coming: Coming::default(),
             seats,
-        }
+        };
+        buffer.start_volatile(wall_ns);
+        buffer
     }
 
     /// One outlet's place.
@@ -284,6 +304,16 @@ impl Buffer {
         }
     }
 
+    /// How the store is, in a word.
+    pub fn store(&self) -> StoreState {
+        match (&self.failure, &self.facts.read_only) {
+            (Some(_), Some(_)) => StoreState::ReadOnly,
+            (Some(_), None) => StoreState::Failing,
+            (None, _) if self.shortage.is_some() => StoreState::Failing,
+            (None, _) => StoreState::Ok,
+        }
+    }
+
     fn is_behind(&self) -> bool {
         let live = self.outboxes.iter().zip(&self.up).zip(&self.seats).filter(|(_, seat)| !seat.gone);
         live.map(|(own, _)| own).any(|(outbox, up)| outbox.is_behind(*up))
@@ -348,6 +378,7 @@ impl Buffer {
             DiskReport::Purged { outlet, messages, gap } => self.purged(outlet, messages, gap, out),
             DiskReport::NumbersSaved => self.numbers_saved(),
             DiskReport::Widened => self.widened(),
+            DiskReport::Reopened => self.volatile.reopened(),
             DiskReport::Failed { order, outlet, error } => self.failed(now, order, outlet, &error, out),
             DiskReport::SetAside { .. }
             | DiskReport::PresenceSaved
@@ -369,15 +400,16 @@ impl Buffer {
         self.look_for_room(out);
         self.watch_the_disk(now, out);
         self.look_for_space(now, out);
+        self.note_read_only(now, out);
         self.answer_in_time(now, out);
-        if self.is_resting(now) {
+        let is_resting = self.is_resting(now);
+        // What can be read goes out all the same.
+        if is_resting && self.facts.read_only.is_none() {
             return;
         }
         let before = out.len();
-        self.widen(out);
-        self.reserve_numbers(now, out);
-        if self.is_commit_due(now) {
-            self.begin_commit(now, out);
+        if !is_resting {
+            self.write(now, out);
         }
         self.read_ahead(out);
         self.remove_confirmed(out);
@@ -385,6 +417,17 @@ impl Buffer {
             self.heard_at = now;
         }
         self.asked += out[before..].iter().filter(|effect| matches!(effect, BufferEffect::Disk(_))).count();
+    }
+
+    fn write(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        if self.is_volatile() {
+            return self.reopen(out);
+        }
+        self.widen(out);
+        self.reserve_numbers(now, out);
+        if self.is_commit_due(now) {
+            self.begin_commit(now, out);
+        }
     }
 
     /// When [`Buffer::advance`] has something to do that no event announces.
@@ -403,6 +446,9 @@ impl Buffer {
 
     fn commit_at(&self) -> Option<Time> {
         let Commit::Idle { not_before } = self.commit else { return None };
+        if self.is_volatile() {
+            return None;
+        }
         let ripe_at = match self.start {
             Start::Gaps => Some(not_before),
             Start::Numbers => None,
@@ -517,6 +563,8 @@ impl Buffer {
             ("drop" | "expire", _) => self.dropping = false,
             ("save numbers", _) => drop(self.reserve.ended(false)),
             ("widen", _) => self.widen_failed(),
+            // Others ask for these at their own pace, which says nothing about when to try again.
+            ("set aside" | "save presence" | "save clocks", _) if self.failure.is_some() => return,
             _ => {}
         }
         if order == "append" {

@@ -75,6 +75,8 @@ pub enum DiskOrder {
         /// Their names.
         outlets: Vec<String>,
     },
+    /// Looks whether an agent that was started without a writable store could have one. Reported as `Reopened`.
+    Reopen,
     /// Looks how the store and its file system stand. Reported as `Measured`.
     Measure,
     /// Syncs, closes and ends the thread. Reported as `Closed`.
@@ -148,6 +150,8 @@ pub enum DiskReport {
         /// What was done, one sentence each.
         repairs: Vec<String>,
     },
+    /// The store can be written, by another life of the agent.
+    Reopened,
     /// The facts are fresh.
     Measured,
     /// The order could not be carried out; nothing of it counts. The store opens itself anew at the next order.
@@ -189,6 +193,8 @@ pub struct DiskFacts {
     pub damaged: u64,
     /// Per outlet, what it holds.
     pub held: Vec<Held>,
+    /// Why the store can only be read, if so; what is confirmed is then remembered until it can be written.
+    pub read_only: Option<String>,
 }
 
 /// What one outlet holds in the store.

@@ -46,6 +46,7 @@ impl DiskQueue {
             | DiskOrder::Expire { .. }
             | DiskOrder::SetAside { .. }
             | DiskOrder::SaveNumbers(_)
+            | DiskOrder::Reopen
             | DiskOrder::Widen { .. } => self.waiting.push_back(order),
         }
     }
@@ -64,6 +65,7 @@ impl DiskQueue {
             | DiskOrder::SaveNumbers(_)
             | DiskOrder::SavePresence(_)
             | DiskOrder::SaveClocks(_)
+            | DiskOrder::Reopen
             | DiskOrder::Widen { .. } => self.slow < OF_A_KIND,
         };
         let at = self.waiting.iter().position(may_go)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::agent::Agent;
+use super::buffer::StoreState;
 use super::time::Time;
 
 /// The store owes an answer for so long, and for as long again as it takes to recover at a megabyte a second: it hangs in the
@@ -30,7 +31,10 @@ impl Health {
         let late = late.map(|late| format!("the loop is {} s late", late.as_secs()));
         Health {
             stuck: silent.into_iter().chain(late).collect(),
-            failing: agent.buffer.failure().map(|error| format!("the store is failing: {error}")),
+            failing: agent.buffer.failure().map(|error| match agent.buffer.store() {
+                StoreState::ReadOnly => format!("the store is read-only: {error}"),
+                StoreState::Ok | StoreState::Failing => format!("the store is failing: {error}"),
+            }),
         }
     }
 

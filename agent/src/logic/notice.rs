@@ -129,6 +129,13 @@ pub enum Notice {
         /// Why.
         error: String,
     },
+    /// The store gives out what it has, and takes nothing.
+    StoreReadOnly {
+        /// Why.
+        error: String,
+    },
+    /// The store can be written again, by another life of the agent.
+    StartsAnew,
     /// The store works again.
     StoreRecovered,
     /// A device's presence changed.
@@ -159,6 +166,7 @@ impl Notice {
         match self {
             Notice::ReloadFailed(_) => Loudness::Error,
             Notice::StoreFailing { .. }
+            | Notice::StoreReadOnly { .. }
             | Notice::BufferFull(true)
             | Notice::RolledBack { .. }
             | Notice::Refused { again: false, .. }
@@ -171,6 +179,7 @@ impl Notice {
             | Notice::Purged { .. }
             | Notice::Bound { .. }
             | Notice::Reloaded(_)
+            | Notice::StartsAnew
             | Notice::StoreRecovered => Loudness::Info,
             Notice::LinkRefused { again: true, .. }
             | Notice::DroppedOldest { .. }
@@ -231,6 +240,8 @@ impl fmt::Display for Notice {
                 write!(f, "the file system has room for the whole buffer max_bytes={configured}")
             }
             Notice::StoreFailing { error } => write!(f, "store failing error={error:?}"),
+            Notice::StoreReadOnly { error } => write!(f, "store read-only error={error:?}"),
+            Notice::StartsAnew => f.write_str("the store can be written again: starting anew"),
             Notice::StoreRecovered => f.write_str("store works again"),
             Notice::Device { device, online } => {
                 write!(f, "device {} device={device}", if *online { "online" } else { "offline" })

@@ -143,6 +143,20 @@ impl Outbox {
         self.block.end = self.block.end.max(end);
     }
 
+    /// Begins again under another epoch, whose numbers nobody reserves: it ends with this run. There is nothing left of the one
+    /// before.
+    pub fn be_reborn(&mut self, epoch: String) {
+        let block = Block { next: 1, end: u64::MAX };
+        let tokens = self.tokens;
+        *self = Outbox::new(std::mem::take(&mut self.name), epoch, block, Held::default(), None);
+        self.tokens = tokens;
+    }
+
+    /// Whether nothing is left of what it had: not even a gap, or a removal that is under way.
+    pub fn is_bare(&self) -> bool {
+        self.held.range.is_none() && self.memory.is_empty() && self.flight.is_empty() && !self.forgetting
+    }
+
     /// How many numbers may still be given.
     pub fn numbers_left(&self) -> u64 {
         self.block.end.saturating_sub(self.block.next)

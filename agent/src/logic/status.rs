@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value, json};
 
 use super::agent::{Agent, Line};
-use super::buffer::BufferState;
+use super::buffer::{BufferState, StoreState};
 use super::intake::Draft;
 use super::link::LinkState;
 use super::outbox::Outbox;
@@ -69,7 +69,8 @@ impl StatusPace {
 pub fn digest(agent: &Agent) -> u64 {
     let links = agent.links.iter().filter(|line| !line.is_gone());
     let links = links.map(|line| line.link.is_up() as u64 + 1 + 2 * u64::from(line.rollback.is_some()));
-    let first = agent.buffer.state() as u64 * 2 + u64::from(agent.rejected.is_some());
+    let buffer = agent.buffer.state() as u64 * 3 + agent.buffer.store() as u64;
+    let first = buffer * 2 + u64::from(agent.rejected.is_some());
     links.fold(first, |digest, state| digest.wrapping_mul(5).wrapping_add(state))
 }
 
@@ -81,6 +82,9 @@ pub fn headline(agent: &Agent) -> String {
     let devices = agent.presence.devices().len();
     let line = format!("{up} of {all} links up, {held} messages held, {devices} devices");
     match agent.buffer.failure() {
+        Some(error) if agent.buffer.store() == StoreState::ReadOnly => {
+            format!("{line}, the store is read-only: {error}")
+        }
         Some(error) => format!("{line}, the store is failing: {error}"),
         None => line,
     }
@@ -231,6 +235,7 @@ fn buffer_status(agent: &Agent, now: Now) -> Value {
     let facts = agent.buffer.facts();
     json!({
         "state": state_of_buffer(agent.buffer.state()),
+        "store": state_of_store(agent.buffer.store()),
         "messages": outboxes().map(|outbox| outbox.unconfirmed()).sum::<u64>(),
         "bytes": outboxes().map(|outbox| outbox.held().bytes).sum::<u64>(),
         "oldest_age_s": outboxes().filter_map(|outbox| oldest_age(agent, outbox, now)).max().map_or(0, |age| age.as_secs()),
@@ -282,6 +287,14 @@ fn state_of_link(link: &super::link::Link) -> &'static str {
         // Whether a try is under way at this moment is not worth a status message each time.
         LinkState::Down | LinkState::Connecting => "down",
         LinkState::Up => "up",
+    }
+}
+
+fn state_of_store(state: StoreState) -> &'static str {
+    match state {
+        StoreState::Ok => "ok",
+        StoreState::ReadOnly => "read-only",
+        StoreState::Failing => "failing",
     }
 }
 

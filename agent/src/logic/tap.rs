@@ -86,7 +86,8 @@ impl Tap {
                 show(json!({ "commit": messages }));
             }
             Action::Note(notice) => show(json!({ "notice": notice.to_string() })),
-            Action::Prepare { .. }
+            Action::StartAnew
+            | Action::Prepare { .. }
             | Action::TakeOver { .. }
             | Action::Succeed { .. }
             | Action::DropSuccessor

@@ -31,6 +31,7 @@ impl World {
         let opened = self.disk.opened(setup.outlets(), &self.given);
         let is_clean = opened.numbers.as_ref().is_none_or(|numbers| numbers.clean);
         let before = opened.given.clone().filter(|_| !is_clean);
+        self.volatile = opened.facts.read_only.is_some();
         let agent = self.agent.insert(Agent::new(setup, &opened, now));
         check_given(before.as_ref(), &agent.given())
     }
@@ -93,5 +94,9 @@ impl World {
         self.called = false;
         self.conns.iter_mut().for_each(|conn| *conn = None);
         self.after(3 * SECOND, Pending::Start);
+        // Also one that is over since the disk got well has a successor.
+        if self.healed {
+            self.after(5 * SECOND, Pending::CallAll);
+        }
     }
 }

@@ -8,6 +8,7 @@ use holdfast::logic::port::{Heard, LinkReport, Refusal, RefusalKind};
 
 use super::network::Unwilling;
 use super::{MS, Pending, World};
+use crate::disk::Mood;
 
 impl World {
     pub(super) fn refusal(&mut self) -> Refusal {
@@ -39,7 +40,7 @@ impl World {
     }
 
     pub(super) fn purge(&mut self) -> Result<(), String> {
-        if self.agent.is_none() || self.disk.outlets() == 0 {
+        if self.agent.is_none() || self.disk.outlets() == 0 || self.disk.mood != Mood::Well {
             return Ok(());
         }
         let outlet = usize::try_from(self.seed.below(self.disk.outlets() as u64)).expect("small");

@@ -36,8 +36,8 @@ pub struct Candidate {
 pub struct Successor {
     /// Its configuration.
     pub config: Config,
-    /// Its listeners.
-    pub bound: Bound,
+    /// Its listeners; none to keep those of this life.
+    pub bound: Option<Bound>,
     /// Settings that proved themselves in this life.
     pub proven: Vec<LinkSetup>,
 }
@@ -83,8 +83,14 @@ impl Shell {
         let candidate = self.candidate.take_if(|own| own.request == request);
         self.successor = candidate.map(|Candidate { config, bound, .. }| {
             let proven = self.agent.proven().cloned().collect();
-            Successor { config, bound, proven }
+            Successor { config, bound: Some(bound), proven }
         });
+    }
+
+    /// Another life comes after this one, with the same configuration.
+    pub fn start_anew(&mut self) {
+        let proven = self.agent.proven().cloned().collect();
+        self.successor = Some(Successor { config: self.proven_config(), bound: None, proven });
     }
 
     /// Nobody comes after this life.

@@ -24,6 +24,15 @@ pub struct Hold {
     unsynced: bool,
 }
 
+/// Groups that can be read.
+pub trait Groups {
+    /// What every outlet holds.
+    fn shelves(&self) -> &[Shelf];
+
+    /// The values of a group, as far as they are there.
+    fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault>;
+}
+
 /// How many messages are lost, and the range of the gap in their place.
 pub type Lost = (u64, Option<(u64, u64)>);
 
@@ -82,11 +91,6 @@ impl Hold {
     /// What an outlet holds.
     pub fn shelf(&mut self, outlet: usize) -> &mut Shelf {
         &mut self.shelves[outlet]
-    }
-
-    /// What every outlet holds.
-    pub fn shelves(&self) -> &[Shelf] {
-        &self.shelves
     }
 
     /// The mark of an outlet's groups.
@@ -320,15 +324,6 @@ impl Hold {
         Ok(())
     }
 
-    /// The values of a group, as far as they are there.
-    pub fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault> {
-        let mut values = Vec::new();
-        for part in 0..slot.parts {
-            values.extend(self.database.read(outlet, &group::key(slot.first, slot.last, part))?);
-        }
-        Ok(values)
-    }
-
     fn put(&self, outlet: usize, group: &Group) -> Result<(), Fault> {
         let key = |part| group::key(group.head.first, group.head.last, part);
         self.database.put(outlet, (0..).map(key).zip(group.values.iter().map(Vec::as_slice)))
@@ -355,6 +350,20 @@ impl Hold {
                 Ok(vec![Entry { seq: slot.first, body, replayed: true }])
             }
         }
+    }
+}
+
+impl Groups for Hold {
+    fn shelves(&self) -> &[Shelf] {
+        &self.shelves
+    }
+
+    fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault> {
+        let mut values = Vec::new();
+        for part in 0..slot.parts {
+            values.extend(self.database.read(outlet, &group::key(slot.first, slot.last, part))?);
+        }
+        Ok(values)
     }
 }
 

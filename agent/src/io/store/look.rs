@@ -7,7 +7,7 @@ use std::path::Path;
 use super::backend::Fault;
 use super::frame;
 use super::group;
-use super::hold::Hold;
+use super::hold::Groups;
 use super::leftovers;
 use super::shelf::Slot;
 use super::tray::Tray;
@@ -27,7 +27,7 @@ pub struct Sight<'a> {
     /// Names of the outlets.
     pub outlets: &'a [String],
     /// The store, or why it cannot be looked into.
-    pub hold: Result<&'a Hold, String>,
+    pub hold: Result<&'a dyn Groups, String>,
     /// The dead letters.
     pub dead: &'a Tray,
     /// Damaged values.
@@ -177,7 +177,7 @@ type Values = Vec<Vec<u8>>;
 
 /// The groups of an outlet, one after the other.
 struct Pages<'a> {
-    hold: &'a Hold,
+    hold: &'a dyn Groups,
     outlet: usize,
     next: u64,
 }

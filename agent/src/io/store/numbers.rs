@@ -77,6 +77,18 @@ pub fn load_meter(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Ve
     sound(&dir.join("meter"), METER_MAGIC, repairs)
 }
 
+/// Whether files can be written here, and the numbers be read.
+pub fn probe(dir: &Path) -> io::Result<()> {
+    let path = dir.join("probe");
+    frame::write(&path, METER_MAGIC, &[])?;
+    fs::remove_file(path)?;
+    match peek(dir) {
+        // A damaged file is no matter of the disk.
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Where the numbers are.
 pub fn numbers_path(dir: &Path) -> PathBuf {
     dir.join("numbers")

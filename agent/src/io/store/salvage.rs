@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::backend::{Database, Fault};
 use super::group::{self, Head, KEY_LEN, VALUE_MAX};
-use super::hold::Hold;
+use super::hold::{Groups, Hold};
 use super::progress::Progress;
 use crate::logic::numbers::Span;
 use crate::message::GapReason;
@@ -64,11 +64,17 @@ struct Copied {
     last_id: u64,
 }
 
+/// Where a value lies in a log.
 #[derive(Clone, Copy)]
-struct Place {
-    offset: u64,
-    head: Head,
+pub struct Place {
+    /// From the begin of the log.
+    pub offset: u64,
+    /// What it says of itself.
+    pub head: Head,
 }
+
+/// The groups of an outlet with the places of their parts, and the numbers that are lost.
+pub type Parts = (Vec<(Range, Vec<Place>)>, Vec<Range>);
 
 impl Plan {
     /// Everything that a sound log holds of these outlets.
@@ -105,6 +111,11 @@ impl Plan {
         };
         let shares = outlets.iter().map(share).collect();
         Ok(Plan { log, shares, strangers: strangers(&found) })
+    }
+
+    /// The log, and what it holds of each outlet.
+    pub fn into_parts(self) -> (Option<File>, impl Iterator<Item = Parts>) {
+        (self.log, self.shares.into_iter().map(|share| (share.groups, share.gaps)))
     }
 
     /// Values that go over.

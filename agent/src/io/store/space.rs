@@ -38,6 +38,12 @@ pub struct Free {
     pub files: Option<u64>,
 }
 
+/// Whether the file system of a path, which need not be there, is mounted so that nothing can be written.
+pub fn is_read_only(path: &Path) -> bool {
+    let facts = path.ancestors().find_map(|place| rustix::fs::statvfs(place).ok());
+    facts.is_some_and(|facts| facts.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
 /// What is free on the file system of a directory.
 pub fn free(dir: &Path) -> Free {
     let Ok(facts) = rustix::fs::statvfs(dir) else { return Free::default() };

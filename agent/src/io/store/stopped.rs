@@ -1,38 +1,40 @@
 //! A data directory that no agent uses: for tools, which either only read it, or open it as the agent does and change it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::backend::{Database, Fault, LOG_FILE};
-use super::hold::Hold;
+use super::hold::{Groups, Hold};
 use super::look::Sight;
 use super::progress::Progress;
 use super::recovery::STORE;
 use super::syncs::Syncs;
 use super::tear::{self, Log, Tail};
 use super::tray::Tray;
+use super::view::View;
 use super::worker::{self, Worker};
-use super::{OpenError, Settings, lock, numbers, salvage, scan, space};
+use super::{Lock, OpenError, Settings, lock, numbers, salvage, scan, space};
 use crate::logic::disk::{DiskFacts, Held};
 use crate::logic::look::{Change, Damage, Look, Seen};
+use crate::logic::numbers::spans;
 
 /// The directory, kept from agents.
 pub struct Stopped {
     dir: PathBuf,
     outlets: Vec<String>,
-    lock: File,
+    lock: Lock,
 }
 
 /// The directory, open to be read: nothing in it is repaired, renamed or removed.
 pub struct Reading {
     dir: PathBuf,
     outlets: Vec<String>,
-    hold: Result<Hold, String>,
+    hold: Result<Box<dyn Groups>, String>,
     dead: Tray,
     damaged: Tray,
     damage: Vec<Damage>,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// The directory, open as the agent opens it. Dropping it closes it.
@@ -61,8 +63,13 @@ impl Stopped {
         let (dead, damaged) = worker::trays(&dir).map_err(|fault| fault.to_string())?;
         let mut damage = Vec::new();
         let hold = match open(&dir, &outlets, &mut damage) {
-            Ok(hold) => Ok(hold),
-            Err(Fault::World(cause)) => Err(cause),
+            Ok(hold) => Ok(Box::new(hold) as Box<dyn Groups>),
+            Err(Fault::World(cause)) => {
+                let spans = numbers::peek(&dir).ok().flatten().as_ref().map(spans).unwrap_or_default();
+                let log = dir.join(STORE).join(LOG_FILE);
+                let view = View::open(&log, &outlets, &spans, &Progress::to(Box::new(|_| {})));
+                view.map(|view| Box::new(view) as Box<dyn Groups>).map_err(|_| cause)
+            }
             Err(Fault::Damage(cause)) => {
                 let place = dir.join(STORE).display().to_string();
                 damage.push(Damage { place, cause: cause.clone() });
@@ -88,7 +95,7 @@ impl Stopped {
 impl Reading {
     /// One look.
     pub fn look(&self, look: &Look) -> Result<Seen, String> {
-        let hold = self.hold.as_ref().map_err(Clone::clone);
+        let hold = self.hold.as_deref().map_err(Clone::clone);
         let sight = Sight {
             dir: &self.dir,
             outlets: &self.outlets,
@@ -112,7 +119,7 @@ impl Reading {
 
     fn facts(&self) -> DiskFacts {
         let held = match &self.hold {
-            Ok(hold) => worker::held(hold),
+            Ok(hold) => worker::held(hold.as_ref()),
             Err(_) => vec![Held::default(); self.outlets.len()],
         };
         let free = space::free(&self.dir);

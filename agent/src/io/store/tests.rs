@@ -1,5 +1,6 @@
 mod look;
 mod names;
+mod read_only;
 mod recovery;
 
 use std::path::Path;

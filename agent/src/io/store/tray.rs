@@ -41,6 +41,11 @@ impl Tray {
         Ok(Tray { dir, magic, bytes_max, files: files.into(), last })
     }
 
+    /// A directory that cannot be looked at.
+    pub fn unseen(dir: PathBuf, magic: [u8; 4], bytes_max: u64) -> Tray {
+        Tray { dir, magic, bytes_max, files: VecDeque::new(), last: 0 }
+    }
+
     /// How many files there are.
     pub fn len(&self) -> u64 {
         self.files.len() as u64

@@ -1,6 +1,7 @@
 //! What the store's thread does with an order: carries it out, opens the store anew when it has died, says how it stands.
 
 mod names;
+mod read_only;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -11,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::names::Files;
+use self::read_only::ReadOnly;
 use super::backend::Fault;
 use super::group;
-use super::hold::{Hold, Lost, Trouble};
+use super::hold::{Groups, Hold, Lost, Trouble};
 use super::look::{self, Blind, Sight};
 use super::progress::{Progress, Tell};
 use super::recovery::{Recovery, STORE};
@@ -21,7 +23,7 @@ use super::shelf::Shelf;
 use super::space::Free;
 use super::syncs::Syncs;
 use super::tray::Tray;
-use super::{Settings, numbers, space};
+use super::{Lock, Settings, numbers, space};
 use crate::io::clock;
 use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
 use crate::logic::lane;
@@ -70,8 +72,10 @@ pub struct Worker {
     files: Files,
     waits: Syncs,
     reports: Vec<DiskReport>,
-    /// Keeps other agents out as long as it is open.
-    lock: File,
+    /// Why the store is not open, if it cannot be written.
+    read_only: Option<ReadOnly>,
+    /// Keeps other agents out.
+    lock: Lock,
 }
 
 /// Bytes written: what the kernel counts, or else our own sum.
@@ -81,20 +85,21 @@ struct Written {
 }
 
 impl Worker {
-    /// Opens everything; on a full disk gives the ballast up first. `waits` is what syncs for it, `tell` hears of progress.
-    pub fn open(settings: Settings, lock: File, waits: Syncs, tell: Tell) -> Result<Worker, Fault> {
+    /// Opens everything; on a full disk gives the ballast up first. Where the world does not let us, it goes on with what can be
+    /// read. `waits` is what syncs for it, `tell` hears of progress.
+    pub fn open(settings: Settings, lock: Lock, waits: Syncs, tell: Tell) -> Result<Worker, Fault> {
         let Settings { dir, mut outlets } = settings;
         let mut repairs = Vec::new();
-        let cannot_read =
-            |error: io::Error, path: &Path| Fault::World(error.to_string()).context("read", path);
-        let numbers = numbers::load(&dir, &mut repairs);
-        let numbers = numbers.map_err(|error| cannot_read(error, &numbers::numbers_path(&dir)))?;
+        let mut cause = lock.cause.clone();
+        let numbers = readable(numbers::load(&dir, &mut repairs), &numbers::numbers_path(&dir), &mut cause);
         add_lanes(&mut outlets, numbers.as_ref());
         let spans = numbers.as_ref().map(spans).unwrap_or_default();
         let others = spans.keys().filter(|name| !outlets.contains(name)).cloned().collect();
-        let (dead, damaged) = trays(&dir)?;
-        let meter = numbers::load_meter(&dir, &mut repairs);
-        let meter = meter.map_err(|error| cannot_read(error, &dir.join("meter")))?;
+        let (dead, damaged) = trays(&dir).unwrap_or_else(|fault| {
+            cause.get_or_insert(fault.to_string());
+            unseen_trays(&dir)
+        });
+        let meter = readable(numbers::load_meter(&dir, &mut repairs), &dir.join("meter"), &mut cause);
         let mut worker = Worker {
             held: vec![Held::default(); outlets.len()],
             wrote: Written { before: space::written(), own: 0 },
@@ -111,6 +116,7 @@ impl Worker {
             files: Files::default(),
             waits,
             reports: Vec::new(),
+            read_only: None,
             lock,
             dir,
             outlets,
@@ -120,7 +126,18 @@ impl Worker {
             dead,
             damaged,
         };
-        worker.hold()?;
+        let cause = match cause {
+            Some(cause) => Some(cause),
+            None => match worker.hold() {
+                Ok(_) => None,
+                Err(Fault::World(cause)) => Some(cause),
+                Err(fault) => return Err(fault),
+            },
+        };
+        if let Some(cause) = cause {
+            worker.start_read_only(cause);
+            worker.measure();
+        }
         Ok(worker)
     }
 
@@ -128,8 +145,15 @@ impl Worker {
     pub fn opened(&mut self) -> io::Result<Opened> {
         let outlets = self.outlets.clone();
         let numbers = self.numbers.take();
-        let presence = numbers::load_presence(&self.dir, &mut self.repairs)?;
-        let clocks = numbers::load_clocks(&self.dir, &mut self.repairs)?;
+        let known = |loaded: io::Result<Option<Vec<u8>>>| match loaded {
+            Err(error) if self.read_only.is_some() => {
+                log::warn!("cannot read the small files in {}: {error}", self.dir.display());
+                Ok(None)
+            }
+            loaded => loaded,
+        };
+        let presence = known(numbers::load_presence(&self.dir, &mut self.repairs))?;
+        let clocks = known(numbers::load_clocks(&self.dir, &mut self.repairs))?;
         let payload = numbers.as_ref().map(numbers::numbers_payload).transpose()?;
         self.files = Files { numbers: payload, presence: presence.clone(), clocks: clocks.clone() };
         let (facts, repairs) = (self.facts(), self.take_repairs());
@@ -148,10 +172,12 @@ impl Worker {
 
     /// Lets somebody look.
     pub fn look(&mut self, look: &Look) -> Result<Seen, String> {
-        self.hold().map_err(|fault| fault.to_string())?;
+        self.groups()?;
         let facts = self.facts();
         let Worker { dir, outlets, hold, dead, damaged, .. } = &*self;
-        let hold = hold.as_ref().ok_or_else(|| "the store is closed".to_owned());
+        let open = hold.as_ref().map(|hold| hold as &dyn Groups);
+        let open = open.or(self.view().map(|view| view as &dyn Groups));
+        let hold = open.ok_or_else(|| "the store is closed".to_owned());
         let seen = Sight { dir, outlets, hold, dead, damaged, facts }.look(look);
         seen.map_err(|blind| {
             if let Blind::Fault(_) = blind {
@@ -199,6 +225,8 @@ impl Worker {
         // What is not safe yet is still in the agent's memory and must not count twice.
         if let Some(hold) = self.hold.as_ref().filter(|_| !self.waits.owes()) {
             self.held = held(hold);
+        } else if let Some(view) = self.view() {
+            self.held = held(view);
         }
         let written = self.count();
         DiskFacts {
@@ -212,6 +240,7 @@ impl Worker {
             dead: self.dead.len(),
             damaged: self.damaged.added(),
             held: self.held.clone(),
+            read_only: self.read_only.as_ref().map(|own| own.cause.clone()),
         }
     }
 
@@ -231,11 +260,7 @@ impl Worker {
                 self.after_log(DiskReport::Appended)
             }
             DiskOrder::Read { outlet, from, falling, max_bytes, token } => {
-                self.known(outlet)?;
-                let batch = self.with(|hold| match falling {
-                    false => hold.read(outlet, from, max_bytes),
-                    true => hold.read_down(outlet, from, max_bytes),
-                })?;
+                let batch = self.read(outlet, from, falling, max_bytes)?;
                 self.keep_damaged(&batch.damaged);
                 Some(DiskReport::Read { outlet, token, entries: batch.entries })
             }
@@ -266,6 +291,7 @@ impl Worker {
                 self.save("clocks", numbers::save_clocks, bytes, Some(DiskReport::ClocksSaved))
             }
             DiskOrder::Widen { outlets } => Some(self.widen(outlets)?),
+            DiskOrder::Reopen => Some(self.reopen()?),
             DiskOrder::Measure => Some(DiskReport::Measured),
             DiskOrder::Close => Some(DiskReport::Closed),
         };
@@ -287,6 +313,9 @@ impl Worker {
         for (outlet, _) in parts {
             self.known(*outlet)?;
         }
+        if self.remember(parts) {
+            return Ok(DiskReport::Forgot);
+        }
         let renew = self.with(|hold| {
             hold.forget(parts)?;
             let empty = hold.shelves().iter().all(Shelf::is_empty);
@@ -304,7 +333,7 @@ impl Worker {
     /// Opens the store anew with more outlets: what lies on the disk of theirs is looked for as at the start of the agent.
     fn widen(&mut self, mut more: Vec<String>) -> Result<DiskReport, String> {
         more.retain(|name| !self.outlets.contains(name));
-        let before = self.outlets.len();
+        let (before, had_view) = (self.outlets.len(), self.view().is_some());
         self.settle();
         self.lose();
         let (mut returning, others) =
@@ -315,6 +344,11 @@ impl Worker {
         if opened.is_err() {
             self.outlets.truncate(before);
             self.others.append(&mut returning);
+            if !had_view {
+                // What was seen was seen with a place for each of them.
+                self.read_only = None;
+                self.held.truncate(before);
+            }
         }
         opened.map(|()| DiskReport::Widened)
     }
@@ -338,6 +372,7 @@ impl Worker {
         message: Option<Arc<Message>>,
     ) -> Result<bool, String> {
         self.known(outlet)?;
+        let is_in_store = message.is_none();
         let message = match message {
             Some(message) => message,
             None => match self.find(outlet, seq)? {
@@ -351,12 +386,14 @@ impl Worker {
         let payload = serde_cbor::to_vec(&letter).map_err(|error| error.to_string())?;
         self.wrote.own += payload.len() as u64;
         self.syncs += 1;
-        self.dead.add(&payload).map_err(|error| self.about("dead", &error))?;
-        Ok(true)
+        match self.dead.add(&payload) {
+            Err(_) if is_in_store && self.keep_letter(&payload) => Ok(true),
+            added => added.map(|()| true).map_err(|error| self.about("dead", &error)),
+        }
     }
 
     fn find(&mut self, outlet: usize, seq: u64) -> Result<Option<Arc<Message>>, String> {
-        let batch = self.with(|hold| hold.read(outlet, seq, 1))?;
+        let batch = self.read(outlet, seq, false, 1)?;
         self.keep_damaged(&batch.damaged);
         let entry = batch.entries.into_iter().find(|entry| entry.seq == seq);
         Ok(entry.and_then(|entry| match entry.body {
@@ -371,6 +408,8 @@ impl Worker {
             if let Trouble::Fault(_) = trouble {
                 self.lose_for(&trouble.to_string());
                 space::drop_ballast(&self.dir);
+                // What can be read is known at once.
+                let _ = self.hold();
             }
             trouble.to_string()
         })
@@ -382,17 +421,30 @@ impl Worker {
             self.keep_names().map_err(Fault::World)?;
         }
         if self.hold.is_none() {
-            let opened = self.recovery().open();
-            let opened = match opened {
-                Err(Fault::World(_)) if space::drop_ballast(&self.dir) => self.recovery().open(),
-                other => other,
-            };
-            self.hold = Some(opened?);
-            self.orphan = None;
-            self.repairs.iter().for_each(|repair| log::warn!("{repair}"));
-            self.measure();
+            self.open_database()?;
         }
         Ok(self.hold.as_mut().expect("it was opened just before"))
+    }
+
+    fn open_database(&mut self) -> Result<(), Fault> {
+        if let Some(cause) = self.is_closed() {
+            return Err(Fault::World(cause));
+        }
+        let opened = self.recovery().open();
+        let opened = match opened {
+            Err(Fault::World(_)) if space::drop_ballast(&self.dir) => self.recovery().open(),
+            other => other,
+        };
+        let opened = opened.and_then(|mut hold| self.catch_up(&mut hold).map(|()| hold));
+        if let Err(Fault::World(cause)) = &opened {
+            self.turn_read_only(cause.clone());
+        }
+        self.hold = Some(opened?);
+        self.read_only = None;
+        self.orphan = None;
+        self.repairs.iter().for_each(|repair| log::warn!("{repair}"));
+        self.measure();
+        Ok(())
     }
 
     fn recovery(&mut self) -> Recovery<'_> {
@@ -477,9 +529,23 @@ fn span(held: &Held) -> Span {
     Span { from, given: through, through }
 }
 
+/// The same where they cannot be looked at.
+fn unseen_trays(dir: &Path) -> (Tray, Tray) {
+    let dead = Tray::unseen(dir.join("dead"), DEAD_MAGIC, DEAD_BYTES_MAX);
+    (dead, Tray::unseen(dir.join("damaged"), DAMAGED_MAGIC, DAMAGED_BYTES_MAX))
+}
+
+/// What was read, none if the world does not let us: then this is the first cause of what cannot be done.
+fn readable<T>(read: io::Result<Option<T>>, path: &Path, cause: &mut Option<String>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        cause.get_or_insert(format!("cannot read {}: {error}", path.display()));
+        None
+    })
+}
+
 /// What each outlet holds.
-pub fn held(hold: &Hold) -> Vec<Held> {
-    hold.shelves().iter().map(Shelf::held).collect()
+pub fn held(groups: &dyn Groups) -> Vec<Held> {
+    groups.shelves().iter().map(Shelf::held).collect()
 }
 
 /// The order's name and outlet for a report of its failure.
@@ -495,6 +561,7 @@ pub fn label(order: &DiskOrder) -> (&'static str, Option<usize>) {
         DiskOrder::SavePresence(_) => ("save presence", None),
         DiskOrder::SaveClocks(_) => ("save clocks", None),
         DiskOrder::Widen { .. } => ("widen", None),
+        DiskOrder::Reopen => ("reopen", None),
         DiskOrder::Measure => ("measure", None),
         DiskOrder::Close => ("close", None),
     }

@@ -141,6 +141,8 @@ pub enum Action {
     },
     /// Write a line to the log.
     Note(Notice),
+    /// Stop, and start another life with the same configuration.
+    StartAnew,
     /// Close the listeners and their connections.
     CloseSources,
     /// End.

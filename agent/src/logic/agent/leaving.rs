@@ -100,6 +100,8 @@ impl Agent {
                 agent.buffer.settle(outlet, effects);
                 agent.buffer.outbox(outlet).accounted() > before
             });
+            // What was refused proves no settings.
+            self.start_of_trial(link);
         }
     }
 }

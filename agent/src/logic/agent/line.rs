@@ -140,10 +140,16 @@ impl Line {
     /// Takes over the settings of a fresh line. Returns what it was in the configuration before.
     pub fn adopt(&mut self, fresh: Line) -> Role {
         (self.window, self.hello) = (fresh.window, fresh.hello);
-        (self.replay, self.pace, self.caution) = (fresh.replay, fresh.pace, fresh.caution);
-        (self.taken, self.offered) = (None, None);
+        (self.replay, self.pace) = (fresh.replay, fresh.pace);
+        self.forget_messages();
         self.refused_as.clear();
         std::mem::replace(&mut self.role, fresh.role)
+    }
+
+    /// What was known of its messages says nothing any more.
+    pub fn forget_messages(&mut self) {
+        self.caution = Caution::default();
+        (self.taken, self.offered) = (None, None);
     }
 
     /// When it has something to do that no event announces.

@@ -62,6 +62,25 @@ impl Agent {
         }
     }
 
+    /// Where nothing could be written, outlets go on under other epochs, of which a link learns only with another connection. When
+    /// the disk can be written again, another life has its numbers there.
+    pub(super) fn look_after_volatile(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.stop != Stop::Running {
+            return;
+        }
+        for outlet in self.buffer.renumber() {
+            let link = self.buffer.seats()[outlet].link;
+            self.links[link].forget_messages();
+            self.connect_anew(now, link, out);
+        }
+        if self.buffer.is_over() && self.reloading.is_none() {
+            self.succeeded = true;
+            out.push(Action::Note(Notice::StartsAnew));
+            out.push(Action::StartAnew);
+            self.begin_stop(now, out);
+        }
+    }
+
     /// Somebody stops the agent, also when it was about to start again.
     pub(super) fn end_for_good(&mut self, out: &mut Vec<Action>) {
         if std::mem::take(&mut self.succeeded) {

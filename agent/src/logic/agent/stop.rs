@@ -81,7 +81,7 @@ impl Agent {
             self.links[link].link.abandon(&mut effects);
             self.apply(now, link, effects, out);
         }
-        if self.buffer.is_settled() && !self.buffer.is_starting() {
+        if self.buffer.is_settled() && !self.buffer.is_starting() && !self.buffer.is_volatile() {
             out.push(Action::Disk(DiskOrder::SaveNumbers(self.buffer.last_numbers())));
         }
         out.push(Action::Disk(DiskOrder::SavePresence(self.presence.snapshot(now.mono))));

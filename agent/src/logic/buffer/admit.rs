@@ -105,10 +105,11 @@ impl Buffer {
         messages: usize,
         outlets: &[usize],
     ) -> Result<Vec<usize>, Refused> {
+        self.extend_ids(now.wall_ns);
         let left = outlets.iter().map(|outlet| self.outboxes[*outlet].numbers_left());
         let left = left.min().unwrap_or(u64::MAX).min(self.ids.end.saturating_sub(self.ids.next));
         if let Some(error) = self.failure()
-            && !outlets.iter().all(|outlet| self.up[*outlet] && self.outboxes[*outlet].memory_messages() == 0)
+            && !outlets.iter().all(|outlet| self.confirms(*outlet, now))
         {
             return Err(Refused::Failing(error.to_owned()));
         }

@@ -41,6 +41,11 @@ impl Expiry {
         self.not_before.push(Time::default());
     }
 
+    /// The numbers of an outlet begin again.
+    pub(super) fn forget(&mut self, outlet: usize) {
+        self.counted[outlet] = Runs::default();
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         self.look_at
     }
@@ -84,7 +89,7 @@ impl Buffer {
     /// Tells the disk to give up the groups that became too old, if there are any.
     pub fn expire(&mut self, now: Now, clocks: &Clocks, out: &mut Vec<BufferEffect>) {
         self.expiry.look_at = None;
-        if self.start != Start::Done || self.dropping || self.failure.is_some() {
+        if self.start != Start::Done || self.dropping || self.failure.is_some() || self.is_volatile() {
             return;
         }
         for outlet in 0..self.outboxes.len() {

@@ -20,8 +20,12 @@ const SPACE_INTERVAL: Duration = Duration::from_secs(5);
 /// While the store fails a sender waits for its answer no longer than this: other answers wait behind it, and a program that
 /// talks HTTP gives up after half a minute.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// While the store fails, messages are taken for a link that confirms within this.
+pub(super) const CONFIRMS_WITHIN: Duration = Duration::from_secs(2);
 /// Wait before a failed order is given again.
 pub(super) const DISK_RETRY: Duration = Duration::from_secs(2);
+/// The same where nothing can be written, which seldom ends by itself.
+const READ_ONLY_RETRY: Duration = Duration::from_secs(10);
 
 /// The file system is nearly full.
 #[derive(Debug)]
@@ -60,18 +64,38 @@ impl Buffer {
             Some(_) | None => error.to_owned(),
         };
         if self.failure.is_none() {
-            out.push(BufferEffect::Note(Notice::StoreFailing { error: error.clone() }));
+            let error = error.clone();
+            let is_readable = self.facts.read_only.is_some();
+            let told =
+                if is_readable { Notice::StoreReadOnly { error } } else { Notice::StoreFailing { error } };
+            out.push(BufferEffect::Note(told));
         }
-        self.failure = Some(Failure { error, retry_at: now + DISK_RETRY, retried: false });
+        self.failure = Some(Failure { error, retry_at: now + self.retry_after(), retried: false });
+    }
+
+    /// A store that could not be written at the start has failed already.
+    pub(super) fn note_read_only(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        if self.is_volatile()
+            && !self.is_over()
+            && self.failure.is_none()
+            && let Some(cause) = self.facts.read_only.clone()
+        {
+            self.note_failure(now, &cause, out);
+        }
+    }
+
+    fn retry_after(&self) -> Duration {
+        if self.facts.read_only.is_some() { READ_ONLY_RETRY } else { DISK_RETRY }
     }
 
     /// Whether a disk that failed is left alone at this moment.
     pub(super) fn is_resting(&mut self, now: Time) -> bool {
+        let retry_after = self.retry_after();
         let Some(failure) = &mut self.failure else { return false };
         if now < failure.retry_at {
             return true;
         }
-        failure.retry_at = now + DISK_RETRY;
+        failure.retry_at = now + retry_after;
         failure.retried = true;
         false
     }
@@ -159,6 +183,7 @@ fn is_ours(report: &DiskReport) -> bool {
         | DiskReport::Dropped { .. }
         | DiskReport::Expired { .. }
         | DiskReport::Widened
+        | DiskReport::Reopened
         | DiskReport::NumbersSaved => true,
     }
 }

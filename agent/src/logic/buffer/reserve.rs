@@ -52,15 +52,19 @@ impl Buffer {
         self.make_usable();
     }
 
-    /// What was given of the numbers until now.
+    /// What was given of the numbers that the disk knows until now.
     pub fn given(&self) -> Given {
-        let outlet = |outbox: &Outbox| OutletGiven {
+        let outlets = (0..self.outboxes.len()).map(|outlet| self.given_of(outlet)).collect();
+        Given { run: self.run_on_disk, ids: self.ids.next, outlets }
+    }
+
+    pub(super) fn given_of(&self, outlet: usize) -> OutletGiven {
+        let outbox = &self.outboxes[outlet];
+        self.volatile.left(outlet).unwrap_or_else(|| OutletGiven {
             tag: given::tag(&outbox.name),
             unconfirmed: outbox.confirmed() + 1,
             next: outbox.block().next,
-        };
-        let outlets = self.outboxes.iter().map(outlet).collect();
-        Given { run: self.base.run, ids: self.ids.next, outlets }
+        })
     }
 
     fn numbers_in_use(&self) -> Numbers {

@@ -513,8 +513,10 @@ fn a_link_that_confirms_at_once_is_fed_although_the_disk_fails() {
     sim.buffer.came_up(0, &Replay::default());
     sim.hear(DiskReport::Failed { order: "forget", outlet: Some(0), error: "no".into() });
     assert_eq!(sim.offer(1), []);
-    assert_eq!(sim.refusal(1), Refused::Failing("no".into()), "one at a time");
-    assert_eq!(sim.confirm(0, 1), [stored(1, 1, 1)]);
+    assert_eq!(sim.offer(1), []);
+    sim.wait(health::CONFIRMS_WITHIN);
+    assert_eq!(sim.refusal(1), Refused::Failing("no".into()), "it does not confirm at once any more");
+    assert_eq!(sim.confirm(0, 2), [stored(1, 1, 1), stored(2, 2, 2)]);
     assert_eq!(sim.offer(1), []);
 }
 

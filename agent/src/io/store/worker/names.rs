@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::backend::LOG_FILE;
+use super::super::hold::Groups;
 use super::super::recovery::STORE;
-use super::super::{lock, numbers};
+use super::super::{lock_to_write, numbers};
 use super::{Shelf, Worker, trays};
 use crate::io::clock;
 use crate::logic::time::Time;
@@ -65,7 +66,7 @@ impl Worker {
 
     /// Whether the directory is kept from other agents.
     pub(super) fn is_ours(&self) -> bool {
-        has_name(&self.lock, &self.dir.join("lock"))
+        self.lock.file.as_ref().is_none_or(|file| has_name(file, &self.lock.path))
     }
 
     /// When the thread must look at something although it has no order.
@@ -114,7 +115,7 @@ impl Worker {
             return Err(format!("{place} holds another store than at the start: start the agent again"));
         }
         if lost.lock {
-            self.lock = lock(&self.dir).map_err(|error| error.to_string())?;
+            self.lock = lock_to_write(&self.dir).map_err(|error| error.to_string())?;
             (self.dead, self.damaged) = trays(&self.dir).map_err(|fault| fault.to_string())?;
         }
         self.write_files().map_err(|error| format!("cannot make the files in {place} anew: {error}"))?;

@@ -67,6 +67,8 @@ impl Worker {
                 if self.hold.as_ref().is_some_and(|hold| hold.is_log(&log)) {
                     self.lose_for(&error);
                     space::drop_ballast(&self.dir);
+                    // What can be read is known at once.
+                    let _ = self.hold();
                 }
             }
             (Some(Ended::File(file)), outcome) => self.has_saved(file, outcome),
@@ -161,7 +163,7 @@ impl Worker {
     pub(super) fn save_meter(&mut self) {
         self.count();
         let now = clock::now().mono;
-        if self.meter.is_due(now, false) && self.is_ours() {
+        if self.meter.is_due(now, false) && self.is_ours() && self.read_only.is_none() {
             let file = self.meter.file(now);
             self.save("meter", numbers::save_meter, file, None);
         }
@@ -170,7 +172,7 @@ impl Worker {
     pub(super) fn save_meter_last(&mut self) {
         self.count();
         let now = clock::now().mono;
-        if self.meter.is_due(now, true) && self.is_ours() {
+        if self.meter.is_due(now, true) && self.is_ours() && self.read_only.is_none() {
             let file = self.meter.file(now);
             if let Err(error) = numbers::save_meter(&self.dir, &file) {
                 log::warn!("{}", self.about("meter", &error));
