@@ -176,7 +176,9 @@ impl Buffer {
         for ((name, gap), held) in names.iter().zip(&resumed.gaps).zip(held) {
             let own = resumed.numbers.outlets[name].clone();
             let start = Block { next: own.block.next, end: own.block.next };
-            outboxes.push(Outbox::new(name.clone(), own.epoch, start, *held, *gap));
+            let mut outbox = Outbox::new(name.clone(), own.epoch, start, *held, *gap);
+            outbox.restore_skips(&own.skipped);
+            outboxes.push(outbox);
         }
         let gaps = resumed.gaps.iter().any(Option::is_some);
         let mut buffer = Buffer {

@@ -120,6 +120,11 @@ impl Caution {
         self.case.as_ref().map(|case| case.suspect)
     }
 
+    /// What the next one behind stands for: the suspect, and those behind it that were tried before.
+    pub fn skipped(&self) -> impl Iterator<Item = Suspect> {
+        self.case.iter().flat_map(|case| std::iter::once(case.suspect).chain(case.behind.iter().copied()))
+    }
+
     /// The suspect, if the peer closes after it again and again and nothing shows that it takes anything else.
     pub fn blocked_by(&self) -> Option<Suspect> {
         self.case.as_ref().filter(|case| case.is_blocked).map(|case| case.suspect)

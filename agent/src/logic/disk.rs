@@ -273,6 +273,10 @@ pub struct OutletNumbers {
     /// Whether a run that had a place for it ended without an order, so that all of the block may be used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub torn: bool,
+    /// Messages in whose place one behind them was sent, because the peer closes after them, each with that one: a peer that has
+    /// the one behind says that it has both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<(u64, u64)>,
 }
 
 impl OutletNumbers {

@@ -126,6 +126,11 @@ impl Reserve {
         self.on_its_way.is_none() && left < (self.size / 4).max(BLOCK_MIN / 2)
     }
 
+    /// Whether a reservation is on its way.
+    pub fn is_under_way(&self) -> bool {
+        self.on_its_way.is_some()
+    }
+
     /// How large the next block is, by the speed of use. Each message uses an id.
     pub fn size(&mut self, now: Time, next_id: u64, is_up: bool) -> u64 {
         if let Some((at, id)) = self.last.replace((now, next_id)) {
@@ -160,7 +165,8 @@ mod tests {
 
     fn saved(clean: bool) -> Numbers {
         let block = Block { next: 100, end: 500 };
-        let outlet = OutletNumbers { epoch: "E1".into(), block, confirmed: Some(99), torn: false };
+        let outlet =
+            OutletNumbers { epoch: "E1".into(), block, confirmed: Some(99), ..OutletNumbers::default() };
         let outlets = BTreeMap::from([("client:a".to_owned(), outlet)]);
         Numbers { session: 3, run: 7, ids: Block { next: 1000, end: 2000 }, outlets, clean }
     }

@@ -45,6 +45,9 @@ pub struct Outbox {
     refused: BTreeSet<u64>,
     /// Those of them that are not among the dead letters yet: until then none of them is confirmed.
     leaving: BTreeSet<u64>,
+    /// Messages in whose place one behind them was sent, each with that one, and whether all of that is on the disk.
+    skipped: Vec<(u64, u64)>,
+    skips_saved: bool,
     /// Last number that a peer can have, on this or an earlier connection.
     ever_sent: u64,
     /// What goes out in order; behind the backlog, if there is one.
@@ -110,6 +113,8 @@ impl Outbox {
             done: Runs::default(),
             refused: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            skipped: Vec::new(),
+            skips_saved: true,
             ever_sent: block.next.saturating_sub(1),
             fresh: Reader::behind(confirmed),
             backlog: None,
@@ -266,6 +271,7 @@ impl Outbox {
         while self.refused.first().is_some_and(|seq| *seq <= confirmed) {
             self.refused.pop_first();
         }
+        self.skipped.retain(|(seq, _)| *seq > confirmed);
         while let Some(flying) = self.flight.front().copied().filter(|flying| self.is_answered(flying)) {
             self.flight.pop_front();
             self.landed(flying);

@@ -152,12 +152,25 @@ impl Agent {
             return true;
         }
         match self.behind(now, link, suspect, number) {
+            Some(entries) if !self.is_known_to_the_disk(link, suspect.outlet, &entries) => true,
             Some(entries) => self.send_control(now, link, suspect.outlet, entries, true, out),
             None => {
                 self.links[link].caution.start_over();
                 false
             }
         }
+    }
+
+    /// A peer with numbers that takes the one behind says on any later connection that it has those before it. That it has not is
+    /// to be on the disk first, so that a life which knows nothing of it sets them aside and does not take them for delivered.
+    fn is_known_to_the_disk(&mut self, link: usize, outlet: usize, entries: &[Entry]) -> bool {
+        let (Some(control), true) = (entries.last(), entries.len() > 1 && !self.buffer.is_volatile()) else {
+            return true;
+        };
+        let skipped: Vec<Suspect> = self.links[link].caution.skipped().collect();
+        let outbox = self.buffer.outbox_mut(outlet);
+        skipped.iter().for_each(|suspect| outbox.skip(suspect.seq, control.seq));
+        outbox.skips_are_saved()
     }
 
     /// Whether the peer has answered a ping on this connection; if not, it is sent one.

@@ -28,8 +28,12 @@ impl Agent {
         let Some(outlet) = self.outlet_in_order(link, lane) else { return };
         let seq = from.saturating_sub(1);
         if let Some(guilty) = self.links[link].caution.resumed(outlet, seq) {
-            return self.convict(now, link, guilty, out);
+            self.convict(now, link, guilty, out);
         }
+        // An earlier life may have sent it what was behind them.
+        let skipped = self.buffer.outbox(outlet).skipped_before(seq);
+        let skipped: Vec<Suspect> = skipped.into_iter().map(|seq| Suspect { outlet, seq }).collect();
+        self.convict(now, link, (skipped, "the peer closed after it".to_owned()), out);
         self.confirmed_by_number(now, link, outlet, seq, self.buffer.outbox(outlet).ever_sent(), out);
     }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::super::closing::Closing;
-use super::super::disk::Held;
+use super::super::disk::{Held, Numbers};
 use super::super::endpoint::EndpointRule;
 use super::super::link::LinkRule;
 use super::super::port::{Heard, Peer, Refusal, RefusalKind};
@@ -683,6 +683,16 @@ fn pong(sim: &mut Sim) -> Vec<Action> {
     sim.link(0, LinkReport::Pong(number))
 }
 
+/// What is written down after the reservation that was under way, on a disk that owes an answer for long.
+fn skips(sim: &mut Sim) -> Option<Numbers> {
+    sim.disk(DiskReport::NumbersSaved);
+    let saved = sim.wait(SECOND * 3).into_iter().find_map(|action| match action {
+        Action::Disk(DiskOrder::SaveNumbers(numbers)) => Some(numbers),
+        _ => None,
+    });
+    saved.filter(|numbers| !numbers.outlets["client:a"].skipped.is_empty())
+}
+
 fn sent(actions: &[Action], link: usize) -> Vec<u64> {
     let entries = orders(actions, link).into_iter().filter_map(|order| match order {
         LinkOrder::Send { entries, .. } => Some(entries),
@@ -765,9 +775,15 @@ fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame()
             assert_eq!(close_and_come_back(&mut sim, 1009, ""), [0; 0], "the peer has to show that it reads");
             assert_eq!(sent(&pong(&mut sim), 0), [1]);
         }
-        let expected: &[u64] = if hello { &[1, 2] } else { &[2] };
         close_and_come_back(&mut sim, 1009, "");
-        assert_eq!(sent(&pong(&mut sim), 0), expected);
+        let mut actions = pong(&mut sim);
+        if hello {
+            assert_eq!(sent(&actions, 0), [0; 0], "the disk has to know of it first");
+            assert!(skips(&mut sim).is_some());
+            actions = sim.disk(DiskReport::NumbersSaved);
+        }
+        let expected: &[u64] = if hello { &[1, 2] } else { &[2] };
+        assert_eq!(sent(&actions, 0), expected);
         let actions = pong(&mut sim);
         assert_eq!(set_aside(&actions), [1]);
         assert!(
@@ -779,6 +795,38 @@ fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame()
         sim.wait(SECOND);
         assert_eq!(sent(&sim.link(0, LinkReport::Up(Peer::default())), 0), [1, 2, 3], "a gap, and the rest");
     }
+}
+
+#[test]
+fn what_was_skipped_before_a_crash_is_set_aside_when_the_peer_says_that_it_has_what_is_behind() {
+    let mut sim = Sim::online(client("a", Confirm::Pong, true));
+    sim.offer(1, 3);
+    close_and_come_back(&mut sim, 1009, "");
+    for _ in 0..2 {
+        close_and_come_back(&mut sim, 1009, "");
+        pong(&mut sim);
+    }
+    close_and_come_back(&mut sim, 1009, "");
+    pong(&mut sim);
+    let numbers = skips(&mut sim).expect("it is written down");
+    assert_eq!(numbers.outlets["client:a"].skipped, [(1, 2)]);
+    let held = Held { range: Some((1, 3)), messages: 3, ..Held::default() };
+    let facts = DiskFacts { held: vec![held], ..DiskFacts::default() };
+    let setup = setup(vec![client("a", Confirm::Pong, true)], false);
+    let opened = Opened {
+        outlets: setup.outlets(),
+        numbers: Some(numbers),
+        facts: facts.clone(),
+        ..Opened::default()
+    };
+    let mut sim = Sim { agent: Agent::new(setup, &opened, sim.now), now: sim.now, facts };
+    sim.step(Event::Tick);
+    sim.disk(DiskReport::Appended);
+    sim.disk(DiskReport::NumbersSaved);
+    sim.link(0, LinkReport::Up(Peer::default()));
+    assert!(asks_to_set_aside(&sim.link(0, LinkReport::Resume { lane: 0, from: 3 }), 1));
+    let outbox = sim.agent.buffer.outbox(0);
+    assert!(!outbox.has_confirmed(1) && outbox.has_confirmed(2));
 }
 
 #[test]

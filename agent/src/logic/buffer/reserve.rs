@@ -21,7 +21,8 @@ impl Buffer {
         let left = left.min(self.ids.end.saturating_sub(self.ids.next));
         // A disk that failed is tried with the numbers, also when nothing else waits for it.
         let left = if self.failure.is_some() { 0 } else { left };
-        if !self.reserve.is_due(left) {
+        let saves_skips = !self.reserve.is_under_way() && !self.outboxes.iter().all(Outbox::skips_are_saved);
+        if !saves_skips && !self.reserve.is_due(left) {
             return;
         }
         let is_up = self.up.contains(&true);
@@ -47,6 +48,7 @@ impl Buffer {
             // One that came since has none yet, or those of its earlier life.
             if let Some(own) = numbers.outlets.get(&outbox.name) {
                 outbox.grant(own.block.end);
+                outbox.skips_on_disk(&own.skipped);
             }
         }
         self.make_usable();
@@ -73,8 +75,9 @@ impl Buffer {
         for outbox in &self.outboxes {
             let next = outbox.block().next;
             let (block, confirmed) = (Block { next, end: next }, Some(outbox.confirmed()));
+            let skipped = outbox.skipped().to_vec();
             let entry = numbers.outlets.entry(outbox.name.clone());
-            entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
+            entry.and_modify(|own| (own.block, own.confirmed, own.skipped) = (block, confirmed, skipped));
         }
         numbers
     }

@@ -245,6 +245,7 @@ fn after_a_crash_the_gap_is_on_the_disk_before_the_new_numbers_are() {
         block: Block { next, end },
         confirmed: None,
         torn: false,
+        skipped: Vec::new(),
     };
     let saved = Numbers {
         session: 4,
@@ -271,6 +272,7 @@ fn a_crash_of_a_full_store_first_makes_room_for_its_gap() {
         block: Block { next: 10, end: 30 },
         confirmed: None,
         torn: false,
+        skipped: Vec::new(),
     };
     let saved = Numbers { outlets: [("client:0".to_owned(), outlet)].into(), ..Numbers::default() };
     let held = vec![Held { range: Some((1, 9)), messages: 9, bytes: 980, ..Held::default() }];

@@ -91,7 +91,9 @@ impl Buffer {
             let held = self.facts.held.get(self.outboxes.len()).copied().unwrap_or_default();
             let (own, gap) = numbers::resume_outlet(self.base.outlets.get(&name), &held, &birth);
             let start = Block { next: own.block.next, end: own.block.next };
-            self.outboxes.push(Outbox::new(name.clone(), own.epoch.clone(), start, held, gap));
+            let mut outbox = Outbox::new(name.clone(), own.epoch.clone(), start, held, gap);
+            outbox.restore_skips(&own.skipped);
+            self.outboxes.push(outbox);
             self.base.outlets.insert(name, own);
             self.ids.next = self.ids.next.max(held.last_id + 1);
             self.seats.push(seat);

@@ -15,6 +15,40 @@ impl Outbox {
         self.leaving.remove(&seq);
     }
 
+    /// One behind this message is sent in its place.
+    pub fn skip(&mut self, seq: u64, sent: u64) {
+        if !self.skipped.contains(&(seq, sent)) {
+            self.skipped.push((seq, sent));
+            self.skips_saved = false;
+        }
+    }
+
+    /// Messages in whose place one behind them was sent, each with that one.
+    pub fn skipped(&self) -> &[(u64, u64)] {
+        &self.skipped
+    }
+
+    /// Whether the disk knows of all of them.
+    pub fn skips_are_saved(&self) -> bool {
+        self.skips_saved
+    }
+
+    /// The disk knows of these.
+    pub fn skips_on_disk(&mut self, skipped: &[(u64, u64)]) {
+        self.skips_saved = self.skipped.iter().all(|skip| skipped.contains(skip));
+    }
+
+    /// Takes over what an earlier run has left.
+    pub fn restore_skips(&mut self, skipped: &[(u64, u64)]) {
+        self.skipped = skipped.to_vec();
+    }
+
+    /// Those of them that a peer which has everything up to this number cannot have.
+    pub fn skipped_before(&self, seq: u64) -> Vec<u64> {
+        let passed = self.skipped.iter().filter(|(own, sent)| *sent <= seq && self.is_refusable(*own));
+        passed.map(|(own, _)| *own).collect()
+    }
+
     /// Whether a peer can refuse it: it may have got it, has not confirmed it and did not refuse it before.
     pub fn is_refusable(&self, seq: u64) -> bool {
         let open = seq > self.confirmed && !self.done.holds(seq, seq);

@@ -32,6 +32,7 @@ fn numbers(confirmed: u64, block: Block, clean: bool) -> Numbers {
         block,
         confirmed: Some(confirmed),
         torn: false,
+        skipped: Vec::new(),
     };
     let outlets = [("cloud".to_owned(), own("E1")), ("client:gone".to_owned(), own("E2"))];
     Numbers { outlets: outlets.into(), clean, ..Numbers::default() }
