@@ -176,9 +176,7 @@ impl Buffer {
         for ((name, gap), held) in names.iter().zip(&resumed.gaps).zip(held) {
             let own = resumed.numbers.outlets[name].clone();
             let start = Block { next: own.block.next, end: own.block.next };
-            let mut outbox = Outbox::new(name.clone(), own.epoch, start, *held, *gap);
-            outbox.restore_skips(&own.skipped);
-            outboxes.push(outbox);
+            outboxes.push(Outbox::new(name.clone(), own.epoch, start, *held, *gap).skipping(own.skipped));
         }
         let gaps = resumed.gaps.iter().any(Option::is_some);
         let mut buffer = Buffer {

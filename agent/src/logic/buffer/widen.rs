@@ -91,9 +91,8 @@ impl Buffer {
             let held = self.facts.held.get(self.outboxes.len()).copied().unwrap_or_default();
             let (own, gap) = numbers::resume_outlet(self.base.outlets.get(&name), &held, &birth);
             let start = Block { next: own.block.next, end: own.block.next };
-            let mut outbox = Outbox::new(name.clone(), own.epoch.clone(), start, held, gap);
-            outbox.restore_skips(&own.skipped);
-            self.outboxes.push(outbox);
+            let outbox = Outbox::new(name.clone(), own.epoch.clone(), start, held, gap);
+            self.outboxes.push(outbox.skipping(own.skipped.clone()));
             self.base.outlets.insert(name, own);
             self.ids.next = self.ids.next.max(held.last_id + 1);
             self.seats.push(seat);

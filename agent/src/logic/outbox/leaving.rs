@@ -38,9 +38,9 @@ impl Outbox {
         self.skips_saved = self.skipped.iter().all(|skip| skipped.contains(skip));
     }
 
-    /// Takes over what an earlier run has left.
-    pub fn restore_skips(&mut self, skipped: &[(u64, u64)]) {
-        self.skipped = skipped.to_vec();
+    /// The same, with what an earlier run has skipped.
+    pub fn skipping(self, skipped: Vec<(u64, u64)>) -> Outbox {
+        Outbox { skipped, ..self }
     }
 
     /// Those of them that a peer which has everything up to this number cannot have.
