@@ -164,9 +164,11 @@ impl Agent {
     /// A peer with numbers that takes the one behind says on any later connection that it has those before it. That it has not is
     /// to be on the disk first, so that a life which knows nothing of it sets them aside and does not take them for delivered.
     fn is_known_to_the_disk(&mut self, link: usize, outlet: usize, entries: &[Entry]) -> bool {
-        let (Some(control), true) = (entries.last(), entries.len() > 1 && !self.buffer.is_volatile()) else {
-            return true;
-        };
+        let (Some(control), true) = (entries.last(), entries.len() > 1) else { return true };
+        if self.buffer.is_volatile() {
+            // Nothing can be written down, and under an epoch that ends with this run nothing needs to be.
+            return self.buffer.is_reborn(outlet);
+        }
         let skipped: Vec<Suspect> = self.links[link].caution.skipped().collect();
         let outbox = self.buffer.outbox_mut(outlet);
         skipped.iter().for_each(|suspect| outbox.skip(suspect.seq, control.seq));

@@ -61,6 +61,11 @@ impl Buffer {
         self.volatile.is_on
     }
 
+    /// Whether an outlet goes on under an epoch that ends with this run.
+    pub fn is_reborn(&self, outlet: usize) -> bool {
+        self.volatile.left(outlet).is_some()
+    }
+
     /// Whether another run should take over, since the disk can be written.
     pub fn is_over(&self) -> bool {
         self.volatile.is_over
