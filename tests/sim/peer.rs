@@ -36,6 +36,8 @@ pub struct Peer {
     pub nacking: u64,
     /// A message whose payload is divisible by this makes it hang up; 0 is none.
     pub choking: u64,
+    /// Its answers come so much later, in nanoseconds.
+    pub late: u64,
     /// Whether messages may come in any order.
     pub loose: bool,
     /// The epoch of each lane.
@@ -60,6 +62,7 @@ impl Peer {
             numbered,
             nacking,
             choking: 0,
+            late: 0,
             loose: false,
             epochs: Vec::new(),
             seen: BTreeMap::new(),
