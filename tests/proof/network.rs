@@ -4,9 +4,9 @@
 mod far;
 mod line;
 
-use std::path::Path;
 use std::io::BufReader;
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -123,11 +123,7 @@ fn cases(scale: Scale) -> Vec<Case> {
         small("half open", QUICK_PINGS, Trouble::Passing(json!({ "down": true }), seconds(30, 6))),
         small("30 % lost", "", Trouble::Passing(json!({ "loss": 0.3, "delay": 0.02 }), seconds(60, 6))),
         small("2 s each way", "", Trouble::Lasting(json!({ "delay": 2.0 }))),
-        small(
-            "MTU black hole",
-            QUICK_PINGS,
-            Trouble::Passing(json!({ "max_packet": 600 }), seconds(30, 6)),
-        ),
+        small("MTU black hole", QUICK_PINGS, Trouble::Passing(json!({ "max_packet": 600 }), seconds(30, 6))),
         small("flapping", QUICK_PINGS, Trouble::Flapping(Duration::from_millis(700), scale.count(150, 5))),
         small("another address", QUICK_PINGS, Trouble::Readdressing(scale.count(5, 1))),
         small("a byte a second", QUICK_PINGS, Trouble::Trickling(seconds(30, 6))),

@@ -488,7 +488,13 @@ impl World {
             |links: &serde_json::Map<_, serde_json::Value>| links.values().all(|link| link["state"] == "up");
         let in_transit = self.queue.values().any(|(life, pending)| {
             let later = matches!(pending, Pending::Cut { .. } | Pending::HalfOpen { .. } | Pending::Offer);
-            *life == self.life && !later
+            // Where answers are late, there is always one on its way.
+            let alive = matches!(
+                pending,
+                Pending::ToPeer { order: LinkOrder::Ping(_), .. }
+                    | Pending::ToAgent { report: LinkReport::Pong(_), .. }
+            );
+            *life == self.life && !later && !alive
         });
         messages == Some(0)
             && status["buffer"]["error"].is_null()

@@ -269,7 +269,7 @@ mod tests {
     use rcgen::date_time_ymd;
     use smol::future::or;
     use smol::io::{AsyncReadExt, AsyncWriteExt};
-    use smol::net::TcpListener;
+    use smol::net::{TcpListener, TcpStream};
 
     use super::authority::{Authority, Files};
     use super::*;

@@ -272,7 +272,8 @@ impl Link {
             Life::Up(up) => {
                 if self.look_at(up).is_some_and(|at| at <= now) {
                     out.push(LinkEffect::Look);
-                } else if self.ping_at(up).is_some_and(|at| at <= now) {
+                }
+                if self.ping_at(up).is_some_and(|at| at <= now) {
                     self.ping(now, out);
                 }
                 self.settle(now);
@@ -345,14 +346,6 @@ impl Link {
     /// What lets a message be forgotten.
     pub fn confirms_by(&self) -> Confirm {
         self.rule.confirm
-    }
-
-    /// Sends a ping if it is up, has had no pong yet and waits for none.
-    pub fn ask(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
-        let silent = self.rtt.is_none() && matches!(&self.life, Life::Up(up) if up.ping_out.is_none());
-        if silent {
-            self.ping(now, out);
-        }
     }
 
     /// Whether it dials, or would: it is active, and nobody told it to stay away.

@@ -27,7 +27,8 @@ impl Line {
     pub fn lay(number: usize) -> anyhow::Result<Line> {
         let (process, block) = (std::process::id(), 1 + number * 4);
         let space = format!("holdfast-{process}-{number}");
-        let devices = [format!("hf{number}n{}", process % 10_000), format!("hf{number}f{}", process % 10_000)];
+        let devices =
+            [format!("hf{number}n{}", process % 10_000), format!("hf{number}f{}", process % 10_000)];
         let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proof/network/wire.py");
         let mut command = Command::new("python3");
         command.arg(wire).args(&devices).stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -31,12 +31,21 @@ pub(super) struct Conn {
     rate: Option<u64>,
     /// What was sent: from when to when it is on its way, and its bytes.
     on_its_way: Vec<(u64, u64, u64)>,
+    /// Bytes that have arrived, of what is not there any more.
+    arrived: u64,
     heard: u64,
 }
 
 impl Conn {
     pub(super) fn is_half_open(&self) -> bool {
         self.half_open_at.is_some()
+    }
+
+    /// Forgets the single orders that have arrived.
+    fn settle(&mut self, now: u64) {
+        let now = self.half_open_at.map_or(now, |at| now.min(at));
+        let arrived = self.on_its_way.extract_if(.., |(_, to, _)| *to <= now);
+        self.arrived += arrived.map(|(.., bytes)| bytes).sum::<u64>();
     }
 
     /// What the kernel knows of its bytes.
@@ -47,7 +56,7 @@ impl Conn {
             (u128::from(*bytes) * u128::from(left)).div_ceil(u128::from(to - from)) as u64
         };
         Traffic {
-            written: self.on_its_way.iter().map(|(.., bytes)| bytes).sum(),
+            written: self.arrived + self.on_its_way.iter().map(|(.., bytes)| bytes).sum::<u64>(),
             unacknowledged: Some(self.on_its_way.iter().map(missing).sum()),
             heard: self.heard,
             frames: self.heard,
@@ -79,6 +88,7 @@ impl World {
             down_at: self.now,
             rate,
             on_its_way: Vec::new(),
+            arrived: 0,
             heard: 0,
         });
         let (agent, own) =
@@ -116,6 +126,7 @@ impl World {
         let takes = at.rate.map_or(0, |rate| bytes * SECOND / rate);
         at.up_at = (begins_at + takes).max(self.now + latency);
         let arrives_at = at.up_at;
+        at.settle(self.now);
         at.on_its_way.push((begins_at, arrives_at.max(begins_at + 1), bytes));
         if let (LinkOrder::Send { through, .. }, Confirm::None) = (&order, self.peers[link].confirm) {
             let report = LinkReport::Written(*through);

@@ -1,4 +1,4 @@
-use super::super::port::RefusalKind;
+use super::super::port::{RefusalKind, Traffic};
 use super::*;
 
 const CONNECT_TIMEOUT: Duration = secs(15);
@@ -47,7 +47,10 @@ impl Sim {
         if let Some(at) = self.link.retry_at() {
             self.now = self.now.max(at);
         }
-        assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(0)]);
+        // It may have dialed while time passed.
+        if self.link.state() == LinkState::Down {
+            assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(0)]);
+        }
         let up = self.hear(LinkReport::Up(Peer::default()));
         assert_eq!(up, [LinkEffect::Opened(Peer::default())]);
     }
@@ -140,6 +143,7 @@ fn retry_in(effects: &[LinkEffect]) -> Duration {
 fn words(effects: &[LinkEffect]) -> &str {
     match effects {
         [LinkEffect::HangUp, LinkEffect::Lost { error, .. }] => error,
+        [LinkEffect::Tell(LinkOrder::Ping(_)), rest @ ..] => words(rest),
         other => panic!("the link was not hung up: {other:?}"),
     }
 }
@@ -656,9 +660,14 @@ fn dial(sim: &mut Sim, expected: usize, fails: bool) {
 /// Lives on, with all pings answered, until it does something else.
 fn live_on(sim: &mut Sim) -> Vec<LinkEffect> {
     loop {
-        let effects = sim.advance_to_deadline();
-        let [LinkEffect::Tell(LinkOrder::Ping(number))] = effects[..] else { return effects };
-        sim.hear(LinkReport::Pong(number));
+        let mut effects = sim.advance_to_deadline();
+        if let Some(LinkEffect::Tell(LinkOrder::Ping(number))) = effects.first().cloned() {
+            sim.hear(LinkReport::Pong(number));
+            effects.remove(0);
+        }
+        if !effects.is_empty() {
+            return effects;
+        }
     }
 }
 
@@ -674,7 +683,8 @@ fn a_dead_endpoint_is_left_and_the_first_one_is_taken_again_once_it_answers_and_
     sim.send(1);
     sim.hear(LinkReport::Probed(Ok(())));
     assert!(sim.link.is_up() && !sim.link.may_send());
-    assert_eq!(sim.advance(secs(1)), [], "one message is not confirmed yet");
+    let pings = sim.advance(secs(1));
+    assert!(matches!(pings[..], [LinkEffect::Tell(LinkOrder::Ping(_))]), "one message is not confirmed yet");
     sim.link.progressed(sim.now, 0, 0);
     let goodbye = LinkEffect::Tell(LinkOrder::Close(1000));
     assert_eq!(sim.advance(secs(0)), [LinkEffect::Left, goodbye]);

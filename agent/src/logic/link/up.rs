@@ -141,9 +141,11 @@ impl Link {
             return None;
         }
         let interval = Some(self.rule.ping.interval).filter(|interval| !interval.is_zero());
-        let waits = self.rule.confirm == Confirm::Ack && up.waiting_since.is_some();
-        let sooner = waits.then(|| PING_EACH.min(self.rule.ping.timeout / 4));
-        interval.into_iter().chain(sooner).min().map(|wait| up.pinged_at + wait)
+        let usual = interval.map(|interval| up.pinged_at + interval);
+        let waits_since = up.waiting_since.filter(|_| self.rule.confirm == Confirm::Ack);
+        let sooner =
+            waits_since.map(|since| up.pinged_at.max(since) + PING_EACH.min(self.rule.ping.timeout / 4));
+        usual.into_iter().chain(sooner).min()
     }
 
     /// The time of the ping whose pong is owed. A peer that needs not answer pings (`confirm = "none"`) must go on once it
