@@ -6,7 +6,6 @@ mod line;
 
 use std::io::BufReader;
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -148,8 +147,8 @@ fn play(case: &Case, confirm: &str, number: usize) -> anyhow::Result<Outcome> {
     let _agent = scene.start()?;
     scene.wait_until("the link is up", || scene.fact("/links/cloud/reconnects") == 0 && is_up(&scene))?;
     let before = line.bytes_sent()?;
+    let lasts = lasts(&case.trouble);
     std::thread::scope(|scope| -> anyhow::Result<()> {
-        let lasts = lasts(&case.trouble);
         let sensor = scope.spawn(|| send(&scene, case, lasts));
         happen(&case.trouble, &mut line, &far.seen)?;
         sensor.join().expect("a sensor ends by itself")

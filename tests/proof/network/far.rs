@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_tungstenite::accept_async;
 use async_tungstenite::tungstenite::Message;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::or;

@@ -661,10 +661,9 @@ fn dial(sim: &mut Sim, expected: usize, fails: bool) {
 fn live_on(sim: &mut Sim) -> Vec<LinkEffect> {
     loop {
         let mut effects = sim.advance_to_deadline();
-        if let Some(LinkEffect::Tell(LinkOrder::Ping(number))) = effects.first().cloned() {
-            sim.hear(LinkReport::Pong(number));
-            effects.remove(0);
-        }
+        let Some(LinkEffect::Tell(LinkOrder::Ping(number))) = effects.first() else { return effects };
+        sim.hear(LinkReport::Pong(*number));
+        effects.remove(0);
         if !effects.is_empty() {
             return effects;
         }
