@@ -251,7 +251,7 @@ fn run(
 struct Lock {
     /// None where there is not even a directory.
     file: Option<File>,
-    /// What is locked.
+    /// The file or directory that is locked.
     path: PathBuf,
     /// Why the directory cannot be written, if so.
     cause: Option<String>,

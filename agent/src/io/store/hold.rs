@@ -26,7 +26,7 @@ pub struct Hold {
 
 /// Groups that can be read.
 pub trait Groups {
-    /// What every outlet holds.
+    /// The shelf of each outlet.
     fn shelves(&self) -> &[Shelf];
 
     /// The values of a group, as far as they are there.

@@ -69,7 +69,7 @@ struct Copied {
 pub struct Place {
     /// From the begin of the log.
     pub offset: u64,
-    /// What it says of itself.
+    /// Its head.
     pub head: Head,
 }
 

@@ -1,5 +1,5 @@
 //! A store that can be read and not written: sled writes to open a database, so the groups are found in its log without it.
-//! What is confirmed is remembered until the database can be opened again.
+//! Confirmed groups are remembered until the database can be opened again.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -345,7 +345,7 @@ impl Worker {
             self.outlets.truncate(before);
             self.others.append(&mut returning);
             if !had_view {
-                // What was seen was seen with a place for each of them.
+                // The view has a place for each of those that did not come.
                 self.read_only = None;
                 self.held.truncate(before);
             }
@@ -408,7 +408,7 @@ impl Worker {
             if let Trouble::Fault(_) = trouble {
                 self.lose_for(&trouble.to_string());
                 space::drop_ballast(&self.dir);
-                // What can be read is known at once.
+                // The log is looked into at once, so that reads go on.
                 let _ = self.hold();
             }
             trouble.to_string()
@@ -430,12 +430,7 @@ impl Worker {
         if let Some(cause) = self.is_closed() {
             return Err(Fault::World(cause));
         }
-        let opened = self.recovery().open();
-        let opened = match opened {
-            Err(Fault::World(_)) if space::drop_ballast(&self.dir) => self.recovery().open(),
-            other => other,
-        };
-        let opened = opened.and_then(|mut hold| self.catch_up(&mut hold).map(|()| hold));
+        let opened = self.recover().and_then(|mut hold| self.catch_up(&mut hold).map(|()| hold));
         if let Err(Fault::World(cause)) = &opened {
             self.turn_read_only(cause.clone());
         }
@@ -445,6 +440,14 @@ impl Worker {
         self.repairs.iter().for_each(|repair| log::warn!("{repair}"));
         self.measure();
         Ok(())
+    }
+
+    /// Opens the database; on a full disk gives the ballast up for it.
+    fn recover(&mut self) -> Result<Hold, Fault> {
+        match self.recovery().open() {
+            Err(Fault::World(_)) if space::drop_ballast(&self.dir) => self.recovery().open(),
+            opened => opened,
+        }
     }
 
     fn recovery(&mut self) -> Recovery<'_> {

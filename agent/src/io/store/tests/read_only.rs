@@ -72,8 +72,9 @@ fn a_message_that_is_set_aside_meanwhile_is_among_the_dead_letters_afterwards() 
     let bench = Bench::open(dir.path());
     let order = DiskOrder::SetAside { outlet: 0, seq: 88, reason: "no".into(), message: None };
     assert_eq!(bench.ask(order).0, DiskReport::SetAside { outlet: 0, seq: 88, found: true });
-    fs::remove_file(dir.path().join("dead")).unwrap();
     open_for_writing(dir.path());
+    assert!(matches!(bench.ask(DiskOrder::Reopen).0, DiskReport::Failed { .. }), "it cannot be written yet");
+    fs::remove_file(dir.path().join("dead")).unwrap();
     assert_eq!(bench.ask(DiskOrder::Reopen).0, DiskReport::Reopened);
     bench.close();
     assert_eq!(Bench::open(dir.path()).opened.facts.dead, 1);

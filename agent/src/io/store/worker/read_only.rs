@@ -1,6 +1,7 @@
 //! A store that cannot be written: what can be read of it is given out, what is confirmed is remembered, and the database is
 //! tried again at a calm pace.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::super::backend::{Fault, LOG_FILE};
 use super::super::hold::Batch;
 use super::super::recovery::STORE;
 use super::super::view::View;
-use super::super::{lock_to_write, numbers, space};
+use super::super::{lock_to_write, numbers};
 use super::{Hold, Worker};
 use crate::io::clock;
 use crate::logic::disk::DiskReport;
@@ -29,7 +30,7 @@ pub(super) struct ReadOnly {
     /// None if nothing can be read either.
     view: Option<View>,
     /// Dead letters that are still in the store, too.
-    letters: Vec<Vec<u8>>,
+    letters: VecDeque<Vec<u8>>,
 }
 
 impl Worker {
@@ -96,8 +97,8 @@ impl Worker {
         if let Some(own) = &mut self.read_only {
             (own.cause, own.again_at) = (cause, again_at);
         } else {
-            self.read_only =
-                Some(ReadOnly { cause, again_at, from_the_start: false, view: None, letters: Vec::new() });
+            let letters = VecDeque::new();
+            self.read_only = Some(ReadOnly { cause, again_at, from_the_start: false, view: None, letters });
         }
         if self.view().is_none() {
             let log = self.dir.join(STORE).join(LOG_FILE);
@@ -115,16 +116,18 @@ impl Worker {
     /// Keeps a dead letter in memory whose message cannot leave the store. Tells whether it did.
     pub(super) fn keep_letter(&mut self, payload: &[u8]) -> bool {
         let own = self.read_only.as_mut().filter(|own| own.view.is_some() && own.letters.len() < LETTERS);
-        own.map(|own| own.letters.push(payload.to_owned())).is_some()
+        own.map(|own| own.letters.push_back(payload.to_owned())).is_some()
     }
 
     /// The database is open again: writes down what was set aside, and removes what was confirmed meanwhile.
     pub(super) fn catch_up(&mut self, hold: &mut Hold) -> Result<(), Fault> {
         let Some(own) = &mut self.read_only else { return Ok(()) };
-        for letter in std::mem::take(&mut own.letters) {
-            let added = self.dead.add(&letter);
+        // One that cannot be written stays for the next time, and so does its message in the store.
+        while let Some(letter) = own.letters.front() {
+            let added = self.dead.add(letter);
             added
                 .map_err(|error| Fault::World(error.to_string()).context("write", &self.dir.join("dead")))?;
+            own.letters.pop_front();
         }
         own.view.as_ref().map_or(Ok(()), |view| view.catch_up(hold))
     }
@@ -151,11 +154,7 @@ impl Worker {
         }
         numbers::probe(&self.dir).map_err(|error| self.about("probe", &error))?;
         if self.view().is_some() && self.hold.is_none() {
-            let opened = match self.recovery().open() {
-                Err(Fault::World(_)) if space::drop_ballast(&self.dir) => self.recovery().open(),
-                opened => opened,
-            };
-            let caught_up = opened.and_then(|mut hold| self.catch_up(&mut hold));
+            let caught_up = self.recover().and_then(|mut hold| self.catch_up(&mut hold));
             caught_up.map_err(|fault| fault.to_string())?;
         }
         Ok(DiskReport::Reopened)
