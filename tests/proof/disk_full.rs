@@ -80,11 +80,7 @@ fn fill_again_and_again(small: &Mounted, rounds: u64, seed: u64) -> anyhow::Resu
     let (stored, _) = sensors.end();
     let _peer = Peer::listen(scene.peer, &received)?;
     scene.wait_until("all is drained", || scene.is_drained())?;
-    let numbers: Vec<u64> = stored.iter().map(|(number, _)| *number).collect();
-    let lost = received.missing(&numbers);
-    if !lost.is_empty() {
-        bail!("{} of {} stored readings are lost: {lost:?}", lost.len(), stored.len());
-    }
+    received.require(&stored)?;
     let panics = scene.log_with(&["panicked"]).len();
     if panics > 0 {
         bail!("{panics} panics: {:?}", scene.log_with(&["panicked"]).first());

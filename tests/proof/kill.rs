@@ -169,11 +169,7 @@ impl Life {
         let _peer = Peer::listen(self.scene.peer, &self.received)?;
         let _agent = started(&self.scene)?;
         self.scene.wait_until("all is drained", || self.scene.is_drained())?;
-        let numbers: Vec<u64> = stored.iter().map(|(number, _)| *number).collect();
-        let lost = self.received.missing(&numbers);
-        if !lost.is_empty() {
-            bail!("{} of {} stored readings are lost: {lost:?}", lost.len(), stored.len());
-        }
+        self.received.require(&stored)?;
         self.sums.stored = stored.len() as u64;
         self.sums.twice = self.received.twice();
         if self.sums.group_max == 0 {

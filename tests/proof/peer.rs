@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use async_tungstenite::accept_async;
 use async_tungstenite::tungstenite::Message;
 use futures_util::StreamExt;
@@ -52,6 +52,13 @@ impl Received {
     pub fn missing<'a>(&self, numbers: impl IntoIterator<Item = &'a u64>) -> Vec<u64> {
         let arrivals = self.arrivals();
         numbers.into_iter().filter(|number| !arrivals.first.contains_key(number)).copied().collect()
+    }
+
+    /// The error names those of the stored readings that have not come.
+    pub fn require<T>(&self, stored: &[(u64, T)]) -> anyhow::Result<()> {
+        let lost = self.missing(stored.iter().map(|(number, _)| number));
+        ensure!(lost.is_empty(), "{} of {} stored readings are lost: {lost:?}", lost.len(), stored.len());
+        Ok(())
     }
 
     /// How many different ones came.

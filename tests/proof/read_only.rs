@@ -88,11 +88,7 @@ fn live(directory: &Path, sums: &mut Sums) -> anyhow::Result<()> {
     let (stored, _) = sensors.end();
     let _peer = Peer::listen(scene.peer, &received)?;
     scene.wait_until("all is drained", || scene.is_drained())?;
-    let numbers: Vec<u64> = stored.iter().map(|(number, _)| *number).collect();
-    let lost = received.missing(&numbers);
-    if !lost.is_empty() {
-        bail!("{} of {} stored readings are lost: {lost:?}", lost.len(), stored.len());
-    }
+    received.require(&stored)?;
     if longest > ANSWER_WITHIN {
         bail!("a sender waited {longest:?} for its answer");
     }
