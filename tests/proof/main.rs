@@ -18,6 +18,7 @@ mod load;
 mod malformed;
 mod memory;
 mod mounted;
+mod network;
 mod opening;
 mod peer;
 #[path = "../bench/process.rs"]
@@ -45,7 +46,7 @@ pub struct Scale {
 /// Gives the figures, or says which promise was broken.
 type Proof = fn(Scale) -> anyhow::Result<String>;
 
-const PROOFS: [(&str, Proof); 10] = [
+const PROOFS: [(&str, Proof); 11] = [
     ("power-cut", cut::prove),
     ("kill", kill::prove),
     ("disk-full", disk_full::prove),
@@ -56,6 +57,7 @@ const PROOFS: [(&str, Proof); 10] = [
     ("malformed", malformed::prove),
     ("crowd", crowd::prove),
     ("limits", limits::prove),
+    ("network", network::prove),
 ];
 
 impl Scale {

@@ -32,12 +32,17 @@ pub struct Agent(Child);
 impl Scene {
     /// Writes the configuration. `tables` are more of it.
     pub fn new(directory: &Path, link: &str, tables: &str) -> anyhow::Result<Scene> {
+        Scene::towards(directory, "127.0.0.1", link, tables)
+    }
+
+    /// The same with its peer on another host.
+    pub fn towards(directory: &Path, host: &str, link: &str, tables: &str) -> anyhow::Result<Scene> {
         let (port, peer) = (free_port()?, free_port()?);
         let scene = Scene { directory: directory.to_owned(), address: format!("127.0.0.1:{port}"), peer };
         std::fs::create_dir_all(scene.data())?;
         let text = format!(
             "[agent]\nid = \"proof\"\ndata_dir = {data:?}\n[[server]]\nbind = [\"{address}\"]\n[[client]]\nid = \"cloud\"\n\
-             url = \"ws://127.0.0.1:{peer}/\"\nreconnect = {{ min = \"20ms\", max = \"60ms\" }}\n{link}\n{tables}\n",
+             url = \"ws://{host}:{peer}/\"\nreconnect = {{ min = \"20ms\", max = \"60ms\" }}\n{link}\n{tables}\n",
             data = scene.data(),
             address = scene.address,
         );

@@ -13,6 +13,8 @@ use holdfast::message::{Body, Entry, GapReason};
 struct Seen {
     /// Payload by number.
     messages: BTreeMap<u64, Vec<u8>>,
+    /// The connection on which each of them came last.
+    came_on: BTreeMap<u64, u64>,
     /// Highest number that was delivered or announced as missing.
     highest: u64,
     gaps: Vec<(u64, u64, GapReason)>,
@@ -36,6 +38,8 @@ pub struct Peer {
     pub nacking: u64,
     /// A message whose payload is divisible by this makes it hang up; 0 is none.
     pub choking: u64,
+    /// Its answers come so much later, in nanoseconds.
+    pub late: u64,
     /// Whether messages may come in any order.
     pub loose: bool,
     /// The epoch of each lane.
@@ -45,7 +49,10 @@ pub struct Peer {
     delivered: BTreeSet<Vec<u8>>,
     /// Last payload by topic: what a retained topic shows.
     pub retained: BTreeMap<String, Vec<u8>>,
-    /// Deliveries that had been seen before, on this connection.
+    /// How many connections it has had.
+    connections: u64,
+    /// Deliveries that had been seen before, on this connection. The newest first, what was in flight on several connections
+    /// in a row may come once more at a time, so that only what the last one has brought counts.
     twice: u64,
     /// Last number of each epoch that came on this connection.
     last: BTreeMap<String, u64>,
@@ -60,12 +67,14 @@ impl Peer {
             numbered,
             nacking,
             choking: 0,
+            late: 0,
             loose: false,
             epochs: Vec::new(),
             seen: BTreeMap::new(),
             refused: BTreeSet::new(),
             delivered: BTreeSet::new(),
             retained: BTreeMap::new(),
+            connections: 0,
             twice: 0,
             last: BTreeMap::new(),
             given_up: 0,
@@ -74,6 +83,7 @@ impl Peer {
 
     /// A new connection to it.
     pub fn connect(&mut self) {
+        self.connections += 1;
         self.twice = 0;
         self.last.clear();
     }
@@ -186,8 +196,10 @@ impl Peer {
             }
             Body::Message(message) => {
                 self.retained.insert(message.topic.clone(), message.payload.clone());
+                let came_on = seen.came_on.insert(seq, self.connections);
                 if let Some(before) = seen.messages.get(&seq) {
-                    self.twice += 1;
+                    let is_recent = came_on.is_some_and(|connection| connection + 1 >= self.connections);
+                    self.twice += u64::from(is_recent || !self.loose);
                     if *before != message.payload {
                         return Err(format!("{seq} was used for two messages"));
                     }

@@ -20,7 +20,9 @@ pub const MQTT_WINDOW: usize = 10;
 
 /// What the agent of a seed is made of.
 pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
-    let mut links: Vec<LinkSetup> = (0..=seed.below(2)).map(|n| link(n, seed)).collect();
+    // Now and then a whole crowd, which has to share the disk.
+    let count = if seed.below(400) == 0 { 8 + seed.below(24) } else { 1 + seed.below(2) };
+    let mut links: Vec<LinkSetup> = (0..count).map(|n| link(n, seed)).collect();
     let rule = rule(Confirm::Ack, seed);
     let mqtt = (seed.below(2) == 0).then(|| MqttSetup {
         rule,

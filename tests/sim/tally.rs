@@ -15,6 +15,7 @@ pub struct Tally {
     pub passed: u64,
     pub failed: u64,
     pub unwilling: u64,
+    pub slow: u64,
     pub came: u64,
     pub heard: u64,
     pub went: u64,
@@ -41,6 +42,7 @@ impl std::ops::AddAssign for Tally {
         self.passed += rhs.passed;
         self.failed += rhs.failed;
         self.unwilling += rhs.unwilling;
+        self.slow += rhs.slow;
         self.came += rhs.came;
         self.heard += rhs.heard;
         self.went += rhs.went;

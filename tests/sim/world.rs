@@ -159,6 +159,8 @@ impl World {
         for (peer, link) in peers.iter_mut().zip(&setup.links) {
             peer.loose = !link.replay.keeps_order();
             peer.choking = if peer.confirm != Confirm::None && seed.below(8) == 0 { 50 } else { 0 };
+            // Its answers come after the deadlines, each time.
+            peer.late = if seed.below(10) == 0 { SECOND * (5 + seed.below(30)) } else { 0 };
         }
         for peer in peers.iter_mut().filter(|peer| peer.confirm == Confirm::Ack) {
             peer.nacking = if seed.below(4) == 0 { 20 } else { 0 };
@@ -404,11 +406,19 @@ impl World {
         agent.advance(now, &mut actions);
         self.given.insert(agent.given().run, agent.given());
         let looks = actions.contains(&Action::LookAtHost);
+        let links = actions.iter().filter_map(|action| match action {
+            Action::Look { link, conn } => Some((*link, *conn)),
+            _ => None,
+        });
+        let links: Vec<(usize, u64)> = links.collect();
         for action in actions {
             if self.trace {
                 println!("{:>12}     {action:?}", "");
             }
             self.act(action)?;
+        }
+        for (link, conn) in links {
+            self.look(link, conn)?;
         }
         if looks {
             return self.feed(Event::Host(HostFacts::default()));
@@ -464,7 +474,7 @@ impl World {
             Action::Succeed { .. } => self.succeed()?,
             Action::DropSuccessor => self.successor = None,
             Action::ReplyToReload { request, outcome } => return self.reloaded(request, &outcome),
-            Action::Note(_) | Action::LookAtHost | Action::CloseSources => {}
+            Action::Note(_) | Action::Look { .. } | Action::LookAtHost | Action::CloseSources => {}
             Action::Exit => return self.exit(),
         }
         Ok(())
@@ -472,24 +482,36 @@ impl World {
 
     fn is_quiet(&self) -> bool {
         let Some(agent) = &self.agent else { return false };
+        // Looked at first, since the status takes long.
+        if !self.offers.is_empty()
+            || !self.requests.is_empty()
+            || !self.called
+            || self.is_anything_in_transit()
+        {
+            return false;
+        }
         let status = agent.status(self.clock());
-        let messages = status["buffer"]["messages"].as_u64();
         let up =
             |links: &serde_json::Map<_, serde_json::Value>| links.values().all(|link| link["state"] == "up");
-        let in_transit = self.queue.values().any(|(life, pending)| {
-            let later = matches!(pending, Pending::Cut { .. } | Pending::HalfOpen { .. } | Pending::Offer);
-            *life == self.life && !later
-        });
-        messages == Some(0)
+        status["buffer"]["messages"].as_u64() == Some(0)
             && status["buffer"]["error"].is_null()
             && (status["mqtt"].is_null() || status["mqtt"]["state"] == "up")
             // What it was to be told meanwhile it is told on its next connection.
-            && self.conns.get(self.links.len()).and_then(Option::as_ref).is_none_or(|broker| !broker.half_open)
+            && self.conns.get(self.links.len()).and_then(Option::as_ref).is_none_or(|broker| !broker.is_half_open())
             && status["links"].as_object().is_some_and(up)
-            && self.offers.is_empty()
-            && self.requests.is_empty()
-            && self.called
-            && !in_transit
+    }
+
+    fn is_anything_in_transit(&self) -> bool {
+        self.queue.values().any(|(life, pending)| {
+            let later = matches!(pending, Pending::Cut { .. } | Pending::HalfOpen { .. } | Pending::Offer);
+            // Where answers are late, there is always one on its way.
+            let alive = matches!(
+                pending,
+                Pending::ToPeer { order: LinkOrder::Ping(_), .. }
+                    | Pending::ToAgent { report: LinkReport::Pong(_), .. }
+            );
+            *life == self.life && !later && !alive
+        })
     }
 
     fn rest(&self) -> String {

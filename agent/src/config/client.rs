@@ -93,7 +93,8 @@ pub struct Client {
     pub replay: Replay,
     /// DNS, TCP, TLS and upgrade together must end within this.
     pub connect_timeout: Duration,
-    /// Something is in flight and nothing was confirmed for so long: the link is dead.
+    /// Something is in flight, and for so long nothing was confirmed and no byte has arrived on either side: the link is dead. A
+    /// peer that was late while it was alive has more time from then on, at most eight times as much.
     pub confirm_timeout: Duration,
     /// When these settings change while the agent runs, and nothing is confirmed under the new ones for so long, the old ones
     /// come back and the status tells it; `0s` keeps the new ones whatever comes. With nothing to send, a pong confirms.
@@ -317,7 +318,8 @@ pub struct ClientTls {
 pub struct Ping {
     /// Silence after which a ping is sent; zero sends none for keep-alive.
     pub interval: Duration,
-    /// A ping unanswered for so long ends the connection.
+    /// A ping is unanswered, and for so long no byte has arrived on either side: the connection is ended. A peer that was late
+    /// while it was alive has more time from then on, at most eight times as much.
     pub timeout: Duration,
 }
 

@@ -13,7 +13,7 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
-use super::net::{self, Stage, Stream, Target};
+use super::net::{self, Gauge, Stage, Stream, Target};
 use super::secret;
 use crate::config::mqtt::Mqtt;
 use crate::logic::closing::Closing;
@@ -47,13 +47,14 @@ pub struct Broker {
 /// Makes one connection and lives as long as it does.
 ///
 /// The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are gone it says goodbye.
-pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sender<LinkReport>) {
-    let last = match dial(&broker.mqtt, Some(&broker.will), &Stage::new()).await {
+/// The gauge counts its bytes.
+pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sender<LinkReport>, gauge: Gauge) {
+    let last = match dial(&broker.mqtt, Some(&broker.will), &Stage::new(), &gauge).await {
         Err(refusal) => LinkReport::DialFailed(refusal),
         Ok((stream, peer)) => {
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
             let _ = reports.send(LinkReport::Up(peer)).await;
-            let error = session::run(stream, &orders, &reports).await;
+            let error = session::run(stream, &orders, &reports, &gauge).await;
             LinkReport::Closed { closing: Closing::Plain, error }
         }
     };
@@ -64,7 +65,7 @@ pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sende
 /// not push the agent off, and no will. The stage tells how far it came.
 pub async fn test(mqtt: &Mqtt, stage: &Stage) -> Result<(), Refusal> {
     let mqtt = Mqtt { client_id: format!("{}-test", mqtt.client_id), ..mqtt.clone() };
-    let (mut stream, _) = dial(&mqtt, None, stage).await?;
+    let (mut stream, _) = dial(&mqtt, None, stage, &Gauge::default()).await?;
     stage.enter(Step::Authentication);
     stage.found(if mqtt.username.is_some() { "accepted" } else { "none asked for" });
     stage.enter(Step::Ping);
@@ -95,6 +96,7 @@ async fn dial(
     mqtt: &Mqtt,
     will: Option<&Publication>,
     stage: &Stage,
+    gauge: &Gauge,
 ) -> Result<(PacketStream<Stream>, Peer), Refusal> {
     let target = target(mqtt).map_err(|cause| retry(format!("cannot dial the broker: {cause}")))?;
     let deadline = async {
@@ -102,7 +104,7 @@ async fn dial(
         let after_s = CONNECT_TIMEOUT.as_secs_f32();
         Err(retry(format!("timed out after {after_s} s {}", stage.place())))
     };
-    let dialed = or(connect(mqtt, will, &target, stage), deadline).await;
+    let dialed = or(connect(mqtt, will, &target, stage, gauge), deadline).await;
     let (scheme, default_port) = if target.secure { SECURE } else { PLAIN };
     dialed.map_err(|refusal| {
         let authority = target.authority(default_port);
@@ -115,10 +117,11 @@ async fn connect(
     will: Option<&Publication>,
     target: &Target,
     stage: &Stage,
+    gauge: &Gauge,
 ) -> Result<(PacketStream<Stream>, Peer), Refusal> {
     let request = request(mqtt, will).map_err(retry)?;
     let user_timeout = mqtt.keep_alive.saturating_mul(2);
-    let (stream, peer) = net::open(target, None, &mqtt.tls, user_timeout, stage).await?;
+    let (stream, peer) = net::open(target, None, &mqtt.tls, user_timeout, stage, gauge).await?;
     stage.enter(Step::Connack);
     let mut stream = PacketStream::new(stream);
     stream.queue(&Packet::Connect(request)).map_err(retry)?;

@@ -1,5 +1,6 @@
 //! Outgoing connections: a name becomes addresses, the addresses become one socket whose silence has an end.
 
+mod gauge;
 mod resolver;
 mod tunnel;
 
@@ -20,6 +21,7 @@ use smol::future::{or, pending};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 
+pub use self::gauge::Gauge;
 pub use self::tunnel::Tunnel;
 use super::{clock, tls};
 use crate::config::client::ClientTls;
@@ -155,13 +157,14 @@ impl Default for Stage {
 }
 
 /// Connects, through a proxy if there is one and with TLS where the target says so, and tells what the peer shows of itself.
-/// The caller sets the deadline.
+/// Its bytes are counted. The caller sets the deadline.
 pub async fn open(
     target: &Target,
     tunnel: Option<&Tunnel>,
     tls: &ClientTls,
     user_timeout: Duration,
     stage: &Stage,
+    gauge: &Gauge,
 ) -> Result<(Stream, Peer), Refusal> {
     let retry = |error| Refusal { kind: RefusalKind::Retry, error };
     let next = tunnel.map_or(target, |tunnel| &tunnel.proxy);
@@ -180,6 +183,7 @@ pub async fn open(
         stage.found(format!("leads to {}", target.authority(0)));
         address = format!("{} through the proxy {address}", target.authority(0));
     }
+    let tcp = gauge.watch(tcp);
     if !target.secure {
         return Ok((Box::new(tcp), Peer { address, certificate_days_left: None }));
     }

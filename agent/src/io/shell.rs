@@ -27,6 +27,7 @@ use super::given::{self, GivenFile};
 use super::host::Machine;
 use super::intake::{self, Input, Outtake};
 use super::mqtt::{self, Broker};
+use super::net::Gauge;
 use super::server;
 use super::store::{self, Store};
 use super::supervisor::Supervisor;
@@ -153,6 +154,7 @@ struct Connection {
     conn: u64,
     peer: Peer,
     orders: Sender<LinkOrder>,
+    gauge: Gauge,
     _task: Task<()>,
     /// Tries another endpoint beside it.
     _probe: Option<Task<()>>,
@@ -469,6 +471,7 @@ impl Shell {
             Action::Dial { link, conn, endpoint } => self.dial(link, conn, endpoint),
             Action::HangUp { link } => drop(self.lines.remove(&link)),
             Action::Tell { link, order } => self.tell(link, order),
+            Action::Look { link, conn } => self.look(link, conn),
             Action::Disk(order) => self.store.order(order),
             Action::Answer(ticket, answer) => {
                 if let Some(reply) = self.tickets.remove(&ticket) {
@@ -508,18 +511,26 @@ impl Shell {
             Peer::WebSocket { orders, .. } => *orders,
             Peer::Mqtt(_) => setup::MQTT_WINDOW + ORDERS,
         });
+        let gauge = Gauge::default();
+        let counts = gauge.clone();
         let life = match &peer {
             Peer::WebSocket { uplink, .. } => {
                 let uplink = Rc::clone(uplink);
-                self.executor.spawn(uplink::run(uplink, endpoint, ordered, reports))
+                self.executor.spawn(uplink::run(uplink, endpoint, ordered, reports, counts))
             }
-            Peer::Mqtt(broker) => self.executor.spawn(mqtt::run(Rc::clone(broker), ordered, reports)),
+            Peer::Mqtt(broker) => self.executor.spawn(mqtt::run(Rc::clone(broker), ordered, reports, counts)),
         };
         let passing_on = pass_on(link, conn, reported, self.events.0.clone());
         let task = self.executor.spawn(async {
             zip(life, passing_on).await;
         });
-        self.lines.insert(link, Connection { conn, orders, peer, _task: task, _probe: None });
+        self.lines.insert(link, Connection { conn, orders, peer, gauge, _task: task, _probe: None });
+    }
+
+    fn look(&mut self, link: usize, conn: u64) {
+        let Some(line) = self.lines.get(&link).filter(|line| line.conn == conn) else { return };
+        let report = LinkReport::Traffic(line.gauge.read());
+        self.overdue.push_back(Event::Link { link, conn, report });
     }
 
     fn probe(&mut self, link: usize, endpoint: usize) {

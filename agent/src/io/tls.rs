@@ -17,7 +17,7 @@ use futures_rustls::rustls::{
     ServerConfig,
 };
 use futures_rustls::{TlsAcceptor, TlsConnector};
-use smol::net::TcpStream;
+use smol::io::{AsyncRead, AsyncWrite};
 
 use super::clock;
 use crate::config::client::ClientTls;
@@ -34,11 +34,11 @@ pub use validity::certificate_days_left;
 /// Shakes hands as a client. Tells how many days the server's certificate is still good for.
 ///
 /// Files are read at each call, so a renewed certificate is taken at the next dial.
-pub async fn connect(
-    tcp: TcpStream,
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    tcp: S,
     tls: &ClientTls,
     host: &str,
-) -> Result<(TlsStream<TcpStream>, Option<i64>), String> {
+) -> Result<(TlsStream<S>, Option<i64>), String> {
     let name = tls.server_name.as_deref().unwrap_or(host);
     let server_name = ServerName::try_from(name.to_owned())
         .map_err(|_| format!("cannot verify the server: {name:?} is not a host name or address"))?;
@@ -49,7 +49,7 @@ pub async fn connect(
 }
 
 /// What a handshake agreed on: `TLS 1.3, certificate good for 60 days`.
-pub fn shown(stream: &TlsStream<TcpStream>, days_left: Option<i64>) -> String {
+pub fn shown<S>(stream: &TlsStream<S>, days_left: Option<i64>) -> String {
     let version = match stream.get_ref().1.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
@@ -269,7 +269,7 @@ mod tests {
     use rcgen::date_time_ymd;
     use smol::future::or;
     use smol::io::{AsyncReadExt, AsyncWriteExt};
-    use smol::net::TcpListener;
+    use smol::net::{TcpListener, TcpStream};
 
     use super::authority::{Authority, Files};
     use super::*;

@@ -12,7 +12,7 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
-use super::net::{self, Stage, Stream};
+use super::net::{self, Gauge, Stage, Stream};
 use crate::config::client::{Auth, Client, Confirm};
 use crate::logic::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
 use crate::logic::probe::Step;
@@ -61,19 +61,20 @@ pub struct Lane {
 /// Makes one connection and lives as long as it does.
 ///
 /// `endpoint` is one of the client's. The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are
-/// gone it says goodbye.
+/// gone it says goodbye. The gauge counts its bytes.
 pub async fn run(
     uplink: Rc<Uplink>,
     endpoint: usize,
     orders: Receiver<LinkOrder>,
     reports: Sender<LinkReport>,
+    gauge: Gauge,
 ) {
-    let last = match dial(&uplink.client, endpoint, &Stage::new()).await {
+    let last = match dial(&uplink.client, endpoint, &Stage::new(), &gauge).await {
         Err(refusal) => LinkReport::DialFailed(refusal),
         Ok((socket, peer, first)) => {
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
             let _ = reports.send(LinkReport::Up(peer)).await;
-            let end = session::run(socket, &uplink, first, &orders, &reports).await;
+            let end = session::run(socket, &uplink, first, &orders, &reports, &gauge).await;
             LinkReport::Closed { closing: end.closing, error: end.error }
         }
     };
@@ -83,7 +84,8 @@ pub async fn run(
 /// Whether an endpoint of a client works: it takes the connection, and answers a ping if the client counts on its pongs. The
 /// error says why not.
 pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
-    let (mut socket, ..) = dial(client, endpoint, &Stage::new()).await.map_err(|refusal| refusal.error)?;
+    let (mut socket, ..) =
+        dial(client, endpoint, &Stage::new(), &Gauge::default()).await.map_err(|refusal| refusal.error)?;
     if client.confirm != Confirm::None {
         ping(client, &mut socket).await?;
     }
@@ -93,7 +95,7 @@ pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
 
 /// Makes one connection as the agent does, has a ping answered, and says goodbye. The stage tells how far it came.
 pub async fn test(client: &Client, endpoint: usize, stage: &Stage) -> Result<(), Refusal> {
-    let (mut socket, ..) = dial(client, endpoint, stage).await?;
+    let (mut socket, ..) = dial(client, endpoint, stage, &Gauge::default()).await?;
     stage.enter(Step::Authentication);
     stage.found(if client.auth == Auth::None { "none asked for" } else { "accepted" });
     stage.enter(Step::Ping);
@@ -143,6 +145,7 @@ async fn dial(
     client: &Client,
     endpoint: usize,
     stage: &Stage,
+    gauge: &Gauge,
 ) -> Result<(WebSocketStream<Stream>, Peer, Vec<String>), Refusal> {
     let retry = |error| Refusal { kind: RefusalKind::Retry, error };
     let request = Request::new(client, endpoint)
@@ -152,7 +155,7 @@ async fn dial(
         let after_s = client.connect_timeout.as_secs_f32();
         Err(retry(format!("timed out after {after_s} s {}", stage.place())))
     };
-    let dialed = or(connect(client, &request, stage), deadline).await;
+    let dialed = or(connect(client, &request, stage, gauge), deadline).await;
     let (socket, peer) = dialed.map_err(|refusal| Refusal {
         error: format!("cannot dial {}: {}", request.label, refusal.error),
         ..refusal
@@ -164,10 +167,11 @@ async fn connect(
     client: &Client,
     request: &Request,
     stage: &Stage,
+    gauge: &Gauge,
 ) -> Result<(WebSocketStream<Stream>, Peer), Refusal> {
     let tunnel = request.tunnel.as_ref();
     let (mut stream, peer) =
-        net::open(&request.target, tunnel, &client.tls, user_timeout(client), stage).await?;
+        net::open(&request.target, tunnel, &client.tls, user_timeout(client), stage, gauge).await?;
     stage.enter(Step::Upgrade);
     let tail = upgrade::upgrade(&mut stream, request, stage).await?;
     let socket = net::web_socket(stream, tail, Role::Client, limits()).await;

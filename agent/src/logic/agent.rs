@@ -416,6 +416,7 @@ impl Agent {
                     out.push(Action::HangUp { link });
                 }
                 LinkEffect::Tell(order) => out.push(Action::Tell { link, order }),
+                LinkEffect::Look => out.push(Action::Look { link, conn: self.links[link].conn }),
                 LinkEffect::Opened(peer) => self.opened(link, &peer, out),
                 LinkEffect::Confirmed(ordinal) => {
                     self.control_read(now, link, ordinal, out);
@@ -462,6 +463,12 @@ impl Agent {
         self.links[link].lanes.iter().for_each(|(_, outlet)| self.buffer.went_down(*outlet));
     }
 
+    /// How many entries of a link are in flight, with how many bytes.
+    fn in_flight(&self, link: usize) -> (usize, usize) {
+        let of = |outbox: &Outbox| (outbox.flying(), outbox.load().1);
+        self.outboxes(link).map(of).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    }
+
     /// Takes in a confirmation: `confirm` tells whether anything changed by it.
     fn take_confirmation(
         &mut self,
@@ -476,11 +483,11 @@ impl Agent {
         act(effects, out);
         if changed {
             let confirmed = self.outboxes(link).map(Outbox::accounted).sum::<u64>() - before;
-            let in_flight = self.outboxes(link).any(Outbox::in_flight);
+            let (entries, bytes) = self.in_flight(link);
             let line = &mut self.links[link];
             line.confirmed += confirmed;
             line.last_confirmed_ns = Some(now.wall_ns);
-            line.link.progressed(now.mono, in_flight);
+            line.link.progressed(now.mono, entries, bytes);
             self.note_confirmed(link, confirmed);
         }
     }
@@ -526,7 +533,9 @@ impl Agent {
         if line.sent > before {
             line.offered = line.offered.take().or(sample);
             let mut effects = Vec::new();
-            line.link.sent(now.mono, line.sent, &mut effects);
+            let sent = line.sent;
+            let (_, bytes) = self.in_flight(link);
+            self.links[link].link.sent(now.mono, sent, bytes, &mut effects);
             self.apply(now, link, effects, out);
         }
     }

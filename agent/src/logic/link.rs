@@ -5,8 +5,13 @@
 use std::time::Duration;
 
 mod prefer;
+mod up;
+mod watch;
+mod window;
 
-use self::prefer::Prefer;
+use self::up::Up;
+use self::watch::Patience;
+use self::window::Window;
 use super::backoff::Cause;
 use super::closing::Closing;
 use super::endpoint::{EndpointRule, Endpoints};
@@ -15,10 +20,6 @@ use super::seed::Seed;
 use super::time::Time;
 use crate::config::client::{Confirm, Ping, Reconnect};
 
-/// In flight at first, in bytes; grows while pings come back quickly.
-const FLIGHT_BYTES_START: usize = 64 * 1024;
-const FLIGHT_BYTES_MIN: usize = 16 * 1024;
-const FLIGHT_BYTES_MAX: usize = 1024 * 1024;
 /// A peer that is left for another rule may take so long for its part of the closing.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -52,6 +53,8 @@ pub enum LinkEffect {
     HangUp,
     /// Tell the connection's task.
     Tell(LinkOrder),
+    /// See how far its bytes have come, and tell as `Traffic` before anything else.
+    Look,
     /// The connection can be used.
     Opened(Peer),
     /// Of what was sent on this connection, the first so many entries are confirmed.
@@ -90,28 +93,11 @@ enum Life {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Up {
-    since: Time,
-    ping_out: Option<PingOut>,
-    next_ping_at: Option<Time>,
-    /// Whether the peer has answered a ping on this connection.
-    answers_pings: bool,
-    /// How many entries were sent, and whether any of them after the ping that is out.
-    sent: u64,
-    sent_since_ping: bool,
-    /// Since when something is in flight without any confirmation.
-    waiting_since: Option<Time>,
-    flight_bytes: usize,
-    prefer: Prefer,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct PingOut {
-    number: u64,
-    /// So many entries were sent before it.
-    covers: u64,
-    at: Time,
+/// How late the answers of an endpoint may be.
+#[derive(Debug, Clone, Copy, Default)]
+struct EndpointPatience {
+    pong: Patience,
+    confirmation: Patience,
 }
 
 /// One link.
@@ -120,6 +106,9 @@ pub struct Link {
     rule: LinkRule,
     endpoints: Endpoints,
     life: Life,
+    window: Window,
+    /// How late the answers of each endpoint may be.
+    patience: Vec<EndpointPatience>,
     /// Whether somebody told it to stay away until told otherwise.
     parted: bool,
     /// Since when it is in the state that is shown.
@@ -150,8 +139,10 @@ impl Link {
     pub fn new(rule: LinkRule, now: Time) -> Self {
         let mut link = Link {
             endpoints: Endpoints::new(rule.endpoints, now),
+            patience: vec![EndpointPatience::default(); rule.endpoints.count.max(1)],
             rule,
             life: Life::Idle,
+            window: Window::default(),
             parted: false,
             since: now,
             pings: 0,
@@ -232,14 +223,6 @@ impl Link {
         self.last_error.as_deref()
     }
 
-    /// Bytes that may be in flight: few on a slow link, so that a ping is not stuck behind its own messages.
-    pub fn flight_bytes_max(&self) -> usize {
-        match &self.life {
-            Life::Up(up) => up.flight_bytes,
-            Life::Idle | Life::Down { .. } | Life::Dialing { .. } | Life::Closing | Life::Leaving { .. } => 0,
-        }
-    }
-
     /// Takes in what the connection's task reports.
     pub fn handle(&mut self, now: Time, report: &LinkReport, seed: &mut Seed, out: &mut Vec<LinkEffect>) {
         match report {
@@ -250,6 +233,7 @@ impl Link {
             }
             LinkReport::Closed { closing, error } => self.closed(now, *closing, error, seed, out),
             LinkReport::Pong(number) => self.pong(now, *number, out),
+            LinkReport::Traffic(traffic) => self.saw(now, traffic, seed, out),
             LinkReport::Written(sent) if self.rule.confirm == Confirm::None => {
                 out.push(LinkEffect::Confirmed(*sent));
             }
@@ -259,28 +243,6 @@ impl Link {
             | LinkReport::Nack { .. }
             | LinkReport::Inbound(_) => {}
         }
-    }
-
-    /// Notes that entries were told to be sent, `count` of them on this connection so far.
-    pub fn sent(&mut self, now: Time, count: u64, out: &mut Vec<LinkEffect>) {
-        let by_pong = self.rule.confirm == Confirm::Pong;
-        let Life::Up(up) = &mut self.life else { return };
-        up.sent = count;
-        up.waiting_since.get_or_insert(now);
-        match up.ping_out {
-            Some(_) => up.sent_since_ping = true,
-            None if by_pong => self.ping(now, out),
-            None => {}
-        }
-    }
-
-    /// Notes that confirmations make progress; `in_flight` tells whether something is still waiting for one.
-    pub fn progressed(&mut self, now: Time, in_flight: bool) {
-        let Life::Up(up) = &mut self.life else { return };
-        if let Some(since) = up.waiting_since.filter(|_| self.rule.confirm != Confirm::Pong) {
-            up.flight_bytes = paced(up.flight_bytes, now.since(since), self.rule.ping.timeout);
-        }
-        up.waiting_since = in_flight.then_some(now);
     }
 
     /// Acts on every deadline that has passed.
@@ -308,9 +270,10 @@ impl Link {
                 }
             }
             Life::Up(up) => {
-                if let Some(error) = self.overdue(up, now) {
-                    self.hang_up(now, &error, seed, out);
-                } else if self.pong_deadline(up).is_none() && up.next_ping_at.is_some_and(|at| at <= now) {
+                if self.look_at(up).is_some_and(|at| at <= now) {
+                    out.push(LinkEffect::Look);
+                }
+                if self.ping_at(up).is_some_and(|at| at <= now) {
                     self.ping(now, out);
                 }
                 self.settle(now);
@@ -326,9 +289,7 @@ impl Link {
             Life::Down { retry_at } => *retry_at,
             Life::Dialing { give_up_at } | Life::Leaving { give_up_at } => Some(*give_up_at),
             Life::Up(up) => {
-                let ping = self.pong_deadline(up).or(up.next_ping_at);
-                let progress = up.waiting_since.map(|since| since + self.rule.confirm_timeout);
-                [ping, progress, up.prefer.deadline()].into_iter().flatten().min()
+                [self.look_at(up), self.ping_at(up), up.prefer.deadline()].into_iter().flatten().min()
             }
         }
     }
@@ -352,6 +313,8 @@ impl Link {
     /// Lives on under another rule: says goodbye with this close code if it is up, and dials as if it had just begun.
     pub fn reconfigure(&mut self, now: Time, rule: LinkRule, code: u16, out: &mut Vec<LinkEffect>) {
         self.endpoints = Endpoints::new(rule.endpoints, now);
+        self.patience = vec![EndpointPatience::default(); rule.endpoints.count.max(1)];
+        self.window = Window::default();
         self.rule = rule;
         self.parted = false;
         self.start_over(now, code, out);
@@ -383,14 +346,6 @@ impl Link {
     /// What lets a message be forgotten.
     pub fn confirms_by(&self) -> Confirm {
         self.rule.confirm
-    }
-
-    /// Sends a ping if it is up, has had no pong yet and waits for none.
-    pub fn ask(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
-        let silent = self.rtt.is_none() && matches!(&self.life, Life::Up(up) if up.ping_out.is_none());
-        if silent {
-            self.ping(now, out);
-        }
     }
 
     /// Whether it dials, or would: it is active, and nobody told it to stay away.
@@ -431,72 +386,6 @@ impl Link {
             out.push(LinkEffect::HangUp);
         }
         self.life = Life::Idle;
-    }
-
-    fn opened(&mut self, now: Time, peer: &Peer, seed: &mut Seed, out: &mut Vec<LinkEffect>) {
-        let Life::Dialing { .. } = self.life else { return };
-        self.life = Life::Up(Up {
-            since: now,
-            ping_out: None,
-            next_ping_at: self.next_ping_at(now),
-            answers_pings: false,
-            sent: 0,
-            sent_since_ping: false,
-            waiting_since: None,
-            flight_bytes: FLIGHT_BYTES_START,
-            prefer: Prefer::after(self.endpoints.prefer_at(now, seed)),
-        });
-        self.since = now;
-        self.reconnects += 1;
-        self.rtt = None;
-        out.push(LinkEffect::Opened(peer.clone()));
-    }
-
-    fn pong(&mut self, now: Time, number: u64, out: &mut Vec<LinkEffect>) {
-        let by_pong = self.rule.confirm == Confirm::Pong;
-        let timeout = self.rule.ping.timeout;
-        let Life::Up(up) = &mut self.life else { return };
-        let Some(ping) = up.ping_out.take_if(|ping| ping.number == number) else { return };
-        up.answers_pings = true;
-        let rtt = now.since(ping.at);
-        up.flight_bytes = paced(up.flight_bytes, rtt, timeout);
-        let again = by_pong && std::mem::take(&mut up.sent_since_ping);
-        self.rtt = Some(rtt);
-        if by_pong && ping.covers > 0 {
-            out.push(LinkEffect::Confirmed(ping.covers));
-        }
-        if again {
-            self.ping(now, out);
-        }
-    }
-
-    fn ping(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
-        let next_ping_at = self.next_ping_at(now);
-        let Life::Up(up) = &mut self.life else { return };
-        self.pings += 1;
-        up.ping_out = Some(PingOut { number: self.pings, covers: up.sent, at: now });
-        up.next_ping_at = next_ping_at;
-        up.sent_since_ping = false;
-        out.push(LinkEffect::Tell(LinkOrder::Ping(self.pings)));
-    }
-
-    fn next_ping_at(&self, now: Time) -> Option<Time> {
-        (!self.rule.ping.interval.is_zero()).then(|| now + self.rule.ping.interval)
-    }
-
-    /// A peer that needs not answer pings (`confirm = "none"`) must go on once it has answered one.
-    fn pong_deadline(&self, up: &Up) -> Option<Time> {
-        let owed = self.rule.confirm != Confirm::None || up.answers_pings;
-        up.ping_out.as_ref().filter(|_| owed).map(|ping| ping.at + self.rule.ping.timeout)
-    }
-
-    fn overdue(&self, up: &Up, now: Time) -> Option<String> {
-        if self.pong_deadline(up).is_some_and(|at| at <= now) {
-            return Some(format!("no pong within {}", seconds(self.rule.ping.timeout)));
-        }
-        let since = up.waiting_since?;
-        (since + self.rule.confirm_timeout <= now)
-            .then(|| format!("nothing confirmed for {}", seconds(self.rule.confirm_timeout)))
     }
 
     fn is_stable(&self, up: &Up, now: Time) -> bool {
@@ -574,21 +463,6 @@ impl Link {
         self.life = Life::Down { retry_at: retry_in.map(|wait| now + wait) };
         out.push(LinkEffect::Lost { error: error.to_owned(), closing, retry_in, was_up });
     }
-}
-
-/// Doubles what may be in flight while pings return in a fraction of the time they have, and halves it when they don't.
-fn paced(flight_bytes: usize, rtt: Duration, timeout: Duration) -> usize {
-    if rtt < timeout / 16 {
-        (flight_bytes * 2).min(FLIGHT_BYTES_MAX)
-    } else if rtt > timeout / 4 {
-        (flight_bytes / 2).max(FLIGHT_BYTES_MIN)
-    } else {
-        flight_bytes
-    }
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{} s", duration.as_secs_f64())
 }
 
 #[cfg(test)]

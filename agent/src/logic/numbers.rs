@@ -10,10 +10,8 @@ use super::time::Time;
 /// over is refused for ever.
 const BLOCK_MIN: u64 = 20_000;
 const BLOCK_MAX: u64 = 1 << 24;
-/// How long a block lasts, by the speed of use: while a link is up, so that the card is hardly ever written for it, and while
-/// none is, when it is written all the time. What a power cut leaves of it is announced as missing.
-const BLOCK_TIME_UP: Duration = Duration::from_secs(60);
-const BLOCK_TIME_DOWN: Duration = Duration::from_secs(10);
+/// How long a block lasts, by the speed of use. What a power cut leaves of it is announced as missing.
+const BLOCK_TIME: Duration = Duration::from_secs(10);
 /// A burst that is shorter says nothing of the speed.
 const SPEED_TIME_MIN: Duration = Duration::from_secs(10);
 
@@ -132,11 +130,10 @@ impl Reserve {
     }
 
     /// How large the next block is, by the speed of use. Each message uses an id.
-    pub fn size(&mut self, now: Time, next_id: u64, is_up: bool) -> u64 {
+    pub fn size(&mut self, now: Time, next_id: u64) -> u64 {
         if let Some((at, id)) = self.last.replace((now, next_id)) {
-            let lasts = if is_up { BLOCK_TIME_UP } else { BLOCK_TIME_DOWN };
             let used = u128::from(next_id.saturating_sub(id));
-            let wanted = used * lasts.as_millis() / now.since(at).max(SPEED_TIME_MIN).as_millis();
+            let wanted = used * BLOCK_TIME.as_millis() / now.since(at).max(SPEED_TIME_MIN).as_millis();
             self.size = u64::try_from(wanted).unwrap_or(BLOCK_MAX).clamp(BLOCK_MIN, BLOCK_MAX);
         }
         self.size
@@ -294,15 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn a_block_lasts_a_minute_while_a_link_is_up_and_some_seconds_while_none_is() {
+    fn a_block_lasts_some_seconds() {
         let mut reserve = Reserve::default();
         let at = |s| Time::default() + Duration::from_secs(s);
-        assert_eq!(reserve.size(at(0), 1, false), BLOCK_MIN);
-        assert_eq!(reserve.size(at(10), 20_001, true), 120_000);
-        assert!(!reserve.is_due(30_000) && reserve.is_due(29_999));
-        assert_eq!(reserve.size(at(55), 110_001, false), BLOCK_MIN);
-        assert_eq!(reserve.size(at(65), 150_001, false), 40_000);
-        assert_eq!(reserve.size(at(4000), 150_101, true), BLOCK_MIN);
+        assert_eq!(reserve.size(at(0), 1), BLOCK_MIN);
+        assert_eq!(reserve.size(at(10), 200_001), 200_000);
+        assert!(!reserve.is_due(50_000) && reserve.is_due(49_999));
+        assert_eq!(reserve.size(at(20), 240_001), 40_000);
+        assert_eq!(reserve.size(at(4000), 240_101), BLOCK_MIN);
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub enum LinkReport {
     Inbound(Heard),
     /// The endpoint that was tried beside this connection has answered a ping, or why not.
     Probed(Result<(), String>),
+    /// How far the bytes of the connection have come.
+    Traffic(Traffic),
     /// The connection is over. The task has ended.
     Closed {
         /// What the peer's close frame says of the next connection.
@@ -93,6 +95,38 @@ pub enum LinkReport {
         /// What happened, for the log and the status.
         error: String,
     },
+}
+
+/// How far the bytes of a connection have come, counted from its beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes that the kernel took from us.
+    pub written: u64,
+    /// Those of them that the peer's kernel has not acknowledged; none where ours does not tell.
+    pub unacknowledged: Option<u64>,
+    /// Bytes that came from the peer.
+    pub heard: u64,
+    /// Whole frames or packets of the peer that were read.
+    pub frames: u64,
+    /// The peer's kernel has no room for more, and says so whenever it is asked.
+    pub peer_is_full: bool,
+}
+
+impl Traffic {
+    /// Bytes that are known to be with the peer's kernel; without a better knowledge those that ours took.
+    pub fn acknowledged(&self) -> u64 {
+        self.written.saturating_sub(self.unacknowledged.unwrap_or(0))
+    }
+
+    /// Whether all that was sent is with the peer, or waits for it to make room.
+    pub fn has_arrived(&self) -> bool {
+        self.unacknowledged == Some(0) || self.peer_is_full
+    }
+
+    /// Whether something that was sent is not with the peer, which does not say why.
+    pub fn is_cut_off(&self) -> bool {
+        self.unacknowledged.is_some_and(|bytes| bytes > 0) && !self.peer_is_full
+    }
 }
 
 /// What was made of something that a peer sent of its own.

@@ -98,6 +98,7 @@ impl Tap {
             | Action::Tell { .. }
             | Action::Disk(_)
             | Action::LookAtHost
+            | Action::Look { .. }
             | Action::Answer(..)
             | Action::CloseSources
             | Action::Exit => {}

@@ -3,7 +3,7 @@
 use holdfast::config::client::Confirm;
 use holdfast::logic::agent::Event;
 use holdfast::logic::closing::Closing;
-use holdfast::logic::port::{LinkOrder, LinkReport};
+use holdfast::logic::port::{LinkOrder, LinkReport, Traffic};
 
 use super::{MS, Pending, SECOND, World};
 
@@ -19,21 +19,78 @@ pub(super) enum Unwilling {
 /// A connection as the network sees it.
 pub(super) struct Conn {
     pub(super) conn: u64,
-    /// Nothing passes any more, and nobody is told.
-    pub(super) half_open: bool,
+    /// Nothing passes any more, and nobody is told, from this moment on.
+    pub(super) half_open_at: Option<u64>,
     pub(super) up: bool,
     /// The peer closes this connection for a reason of its own as soon as it is sent something.
     pub(super) unwilling: Option<Unwilling>,
     /// Frames arrive in order.
     pub(super) up_at: u64,
     pub(super) down_at: u64,
+    /// Bytes a second, where the line is slow.
+    rate: Option<u64>,
+    /// What was sent: from when to when it is on its way, and its bytes.
+    on_its_way: Vec<(u64, u64, u64)>,
+    /// Bytes that have arrived, of what is not there any more.
+    arrived: u64,
+    heard: u64,
+}
+
+impl Conn {
+    pub(super) fn is_half_open(&self) -> bool {
+        self.half_open_at.is_some()
+    }
+
+    /// Forgets the single orders that have arrived.
+    fn settle(&mut self, now: u64) {
+        let now = self.half_open_at.map_or(now, |at| now.min(at));
+        let arrived = self.on_its_way.extract_if(.., |(_, to, _)| *to <= now);
+        self.arrived += arrived.map(|(.., bytes)| bytes).sum::<u64>();
+    }
+
+    /// What the kernel knows of its bytes.
+    fn traffic(&self, now: u64) -> Traffic {
+        let now = self.half_open_at.map_or(now, |at| now.min(at));
+        let missing = |(from, to, bytes): &(u64, u64, u64)| {
+            let left = to.saturating_sub(now.max(*from));
+            (u128::from(*bytes) * u128::from(left)).div_ceil(u128::from(to - from)) as u64
+        };
+        Traffic {
+            written: self.arrived + self.on_its_way.iter().map(|(.., bytes)| bytes).sum::<u64>(),
+            unacknowledged: Some(self.on_its_way.iter().map(missing).sum()),
+            heard: self.heard,
+            frames: self.heard,
+            peer_is_full: false,
+        }
+    }
+}
+
+/// Bytes of an order on the line.
+fn bytes_of(order: &LinkOrder) -> u64 {
+    match order {
+        LinkOrder::Send { entries, .. } => 1000 * entries.len() as u64,
+        LinkOrder::Hello { .. } | LinkOrder::Publish(_) => 100,
+        LinkOrder::Ping(_) | LinkOrder::Probe(_) | LinkOrder::Close(_) => 10,
+    }
 }
 
 impl World {
     pub(super) fn dial(&mut self, link: usize, conn: u64) {
         let unwilling = if self.healed { None } else { self.unwilling() };
-        self.conns[link] =
-            Some(Conn { conn, half_open: false, up: false, unwilling, up_at: self.now, down_at: self.now });
+        let rate = (self.seed.below(6) == 0).then(|| 250 + self.seed.below(4000));
+        self.tally.slow += u64::from(rate.is_some());
+        self.conns[link] = Some(Conn {
+            conn,
+            half_open_at: None,
+            up: false,
+            unwilling,
+            up_at: self.now,
+            down_at: self.now,
+            rate,
+            on_its_way: Vec::new(),
+            arrived: 0,
+            heard: 0,
+        });
         let (agent, own) =
             (self.agent.as_ref().expect("it has dialed"), self.of_agent(link).expect("it dials"));
         self.peers[link].epochs = agent.lanes(own).map(|(_, epoch)| epoch.to_owned()).collect();
@@ -64,9 +121,13 @@ impl World {
         let longest = if self.seed.below(10) == 0 { 2 * SECOND } else { 40 * MS };
         let latency = 1 + self.seed.below(longest);
         let Some(at) = &mut self.conns[link] else { return };
-        let conn = at.conn;
-        at.up_at = at.up_at.max(self.now + latency);
+        let (conn, bytes) = (at.conn, bytes_of(&order));
+        let begins_at = at.up_at.max(self.now);
+        let takes = at.rate.map_or(0, |rate| bytes * SECOND / rate);
+        at.up_at = (begins_at + takes).max(self.now + latency);
         let arrives_at = at.up_at;
+        at.settle(self.now);
+        at.on_its_way.push((begins_at, arrives_at.max(begins_at + 1), bytes));
         if let (LinkOrder::Send { through, .. }, Confirm::None) = (&order, self.peers[link].confirm) {
             let report = LinkReport::Written(*through);
             self.after(MS, Pending::ToAgent { link, conn, report });
@@ -75,9 +136,10 @@ impl World {
     }
 
     pub(super) fn reach_agent(&mut self, link: usize, conn: u64, report: LinkReport) -> Result<(), String> {
-        if self.conns[link].as_ref().is_none_or(|at| at.conn != conn || at.half_open) {
+        let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn && !at.is_half_open()) else {
             return Ok(());
-        }
+        };
+        at.heard += 1;
         if matches!(report, LinkReport::Closed { .. } | LinkReport::DialFailed(_)) {
             self.conns[link] = None;
         }
@@ -88,7 +150,7 @@ impl World {
     }
 
     pub(super) fn reach_peer(&mut self, link: usize, conn: u64, order: LinkOrder) -> Result<(), String> {
-        let passes = |at: &Conn| at.conn == conn && at.up && !at.half_open;
+        let passes = |at: &Conn| at.conn == conn && at.up && !at.is_half_open();
         if !self.conns[link].as_ref().is_some_and(passes) {
             return Ok(());
         }
@@ -116,7 +178,7 @@ impl World {
             return self.hang_up(link, conn, code);
         }
         for report in reports {
-            let latency = 1 + self.seed.below(40 * MS);
+            let latency = 1 + self.seed.below(40 * MS) + self.peers[link].late;
             let Some(at) = &mut self.conns[link] else { return Ok(()) };
             at.down_at = at.down_at.max(self.now + latency);
             let arrives_at = at.down_at;
@@ -139,8 +201,16 @@ impl World {
     /// Nothing passes any more, and nobody hears of it.
     pub(super) fn half_open(&mut self, link: usize, conn: u64) {
         if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn) {
-            at.half_open = true;
+            at.half_open_at.get_or_insert(self.now);
             self.tally.cuts += 1;
         }
+    }
+
+    /// How far the bytes of a connection have come.
+    pub(super) fn look(&mut self, link: usize, conn: u64) -> Result<(), String> {
+        let own = self.number(link);
+        let Some(at) = self.conns[own].as_ref().filter(|at| at.conn == conn) else { return Ok(()) };
+        let report = LinkReport::Traffic(at.traffic(self.now));
+        self.feed(Event::Link { link, conn, report })
     }
 }

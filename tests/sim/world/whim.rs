@@ -62,7 +62,9 @@ impl World {
     /// A peer that is connected sends something of its own, which goes to every other link and never back.
     pub(super) fn speak(&mut self) -> Result<(), String> {
         let link = usize::try_from(self.seed.below(self.links.len() as u64)).expect("small");
-        let Some(at) = self.conns[link].as_ref().filter(|at| at.up && !at.half_open) else { return Ok(()) };
+        let Some(at) = self.conns[link].as_ref().filter(|at| at.up && !at.is_half_open()) else {
+            return Ok(());
+        };
         let conn = at.conn;
         let mut draft = self.draft();
         draft.payload = format!("{}{}", word_of(link), self.offered).into_bytes();

@@ -11,7 +11,7 @@ use smol::future::{or, pending};
 
 use super::flight::Flights;
 use super::packet_stream::{PACKET_MAX, PacketStream};
-use crate::io::net::Stream;
+use crate::io::net::{Gauge, Stream};
 use crate::logic::port::{LinkOrder, LinkReport, Publication};
 use crate::message::{Body, Entry, Message};
 
@@ -27,6 +27,7 @@ pub async fn run(
     stream: PacketStream<Stream>,
     orders: &Receiver<LinkOrder>,
     reports: &Sender<LinkReport>,
+    gauge: &Gauge,
 ) -> String {
     let mut session = Session {
         stream,
@@ -35,6 +36,7 @@ pub async fn run(
         flights: Flights::default(),
         pings: VecDeque::new(),
         reports,
+        gauge,
     };
     match session.run(orders).await {
         Err(error) => error,
@@ -54,6 +56,7 @@ struct Session<'a> {
     /// Numbers of the pings that wait for their PINGRESP.
     pings: VecDeque<u64>,
     reports: &'a Sender<LinkReport>,
+    gauge: &'a Gauge,
 }
 
 enum Outgoing {
@@ -151,6 +154,7 @@ impl Session<'_> {
 
     async fn take_packets(&mut self) -> Result<(), String> {
         while let Some(packet) = self.stream.packet()? {
+            self.gauge.frame();
             match packet {
                 Packet::PingResp => {
                     // What came ahead of it is reported ahead of it.

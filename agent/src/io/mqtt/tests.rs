@@ -150,7 +150,7 @@ fn with_peer(
         change(&mut broker);
         let (orders, taken) = bounded(16);
         let (given, reports) = bounded(16);
-        let task = executor.spawn(run(Rc::new(broker), taken, given));
+        let task = executor.spawn(run(Rc::new(broker), taken, given, Gauge::default()));
         let peer = async { peer(listener.accept().await.unwrap().0).await };
         smol::future::zip(peer, test(Link { orders, reports })).await;
         drop(task);

@@ -15,7 +15,7 @@ use smol::future::{or, pending, poll_once};
 
 use super::{INBOUND_MAX, Uplink, codec};
 use crate::config::client::Confirm;
-use crate::io::net::{self, Stream};
+use crate::io::net::{self, Gauge, Stream};
 use crate::logic::closing::Closing;
 use crate::logic::port::{LinkOrder, LinkReport};
 
@@ -66,10 +66,11 @@ pub async fn run(
     first: Vec<String>,
     orders: &Receiver<LinkOrder>,
     reports: &Sender<LinkReport>,
+    gauge: &Gauge,
 ) -> End {
     let (sink, source) = socket.split();
     let closed_by_us = Cell::new(None);
-    let mut reader = Reader { uplink, source, reports, closed_by_us: &closed_by_us };
+    let mut reader = Reader { uplink, source, reports, gauge, closed_by_us: &closed_by_us };
     let mut writer = Writer { uplink, first, sink, orders, reports, closed_by_us: &closed_by_us };
     let end = or(reader.run(), writer.run()).await;
     match end.rest {
@@ -86,6 +87,7 @@ struct Reader<'a> {
     uplink: &'a Uplink,
     source: WebSocketReceiver<Stream>,
     reports: &'a Sender<LinkReport>,
+    gauge: &'a Gauge,
     closed_by_us: &'a Cell<Option<u16>>,
 }
 
@@ -115,6 +117,7 @@ impl Reader<'_> {
                 Some(Err(error)) => return Some(End::of(&error)),
                 None => return Some(End::because("the connection is closed")),
             };
+            self.gauge.frame();
             spent += message.len() + FRAME_COST;
             match message {
                 Message::Close(frame) => return Some(closed_by_peer(frame)),

@@ -102,6 +102,13 @@ pub enum Action {
         /// What.
         order: LinkOrder,
     },
+    /// See how far the bytes of the connection have come, and tell before anything else.
+    Look {
+        /// Which link.
+        link: usize,
+        /// Which connection of it.
+        conn: u64,
+    },
     /// Read the configuration, bind what it needs, and tell as `Event::Prepared`.
     Prepare {
         /// For which request.

@@ -224,12 +224,13 @@ impl Agent {
             line.offered = Some((outlet, last.clone()));
         }
         line.sent += entries.len() as u64;
+        let weight = entries.iter().map(Entry::weight).sum();
         let message = Suspect { outlet, seq: last.seq };
         line.caution.sent(Control { message, ordinal: line.sent, is_behind });
         let order = LinkOrder::Send { lane, through: line.sent, entries };
         out.push(Action::Tell { link, order });
         let mut effects = Vec::new();
-        line.link.sent(now.mono, line.sent, &mut effects);
+        line.link.sent(now.mono, line.sent, weight, &mut effects);
         self.apply(now, link, effects, out);
         true
     }
@@ -258,9 +259,9 @@ impl Agent {
     }
 
     fn control_passed(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
-        let in_flight = self.outboxes(link).any(Outbox::in_flight);
+        let (entries, bytes) = self.in_flight(link);
         let line = &mut self.links[link];
-        line.link.progressed(now.mono, in_flight);
+        line.link.progressed(now.mono, entries, bytes);
         if let Some(guilty) = line.caution.control_passed(now.mono) {
             line.taken = line.offered.take();
             self.convict(now, link, guilty, out);

@@ -4,7 +4,7 @@ use super::super::closing::Closing;
 use super::super::disk::{Held, Numbers};
 use super::super::endpoint::EndpointRule;
 use super::super::link::LinkRule;
-use super::super::port::{Heard, Peer, Refusal, RefusalKind};
+use super::super::port::{Heard, Peer, Refusal, RefusalKind, Traffic};
 use super::super::reload::{Changes, Proposal};
 use super::stop::STOP_STEP;
 use super::*;
@@ -63,6 +63,19 @@ impl Sim {
         let mut out = self.take(event);
         if out.contains(&Action::LookAtHost) {
             out.extend(self.take(Event::Host(HostFacts::default())));
+        }
+        // Nothing that was sent arrives.
+        let cut_off = Traffic { written: 1000, unacknowledged: Some(10), ..Traffic::default() };
+        let looks: Vec<_> = out
+            .extract_if(.., |action| matches!(action, Action::Look { .. }))
+            .filter_map(|action| match action {
+                Action::Look { link, conn } => Some((link, conn)),
+                _ => None,
+            })
+            .collect();
+        for (link, conn) in looks {
+            let report = LinkReport::Traffic(cut_off.clone());
+            out.extend(self.take(Event::Link { link, conn, report }));
         }
         let done = |action: &Action| match action {
             Action::Disk(DiskOrder::Measure) => Some(DiskReport::Measured),
@@ -952,7 +965,7 @@ fn a_stop_ends_although_nothing_answers_and_does_not_claim_to_be_clean() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
     sim.offer(1, 1);
     sim.step(Event::Stop);
-    assert_eq!(sim.wait(STOP_STEP - SECOND / 10), []);
+    assert_eq!(orders(&sim.wait(STOP_STEP - SECOND / 10), 0), [&LinkOrder::Ping(1)]);
     assert_eq!(orders(&sim.wait(SECOND / 10), 0), [&LinkOrder::Close(1001)]);
     let saved = sim.wait(STOP_STEP);
     assert_eq!(saved[0], Action::HangUp { link: 0 });

@@ -25,8 +25,7 @@ impl Buffer {
         if !saves_skips && !self.reserve.is_due(left) {
             return;
         }
-        let is_up = self.up.contains(&true);
-        let size = self.reserve.size(now, self.ids.next, is_up);
+        let size = self.reserve.size(now, self.ids.next);
         let mut numbers = Numbers { clean: false, ..self.numbers_in_use() };
         for outbox in &self.outboxes {
             let block = Block { next: outbox.first_unsafe(), end: outbox.block().next + size };

@@ -314,7 +314,7 @@ fn a_reservation_counts_what_only_memory_has_as_unused() {
     sim.confirm(0, 1);
     let effects = sim.offer(10_000);
     let [BufferEffect::Disk(DiskOrder::SaveNumbers(numbers))] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!(numbers.outlets["client:0"].block, Block { next: 2, end: 10_004 + 60_018 });
+    assert_eq!(numbers.outlets["client:0"].block, Block { next: 2, end: 10_004 + 20_000 });
 }
 
 #[test]

@@ -67,6 +67,9 @@ impl Link {
                 }
             }
             Prefer::Drains { until } => {
+                // A slow line that carries on is given its time.
+                let until = until.max(up.watch.moved_at() + DRAIN_WITHIN);
+                up.prefer = Prefer::Drains { until };
                 if up.waiting_since.is_none() || until <= now {
                     out.push(LinkEffect::Left);
                     self.renew(now, out);

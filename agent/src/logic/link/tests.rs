@@ -1,4 +1,4 @@
-use super::super::port::RefusalKind;
+use super::super::port::{RefusalKind, Traffic};
 use super::*;
 
 const CONNECT_TIMEOUT: Duration = secs(15);
@@ -12,6 +12,9 @@ struct Sim {
     link: Link,
     now: Time,
     seed: Seed,
+    /// What is seen at each look; without a change nothing that was sent arrives.
+    traffic: Traffic,
+    looks: u32,
 }
 
 impl Sim {
@@ -28,7 +31,9 @@ impl Sim {
     }
 
     fn with(rule: LinkRule) -> Self {
-        Sim { link: Link::new(rule, Time::default()), now: Time::default(), seed: Seed::new(7) }
+        let traffic = Traffic { written: 1000, unacknowledged: Some(10), ..Traffic::default() };
+        let link = Link::new(rule, Time::default());
+        Sim { link, now: Time::default(), seed: Seed::new(7), traffic, looks: 0 }
     }
 
     fn online(confirm: Confirm) -> Self {
@@ -42,7 +47,10 @@ impl Sim {
         if let Some(at) = self.link.retry_at() {
             self.now = self.now.max(at);
         }
-        assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(0)]);
+        // It may have dialed while time passed.
+        if self.link.state() == LinkState::Down {
+            assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(0)]);
+        }
         let up = self.hear(LinkReport::Up(Peer::default()));
         assert_eq!(up, [LinkEffect::Opened(Peer::default())]);
     }
@@ -53,25 +61,57 @@ impl Sim {
         out
     }
 
+    /// Lets time pass. Looks are answered, and not told.
     fn advance(&mut self, by: Duration) -> Vec<LinkEffect> {
+        let (until, mut out) = (self.now + by, Vec::new());
+        loop {
+            let deadline = self.link.deadline().filter(|at| *at < until);
+            self.now = deadline.unwrap_or(until).max(self.now);
+            out.extend(self.step());
+            if deadline.is_none() {
+                return out;
+            }
+        }
+    }
+
+    fn step(&mut self) -> Vec<LinkEffect> {
         let mut out = Vec::new();
-        self.now = self.now + by;
         self.link.advance(self.now, &mut self.seed, &mut out);
+        if out.contains(&LinkEffect::Look) {
+            out.retain(|effect| *effect != LinkEffect::Look);
+            self.looks += 1;
+            out.extend(self.hear(LinkReport::Traffic(self.traffic.clone())));
+        }
         out
     }
 
-    /// Goes to the link's own deadline.
+    /// Goes to the link's own deadline at which it does more than look.
     fn advance_to_deadline(&mut self) -> Vec<LinkEffect> {
-        let deadline = self.link.deadline().expect("it waits for something");
-        assert!(deadline >= self.now, "{deadline:?} has passed");
-        let effects = self.advance(deadline.since(self.now));
-        assert!(self.link.deadline().is_none_or(|at| at > self.now), "the deadline does not move");
-        effects
+        loop {
+            let deadline = self.link.deadline().expect("it waits for something");
+            assert!(deadline >= self.now, "{deadline:?} has passed");
+            let looks = self.looks;
+            self.now = deadline;
+            let effects = self.step();
+            assert!(self.link.deadline().is_none_or(|at| at > self.now), "the deadline does not move");
+            if looks == self.looks || !effects.is_empty() {
+                return effects;
+            }
+        }
+    }
+
+    /// All that was sent arrives at the peer's kernel.
+    fn arrive(&mut self) {
+        self.traffic.unacknowledged = Some(0);
     }
 
     fn send(&mut self, seq: u64) -> Vec<LinkEffect> {
+        self.send_bytes(seq, 100)
+    }
+
+    fn send_bytes(&mut self, seq: u64, bytes: usize) -> Vec<LinkEffect> {
         let mut out = Vec::new();
-        self.link.sent(self.now, seq, &mut out);
+        self.link.sent(self.now, seq, bytes, &mut out);
         out
     }
 
@@ -103,6 +143,7 @@ fn retry_in(effects: &[LinkEffect]) -> Duration {
 fn words(effects: &[LinkEffect]) -> &str {
     match effects {
         [LinkEffect::HangUp, LinkEffect::Lost { error, .. }] => error,
+        [LinkEffect::Tell(LinkOrder::Ping(_)), rest @ ..] => words(rest),
         other => panic!("the link was not hung up: {other:?}"),
     }
 }
@@ -193,7 +234,7 @@ fn a_pong_of_the_connection_before_confirms_nothing() {
 fn where_numbers_are_acknowledged_pongs_confirm_nothing() {
     let mut sim = Sim::online(Confirm::Ack);
     assert_eq!(sim.send(5), []);
-    assert_eq!(sim.advance(secs(20)), [ping(1)]);
+    assert_eq!(sim.advance(secs(1)), [ping(1)]);
     assert_eq!(sim.hear(LinkReport::Pong(1)), []);
 }
 
@@ -236,27 +277,29 @@ fn a_link_that_pings_for_nothing_but_confirmations_has_no_deadline_while_it_is_i
 fn a_peer_that_answers_pings_and_confirms_nothing_is_hung_up() {
     let mut sim = Sim::online(Confirm::Ack);
     sim.send(5);
-    sim.advance(secs(20));
-    sim.hear(LinkReport::Pong(1));
+    for number in 1..30 {
+        assert_eq!(sim.advance(secs(1)), [ping(number)]);
+        sim.hear(LinkReport::Pong(number));
+    }
     sim.send(9);
-    assert_eq!(sim.advance(Duration::from_millis(9_999)), []);
-    assert_eq!(words(&sim.advance_to_deadline()), "nothing confirmed for 30 s");
+    assert_eq!(words(&sim.advance(secs(1))), "nothing confirmed for 30 s");
 }
 
 #[test]
 fn every_confirmation_gives_the_rest_in_flight_its_full_time_again() {
     let mut sim = Sim::online(Confirm::Ack);
     sim.send(5);
-    for number in 1..=5 {
-        sim.advance(secs(19));
-        sim.link.progressed(sim.now, true);
-        sim.advance(secs(1));
+    for number in 1..=100 {
+        assert_eq!(sim.advance(secs(1)), [ping(number)]);
         sim.hear(LinkReport::Pong(number));
+        if number % 20 == 0 {
+            sim.link.progressed(sim.now, 1, 100);
+        }
     }
     assert!(sim.link.is_up());
-    sim.link.progressed(sim.now, false);
-    assert_eq!(sim.advance(secs(20)), [ping(6)], "nothing is in flight");
-    sim.hear(LinkReport::Pong(6));
+    sim.link.progressed(sim.now, 0, 0);
+    assert_eq!(sim.advance(secs(20)), [ping(101)], "nothing is in flight");
+    sim.hear(LinkReport::Pong(101));
     assert_eq!(sim.advance(secs(15)), []);
 }
 
@@ -415,35 +458,138 @@ fn an_abandoned_link_drops_what_it_has_and_stays_away() {
 }
 
 #[test]
-fn quick_pongs_let_more_bytes_into_flight_and_slow_ones_fewer() {
-    let mut sim = Sim::online(Confirm::Pong);
-    let mut number = 0;
-    let mut answer_after = |sim: &mut Sim, rtt: Duration| {
-        number += 1;
-        sim.send(number);
-        sim.now = sim.now + rtt;
-        sim.hear(LinkReport::Pong(number));
-        sim.link.flight_bytes_max()
-    };
-    assert_eq!(answer_after(&mut sim, Duration::from_millis(50)), 2 * FLIGHT_BYTES_START);
-    assert_eq!(answer_after(&mut sim, secs(1)), 2 * FLIGHT_BYTES_START);
-    assert_eq!(answer_after(&mut sim, secs(3)), FLIGHT_BYTES_START);
-    for _ in 0..20 {
-        answer_after(&mut sim, secs(3));
-    }
-    assert_eq!(sim.link.flight_bytes_max(), FLIGHT_BYTES_MIN);
-    for _ in 0..20 {
-        answer_after(&mut sim, secs(0));
-    }
-    assert_eq!(sim.link.flight_bytes_max(), FLIGHT_BYTES_MAX);
-}
-
-#[test]
 fn nothing_may_be_in_flight_on_a_link_that_is_down() {
     let mut sim = Sim::online(Confirm::Pong);
     sim.cut(None);
     assert_eq!(sim.link.flight_bytes_max(), 0);
     assert_eq!(sim.send(3), []);
+}
+
+#[test]
+fn what_may_be_in_flight_follows_the_line_over_all_of_its_connections() {
+    let mut sim = Sim::online(Confirm::Pong);
+    for round in 0..20 {
+        let bytes = sim.link.flight_bytes_max();
+        sim.send_bytes(round + 1, bytes);
+        sim.now = sim.now + Duration::from_secs_f64(bytes as f64 / 4_000.0);
+        sim.link.progressed(sim.now, 0, 0);
+    }
+    assert!((16_000..=20_000).contains(&sim.link.flight_bytes_max()), "{}", sim.link.flight_bytes_max());
+    sim.cut(None);
+    sim.come_up();
+    assert!((16_000..=20_000).contains(&sim.link.flight_bytes_max()), "{}", sim.link.flight_bytes_max());
+}
+
+#[test]
+fn a_slow_line_has_all_the_time_that_it_needs_as_long_as_it_carries_on() {
+    for confirm in [Confirm::Pong, Confirm::Ack] {
+        let mut sim = Sim::online(confirm);
+        sim.traffic = Traffic { written: 60_000, unacknowledged: Some(60_000), ..Traffic::default() };
+        sim.send_bytes(1, 60_000);
+        for second in 0..600 {
+            sim.traffic.unacknowledged = Some(60_000 - 100 * second);
+            assert_eq!(
+                sim.advance(secs(1)).iter().filter(|effect| **effect == LinkEffect::HangUp).count(),
+                0
+            );
+        }
+        assert!(sim.link.is_up(), "{confirm:?}");
+        assert!(sim.looks < 300, "{} looks in 600 s", sim.looks);
+        sim.advance(secs(15));
+        assert!(!sim.link.is_up(), "nothing moves any more: {confirm:?}");
+    }
+}
+
+#[test]
+fn a_frame_of_the_peer_that_trickles_in_is_a_sign_of_life() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.arrive();
+    sim.send(1);
+    for second in 0..300 {
+        sim.traffic.heard = second * 1000;
+        sim.advance(secs(1));
+    }
+    assert!(sim.link.is_up());
+    sim.traffic.frames = 1;
+    sim.traffic.heard += 1;
+    assert_eq!(sim.advance(secs(13)).first(), Some(&LinkEffect::HangUp));
+}
+
+#[test]
+fn a_quick_link_is_not_looked_at() {
+    let mut sim = Sim::online(Confirm::Pong);
+    for seq in 1..=100 {
+        sim.send(seq);
+        sim.advance(Duration::from_millis(50));
+        sim.hear(LinkReport::Pong(seq));
+        sim.link.progressed(sim.now, 0, 0);
+    }
+    assert_eq!(sim.looks, 0);
+}
+
+/// Connects again and again and answers each ping after this time. Returns how often it is hung up.
+fn late_by(sim: &mut Sim, delay: Duration, pings: u32) -> u32 {
+    let mut hung_up = 0;
+    for seq in 1..=pings {
+        if !sim.link.is_up() {
+            sim.come_up();
+        }
+        sim.send(u64::from(seq));
+        let number = sim.link.pings();
+        hung_up += u32::from(sim.advance(delay).contains(&LinkEffect::HangUp));
+        sim.hear(LinkReport::Pong(number));
+        sim.link.progressed(sim.now, 0, 0);
+    }
+    hung_up
+}
+
+#[test]
+fn a_peer_that_is_late_and_alive_is_given_more_time_on_the_next_connection() {
+    for (delay, misses) in [(9, 0), (12, 1), (25, 2), (70, 3), (100, 20)] {
+        let mut rule = Sim::new(Confirm::Pong).link.rule;
+        rule.confirm_timeout = secs(1000);
+        let mut sim = Sim::with(rule);
+        sim.arrive();
+        assert_eq!(late_by(&mut sim, secs(delay), 20), misses, "{delay} s");
+    }
+}
+
+#[test]
+fn a_line_that_carries_nothing_is_known_as_soon_as_ever_however_late_the_peer_was() {
+    let mut sim = Sim::new(Confirm::Pong);
+    sim.arrive();
+    late_by(&mut sim, secs(25), 20);
+    sim.traffic.unacknowledged = Some(10);
+    sim.send(1000);
+    assert_eq!(sim.advance(Duration::from_millis(9_999)), []);
+    assert_eq!(words(&sim.advance_to_deadline()), "no pong within 10 s");
+    for _ in 0..3 {
+        sim.come_up();
+        sim.send(1);
+        assert_eq!(words(&sim.advance_to_deadline()), "no pong within 10 s");
+    }
+}
+
+#[test]
+fn a_peer_that_is_quick_again_has_the_usual_time_again_after_a_while() {
+    let mut sim = Sim::new(Confirm::Pong);
+    sim.arrive();
+    assert_eq!(late_by(&mut sim, secs(12), 5), 1);
+    late_by(&mut sim, Duration::from_millis(50), 16);
+    assert_eq!(late_by(&mut sim, secs(12), 1), 1);
+}
+
+#[test]
+fn a_half_open_link_is_known_by_its_acknowledgements_as_soon_as_by_its_pongs() {
+    let mut sim = Sim::online(Confirm::Ack);
+    sim.advance(secs(3));
+    assert_eq!(sim.send(5), []);
+    assert_eq!(sim.advance(secs(1)), [ping(1)], "it is asked at once");
+    assert_eq!(words(&sim.advance_to_deadline()), "no pong within 10 s");
+    let mut sim = Sim::online(Confirm::Ack);
+    sim.send(1);
+    sim.link.progressed(sim.now, 0, 0);
+    assert_eq!(sim.advance(secs(19)), [], "nothing waits, nothing is asked");
 }
 
 #[test]
@@ -514,9 +660,13 @@ fn dial(sim: &mut Sim, expected: usize, fails: bool) {
 /// Lives on, with all pings answered, until it does something else.
 fn live_on(sim: &mut Sim) -> Vec<LinkEffect> {
     loop {
-        let effects = sim.advance_to_deadline();
-        let [LinkEffect::Tell(LinkOrder::Ping(number))] = effects[..] else { return effects };
-        sim.hear(LinkReport::Pong(number));
+        let mut effects = sim.advance_to_deadline();
+        let Some(LinkEffect::Tell(LinkOrder::Ping(number))) = effects.first() else { return effects };
+        sim.hear(LinkReport::Pong(*number));
+        effects.remove(0);
+        if !effects.is_empty() {
+            return effects;
+        }
     }
 }
 
@@ -532,8 +682,9 @@ fn a_dead_endpoint_is_left_and_the_first_one_is_taken_again_once_it_answers_and_
     sim.send(1);
     sim.hear(LinkReport::Probed(Ok(())));
     assert!(sim.link.is_up() && !sim.link.may_send());
-    assert_eq!(sim.advance(secs(1)), [], "one message is not confirmed yet");
-    sim.link.progressed(sim.now, false);
+    let pings = sim.advance(secs(1));
+    assert!(matches!(pings[..], [LinkEffect::Tell(LinkOrder::Ping(_))]), "one message is not confirmed yet");
+    sim.link.progressed(sim.now, 0, 0);
     let goodbye = LinkEffect::Tell(LinkOrder::Close(1000));
     assert_eq!(sim.advance(secs(0)), [LinkEffect::Left, goodbye]);
     sim.hear(LinkReport::Closed { closing: Closing::of(Some(1000), ""), error: "closed".to_owned() });
