@@ -6,7 +6,7 @@ root=$(dirname "$cross")
 # Everything that is downloaded or made lies here: git ignores it, and it may be deleted at any time.
 work=$root/target/cross
 mkdir -p "$work"
-version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
 
 say() { printf '\n==> %s\n' "$*"; }
 

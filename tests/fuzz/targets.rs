@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use holdfast::config::server::Route;
-use holdfast::config::{Config, Overrides, Surroundings};
 use holdfast::io::mqtt::packet_stream::PacketStream;
 use holdfast::io::server::path::Router;
 use holdfast::io::store::group::{Head, MAGIC, Packer, unpack};
-use holdfast::message::Format;
-use holdfast::wire::{self, Encoding, Frame, PayloadRef};
+use holdfast_core::config::server::Route;
+use holdfast_core::config::{Config, Overrides, Surroundings};
+use holdfast_core::message::Format;
+use holdfast_core::wire::{self, Encoding, Frame, PayloadRef};
 use smol::future::block_on;
 
 /// Bytes of the stored groups as a damaged disk may give them back. Mutations would hardly ever guess a checksum, so the

@@ -169,7 +169,7 @@ fn play(case: &Case, confirm: &str, number: usize) -> anyhow::Result<Outcome> {
         bytes: if case.is_thrifty { line.bytes_sent()? - before } else { 0 },
         needed: case.messages * case.size as u64,
     };
-    judge(case, &far.seen, &outcome)?;
+    judge(case, &far.seen, &outcome).with_context(|| scene.log_with(&["link"]).join(" | "))?;
     Ok(outcome)
 }
 

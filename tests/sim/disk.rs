@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use holdfast::logic::age::Limit;
-use holdfast::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
-use holdfast::logic::given::Given;
-use holdfast::logic::lane;
-use holdfast::logic::seed::Seed;
-use holdfast::message::{Body, Boot, Clock, Entry, GapReason, Message, Stamp};
+use holdfast_core::message::{Body, Boot, Clock, Entry, GapReason, Message, Stamp};
+use holdfast_core::outlet::age::Limit;
+use holdfast_core::outlet::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
+use holdfast_core::outlet::given::Given;
+use holdfast_core::outlet::lane;
+use holdfast_core::seed::Seed;
 
 const GROUP_MAX: u64 = 20;
 

@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use holdfast::config::client::{Confirm, Ping, Reconnect};
-use holdfast::logic::endpoint::EndpointRule;
-use holdfast::logic::link::{Link, LinkEffect, LinkRule};
-use holdfast::logic::port::{LinkOrder, LinkReport, Peer};
-use holdfast::logic::seed::Seed;
-use holdfast::logic::time::Time;
-
+use holdfast_core::config::client::{Confirm, Ping, Reconnect};
+use holdfast_core::link::endpoint::EndpointRule;
+use holdfast_core::link::port::{LinkOrder, LinkReport, Peer};
+use holdfast_core::link::{Link, LinkEffect, LinkRule};
+use holdfast_core::seed::Seed;
+use holdfast_core::time::Time;
 use plain::Plain;
 use server::{Beyond, Restart, Server};
 
@@ -30,7 +29,7 @@ const END: Duration = Duration::from_secs(24 * 3600);
 /// How an agent decides when to dial again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// `logic/link.rs` and `logic/backoff.rs`.
+    /// `link.rs` and `link/backoff.rs` of the core.
     Real,
     /// The same ceilings, the same respect for what the server asks, and no chance.
     Plain,

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast::config::client::Confirm;
-use holdfast::logic::closing::Closing;
-use holdfast::logic::port::{LinkOrder, LinkReport};
-use holdfast::logic::seed::Seed;
-use holdfast::message::{Body, Entry, GapReason};
+use holdfast_core::config::client::Confirm;
+use holdfast_core::link::closing::Closing;
+use holdfast_core::link::port::{LinkOrder, LinkReport};
+use holdfast_core::message::{Body, Entry, GapReason};
+use holdfast_core::seed::Seed;
 
 /// What the peer has of one epoch.
 #[derive(Debug, Default)]

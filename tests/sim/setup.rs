@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::config::address::Balance;
-use holdfast::config::agent::Presence;
-use holdfast::config::buffer::{Buffer, Place, WhenFull};
-use holdfast::config::client::{Client, Confirm, Ping, Reconnect};
-use holdfast::config::host::Host;
-use holdfast::config::mqtt::Mqtt;
-use holdfast::config::replay::{Order, Rate, Replay, Share};
-use holdfast::logic::agent::{LinkSetup, MqttSetup, Setup};
-use holdfast::logic::endpoint::EndpointRule;
-use holdfast::logic::link::LinkRule;
-use holdfast::logic::seed::Seed;
+use holdfast_core::agent::{LinkSetup, MqttSetup, Setup};
+use holdfast_core::config::address::Balance;
+use holdfast_core::config::agent::Presence;
+use holdfast_core::config::buffer::{Buffer, Place, WhenFull};
+use holdfast_core::config::client::{Client, Confirm, Ping, Reconnect};
+use holdfast_core::config::host::Host;
+use holdfast_core::config::mqtt::Mqtt;
+use holdfast_core::config::replay::{Order, Rate, Replay, Share};
+use holdfast_core::link::LinkRule;
+use holdfast_core::link::endpoint::EndpointRule;
+use holdfast_core::seed::Seed;
 
 /// Messages in flight to the broker.
 pub const MQTT_WINDOW: usize = 10;

@@ -14,17 +14,17 @@ mod whim;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast::config::client::Confirm;
-use holdfast::logic::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
-use holdfast::logic::disk::DiskOrder;
-use holdfast::logic::given::Given;
-use holdfast::logic::host::HostFacts;
-use holdfast::logic::intake::Draft;
-use holdfast::logic::notice::Notice;
-use holdfast::logic::port::{LinkOrder, LinkReport};
-use holdfast::logic::reload::Proposal;
-use holdfast::logic::seed::Seed;
-use holdfast::message::Format;
+use holdfast_core::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
+use holdfast_core::config::client::Confirm;
+use holdfast_core::link::port::{LinkOrder, LinkReport};
+use holdfast_core::message::Format;
+use holdfast_core::observe::host::HostFacts;
+use holdfast_core::observe::notice::Notice;
+use holdfast_core::outlet::disk::DiskOrder;
+use holdfast_core::outlet::given::Given;
+use holdfast_core::reload::Proposal;
+use holdfast_core::seed::Seed;
+use holdfast_core::source::intake::Draft;
 
 use self::age::Clocks;
 use self::network::Conn;

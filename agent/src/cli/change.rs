@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use holdfast_core::config::edit::{self, Kind};
+use holdfast_core::config::{Config, toml_string};
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::options::Options;
 use super::{print, reload, status};
-use crate::config::edit::{self, Kind};
-use crate::config::{Config, toml_string};
 use crate::io::config_file::{self, Rewrite};
 use crate::io::control;
 
@@ -136,8 +136,7 @@ impl Change<'_> {
 /// Prints a table in force, and what the running agent says of it.
 pub fn show(place: &Place, kind: Kind, id: &str, in_json: bool) -> anyhow::Result<ExitCode> {
     let config = place.options.load()?;
-    let table = config
-        .shown_table(kind, id)
+    let table = config_file::shown_table(&config, kind, id)
         .with_context(|| format!("there is no {} {id}, only {}", kind.key(), config.ids(kind).join(", ")))?;
     let status = place.status(&config)?.unwrap_or_default();
     let all = match kind {

@@ -4,11 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use holdfast_core::config::{Config, Errors};
 use serde_json::{Value, json};
 
 use super::options::Options;
-use crate::config::{Config, Errors};
-use crate::io::config_file::warnings;
+use crate::io::config_file::{self, warnings};
 use crate::io::server::schema_faults;
 
 /// Prints the configuration in force, with every default; or every fault, with its line and column
@@ -34,7 +34,7 @@ fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resu
             for warning in &warnings {
                 writeln!(err, "warning: {warning}")?;
             }
-            let text = if args.json { found_json(&config, &warnings)? } else { config.shown() };
+            let text = if args.json { found_json(&config, &warnings)? } else { config_file::shown(&config) };
             writeln!(out, "{}", text.trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
@@ -49,7 +49,8 @@ fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resu
 }
 
 fn found_json(config: &Config, warnings: &[String]) -> anyhow::Result<String> {
-    let table: toml::Table = config.shown().parse().context("cannot read the rendered configuration")?;
+    let table: toml::Table =
+        config_file::shown(config).parse().context("cannot read the rendered configuration")?;
     Ok(json!({ "config": table, "warnings": warnings }).to_string())
 }
 

@@ -7,9 +7,10 @@ mod show;
 
 use std::process::ExitCode;
 
+use holdfast_core::agent::LinkCommand;
+use holdfast_core::config::edit::Kind;
+
 use super::change::{Target, Toggle};
-use crate::config::edit::Kind;
-use crate::logic::agent::LinkCommand;
 
 /// Lists, shows, connects, adds and changes the WebSocket links to the outside
 #[derive(clap::Args, Debug)]

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Overrides};
+use holdfast_core::config::{Config, Overrides};
+
 use crate::io::config_file;
 
 /// Which configuration, and what differs from it.
@@ -28,12 +29,12 @@ pub struct Options {
 impl Options {
     /// Reads the configuration in force. The error holds every fault, one a line.
     pub fn load(&self) -> anyhow::Result<Config> {
-        Config::load(self.config.as_deref(), &self.overrides())
+        config_file::load(self.config.as_deref(), &self.overrides())
     }
 
     /// Reads a text as if it were the file of the configuration. The error holds every fault, one a line.
     pub fn parse(&self, text: &str) -> anyhow::Result<Config> {
-        Config::parse_in_place(text, self.config.as_deref(), &self.overrides())
+        config_file::parse_in_place(text, self.config.as_deref(), &self.overrides())
     }
 
     /// Where the running agent is reached: `socket`, or what follows from the configuration.

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use async_signal::{Signal, Signals};
+use holdfast_core::receiver::{Act, Conduct, Receiver};
 use smol::LocalExecutor;
 use smol::net::TcpListener;
 use smol::stream::StreamExt;
 
 use crate::io::receiver::{Finish, LineFormat, Options, Refusal, Report, Sink, serve, tell};
 use crate::io::tls;
-use crate::logic::receiver::{Act, Conduct, Receiver};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use crate::io::intake::{Input, channel};
     use crate::io::server::serve_control;
-    use crate::logic::intake::{Answer, Refused};
+    use holdfast_core::source::intake::{Answer, Refused};
 
     fn args(socket: PathBuf) -> Args {
         let topic = "a b/c&d".to_owned();

@@ -6,8 +6,9 @@ mod show;
 
 use std::process::ExitCode;
 
+use holdfast_core::config::edit::Kind;
+
 use super::change::{Target, Toggle};
-use crate::config::edit::Kind;
 
 /// Lists, shows, adds and removes the listeners for sensors
 #[derive(clap::Args, Debug)]

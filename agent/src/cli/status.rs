@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use holdfast_core::time::Time;
 use hyper::Method;
 use serde_json::{Map, Value};
 
 use super::options::Options;
 use super::{colours, interval, print};
 use crate::io::{clock, control};
-use crate::logic::time::Time;
 
 /// Shows links, buffer and devices of the running agent
 #[derive(clap::Args, Debug)]

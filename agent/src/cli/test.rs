@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::bail;
 use futures_util::future::join_all;
+use holdfast_core::config::Config;
 use serde_json::{Value, json};
 
 use super::options::Options;
 use super::{colours, interval, print};
-use crate::config::Config;
 use crate::io::probe::{self, Probe};
 
 /// Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping
@@ -136,8 +136,8 @@ fn milliseconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::port::RefusalKind;
-    use crate::logic::probe::{Done, Failed, Step};
+    use holdfast_core::link::port::RefusalKind;
+    use holdfast_core::link::probe::{Done, Failed, Step};
 
     fn probe() -> Probe {
         let took = Duration::from_micros(1234);

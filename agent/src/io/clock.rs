@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use holdfast_core::message::{Boot, Clock};
+use holdfast_core::time::{Now, Time};
 use rustix::time::{ClockId, clock_gettime};
-
-use crate::logic::time::{Now, Time};
-use crate::message::{Boot, Clock};
 
 const SYNC_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// A new one at each start of the machine (random(4)).

@@ -7,50 +7,47 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use holdfast_core::config::client::{Auth, ClientTls};
+use holdfast_core::config::edit;
+use holdfast_core::config::phc::Phc;
+use holdfast_core::config::reply::Reply;
+use holdfast_core::config::server::{HttpPage, Server};
+use holdfast_core::config::{Config, Overrides, Secret, Surroundings};
 
 use super::pam::Pam;
 use super::{clock, descriptors, secret, tls};
-use crate::config::client::{Auth, ClientTls};
-use crate::config::edit;
-use crate::config::phc::Phc;
-use crate::config::reply::Reply;
-use crate::config::server::{HttpPage, Server};
-use crate::config::{Config, Overrides, Secret, Surroundings};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/holdfast/holdfast.toml";
 const ROOT_DATA_DIR: &str = "/var/lib/holdfast";
 const ROOT_RUNTIME_DIR: &str = "/run/holdfast";
 
-impl Config {
-    /// Reads the configuration in force. Without a path that is the default file, or all defaults if there is none; a
-    /// file that is named must be there. The error of a wrong configuration is a [`crate::config::Errors`].
-    pub fn load(path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
-        let file = path.unwrap_or(Path::new(DEFAULT_FILE));
-        let text = match std::fs::read_to_string(file) {
-            Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => String::new(),
-            read => read.with_context(|| format!("cannot read {}", file.display()))?,
-        };
-        Config::parse_in_place(&text, path, overrides)
-    }
+/// Reads the configuration in force. Without a path that is the default file, or all defaults if there is none; a
+/// file that is named must be there. The error of a wrong configuration is a [`holdfast_core::config::Errors`].
+pub fn load(path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
+    let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => String::new(),
+        read => read.with_context(|| format!("cannot read {}", file.display()))?,
+    };
+    parse_in_place(&text, path, overrides)
+}
 
-    /// Reads a text as if it stood in the file at this path.
-    pub fn parse_in_place(text: &str, path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
-        let file = absolute(path.unwrap_or(Path::new(DEFAULT_FILE)));
-        let overrides =
-            Overrides { data_dir: overrides.data_dir.as_deref().map(absolute), ..overrides.clone() };
-        Ok(in_surroundings(|surroundings| Config::parse(text, &file, &overrides, surroundings))?)
-    }
+/// Reads a text as if it stood in the file at this path.
+pub fn parse_in_place(text: &str, path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
+    let file = absolute(path.unwrap_or(Path::new(DEFAULT_FILE)));
+    let overrides = Overrides { data_dir: overrides.data_dir.as_deref().map(absolute), ..overrides.clone() };
+    Ok(in_surroundings(|surroundings| Config::parse(text, &file, &overrides, surroundings))?)
+}
 
-    /// One table and what belongs to it as [`Config::render`] shows them; none if there is none with this id.
-    pub fn shown_table(&self, kind: edit::Kind, id: &str) -> Option<String> {
-        in_surroundings(|surroundings| self.render_table(kind, id, surroundings))
-    }
+/// One table and what belongs to it as [`Config::render`] shows them; none if there is none with this id.
+pub fn shown_table(config: &Config, kind: edit::Kind, id: &str) -> Option<String> {
+    in_surroundings(|surroundings| config.render_table(kind, id, surroundings))
+}
 
-    /// [`Config::render`] in the surroundings of this process.
-    pub fn shown(&self) -> String {
-        in_surroundings(|surroundings| self.render(surroundings))
-    }
+/// [`Config::render`] in the surroundings of this process.
+pub fn shown(config: &Config) -> String {
+    in_surroundings(|surroundings| config.render(surroundings))
 }
 
 pub use rewrite::Rewrite;
@@ -266,7 +263,7 @@ mod tests {
     fn a_named_file_that_is_missing_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("none.toml");
-        let error = Config::load(Some(&file), &Overrides::default()).unwrap_err();
+        let error = load(Some(&file), &Overrides::default()).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot read {}", file.display()));
     }
 
@@ -275,7 +272,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.toml");
         fs::write(&file, "[agent]\ndata_dir = \"state\"\n").unwrap();
-        let config = Config::load(Some(&file), &Overrides::default()).unwrap();
+        let config = load(Some(&file), &Overrides::default()).unwrap();
         assert_eq!(config.agent.data_dir, folder.path().join("state"));
     }
 
@@ -283,7 +280,7 @@ mod tests {
     fn a_data_directory_of_the_command_line_starts_where_the_command_was_given() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let overrides = Overrides { data_dir: Some("state".into()), ..Overrides::default() };
-        let config = Config::load(Some(file.path()), &overrides).unwrap();
+        let config = load(Some(file.path()), &overrides).unwrap();
         assert_eq!(config.agent.data_dir, std::env::current_dir().unwrap().join("state"));
     }
 
@@ -292,7 +289,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.toml");
         fs::write(&file, "[agent]\nid = 1\nx = 2\n").unwrap();
-        let error = Config::load(Some(&file), &Overrides::default()).unwrap_err().to_string();
+        let error = load(Some(&file), &Overrides::default()).unwrap_err().to_string();
         let file = file.display();
         assert_eq!(
             error,
@@ -344,7 +341,7 @@ mod tests {
                     headers = { a = { file = \"closed\" } }\nparams = { b = { file = \"none\" } }\ntls = { ca = \"ca\" }\n\
                     [mqtt]\nurl = \"mqtts://h\"\nca = \".\"\n";
         fs::write(&file, text).unwrap();
-        let config = Config::load(Some(&file), &Overrides::default()).unwrap();
+        let config = load(Some(&file), &Overrides::default()).unwrap();
         let found: Vec<String> = warnings(&config)
             .iter()
             .map(|warning| warning.replace(&format!("{}/", folder.path().display()), ""))

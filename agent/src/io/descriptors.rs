@@ -1,10 +1,9 @@
 //! The limit of descriptors (setrlimit(2)): read, raised where it may be, compared with what a configuration asks for.
 
+use holdfast_core::config::Config;
+use holdfast_core::config::server::{HttpPage, Server};
+use holdfast_core::descriptors::{Ceilings, Needs};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::config::Config;
-use crate::config::server::{HttpPage, Server};
-use crate::logic::descriptors::{Ceilings, Needs};
 
 /// Callers that a server turns away at a time, each with an answer.
 pub const TURNED_AWAY: usize = 16;

@@ -7,9 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use holdfast_core::message::Boot;
+use holdfast_core::outlet::given::{Given, tag};
+
 use super::clock;
-use crate::logic::given::{Given, tag};
-use crate::message::Boot;
 
 const MAGIC: [u8; 4] = *b"HFG\x01";
 /// The data directory's path, then two places that are written in turn, so that a write that is cut off spoils the older one.
@@ -169,7 +170,7 @@ fn read(bytes: &[u8], place: usize, boot: Boot) -> Option<(u64, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::given::OutletGiven;
+    use holdfast_core::outlet::given::OutletGiven;
 
     /// A directory in memory, on every Linux.
     fn memory() -> tempfile::TempDir {

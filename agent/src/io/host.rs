@@ -2,9 +2,8 @@
 
 use std::ffi::OsStr;
 
+use holdfast_core::observe::host::HostFacts;
 use sysinfo::{Components, CpuRefreshKind, MemoryRefreshKind, Networks, RefreshKind, System};
-
-use crate::logic::host::HostFacts;
 
 /// Words in the names of sensors that measure the processor, the surest first.
 const PROCESSOR: [&str; 5] = ["cpu", "soc", "core", "package", "tctl"];

@@ -7,16 +7,15 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use holdfast_core::agent::LinkCommand;
+use holdfast_core::glob::Glob;
+use holdfast_core::message::Message;
+use holdfast_core::observe::health::Health;
+use holdfast_core::outlet::look::{Change, Look, Seen};
+use holdfast_core::reload::Reloaded;
+use holdfast_core::source::intake::{Answer, Draft, Refused};
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::or;
-
-use crate::logic::agent::LinkCommand;
-use crate::logic::glob::Glob;
-use crate::logic::health::Health;
-use crate::logic::intake::{Answer, Draft, Refused};
-use crate::logic::look::{Change, Look, Seen};
-use crate::logic::reload::Reloaded;
-use crate::message::Message;
 
 pub use self::feed::{Feed, News, Spout, feed};
 pub use self::tally::Tally;

@@ -7,6 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::http::Uri;
+use holdfast_core::config::mqtt::Mqtt;
+use holdfast_core::link::closing::Closing;
+use holdfast_core::link::port::{LinkOrder, LinkReport, Peer, Publication, Refusal, RefusalKind};
+use holdfast_core::link::probe::Step;
 use rumqttc::QoS;
 use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, LastWill, Login, Packet};
 use smol::Timer;
@@ -15,10 +19,6 @@ use smol::future::or;
 
 use super::net::{self, Gauge, Stage, Stream, Target};
 use super::secret;
-use crate::config::mqtt::Mqtt;
-use crate::logic::closing::Closing;
-use crate::logic::port::{LinkOrder, LinkReport, Peer, Publication, Refusal, RefusalKind};
-use crate::logic::probe::Step;
 
 mod flight;
 pub mod packet_stream;

@@ -15,6 +15,10 @@ use async_tungstenite::tungstenite::http::Uri;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use holdfast_core::config::client::ClientTls;
+use holdfast_core::link::port::{Peer, Refusal, RefusalKind};
+use holdfast_core::link::probe::{Done, Step};
+use holdfast_core::time::Time;
 use rustix::net::sockopt;
 use smol::Timer;
 use smol::future::{or, pending};
@@ -24,10 +28,6 @@ use smol::net::TcpStream;
 pub use self::gauge::Gauge;
 pub use self::tunnel::Tunnel;
 use super::{clock, tls};
-use crate::config::client::ClientTls;
-use crate::logic::port::{Peer, Refusal, RefusalKind};
-use crate::logic::probe::{Done, Step};
-use crate::logic::time::Time;
 
 /// Head start of one address before the next one is tried as well (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);

@@ -2,10 +2,9 @@
 
 use anyhow::{Context, anyhow};
 use argon2::{Algorithm, Argon2, Params, Version};
+use holdfast_core::config::phc::Phc;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
-
-use crate::config::phc::Phc;
 
 /// What a new hash costs: OWASP's choice for little memory.
 const MEMORY_KIB: u32 = 7168;

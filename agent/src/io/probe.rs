@@ -1,12 +1,13 @@
 //! Tests a connection step by step, on the same way that the agent goes, without the agent.
 
-use crate::config::client::Client;
-use crate::config::mqtt::Mqtt;
-use crate::config::shown_url;
+use holdfast_core::config::client::Client;
+use holdfast_core::config::mqtt::Mqtt;
+use holdfast_core::config::shown_url;
+use holdfast_core::link::port::Refusal;
+use holdfast_core::link::probe::{Done, Failed};
+
 use crate::io::net::Stage;
 use crate::io::{clock, mqtt, uplink};
-use crate::logic::port::Refusal;
-use crate::logic::probe::{Done, Failed};
 
 /// A time before which this program did not exist: 2026-11-01, in ns since 1970.
 const PROGRAM_EXISTS_NS: u64 = 1_793_491_200_000_000_000;

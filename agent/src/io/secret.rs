@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::Secret;
+use holdfast_core::config::Secret;
 
 /// The value of a secret: the first line of its file, its variable, or what the configuration itself holds.
 ///

@@ -36,25 +36,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use accept::{Places, admit};
+use certificate::Certificate;
+use holdfast_core::config::access::Access;
+use holdfast_core::config::server::{Audience, HttpPage, Limits, Server};
+use holdfast_core::message::Format;
+use holdfast_core::source::gate::Gate;
+use holdfast_core::source::intake::Draft;
+use holdfast_core::source::payload;
+pub use judge::{FileRead, has_changed};
+use login::Login;
+pub use room::Room;
 use smol::LocalExecutor;
 use smol::future::or;
+use socket::Socket;
 
 use super::clock;
 use super::descriptors::TURNED_AWAY;
 use super::intake::Intake;
-use crate::config::access::Access;
-use crate::config::server::{Audience, HttpPage, Limits, Server};
-use crate::logic::gate::Gate;
-use crate::logic::intake::Draft;
-use crate::logic::payload;
-use crate::message::Format;
-
-use accept::{Places, admit};
-use certificate::Certificate;
-pub use judge::{FileRead, has_changed};
-use login::Login;
-pub use room::Room;
-use socket::Socket;
 
 /// Bytes of HTTP bodies that one server holds at a time.
 const BODY_BUDGET: usize = 16 << 20;

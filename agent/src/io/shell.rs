@@ -12,6 +12,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
+use holdfast_core::agent::{Action, Agent, Event, Setup};
+use holdfast_core::config::Config;
+use holdfast_core::link::closing::Closing;
+use holdfast_core::link::port::{LinkOrder, LinkReport};
+use holdfast_core::observe::notice::{Loudness, Notice};
+use holdfast_core::outlet::disk::{DiskFacts, DiskReport};
+use holdfast_core::reload::Reloaded;
+use holdfast_core::setup::LinkSetup;
+use holdfast_core::source::intake::Answer;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 use smol::future::{or, pending, zip};
 use smol::stream::StreamExt;
@@ -32,15 +41,6 @@ use super::server;
 use super::store::{self, Store};
 use super::supervisor::Supervisor;
 use super::uplink::{self, Uplink};
-use crate::config::Config;
-use crate::logic::agent::{Action, Agent, Event, Setup};
-use crate::logic::closing::Closing;
-use crate::logic::disk::{DiskFacts, DiskReport};
-use crate::logic::intake::Answer;
-use crate::logic::notice::{Loudness, Notice};
-use crate::logic::port::{LinkOrder, LinkReport};
-use crate::logic::reload::Reloaded;
-use crate::logic::setup::LinkSetup;
 
 /// Reports of all connections that may wait for the loop.
 const EVENTS: usize = 1024;

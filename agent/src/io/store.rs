@@ -32,15 +32,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendErr
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use holdfast_core::outlet::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
+use holdfast_core::outlet::disk_queue::AT_ONCE;
+use holdfast_core::outlet::look::{Change, Look, Seen};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use self::syncs::Syncs;
 use self::worker::Worker;
 use super::clock;
-use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
-use crate::logic::disk_queue::AT_ONCE;
-use crate::logic::look::{Change, Look, Seen};
 
 /// How many looks and changes may wait; more are told to come again.
 const VISITORS: usize = 4;

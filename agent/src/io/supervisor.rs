@@ -3,12 +3,12 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
+use holdfast_core::agent::Agent;
+use holdfast_core::observe::watch::{Watch, Word};
+use holdfast_core::time::Time;
 use sd_notify::NotifyState;
 
 use crate::io::clock;
-use crate::logic::agent::Agent;
-use crate::logic::time::Time;
-use crate::logic::watch::{Watch, Word};
 
 /// The supervisor, if `NOTIFY_SOCKET` names one.
 #[derive(Debug)]

@@ -17,13 +17,13 @@ use futures_rustls::rustls::{
     ServerConfig,
 };
 use futures_rustls::{TlsAcceptor, TlsConnector};
+use holdfast_core::config::client::ClientTls;
+use holdfast_core::config::server::ServerTls;
+use holdfast_core::message::Clock;
+use holdfast_core::time::Now;
 use smol::io::{AsyncRead, AsyncWrite};
 
 use super::clock;
-use crate::config::client::ClientTls;
-use crate::config::server::ServerTls;
-use crate::logic::time::Now;
-use crate::message::Clock;
 
 #[cfg(test)]
 pub mod authority;

@@ -8,14 +8,14 @@ use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message};
 use futures_util::StreamExt;
+use holdfast_core::config::client::{Auth, Client, Confirm};
+use holdfast_core::link::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
+use holdfast_core::link::probe::Step;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
 use super::net::{self, Gauge, Stage, Stream};
-use crate::config::client::{Auth, Client, Confirm};
-use crate::logic::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
-use crate::logic::probe::Step;
 
 mod codec;
 mod inbound;

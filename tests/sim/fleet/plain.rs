@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use holdfast::config::client::Reconnect;
-use holdfast::logic::closing::Closing;
-use holdfast::logic::port::{LinkReport, RefusalKind};
-use holdfast::logic::time::Time;
+use holdfast_core::config::client::Reconnect;
+use holdfast_core::link::closing::Closing;
+use holdfast_core::link::port::{LinkReport, RefusalKind};
+use holdfast_core::time::Time;
 
 /// What most agents do that have an exponential back-off.
 pub struct Plain {

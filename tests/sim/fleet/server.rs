@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use holdfast::logic::closing::Closing;
-use holdfast::logic::port::{LinkReport, Peer, Refusal, RefusalKind};
-use holdfast::logic::time::Time;
+use holdfast_core::link::closing::Closing;
+use holdfast_core::link::port::{LinkReport, Peer, Refusal, RefusalKind};
+use holdfast_core::time::Time;
 
 /// What it does to those that are one too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

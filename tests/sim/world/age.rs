@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use holdfast::logic::lane;
-use holdfast::logic::port::LinkOrder;
-use holdfast::logic::time::{Now, Time};
-use holdfast::message::{Body, Boot, Clock, Entry, GapReason};
+use holdfast_core::link::port::LinkOrder;
+use holdfast_core::message::{Body, Boot, Clock, Entry, GapReason};
+use holdfast_core::outlet::lane;
+use holdfast_core::time::{Now, Time};
 
 use super::{SECOND, World};
 

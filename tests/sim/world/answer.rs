@@ -1,6 +1,6 @@
 //! What senders are told, and when: the truth, once, and soon, whatever the disk does.
 
-use holdfast::logic::intake::{Answer, Refused};
+use holdfast_core::source::intake::{Answer, Refused};
 
 use super::{MS, Pending, SECOND, World};
 use crate::disk::Mood;

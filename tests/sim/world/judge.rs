@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use holdfast::config::buffer::WhenFull;
-use holdfast::config::client::Confirm;
-use holdfast::logic::given::Given;
-use holdfast::logic::lane;
-use holdfast::logic::port::LinkOrder;
+use holdfast_core::config::buffer::WhenFull;
+use holdfast_core::config::client::Confirm;
+use holdfast_core::link::port::LinkOrder;
+use holdfast_core::outlet::given::Given;
+use holdfast_core::outlet::lane;
 
 use super::World;
 

@@ -1,6 +1,6 @@
 //! The lives of the agent: it starts, it stops, it crashes, and one day nothing goes wrong any more.
 
-use holdfast::logic::agent::{Agent, Event, Setup};
+use holdfast_core::agent::{Agent, Event, Setup};
 
 use super::judge::check_given;
 use super::{Pending, SECOND, World};

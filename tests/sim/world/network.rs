@@ -1,9 +1,9 @@
 //! The network between the agent and its peers: what is on its way arrives in order, late, or never.
 
-use holdfast::config::client::Confirm;
-use holdfast::logic::agent::Event;
-use holdfast::logic::closing::Closing;
-use holdfast::logic::port::{LinkOrder, LinkReport, Traffic};
+use holdfast_core::agent::Event;
+use holdfast_core::config::client::Confirm;
+use holdfast_core::link::closing::Closing;
+use holdfast_core::link::port::{LinkOrder, LinkReport, Traffic};
 
 use super::{MS, Pending, SECOND, World};
 

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use holdfast::config::buffer::{Place, WhenFull};
-use holdfast::config::client::Confirm;
-use holdfast::config::replay::Replay;
-use holdfast::logic::agent::{CommandError, Event, LinkCommand, LinkSetup, Setup};
-use holdfast::logic::reload::{Changes, Proposal, ReloadError, Reloaded, Takeover};
-use holdfast::logic::seed::Seed;
+use holdfast_core::agent::{CommandError, Event, LinkCommand, LinkSetup, Setup};
+use holdfast_core::config::buffer::{Place, WhenFull};
+use holdfast_core::config::client::Confirm;
+use holdfast_core::config::replay::Replay;
+use holdfast_core::reload::{Changes, Proposal, ReloadError, Reloaded, Takeover};
+use holdfast_core::seed::Seed;
 
 use super::trial::Standing;
 use super::{Pending, SECOND, World};

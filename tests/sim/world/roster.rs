@@ -1,7 +1,7 @@
 //! Which links are configured, and which number each has here and in the agent.
 
-use holdfast::config::buffer::{Bounds, Place};
-use holdfast::logic::lane;
+use holdfast_core::config::buffer::{Bounds, Place};
+use holdfast_core::outlet::lane;
 
 use super::World;
 

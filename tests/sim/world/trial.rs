@@ -1,9 +1,9 @@
 //! The reference model of which settings of each link are in force: the last ones that proved themselves, unless newer ones are
 //! on trial.
 
-use holdfast::logic::agent::{LinkSetup, Setup};
-use holdfast::logic::lane;
-use holdfast::logic::port::LinkReport;
+use holdfast_core::agent::{LinkSetup, Setup};
+use holdfast_core::link::port::LinkReport;
+use holdfast_core::outlet::lane;
 
 use super::reload::NOWHERE;
 use super::{MS, Pending, World};
@@ -43,7 +43,7 @@ impl World {
     pub(super) fn dial_nobody(&mut self, link: usize, conn: u64) {
         let refused = LinkReport::DialFailed(self.refusal());
         let silent =
-            if self.links[link].rule.confirm == holdfast::config::client::Confirm::None { 2 } else { 3 };
+            if self.links[link].rule.confirm == holdfast_core::config::client::Confirm::None { 2 } else { 3 };
         let at = self.now + 1 + self.seed.below(200 * MS);
         match self.seed.below(silent) {
             0 => self.at(at, Pending::ToAgent { link, conn, report: refused }),

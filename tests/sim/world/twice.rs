@@ -1,7 +1,7 @@
 //! What may come twice: what was in flight, and what was confirmed and not yet removed from the disk when a life ended.
 
-use holdfast::logic::lane;
-use holdfast::message::Entry;
+use holdfast_core::message::Entry;
+use holdfast_core::outlet::lane;
 
 use super::super::setup::MQTT_WINDOW;
 use super::World;

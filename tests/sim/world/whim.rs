@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use holdfast::logic::agent::Event;
-use holdfast::logic::closing::Closing;
-use holdfast::logic::port::{Heard, LinkReport, Refusal, RefusalKind};
+use holdfast_core::agent::Event;
+use holdfast_core::link::closing::Closing;
+use holdfast_core::link::port::{Heard, LinkReport, Refusal, RefusalKind};
 
 use super::network::Unwilling;
 use super::{MS, Pending, World};

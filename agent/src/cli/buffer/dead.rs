@@ -4,14 +4,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use holdfast_core::message::Message;
+use holdfast_core::outlet::look::{Change, Letter};
 use serde_json::{Value, json};
 
 use super::place::{Place, Whereabouts};
 use super::record::{message_json, payload_words, time};
 use crate::cli::print;
 use crate::cli::status::{clean, plain_table};
-use crate::logic::look::{Change, Letter};
-use crate::message::Message;
 
 /// Lists, shows, hands in again or drops the messages that peers refused
 #[derive(clap::Args, Debug)]
@@ -235,7 +235,7 @@ fn lines(document: &Value) -> String {
 mod tests {
     use super::super::record::sample;
     use super::*;
-    use crate::message::Format;
+    use holdfast_core::message::Format;
 
     fn letter(number: u64) -> Numbered {
         let message = Message { device: None, ..sample(Format::Text, b"hot") };

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use holdfast_core::message::Body;
 
 use super::place::{Place, Whereabouts, named, outlets_meant};
 use super::progress::Progress;
 use super::record::{Record, many};
-use crate::message::Body;
 
 /// Writes all messages that are held, and takes nothing away
 #[derive(clap::Args, Debug)]

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use holdfast_core::message::Message;
 
 use super::place::{Place, Whereabouts, named, outlet};
 use super::progress::Progress;
 use super::record::{Record, many, read_all};
 use crate::cli::print;
-use crate::message::Message;
 
 /// Most messages of one request, and most bytes of all but the last of them.
 const BATCH_MESSAGES: usize = 5_000;
@@ -131,7 +131,7 @@ impl<R: Read> Read for Counted<'_, R> {
 mod tests {
     use super::super::record::sample;
     use super::*;
-    use crate::message::Format;
+    use holdfast_core::message::Format;
 
     fn line(outlet: &str, payload: &str) -> String {
         let message = sample(Format::Text, payload.as_bytes());

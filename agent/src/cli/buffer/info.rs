@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use holdfast_core::outlet::look::Survey;
 use serde_json::{Value, json};
 
 use super::list;
@@ -11,7 +12,6 @@ use super::record::many;
 use crate::cli::print;
 use crate::cli::status::{clean, size, span};
 use crate::io::clock;
-use crate::logic::look::Survey;
 
 /// Shows how the store stands: what it holds, what it takes, what is dead or damaged
 #[derive(clap::Args, Debug)]
@@ -121,8 +121,8 @@ fn age_s(oldest_ns: u64, now_ns: u64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::disk::{DiskFacts, Held};
-    use crate::logic::look::Outlet;
+    use holdfast_core::outlet::disk::{DiskFacts, Held};
+    use holdfast_core::outlet::look::Outlet;
 
     fn survey() -> Survey {
         let held = Held {

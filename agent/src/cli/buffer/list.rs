@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
+use holdfast_core::outlet::disk::Held;
+use holdfast_core::outlet::look::{Outlet, Survey};
 use serde_json::{Value, json};
 
 use super::place::Whereabouts;
 use super::record::time;
 use crate::cli::print;
 use crate::cli::status::{clean, plain_table, size};
-use crate::logic::disk::Held;
-use crate::logic::look::{Outlet, Survey};
 
 /// Lists the outlets with what the store holds for each
 #[derive(clap::Args, Debug)]
@@ -70,7 +70,7 @@ pub fn page(survey: &Survey) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::disk::DiskFacts;
+    use holdfast_core::outlet::disk::DiskFacts;
 
     #[test]
     fn an_outlet_is_a_line_and_numbers_that_are_not_there_are_none() {

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use holdfast_core::message::{Body, Entry};
+
 use super::place::{Whereabouts, outlets_meant};
 use super::record::{Record, line};
 use crate::cli::print;
-use crate::message::{Body, Entry};
 
 /// Shows messages that are held, the oldest first, and takes nothing away
 #[derive(clap::Args, Debug)]

@@ -4,19 +4,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use holdfast_core::cbor;
+use holdfast_core::config::Config;
+use holdfast_core::message::{Entry, Message};
+use holdfast_core::outlet::lane;
+use holdfast_core::outlet::look::{Again, Change, Checked, Damage, Letter, Look, Seen, Survey};
 use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::cbor;
 use crate::cli::options::Options;
-use crate::config::Config;
 use crate::io::control;
 use crate::io::store::stopped::{Mended, Reading, Stopped};
-use crate::logic::lane;
-use crate::logic::look::{Again, Change, Checked, Damage, Letter, Look, Seen, Survey};
-use crate::message::{Entry, Message};
 
 /// Pause before what found the agent busy is asked again.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
@@ -277,7 +277,7 @@ pub fn named(path: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::look::Outlet;
+    use holdfast_core::outlet::look::Outlet;
 
     #[test]
     fn an_outlet_is_meant_by_its_name_or_by_the_id_of_its_client() {

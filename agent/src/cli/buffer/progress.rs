@@ -3,8 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use holdfast_core::time::Time;
+
 use crate::io::clock;
-use crate::logic::time::Time;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const WIDTH: u64 = 30;

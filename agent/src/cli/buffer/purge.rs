@@ -4,11 +4,11 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use holdfast_core::outlet::look::{Change, Survey};
 
 use super::place::{Whereabouts, outlets_meant};
 use super::record::many;
 use crate::cli::print;
-use crate::logic::look::{Change, Survey};
 
 /// Gives up all messages that the store holds for an outlet; its peer is told of the gap
 #[derive(clap::Args, Debug)]
@@ -74,8 +74,8 @@ fn is_yes(answer: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::disk::{DiskFacts, Held};
-    use crate::logic::look::Outlet;
+    use holdfast_core::outlet::disk::{DiskFacts, Held};
+    use holdfast_core::outlet::look::Outlet;
 
     #[test]
     fn the_question_counts_only_what_is_meant_and_only_yes_means_it() {

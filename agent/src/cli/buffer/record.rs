@@ -6,13 +6,13 @@ use std::io::{BufRead, Read};
 use anyhow::{Context, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_core::cbor;
+use holdfast_core::date;
+use holdfast_core::message::{Body, Entry, Format, GapReason, Message};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::super::status::clean;
-use crate::cbor;
-use crate::date;
-use crate::message::{Body, Entry, Format, GapReason, Message};
 
 /// No message is as long as this.
 const LINE_BYTES: u64 = 64 << 20;
@@ -189,8 +189,8 @@ pub fn sample(format: Format, payload: &[u8]) -> Message {
     Message {
         id: 7,
         time_ns: 1_700_000_000_123_456_789,
-        clock: crate::message::Clock::Synced,
-        boot: crate::message::Boot(3),
+        clock: holdfast_core::message::Clock::Synced,
+        boot: holdfast_core::message::Boot(3),
         up_ns: 9,
         topic: "kitchen/temperature".to_owned(),
         device: Some("kitchen".to_owned()),

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use holdfast_core::outlet::look::{Checked, Look, Survey};
 use serde_json::json;
 
 use super::place::{Place, Whereabouts};
@@ -9,7 +10,6 @@ use super::progress::Progress;
 use super::record::many;
 use crate::cli::print;
 use crate::cli::status::clean;
-use crate::logic::look::{Checked, Look, Survey};
 
 /// Reads and checks every group and every file of the store, and says what is damaged
 #[derive(clap::Args, Debug)]
@@ -86,7 +86,7 @@ fn page(groups: &Checked, files: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::look::Damage;
+    use holdfast_core::outlet::look::Damage;
 
     #[test]
     fn each_damaged_place_is_a_line_before_the_verdict() {

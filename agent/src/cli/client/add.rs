@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
+use holdfast_core::config::edit::{self, Kind};
+use holdfast_core::config::{link_of_url, toml_string};
 
 use crate::cli::change::{Change, Place, assignment};
-use crate::config::edit::{self, Kind};
-use crate::config::{link_of_url, toml_string};
 
 /// Adds a client to the configuration file
 #[derive(clap::Args, Debug)]

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use holdfast_core::agent::LinkCommand;
 use hyper::Method;
 use serde_json::Value;
 
 use crate::cli::options::Options;
 use crate::io::control;
-use crate::logic::agent::LinkCommand;
 
 /// Whom to tell.
 #[derive(clap::Args, Debug)]

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
+use holdfast_core::config::client::Client;
 use serde_json::{Value, json};
 
 use crate::cli::change::Place;
 use crate::cli::print;
 use crate::cli::status::{clean, plain_table, text};
-use crate::config::client::Client;
 
 /// Lists the clients with their state
 #[derive(clap::Args, Debug)]

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use holdfast_core::config::edit::Kind;
+
 use crate::cli::change::{Place, show};
-use crate::config::edit::Kind;
 
 /// Shows every parameter of a client, and the state of its link
 #[derive(clap::Args, Debug)]

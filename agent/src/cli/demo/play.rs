@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use async_signal::{Signal, Signals};
+use holdfast_core::time::Time;
 use hyper::Method;
 use serde_json::Value;
 use smol::future::or;
@@ -21,7 +22,6 @@ use super::picture::{Moment, Outcome};
 use super::sensor::Sensor;
 use crate::cli::print;
 use crate::io::{clock, control};
-use crate::logic::time::Time;
 
 /// How often the picture is drawn.
 const FRAME: Duration = Duration::from_millis(100);

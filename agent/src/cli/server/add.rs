@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
+use holdfast_core::config::edit::{self, Kind};
+use holdfast_core::config::toml_string;
 
 use crate::cli::change::{Change, Place, assignment};
-use crate::config::edit::{self, Kind};
-use crate::config::toml_string;
 
 /// Adds a server to the configuration file
 #[derive(clap::Args, Debug)]

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
+use holdfast_core::config::server::Server;
 use serde_json::{Value, json};
 
 use crate::cli::options::Options;
 use crate::cli::print;
 use crate::cli::status::{clean, plain_table};
-use crate::config::server::Server;
 
 /// Lists the servers with their addresses
 #[derive(clap::Args, Debug)]

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use holdfast_core::config::edit::Kind;
+
 use crate::cli::change::{Place, show};
-use crate::config::edit::Kind;
 
 /// Shows every parameter of a server and of its routes
 #[derive(clap::Args, Debug)]

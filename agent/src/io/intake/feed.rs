@@ -5,10 +5,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use holdfast_core::glob::Glob;
+use holdfast_core::message::Message;
 use smol::channel::{Receiver, Sender, bounded};
-
-use crate::logic::glob::Glob;
-use crate::message::Message;
 
 /// Messages that may wait for one reader.
 const MESSAGES: usize = 512;
@@ -109,7 +108,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Boot, Clock, Format};
+    use holdfast_core::message::{Boot, Clock, Format};
 
     fn message(topic: &str, bytes: usize) -> Arc<Message> {
         Arc::new(Message {

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use holdfast_core::link::port::{LinkOrder, LinkReport, Publication};
+use holdfast_core::message::{Body, Entry, Message};
 use rumqttc::mqttbytes::v4::{Packet, Publish};
 use rumqttc::{MqttState, QoS, Request};
 use smol::Timer;
@@ -12,8 +14,6 @@ use smol::future::{or, pending};
 use super::flight::Flights;
 use super::packet_stream::{PACKET_MAX, PacketStream};
 use crate::io::net::{Gauge, Stream};
-use crate::logic::port::{LinkOrder, LinkReport, Publication};
-use crate::message::{Body, Entry, Message};
 
 /// Publications in flight, unacknowledged.
 const INFLIGHT_MAX: u16 = 100;

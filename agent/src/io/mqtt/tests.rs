@@ -1,13 +1,13 @@
+use holdfast_core::config::Secret;
+use holdfast_core::config::client::{ClientTls, Reconnect};
+use holdfast_core::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 use rumqttc::mqttbytes::v4::{ConnAck, PubAck, Publish};
 use smol::LocalExecutor;
 use smol::channel::bounded;
 use smol::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::Secret;
-use crate::config::client::{ClientTls, Reconnect};
 use crate::io::tls::authority::Authority;
-use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

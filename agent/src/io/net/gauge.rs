@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use holdfast_core::link::port::Traffic;
 use smol::io::{self, AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
-
-use crate::logic::port::Traffic;
 
 /// The timer that asks a peer without room whether it has some.
 const WINDOW_PROBE: &str = "04";

@@ -8,12 +8,12 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use holdfast_core::link::lookup::Lookups;
+use holdfast_core::time::Time;
 use smol::channel::{Receiver, Sender, bounded};
 
 use super::words;
 use crate::io::clock;
-use crate::logic::lookup::Lookups;
-use crate::logic::time::Time;
 
 /// Modules of the name service switch may need that much; what is not used costs nothing.
 const STACK_BYTES: usize = 512 * 1024;

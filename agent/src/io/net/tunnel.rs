@@ -4,11 +4,11 @@
 use async_tungstenite::tungstenite::http::Uri;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_core::config::proxy::Proxy;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::TcpStream;
 
 use super::{Target, words};
-use crate::config::proxy::Proxy;
 use crate::io::secret;
 
 const HEAD_MAX: usize = 16 << 10;
@@ -210,7 +210,7 @@ mod tests {
     use smol::net::TcpListener;
 
     use super::*;
-    use crate::config::Secret;
+    use holdfast_core::config::Secret;
 
     fn tunnel(url: &str, login: Option<(&str, &str)>) -> Tunnel {
         let username = login.map(|(username, _)| username.to_owned());

@@ -1,5 +1,5 @@
 //! The reference receiver: listens, and gives every connection to a `session` of its own. What a message means is
-//! decided by [`crate::logic::receiver`].
+//! decided by [`holdfast_core::receiver`].
 
 mod session;
 mod sink;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_rustls::TlsAcceptor;
+use holdfast_core::receiver::{Conduct, Receiver, Summary};
 use smol::channel::{Receiver as Inbox, Sender as Outbox, bounded};
 use smol::future::or;
 use smol::lock::Semaphore;
@@ -22,7 +23,6 @@ use smol::net::{TcpListener, TcpStream};
 use smol::{LocalExecutor, Timer};
 
 pub use self::sink::{LineFormat, Sink};
-use crate::logic::receiver::{Conduct, Receiver, Summary};
 
 const CONNECTIONS_MAX: usize = 1024;
 /// How long the sessions may take to say goodbye.
@@ -226,8 +226,8 @@ mod tests {
     use smol::stream::StreamExt;
 
     use super::*;
-    use crate::logic::receiver::Act;
-    use crate::wire::{self, Answer, Encoding, Frame, Gap, Hello, Item, Payload, PayloadRef};
+    use holdfast_core::receiver::Act;
+    use holdfast_core::wire::{self, Answer, Encoding, Frame, Gap, Hello, Item, Payload, PayloadRef};
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -323,10 +323,10 @@ mod tests {
         let item = |seq: u64| Item {
             seq,
             time_ns: 0,
-            clock: crate::message::Clock::Synced,
+            clock: holdfast_core::message::Clock::Synced,
             topic: "t".into(),
             device: None,
-            format: crate::message::Format::Json,
+            format: holdfast_core::message::Format::Json,
             payload: format!("{{\"n\":{seq}}}").into_bytes(),
             attributes: Vec::new(),
             replayed: false,

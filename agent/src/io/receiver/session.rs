@@ -13,6 +13,8 @@ use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error as WsError, Message};
 use async_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+use holdfast_core::receiver::{Act, Conduct, Verdict};
+use holdfast_core::wire::{self, Answer, Encoding, Frame, Gap, Hello, Item, Payload, PayloadRef};
 use smol::Timer;
 use smol::future::{or, pending, poll_once, yield_now};
 use smol::net::TcpStream;
@@ -20,8 +22,6 @@ use smol::stream::StreamExt;
 
 use super::stream::Stream;
 use super::{Finish, Refusal, Shared, pause, tell};
-use crate::logic::receiver::{Act, Conduct, Verdict};
-use crate::wire::{self, Answer, Encoding, Frame, Gap, Hello, Item, Payload, PayloadRef};
 
 const OPEN_LIMIT: Duration = Duration::from_secs(15);
 const WRITE_LIMIT: Duration = Duration::from_secs(15);

@@ -4,10 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
+use holdfast_core::receiver::Receiver;
+use holdfast_core::wire::{self, Gap, Item, PayloadRef};
 use serde::Deserialize;
-
-use crate::logic::receiver::Receiver;
-use crate::wire::{self, Gap, Item, PayloadRef};
 
 /// What a line holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -163,7 +162,7 @@ fn recover(file: &mut File, receiver: &mut Receiver) -> Result<(), String> {
     file.set_len(whole_bytes).map_err(|error| error.to_string())
 }
 
-fn recover_line(line: &Line, receiver: &mut Receiver) -> Result<(), crate::logic::receiver::Full> {
+fn recover_line(line: &Line, receiver: &mut Receiver) -> Result<(), holdfast_core::receiver::Full> {
     if let Some(seq) = line.seq.or(line.nack) {
         receiver.recover_message(&line.epoch, seq)?;
     }
@@ -184,8 +183,8 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::receiver::Verdict;
-    use crate::message::{Clock, Format};
+    use holdfast_core::message::{Clock, Format};
+    use holdfast_core::receiver::Verdict;
 
     fn item(seq: u64) -> Item {
         Item {

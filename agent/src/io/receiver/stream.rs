@@ -7,10 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use holdfast_core::receiver::Conduct;
 use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
-
-use crate::logic::receiver::Conduct;
 
 /// A connection under a WebSocket.
 pub struct Stream {

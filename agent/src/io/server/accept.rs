@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use holdfast_core::config::network::Remote;
 use rustix::net::sockopt;
 use smol::Timer;
 use smol::future::{or, yield_now};
@@ -15,7 +16,6 @@ use smol::net::unix::UnixStream;
 
 use super::linger::Linger;
 use super::{Site, connection};
-use crate::config::network::Remote;
 use crate::io::net::{Stream, words};
 
 /// How long a caller that is turned away may take for its answer.

@@ -1,7 +1,8 @@
 //! System accounts that may log in: those of some groups, as /etc/passwd and /etc/group tell. Groups of a directory service
 //! are not seen.
 
-use crate::config::access::Pam as Rule;
+use holdfast_core::config::access::Pam as Rule;
+
 use crate::io::pam::Pam;
 
 const PASSWD: &str = "/etc/passwd";

@@ -1,13 +1,13 @@
 //! `/api/…`: what `holdfast status` and `holdfast send` talk to. For loopback peers and the control socket only.
 
+use holdfast_core::agent::LinkCommand;
+use holdfast_core::message::Format;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use super::guest::Guest;
 use super::http::{Page, Problem, empty, is_ndjson, json, ndjson, status_page, take};
 use super::{Site, buffer, consumer, path};
-use crate::logic::agent::LinkCommand;
-use crate::message::Format;
 
 /// Answers a request whose path begins with `/api`.
 ///

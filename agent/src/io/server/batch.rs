@@ -8,14 +8,14 @@ use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::error::{Error, ProtocolError};
 use async_tungstenite::tungstenite::{Bytes, Message};
 use futures_util::StreamExt;
+use holdfast_core::config::server::Limits;
+use holdfast_core::message::Format;
+use holdfast_core::source::intake::Draft;
 use holdfast_schema::Violation;
 
 use super::path::Target;
 use super::{Site, payload};
-use crate::config::server::Limits;
 use crate::io::net::Stream;
-use crate::logic::intake::Draft;
-use crate::message::Format;
 
 /// Most messages of a batch.
 const MESSAGES: usize = 64;

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use holdfast_core::cbor;
+use holdfast_core::message::Message;
+use holdfast_core::outlet::look::Again;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde::Serialize;
@@ -13,9 +16,6 @@ use smol::future::or;
 use super::http::{LINES, Page, Problem, bytes, read_body, stored, stored_in_time};
 use super::path::{self, Target};
 use super::{Site, payload};
-use crate::cbor;
-use crate::logic::look::Again;
-use crate::message::Message;
 
 /// Most bytes of a look or a change, and of messages that come in again.
 const QUESTION_BYTES: usize = 4 << 10;

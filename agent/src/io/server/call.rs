@@ -4,6 +4,9 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use async_tungstenite::tungstenite;
+use holdfast_core::config::reply::Reply;
+use holdfast_core::config::server::Server;
+use holdfast_core::message::Format;
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -11,10 +14,7 @@ use hyper::{Request, StatusCode};
 use super::http::{Page, Problem, bytes, stored_in_time};
 use super::path::Target;
 use super::{Site, consumer, files, length, media, payload};
-use crate::config::reply::Reply;
-use crate::config::server::Server;
 use crate::io::net::words;
-use crate::message::Format;
 
 /// Most bytes of a file that is a reply.
 const FILE_BYTES: u64 = 1 << 20;

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_rustls::TlsAcceptor;
+use holdfast_core::config::server::ServerTls;
+use holdfast_core::time::Time;
 
-use crate::config::server::ServerTls;
 use crate::io::clock;
 use crate::io::tls::{self, Identity};
-use crate::logic::time::Time;
 
 /// The files are looked at when someone comes, but not more often than this.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);

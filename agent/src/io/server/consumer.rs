@@ -1,12 +1,12 @@
 //! Those who read: the topics that were heard of lately, and the last message of each.
 
+use holdfast_core::glob::Glob;
+use holdfast_core::source::intake::Refused;
+use holdfast_core::wire;
 use hyper::StatusCode;
 
 use super::Site;
 use super::http::{Page, Problem, json};
-use crate::logic::glob::Glob;
-use crate::logic::intake::Refused;
-use crate::wire;
 
 const PREFIX: &str = "/api/topics/";
 const SUFFIX: &str = "/last";

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream::unfold;
+use holdfast_core::config::server::{HttpPage, Server};
 use http_body_util::{Either, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -19,7 +20,6 @@ use rustix::io::Errno;
 
 use super::http::{Page, Problem, empty};
 use super::{Room, media};
-use crate::config::server::{HttpPage, Server};
 use crate::io::aside::Aside;
 use crate::io::net::words;
 

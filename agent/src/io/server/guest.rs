@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use holdfast_core::config::network::Remote;
+use holdfast_core::source::gate::Sender;
+use holdfast_core::source::throttle::Throttle;
+
 use super::Site;
-use crate::config::network::Remote;
 use crate::io::clock;
 use crate::io::password::Sealed;
-use crate::logic::gate::Sender;
-use crate::logic::throttle::Throttle;
 
 /// One connection's peer.
 pub struct Guest {

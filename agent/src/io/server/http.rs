@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use holdfast_core::config::server::{Audience, HttpPage};
+use holdfast_core::message::Format;
+use holdfast_core::observe::health::Health;
+use holdfast_core::source::intake::{Answer, Draft, Refused};
 use holdfast_schema::Violation;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::{Body, Frame, Incoming};
@@ -19,10 +23,6 @@ use smol::future::or;
 use super::guest::Guest;
 use super::path::{Miss, Target};
 use super::{Site, api, call, files, judge, length, login, metrics, origin, payload, session, subscribe};
-use crate::config::server::{Audience, HttpPage};
-use crate::logic::health::Health;
-use crate::logic::intake::{Answer, Draft, Refused};
-use crate::message::Format;
 
 /// A body must have arrived within this, or within the server's `idle_timeout` if that is shorter.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -8,6 +8,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_core::config::Secret;
+use holdfast_core::config::access::{Access, LoginBy, NAME_BYTES, User};
+use holdfast_core::config::phc::Phc;
+use holdfast_core::source::penalty::Penalty;
+use holdfast_core::time::Time;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::uri::PathAndQuery;
@@ -21,13 +26,8 @@ use super::Site;
 use super::account::Accounts;
 use super::guest::Guest;
 use super::http::{self, Problem};
-use crate::config::Secret;
-use crate::config::access::{Access, LoginBy, NAME_BYTES, User};
-use crate::config::phc::Phc;
 use crate::io::password::{self, Seal, Sealed};
 use crate::io::{clock, secret};
-use crate::logic::penalty::Penalty;
-use crate::logic::time::Time;
 
 /// Longest password in bytes.
 const PASSWORD_BYTES: usize = 1024;

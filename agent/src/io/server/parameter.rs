@@ -1,10 +1,10 @@
 //! Query and header parameters that a route declares: whether a request has them right. Pure.
 
+use holdfast_core::config::parameter::{Parameter, ParameterType};
 use hyper::header::HeaderMap;
 use serde_json::{Map, Value};
 
 use super::path::Miss;
-use crate::config::parameter::{Parameter, ParameterType};
 
 /// Name and value, in the order in which they came.
 pub type Pairs = Vec<(String, String)>;

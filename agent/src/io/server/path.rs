@@ -1,16 +1,16 @@
 //! What a path with its query says: topic, device, format and attributes. Pure.
 
+use holdfast_core::config::parameter::Parameter;
+use holdfast_core::config::reply::{Mode, Reply};
+use holdfast_core::config::route::{Template, expand};
+use holdfast_core::config::server::{Route, Unmatched};
+use holdfast_core::message::Format;
 use holdfast_schema::Violation;
 use hyper::header::HeaderMap;
 
 use super::call::Call;
 use super::judge::{self, FileRead, Judge};
 use super::parameter::{self, Pairs};
-use crate::config::parameter::Parameter;
-use crate::config::reply::{Mode, Reply};
-use crate::config::route::{Template, expand};
-use crate::config::server::{Route, Unmatched};
-use crate::message::Format;
 
 /// Longest topic in bytes.
 const TOPIC_BYTES: usize = 512;
@@ -308,7 +308,7 @@ fn check_device(device: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parameter::ParameterType;
+    use holdfast_core::config::parameter::ParameterType;
 
     fn route(path: &str, topic: Option<&str>, device: Option<&str>) -> Route {
         let (topic, device) = (topic.map(str::to_owned), device.map(str::to_owned));

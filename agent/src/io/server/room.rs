@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+use holdfast_core::descriptors::{Ceilings, TURNED_AWAY};
 use smol::Timer;
 use smol::channel::{Sender, bounded};
 use smol::future::or;
 
 use super::accept::Places;
-use crate::logic::descriptors::{Ceilings, TURNED_AWAY};
 
 /// How long is waited for a caller to leave before it is looked again: others than callers make room as well.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -13,6 +13,9 @@ use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use async_tungstenite::tungstenite::{Bytes, Message};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{SinkExt, StreamExt};
+use holdfast_core::source::gather::{self, Gather};
+use holdfast_core::source::intake::{Answer, Refused};
+use holdfast_core::source::throttle::{Patience, Reproof};
 use holdfast_schema::Violation;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -34,9 +37,6 @@ use super::{Site, judge, subscribe};
 use crate::io::clock;
 use crate::io::intake::{Feed, Intake};
 use crate::io::net::{self, Stream};
-use crate::logic::gather::{self, Gather};
-use crate::logic::intake::{Answer, Refused};
-use crate::logic::throttle::{Patience, Reproof};
 
 /// Weight of the batches that may wait for their answers; nothing more is read meanwhile.
 const IN_FLIGHT_BYTES: usize = 1 << 20;

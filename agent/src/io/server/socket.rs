@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use holdfast_core::config::server::UNIX;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use smol::future::or;
 use smol::net::TcpListener;
@@ -16,7 +17,6 @@ use smol::net::unix::{UnixListener, UnixStream};
 use smol::{Async, Timer};
 
 use super::accept::Caller;
-use crate::config::server::UNIX;
 use crate::io::net::{self, words};
 
 /// Longest path of a Unix socket (unix(7): `sun_path` has 108 bytes with its NUL).

@@ -7,6 +7,9 @@ use std::rc::Rc;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::Message;
 use futures_util::StreamExt;
+use holdfast_core::config::server::Audience;
+use holdfast_core::glob::Glob;
+use holdfast_core::wire;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -17,11 +20,8 @@ use super::batch::End;
 use super::http::{Page, Problem, Slot};
 use super::session::{self, Purpose};
 use super::{Site, consumer};
-use crate::config::server::Audience;
 use crate::io::intake::{Feed, News};
 use crate::io::net::Stream;
-use crate::logic::glob::Glob;
-use crate::wire;
 
 /// Where it is.
 pub const PATH: &str = "/subscribe";

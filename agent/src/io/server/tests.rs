@@ -16,6 +16,10 @@ use std::os::unix::fs::PermissionsExt;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::Message;
 use futures_util::StreamExt;
+use holdfast_core::config::server::{Route, ServerTls};
+use holdfast_core::message::{self, Boot, Clock};
+use holdfast_core::observe::health::Health;
+use holdfast_core::source::intake::{Answer, Refused};
 use smol::Timer;
 use smol::channel::{Receiver, Sender, unbounded};
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -23,13 +27,9 @@ use smol::net::TcpStream;
 use smol::net::unix::UnixListener;
 
 use super::*;
-use crate::config::server::{Route, ServerTls};
 use crate::io::intake::{Input, Spout, channel, feed};
 use crate::io::tls;
 use crate::io::tls::authority::Authority;
-use crate::logic::health::Health;
-use crate::logic::intake::{Answer, Refused};
-use crate::message::{self, Boot, Clock};
 
 /// What the loop saw.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use holdfast_core::config::Config;
+use holdfast_core::config::server::Server;
 use smol::LocalExecutor;
 use smol::channel::Sender;
 
-use crate::config::Config;
-use crate::config::server::Server;
 use crate::io::descriptors;
 use crate::io::intake::Intake;
 use crate::io::server::{self, Facts, FileRead, Kept, Listeners, Room, has_changed};

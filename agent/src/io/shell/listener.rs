@@ -1,10 +1,9 @@
 //! Those who listen in on a running agent: each has a bounded queue, and loses lines, counted, when it does not keep up.
 
+use holdfast_core::agent::{Action, Agent, Event};
+use holdfast_core::observe::tap::Tap;
 use serde_json::json;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
-
-use crate::logic::agent::{Action, Agent, Event};
-use crate::logic::tap::Tap;
 
 /// How many may listen at a time.
 const LISTENERS_MAX: usize = 8;

@@ -3,15 +3,16 @@
 
 use std::rc::Rc;
 
+use holdfast_core::agent::Event;
+use holdfast_core::config::Config;
+use holdfast_core::config::server::Server;
+use holdfast_core::outlet::lane;
+use holdfast_core::reload::{self, Changes, Proposal, ReloadError, Reloaded};
+use holdfast_core::setup::LinkSetup;
+
 use super::doors::bind_but;
 use super::{Bound, Load, Shell, bind, setup};
-use crate::config::Config;
-use crate::config::server::Server;
 use crate::io::server::Kept;
-use crate::logic::agent::Event;
-use crate::logic::lane;
-use crate::logic::reload::{self, Changes, Proposal, ReloadError, Reloaded};
-use crate::logic::setup::LinkSetup;
 
 /// A configuration that was read, or why not.
 pub struct Prepared {

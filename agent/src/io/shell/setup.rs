@@ -4,17 +4,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_core::agent::{Agent, LinkSetup, MqttSetup, Setup};
+use holdfast_core::config::client::{Client, Confirm, Framing, Ping};
+use holdfast_core::config::mqtt::Mqtt;
+use holdfast_core::config::{self, Config};
+use holdfast_core::link::LinkRule;
+use holdfast_core::link::endpoint::EndpointRule;
+use holdfast_core::outlet::lane::PRIORITIES;
+
 use super::{ORDERS, Peer};
-use crate::config::client::{Client, Confirm, Framing, Ping};
-use crate::config::mqtt::Mqtt;
-use crate::config::{self, Config};
 use crate::io::clock;
 use crate::io::mqtt::Broker;
 use crate::io::uplink::{Inbound, Lane, Uplink};
-use crate::logic::agent::{Agent, LinkSetup, MqttSetup, Setup};
-use crate::logic::endpoint::EndpointRule;
-use crate::logic::lane::PRIORITIES;
-use crate::logic::link::LinkRule;
 
 /// Publications in flight to the broker.
 pub const MQTT_WINDOW: usize = 100;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use holdfast_core::glob::Glob;
+use holdfast_core::message::Message;
 use serde_json::{Value, json};
 
 use crate::io::intake::{Feed, Spout, feed};
-use crate::logic::glob::Glob;
-use crate::message::Message;
 
 /// How many may read at a time.
 const SUBSCRIBERS_MAX: usize = 64;

@@ -6,9 +6,8 @@
 use std::sync::Arc;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use holdfast_core::message::{Body, Boot, Clock, Entry, Format, GapReason, Message, Stamp};
 use serde::{Deserialize, Serialize};
-
-use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message, Stamp};
 
 /// Most bytes of a value. sled writes a leaf of up to 17 values as one record, and what exceeds a quarter of its
 /// 512 KB segment goes to a file that nobody syncs: 17 values of 8,192 bytes do, 17 of these do not.

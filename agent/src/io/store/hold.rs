@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use holdfast_core::message::{Body, Entry, GapReason};
+use holdfast_core::outlet::age::Limit;
+
 use super::backend::{Database, Fault};
 use super::group::{self, Group, Packer, Unsound};
 use super::shelf::{Shelf, Slot};
-use crate::logic::age::Limit;
-use crate::message::{Body, Entry, GapReason};
 
 /// So many small groups at the end are made one with what is appended next.
 const MERGE: usize = 16;

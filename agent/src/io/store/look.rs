@@ -4,6 +4,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use holdfast_core::cbor;
+use holdfast_core::message::{Body, Entry, GapReason};
+use holdfast_core::outlet::disk::DiskFacts;
+use holdfast_core::outlet::look::{Checked, Damage, Letter, Look, Outlet, Seen, Survey};
+
 use super::backend::Fault;
 use super::frame;
 use super::group;
@@ -12,10 +17,6 @@ use super::leftovers;
 use super::shelf::Slot;
 use super::tray::Tray;
 use super::{numbers, space};
-use crate::cbor;
-use crate::logic::disk::DiskFacts;
-use crate::logic::look::{Checked, Damage, Letter, Look, Outlet, Seen, Survey};
-use crate::message::{Body, Entry, GapReason};
 
 /// An answer is complete once it has so many bytes, of entries or of groups: a commit waits for no more than one of them.
 const PAGE_BYTES: usize = 64 << 10;

@@ -5,10 +5,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use holdfast_core::cbor;
+use holdfast_core::outlet::disk::Numbers;
+
 use super::frame::{self, Found};
-use crate::cbor;
 use crate::io::clock;
-use crate::logic::disk::Numbers;
 
 const NUMBERS_MAGIC: [u8; 4] = *b"HFN\x01";
 const PRESENCE_MAGIC: [u8; 4] = *b"HFP\x01";

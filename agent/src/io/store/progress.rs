@@ -3,8 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use holdfast_core::observe::watch::Patience;
+
 use crate::io::clock;
-use crate::logic::watch::Patience;
 
 /// Values are many, and a look at the clock is worth some.
 const VALUES: u32 = 256;

@@ -9,6 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use holdfast_core::outlet::numbers::Span;
+
 use super::backend::{Database, Fault, LOG_FILE};
 use super::frame;
 use super::hold::Hold;
@@ -19,7 +21,6 @@ use super::scan;
 use super::space;
 use super::tear::{self, Log, Tail};
 use super::tray::Tray;
-use crate::logic::numbers::Span;
 
 /// The database's directory, below the data directory.
 pub const STORE: &str = "store";

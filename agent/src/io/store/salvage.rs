@@ -10,12 +10,13 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use holdfast_core::message::GapReason;
+use holdfast_core::outlet::numbers::Span;
+
 use super::backend::{Database, Fault};
 use super::group::{self, Head, KEY_LEN, VALUE_MAX};
 use super::hold::{Groups, Hold};
 use super::progress::Progress;
-use crate::logic::numbers::Span;
-use crate::message::GapReason;
 
 const WINDOW: usize = 1 << 20;
 /// Values written between two flushes: what is done again after an interruption.

@@ -1,13 +1,14 @@
 //! The look at everything that the database holds, at its opening: every value's CRC is verified, the index is made,
 //! what is damaged is replaced by a gap.
 
+use holdfast_core::message::GapReason;
+use holdfast_core::outlet::look::Damage;
+
 use super::backend::Fault;
 use super::group::{self, Head};
 use super::hold::Hold;
 use super::progress::Progress;
 use super::shelf::Slot;
-use crate::logic::look::Damage;
-use crate::message::GapReason;
 
 /// Damaged values kept in memory to be looked at later; of more only the number is.
 const BAD_VALUES_KEPT: usize = 128;

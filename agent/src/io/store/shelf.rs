@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use holdfast_core::message::Stamp;
+use holdfast_core::outlet::disk::Held;
+
 use super::group::{self, Group, Head};
-use crate::logic::disk::Held;
-use crate::message::Stamp;
 
 /// One group in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use holdfast_core::outlet::disk::{DiskFacts, Held};
+use holdfast_core::outlet::look::{Change, Damage, Look, Seen};
+use holdfast_core::outlet::numbers::spans;
+
 use super::backend::{Database, Fault, LOG_FILE};
 use super::hold::{Groups, Hold};
 use super::look::Sight;
@@ -15,9 +19,6 @@ use super::tray::Tray;
 use super::view::View;
 use super::worker::{self, Worker};
 use super::{Lock, OpenError, Settings, lock, numbers, salvage, scan, space};
-use crate::logic::disk::{DiskFacts, Held};
-use crate::logic::look::{Change, Damage, Look, Seen};
-use crate::logic::numbers::spans;
 
 /// The directory, kept from agents.
 pub struct Stopped {

@@ -7,8 +7,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use holdfast_core::outlet::disk::{DiskOrder, DiskReport};
+
 use super::syncer::{Job, Syncer};
-use crate::logic::disk::{DiskOrder, DiskReport};
 
 /// Writes a small file below the data directory.
 pub type Write = fn(&Path, &[u8]) -> io::Result<()>;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use holdfast_core::clocks::Clocks;
+use holdfast_core::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
+use holdfast_core::outlet::age::Limit;
+use holdfast_core::outlet::disk::{Block, DiskFacts, DiskOrder, DiskReport, Held, Numbers};
+use holdfast_core::time::{Now, Time};
+
 use super::*;
-use crate::logic::age::Limit;
-use crate::logic::clocks::Clocks;
-use crate::logic::disk::{Block, DiskFacts, DiskOrder, DiskReport, Held, Numbers};
-use crate::logic::time::{Now, Time};
-use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 

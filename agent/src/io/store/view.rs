@@ -6,6 +6,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use holdfast_core::message::{Body, Entry, GapReason};
+use holdfast_core::outlet::numbers::Span;
+
 use super::backend::Fault;
 use super::group;
 use super::hold::{Groups, Hold};
@@ -13,8 +16,6 @@ use super::progress::Progress;
 use super::salvage::{Place, Plan, Range};
 use super::shelf::{Shelf, Slot};
 use super::tear::{self, Log};
-use crate::logic::numbers::Span;
-use crate::message::{Body, Entry, GapReason};
 
 /// The groups of a log and where they lie in it.
 pub struct View {

@@ -11,6 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_core::message::{Body, Entry, Message};
+use holdfast_core::observe::meter::{Count, Meter};
+use holdfast_core::outlet::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
+use holdfast_core::outlet::lane;
+use holdfast_core::outlet::look::{Change, Letter, Look, Seen};
+use holdfast_core::outlet::numbers::{Span, spans};
+use holdfast_core::time::Time;
+
 use self::names::Files;
 use self::read_only::ReadOnly;
 use super::backend::Fault;
@@ -25,13 +33,6 @@ use super::syncs::Syncs;
 use super::tray::Tray;
 use super::{Lock, Settings, numbers, space};
 use crate::io::clock;
-use crate::logic::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
-use crate::logic::lane;
-use crate::logic::look::{Change, Letter, Look, Seen};
-use crate::logic::meter::{Count, Meter};
-use crate::logic::numbers::{Span, spans};
-use crate::logic::time::Time;
-use crate::message::{Body, Entry, Message};
 
 /// How long a removal may be flushed and not synced.
 const SYNC_WITHIN: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::date;
+use holdfast_core::date;
 
 const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;

@@ -1,12 +1,12 @@
 //! Between the words of the port and WebSocket messages: raw payloads or envelopes, as the client's framing says.
 
 use async_tungstenite::tungstenite::Message;
+use holdfast_core::config::client::Framing;
+use holdfast_core::link::port::{Heard, LinkReport};
+use holdfast_core::message::Entry;
+use holdfast_core::wire::{self, Answer, Frame, Hello, Payload, PayloadRef};
 
 use super::Uplink;
-use crate::config::client::Framing;
-use crate::logic::port::{Heard, LinkReport};
-use crate::message::Entry;
-use crate::wire::{self, Answer, Frame, Hello, Payload, PayloadRef};
 
 /// Introduces a lane of the agent; nothing on a raw link.
 pub fn hello(uplink: &Uplink, lane: usize, first: u64, next: u64) -> Option<Message> {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::config::client::Client;
-use crate::config::inbound::Inbound as Rule;
-use crate::config::route::expand;
-use crate::logic::intake::Draft;
-use crate::logic::payload;
-use crate::logic::port::Heard;
-use crate::message::Format;
+use holdfast_core::config::client::Client;
+use holdfast_core::config::inbound::Inbound as Rule;
+use holdfast_core::config::route::expand;
+use holdfast_core::link::port::Heard;
+use holdfast_core::message::Format;
+use holdfast_core::source::intake::Draft;
+use holdfast_core::source::payload;
 
 /// How the messages of one peer are made.
 #[derive(Debug, Clone)]

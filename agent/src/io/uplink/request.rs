@@ -6,13 +6,13 @@ use async_tungstenite::tungstenite::handshake::client::generate_key;
 use async_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_core::config::client::{Auth, Client, Confirm, Framing};
+use holdfast_core::config::handshake::RESERVED;
+use holdfast_core::wire::SUBPROTOCOL;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::config::client::{Auth, Client, Confirm, Framing};
-use crate::config::handshake::RESERVED;
 use crate::io::net::{Target, Tunnel};
 use crate::io::secret;
-use crate::wire::SUBPROTOCOL;
 
 /// A request that is ready to be written. It holds credentials, so it has no `Debug`.
 pub struct Request {
@@ -158,7 +158,7 @@ fn basic(username: &str, password: &str) -> String {
 mod tests {
     use super::super::tests::client;
     use super::*;
-    use crate::config::Secret;
+    use holdfast_core::config::Secret;
 
     fn plain(value: &str) -> Secret {
         Secret::Plain(value.to_owned())

@@ -9,15 +9,15 @@ use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use async_tungstenite::tungstenite::{Error, Message};
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use futures_util::{SinkExt, StreamExt};
+use holdfast_core::config::client::Confirm;
+use holdfast_core::link::closing::Closing;
+use holdfast_core::link::port::{LinkOrder, LinkReport};
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::{or, pending, poll_once};
 
 use super::{INBOUND_MAX, Uplink, codec};
-use crate::config::client::Confirm;
 use crate::io::net::{self, Gauge, Stream};
-use crate::logic::closing::Closing;
-use crate::logic::port::{LinkOrder, LinkReport};
 
 /// How long a last frame may take, ours or the peer's.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -2,18 +2,18 @@ use async_tungstenite::accept_async;
 use async_tungstenite::tungstenite::protocol::CloseFrame;
 use async_tungstenite::tungstenite::{Bytes, Error, Message};
 use futures_util::{SinkExt, StreamExt};
+use holdfast_core::config::Secret;
+use holdfast_core::config::client::{Auth, Confirm, Framing};
+use holdfast_core::link::closing::Closing;
+use holdfast_core::link::port::Heard;
+use holdfast_core::message::{Body, Boot, Clock, Entry, Format, GapReason};
 use smol::LocalExecutor;
 use smol::channel::bounded;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::Secret;
-use crate::config::client::{Auth, Confirm, Framing};
 use crate::io::tls::authority::Authority;
-use crate::logic::closing::Closing;
-use crate::logic::port::Heard;
-use crate::message::{Body, Boot, Clock, Entry, Format, GapReason};
 
 /// Orders that the writer takes at once.
 const ORDERS: usize = session::ORDERS_PER_FLUSH;
@@ -30,7 +30,7 @@ fn send(entries: Vec<Entry>) -> LinkOrder {
 }
 
 fn entry(seq: u64, format: Format, payload: &str) -> Entry {
-    let message = crate::message::Message {
+    let message = holdfast_core::message::Message {
         id: seq,
         time_ns: 0,
         clock: Clock::Synced,

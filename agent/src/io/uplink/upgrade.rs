@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use async_tungstenite::tungstenite::http::StatusCode;
+use holdfast_core::link::port::{Refusal, RefusalKind};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::request::Request;
 use crate::io::net::{self, Stage, Stream};
 use crate::io::{clock, tls};
-use crate::logic::port::{Refusal, RefusalKind};
 
 const HEAD_MAX: usize = 16 << 10;
 const FIELDS_MAX: usize = 64;

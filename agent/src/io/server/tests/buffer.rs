@@ -1,11 +1,11 @@
 //! What `holdfast buffer` asks over the control socket.
 
+use holdfast_core::message::{Boot, Clock, Message};
+use holdfast_core::outlet::look::{Again, Change, Look};
 use hyper::Method;
 
 use super::*;
 use crate::io::control;
-use crate::logic::look::{Again, Change, Look};
-use crate::message::{Boot, Clock, Message};
 
 fn message(format: Format, topic: &str, payload: &str) -> Message {
     Message {

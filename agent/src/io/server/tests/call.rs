@@ -1,8 +1,9 @@
 //! Routes in connection mode.
 
+use holdfast_core::config::parameter::{Parameter, ParameterType};
+use holdfast_core::config::reply::{Mode, Reply};
+
 use super::*;
-use crate::config::parameter::{Parameter, ParameterType};
-use crate::config::reply::{Mode, Reply};
 
 fn route(path: &str, reply: Option<Reply>) -> Route {
     let name = "n".to_owned();

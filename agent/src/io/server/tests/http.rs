@@ -1,7 +1,8 @@
 //! Requests, limits and the control socket.
 
+use holdfast_core::descriptors::{Ceilings, Needs};
+
 use super::*;
-use crate::logic::descriptors::{Ceilings, Needs};
 
 #[test]
 fn a_post_is_answered_with_the_id_that_the_loop_gave() {
@@ -262,7 +263,8 @@ fn tls_carries_both_and_a_caller_that_does_not_shake_hands_is_dropped() {
     server.tls = Some(ServerTls { cert: files.cert, key: files.key, client_ca: None });
     // A handshake in a debug build on a busy machine may take a while.
     server.limits.handshake_timeout = Duration::from_secs(3);
-    let client = crate::config::client::ClientTls { ca: Some(authority.ca.clone()), ..Default::default() };
+    let client =
+        holdfast_core::config::client::ClientTls { ca: Some(authority.ca.clone()), ..Default::default() };
     with(server, async |bench| {
         let connector = tls::connector(&client).unwrap();
         let dial = async || {

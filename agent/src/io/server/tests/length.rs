@@ -197,7 +197,7 @@ fn the_control_socket_takes_an_empty_message_but_none_without_a_length() {
 
 #[test]
 fn a_route_that_takes_no_body_takes_none_without_a_length_either() {
-    use crate::config::reply::Mode;
+    use holdfast_core::config::reply::Mode;
     let routes = vec![Route { mode: Mode::Connection, ..Route::of_path("/ask/{device}") }];
     with(Server { routes, ..config() }, async |bench| {
         let head = "POST /ask/pump HTTP/1.1\r\nhost: x\r\n";

@@ -1,9 +1,9 @@
 //! Routes with a schema.
 
 use futures_util::SinkExt;
+use holdfast_core::config::reply::Mode;
 
 use super::*;
-use crate::config::reply::Mode;
 
 const SCHEMA: &str = r#"{
     "type": "object", "required": ["values"],

@@ -2,9 +2,10 @@
 
 use std::fs;
 
+use holdfast_core::outlet::look::{Change, Checked, Look, Seen, Survey};
+
 use super::super::stopped::Stopped;
 use super::*;
-use crate::logic::look::{Change, Checked, Look, Seen, Survey};
 
 fn outlets() -> Vec<String> {
     vec!["cloud".to_owned(), "mqtt".to_owned()]

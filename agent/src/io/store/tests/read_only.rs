@@ -1,8 +1,9 @@
 //! A directory that cannot be written. The tests may run as root, whom no permission stops: a directory in the place of the lock
 //! does.
 
+use holdfast_core::outlet::look::{Look, Seen};
+
 use super::*;
-use crate::logic::look::{Look, Seen};
 
 fn close_for_writing(dir: &Path) {
     fs::remove_file(dir.join("lock")).unwrap();

@@ -27,7 +27,7 @@ fn flip(dir: &Path, at: impl Fn(&group::Head) -> bool) {
 
 /// Numbers of the outlet `cloud`, and of one that is not configured.
 fn numbers(confirmed: u64, block: Block, clean: bool) -> Numbers {
-    let own = |epoch: &str| crate::logic::disk::OutletNumbers {
+    let own = |epoch: &str| holdfast_core::outlet::disk::OutletNumbers {
         epoch: epoch.to_owned(),
         block,
         confirmed: Some(confirmed),

@@ -8,13 +8,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use holdfast_core::time::Time;
+
 use super::super::backend::LOG_FILE;
 use super::super::hold::Groups;
 use super::super::recovery::STORE;
 use super::super::{lock_to_write, numbers};
 use super::{Shelf, Worker, trays};
 use crate::io::clock;
-use crate::logic::time::Time;
 
 /// How often a store that holds something is looked at while it has nothing to do.
 const LOOK_EACH: Duration = Duration::from_secs(10);

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use std::fs;
 use std::time::Duration;
 
+use holdfast_core::outlet::disk::DiskReport;
+use holdfast_core::time::Time;
+
 use super::super::backend::{Fault, LOG_FILE};
 use super::super::hold::Batch;
 use super::super::recovery::STORE;
@@ -12,8 +15,6 @@ use super::super::view::View;
 use super::super::{lock_to_write, numbers};
 use super::{Hold, Worker};
 use crate::io::clock;
-use crate::logic::disk::DiskReport;
-use crate::logic::time::Time;
 
 /// A database that could not be opened is not tried again before this: it costs a look at all of its log.
 const OPEN_EACH: Duration = Duration::from_secs(5);

@@ -3,6 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use holdfast_core::outlet::disk::{DiskOrder, DiskReport};
+use holdfast_core::time::Time;
+
 use super::super::backend::Fault;
 use super::super::hold::Hold;
 use super::super::recovery::STORE;
@@ -10,8 +13,6 @@ use super::super::syncs::{Ended, SmallFile, Write};
 use super::super::{numbers, space};
 use super::{Worker, label};
 use crate::io::clock;
-use crate::logic::disk::{DiskOrder, DiskReport};
-use crate::logic::time::Time;
 
 impl Worker {
     /// Carries an order out, as soon as it may be. `Close` is the thread's own.

@@ -1,0 +1,157 @@
+//! What the agent is told, and what it orders.
+
+use super::command::{CommandError, LinkCommand};
+use crate::link::port::{LinkOrder, LinkReport};
+use crate::message::Message;
+use crate::observe::host::HostFacts;
+use crate::observe::notice::Notice;
+use crate::outlet::disk::{DiskFacts, DiskOrder, DiskReport};
+use crate::reload::{Proposal, ReloadError, Reloaded};
+use crate::source::intake::{Answer, Draft};
+
+/// A fact from the world.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A source hands over a batch and waits for the answer under this ticket.
+    Offer {
+        /// Names the answer.
+        ticket: u64,
+        /// At least one.
+        drafts: Vec<Draft>,
+    },
+    /// Messages that were taken once come in again, with the time that they have.
+    Again {
+        /// Names the answer.
+        ticket: u64,
+        /// Name of the one outlet that they are for.
+        outlet: String,
+        /// At least one.
+        messages: Vec<Message>,
+    },
+    /// A connection for a device opened.
+    Connected(String),
+    /// A connection for a device closed.
+    Disconnected(String),
+    /// A connection's task reports.
+    Link {
+        /// Which link.
+        link: usize,
+        /// Which connection of it.
+        conn: u64,
+        /// What it reports.
+        report: LinkReport,
+    },
+    /// The store's thread reports.
+    Disk(DiskReport, DiskFacts),
+    /// The store's thread has not carried its order out, and gets on with what has to be done before.
+    StoreMoves,
+    /// A look at the machine found this.
+    Host(HostFacts),
+    /// Somebody tells a client link something by hand.
+    Command {
+        /// Names the answer.
+        request: u64,
+        /// Id of the client, in any case of its letters.
+        client: String,
+        /// What.
+        command: LinkCommand,
+    },
+    /// Somebody wants the configuration taken over as it is on the disk.
+    Reload {
+        /// Names the answer.
+        request: u64,
+    },
+    /// The configuration was read for a request, and its listeners are bound. The error says why not.
+    Prepared {
+        /// Which request.
+        request: u64,
+        /// What it says.
+        outcome: Result<Box<Proposal>, String>,
+    },
+    /// How each server is, as JSON by its name.
+    Servers(serde_json::Value),
+    /// Why a configuration that was offered before the start is not in force.
+    Rejected(Option<String>),
+    /// Someone asked the agent to stop.
+    Stop,
+    /// A deadline has passed.
+    Tick,
+}
+
+/// An order to the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start a connection; the one before is gone.
+    Dial {
+        /// Which link.
+        link: usize,
+        /// Number of the new connection.
+        conn: u64,
+        /// Which of the link's endpoints.
+        endpoint: usize,
+    },
+    /// Drop the connection.
+    HangUp {
+        /// Which link.
+        link: usize,
+    },
+    /// Tell the connection's task.
+    Tell {
+        /// Which link.
+        link: usize,
+        /// What.
+        order: LinkOrder,
+    },
+    /// See how far the bytes of the connection have come, and tell before anything else.
+    Look {
+        /// Which link.
+        link: usize,
+        /// Which connection of it.
+        conn: u64,
+    },
+    /// Read the configuration, bind what it needs, and tell as `Event::Prepared`.
+    Prepare {
+        /// For which request.
+        request: u64,
+    },
+    /// Put in force what was prepared: its servers, and what it says beside the agent's own setup.
+    TakeOver {
+        /// For which request.
+        request: u64,
+    },
+    /// Keep what was prepared for another life, which begins when this one has ended.
+    Succeed {
+        /// For which request.
+        request: u64,
+    },
+    /// Tell the store's thread.
+    Disk(DiskOrder),
+    /// Look at the machine, and tell as `Event::Host` before anything else.
+    LookAtHost,
+    /// Drop what was kept for another life: the end is for good.
+    DropSuccessor,
+    /// Answer a batch.
+    Answer(u64, Answer),
+    /// Answer a command.
+    ReplyToCommand {
+        /// Which request.
+        request: u64,
+        /// The error says why the link does not obey.
+        outcome: Result<(), CommandError>,
+    },
+    /// Answer a reload. What was prepared for it and is not taken over is dropped.
+    ReplyToReload {
+        /// Which request.
+        request: u64,
+        /// What was done. The error says why the configuration in force stays so.
+        outcome: Result<Reloaded, ReloadError>,
+    },
+    /// Write a line to the log.
+    Note(Notice),
+    /// Stop, and start another life with the same configuration.
+    StartAnew,
+    /// Close the listeners and their connections.
+    CloseSources,
+    /// End.
+    Exit,
+}

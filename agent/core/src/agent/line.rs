@@ -1,0 +1,191 @@
+//! A link with everything that belongs to it.
+
+use super::poison::Sample;
+use super::stop::GOING_AWAY;
+use super::trial::{Rollback, Trial};
+use super::{LinkSetup, MqttSetup, Setup};
+use crate::config::buffer::{Bounds, Place};
+use crate::config::replay::Replay;
+use crate::link::caution::{Caution, Suspect};
+use crate::link::{Link, LinkRule};
+use crate::outlet::lane::{self, Routes};
+use crate::outlet::pace::Pace;
+use crate::source::inbox::Inbox;
+use crate::time::{Now, Time};
+
+/// A link and what belongs to its connection.
+#[derive(Debug)]
+pub struct Line {
+    /// Its id, `mqtt` for the broker's.
+    pub id: String,
+    /// Name of its outlet in the store, without a priority.
+    pub outlet: String,
+    /// What it is in the configuration.
+    pub role: Role,
+    /// Its life.
+    pub link: Link,
+    /// When something was confirmed last, UTC ns.
+    pub last_confirmed_ns: Option<u64>,
+    /// Days until the peer's certificate ends, on TLS.
+    pub certificate_days_left: Option<i64>,
+    /// Messages of the peer's own.
+    pub received: u64,
+    /// Those of them that the buffer has not taken yet.
+    pub inbox: Inbox,
+    /// Where they go: to every other client link, so that no echo goes round for ever.
+    pub others: Routes,
+    /// Numbers confirmed since the start, gaps included.
+    pub confirmed: u64,
+    /// Its outlets and their priorities, rising, the first of priority 0.
+    pub lanes: Vec<(u8, usize)>,
+    /// The outlets that its connection began with, in the order of their lanes on it.
+    pub introduced: Vec<usize>,
+    /// Messages in flight at most.
+    pub window: usize,
+    /// Whether it introduces itself.
+    pub hello: bool,
+    /// How a backlog is sent.
+    pub replay: Replay,
+    /// How much of it may be sent at this moment.
+    pub pace: Pace,
+    /// How carefully it sends.
+    pub caution: Caution,
+    /// The last message that its peer took, as far as one was kept.
+    pub taken: Option<Sample>,
+    /// A message that was sent on this connection.
+    pub offered: Option<Sample>,
+    /// Messages that are to blame and on their way to the dead letters.
+    pub convicted: Vec<Suspect>,
+    /// When a refused message was last told as a warning.
+    pub warned_at: Option<Time>,
+    /// Number of its connection.
+    pub conn: u64,
+    /// How many entries were sent on this connection.
+    pub sent: u64,
+    /// Settings that have yet to prove themselves.
+    pub trial: Option<Trial>,
+    /// Why settings of the configuration were not kept.
+    pub rollback: Option<Rollback>,
+    /// The words of the failed dials since it was up last.
+    pub refused_as: Vec<String>,
+}
+
+/// What a line is in the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Role {
+    /// A client.
+    Client(Box<LinkSetup>),
+    /// The link to the broker.
+    Broker,
+    /// Nothing any more.
+    Gone,
+}
+
+impl Line {
+    /// A client link.
+    pub fn of_client(own: &LinkSetup, now: Now) -> Line {
+        let pace = Pace::new(own.replay, now.mono);
+        let link = Link::new(own.rule.clone(), now.mono);
+        let role = Role::Client(Box::new(own.clone()));
+        let line = Line::new(&own.id, lane::of_client(&own.id), role, link, own.window, pace);
+        Line { hello: own.hello, replay: own.replay, ..line }
+    }
+
+    /// The link to the broker.
+    pub fn of_broker(own: &MqttSetup, now: Now) -> Line {
+        let pace = Pace::new(Replay::default(), now.mono);
+        let link = Link::new(own.rule.clone(), now.mono);
+        Line::new("mqtt", lane::MQTT.to_owned(), Role::Broker, link, own.window, pace)
+    }
+
+    /// The same, but it does not dial before its outlets have a place.
+    pub fn waiting(mut self, now: Now) -> Line {
+        self.link.retire(now.mono, GOING_AWAY, &mut Vec::new());
+        self
+    }
+
+    /// Whether it is a client's.
+    pub fn is_client(&self) -> bool {
+        matches!(self.role, Role::Client(_))
+    }
+
+    /// Whether its link is not configured any more.
+    pub fn is_gone(&self) -> bool {
+        self.role == Role::Gone
+    }
+
+    /// What the configuration says of a client.
+    pub fn own(&self) -> Option<&LinkSetup> {
+        match &self.role {
+            Role::Client(own) => Some(own),
+            Role::Broker | Role::Gone => None,
+        }
+    }
+
+    /// How its link lives, unless that is gone.
+    pub fn rule(&self, setup: &Setup) -> Option<LinkRule> {
+        match &self.role {
+            Role::Client(own) => Some(own.rule.clone()),
+            Role::Broker => setup.mqtt.as_ref().map(|own| own.rule.clone()),
+            Role::Gone => None,
+        }
+    }
+
+    /// What bounds its place in the buffer.
+    pub fn bounds(&self, setup: &Setup) -> Bounds {
+        let own = setup.buffer.bounds(self.own().map_or(Place::default(), |own| own.place));
+        self.trial.as_ref().map_or(own, |trial| trial.bounds(&setup.buffer, own))
+    }
+
+    /// Takes over the settings of a fresh line. Returns what it was in the configuration before.
+    pub fn adopt(&mut self, fresh: Line) -> Role {
+        (self.window, self.hello) = (fresh.window, fresh.hello);
+        (self.replay, self.pace) = (fresh.replay, fresh.pace);
+        self.forget_messages();
+        self.refused_as.clear();
+        std::mem::replace(&mut self.role, fresh.role)
+    }
+
+    /// What was known of its messages says nothing any more.
+    pub fn forget_messages(&mut self) {
+        self.caution = Caution::default();
+        (self.taken, self.offered) = (None, None);
+    }
+
+    /// When it has something to do that no event announces.
+    pub fn deadline(&self) -> Option<Time> {
+        let caution = self.caution.deadline().filter(|_| self.link.may_send());
+        [self.link.deadline(), self.inbox.deadline(), caution].into_iter().flatten().min()
+    }
+
+    fn new(id: &str, outlet: String, role: Role, link: Link, window: usize, pace: Pace) -> Line {
+        Line {
+            id: id.to_owned(),
+            outlet,
+            role,
+            link,
+            last_confirmed_ns: None,
+            certificate_days_left: None,
+            received: 0,
+            inbox: Inbox::default(),
+            others: Routes::default(),
+            confirmed: 0,
+            lanes: Vec::new(),
+            introduced: Vec::new(),
+            window,
+            hello: false,
+            replay: Replay::default(),
+            pace,
+            caution: Caution::default(),
+            taken: None,
+            offered: None,
+            convicted: Vec::new(),
+            warned_at: None,
+            conn: 0,
+            sent: 0,
+            trial: None,
+            rollback: None,
+            refused_as: Vec::new(),
+        }
+    }
+}

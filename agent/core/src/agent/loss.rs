@@ -1,0 +1,40 @@
+//! A connection is gone, or given up for another one: what was in flight on it is sent again.
+
+use std::time::Duration;
+
+use super::{Action, Agent};
+use crate::observe::notice::Notice;
+
+/// Different ways to refuse a connection that are told until it is up again.
+const REFUSALS_TOLD: usize = 4;
+
+impl Agent {
+    pub(crate) fn lost(
+        &mut self,
+        link: usize,
+        error: String,
+        retry_in: Option<Duration>,
+        was_up: bool,
+        out: &mut Vec<Action>,
+    ) {
+        self.go_down(link);
+        let line = &mut self.links[link];
+        let name = line.id.clone();
+        if was_up {
+            out.push(Action::Note(Notice::LinkLost { link: name, error, retry_in }));
+            return;
+        }
+        // A peer that finds a new way to refuse each time must not fill the log.
+        let again = line.refused_as.contains(&error) || line.refused_as.len() >= REFUSALS_TOLD;
+        if !again {
+            line.refused_as.push(error.clone());
+        }
+        out.push(Action::Note(Notice::LinkRefused { link: name, error, retry_in, again }));
+    }
+
+    /// A link leaves an endpoint for one that it prefers.
+    pub(crate) fn moves(&mut self, link: usize, out: &mut Vec<Action>) {
+        self.go_down(link);
+        out.push(Action::Note(Notice::LinkMoves { link: self.links[link].id.clone() }));
+    }
+}

@@ -1,0 +1,155 @@
+//! Links come and go with the configuration: each has a line for the life of the agent, and its outlets in the store are its
+//! lanes once they can be used. A line whose link is gone stays, so that a number always means the same link.
+
+use super::line::Role;
+use super::stop::GOING_AWAY;
+use super::{Action, Agent, Line, LinkSetup, MqttSetup, Setup};
+use crate::outlet::buffer::Seat;
+use crate::outlet::lane::{self, Routes};
+use crate::time::Now;
+
+/// A line for every client, and for the broker.
+pub(crate) fn lines(clients: &[LinkSetup], broker: Option<&MqttSetup>, now: Now) -> Vec<Line> {
+    let clients = clients.iter().map(|own| Line::of_client(own, now));
+    clients.chain(broker.map(|own| Line::of_broker(own, now))).collect()
+}
+
+/// Whose each outlet of the store is at the start.
+pub(crate) fn seats(lines: &[Line], setup: &Setup, outlets: &[String]) -> Vec<Seat> {
+    let seat = |name: &String| {
+        let (outlet, priority) = lane::parse(name);
+        let link = lines.iter().position(|line| line.outlet == outlet).expect("the store opens no others");
+        Seat { link, priority, bounds: lines[link].bounds(setup), gone: false }
+    };
+    outlets.iter().map(seat).collect()
+}
+
+impl Agent {
+    /// The number of the link with this outlet, unless it is gone.
+    pub fn link_of(&self, outlet: &str) -> Option<usize> {
+        self.links.iter().position(|line| line.outlet == outlet && !line.is_gone())
+    }
+
+    /// Takes the links of another setup: those that are not in it go, those that are new wait for their places, and those whose
+    /// settings are not the same connect anew: they say goodbye, and what they had in flight is sent again.
+    pub(crate) fn take_lines(
+        &mut self,
+        now: Now,
+        clients: &[LinkSetup],
+        broker_changed: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let fresh = lines(clients, self.setup.mqtt.as_ref(), now);
+        for link in 0..self.links.len() {
+            if !fresh.iter().any(|own| own.outlet == self.links[link].outlet) {
+                self.part(now, link, out);
+            }
+        }
+        for own in fresh {
+            self.take_line(now, own, broker_changed, out);
+        }
+        let Agent { buffer, setup, links, .. } = self;
+        let mut births = setup.births.iter().cloned();
+        let of_clients = setup.priorities_with(links.iter().filter_map(Line::own));
+        for (link, line) in links.iter().enumerate().filter(|(_, line)| !line.is_gone()) {
+            let priorities = if line.is_client() { &of_clients[..] } else { &[0] };
+            buffer.want(link, &line.outlet, priorities, line.bounds(setup), &mut births);
+        }
+        self.seat(now, out);
+    }
+
+    /// Seats whoever has got a place since.
+    pub(crate) fn seat_new(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.take_lanes_anew(now, out) {
+            self.route();
+        }
+    }
+
+    /// Seats whoever can be seated, and routes. A link that gets another lane connects anew, since both ends count them.
+    pub(crate) fn seat(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.take_lanes_anew(now, out);
+        self.route();
+    }
+
+    /// Tells whether any link has other lanes than before.
+    fn take_lanes_anew(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
+        let changed = self.take_lanes();
+        changed.iter().for_each(|link| self.connect_anew(now, *link, out));
+        !changed.is_empty()
+    }
+
+    /// Gives every link the lanes that it can use. Tells which have others than before.
+    pub(crate) fn take_lanes(&mut self) -> Vec<usize> {
+        let mut lanes = vec![Vec::new(); self.links.len()];
+        for (outlet, seat) in self.buffer.seats().iter().enumerate() {
+            lanes[seat.link].push((seat.priority, outlet));
+        }
+        let mut changed = Vec::new();
+        for (link, mut lanes) in lanes.into_iter().enumerate() {
+            lanes.sort_unstable();
+            if self.links[link].lanes != lanes {
+                self.links[link].lanes = lanes;
+                changed.push(link);
+            }
+        }
+        changed
+    }
+
+    /// Tells each message where to go: what comes in to every client link, what a peer sends to every other one.
+    pub(crate) fn route(&mut self) {
+        let lanes_but = |own: Option<usize>| -> Vec<_> {
+            let others =
+                self.links.iter().enumerate().filter(|(link, line)| line.is_client() && own != Some(*link));
+            others.map(|(_, line)| line.lanes.clone()).collect()
+        };
+        let others: Vec<Routes> =
+            (0..self.links.len()).map(|own| Routes::over(&lanes_but(Some(own)))).collect();
+        self.routes = Routes::over(&lanes_but(None));
+        self.links.iter_mut().zip(others).for_each(|(line, others)| line.others = others);
+    }
+
+    /// Says goodbye to a link that is not configured any more. What is held for it stays in the store.
+    fn part(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
+        let line = &mut self.links[link];
+        if line.is_gone() {
+            return;
+        }
+        line.role = Role::Gone;
+        (line.trial, line.rollback, line.certificate_days_left) = (None, None, None);
+        self.close_inbox(link, "its client is not configured any more", out);
+        self.connect_anew(now, link, out);
+    }
+
+    fn take_line(&mut self, now: Now, fresh: Line, broker_changed: bool, out: &mut Vec<Action>) {
+        let Some(link) = self.links.iter().position(|line| line.outlet == fresh.outlet) else {
+            self.links.push(fresh.waiting(now));
+            return;
+        };
+        let line = &mut self.links[link];
+        let changes = line.role != fresh.role || (fresh.role == Role::Broker && broker_changed);
+        if !changes {
+            return;
+        }
+        // One that was not there, or has no place yet, has nothing to go back to.
+        if let Role::Client(before) = line.adopt(fresh)
+            && !line.lanes.is_empty()
+        {
+            self.begin_trial(link, before);
+        }
+        self.connect_anew(now, link, out);
+    }
+
+    /// Under the rule that its link has now; without a place or a configuration it stays away.
+    pub(crate) fn connect_anew(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
+        let line = &self.links[link];
+        let rule = line.rule(&self.setup).filter(|_| !line.lanes.is_empty());
+        let own = &mut self.links[link].link;
+        let mut effects = Vec::new();
+        match rule {
+            Some(rule) => own.reconfigure(now.mono, rule, GOING_AWAY, &mut effects),
+            None => own.retire(now.mono, GOING_AWAY, &mut effects),
+        }
+        self.go_down(link);
+        self.apply(now, link, effects, out);
+    }
+}

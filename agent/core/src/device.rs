@@ -1,0 +1,3 @@
+//! Devices: which are there, and since when.
+
+pub mod presence;

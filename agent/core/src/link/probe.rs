@@ -1,0 +1,208 @@
+//! What a test of a connection finds: its steps in order, how each went, and what to do about the one that failed. Pure.
+
+use std::time::Duration;
+
+use crate::link::port::RefusalKind;
+
+/// A step on the way to a connection that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Settings, secrets and files are read.
+    Settings,
+    /// The name becomes addresses.
+    Name,
+    /// One of them takes the connection.
+    Tcp,
+    /// The proxy leads to the server.
+    Proxy,
+    /// The TLS handshake.
+    Tls,
+    /// The WebSocket handshake (RFC 6455 §4).
+    Upgrade,
+    /// CONNECT and CONNACK (MQTT 3.1.1 §3.1, §3.2).
+    Connack,
+    /// The peer takes the credentials, or asks for none.
+    Authentication,
+    /// A ping and its answer.
+    Ping,
+}
+
+/// A step that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Which one.
+    pub step: Step,
+    /// How long it took.
+    pub took: Duration,
+    /// What was found, as `TLS 1.3, certificate good for 60 days`; may be empty.
+    pub found: String,
+}
+
+/// The step that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Which one.
+    pub step: Step,
+    /// How long it took.
+    pub took: Duration,
+    /// Why, in plain words.
+    pub error: String,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+impl Step {
+    /// Its name in the table: `tls`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Settings => "settings",
+            Step::Name => "name",
+            Step::Tcp => "tcp",
+            Step::Proxy => "proxy",
+            Step::Tls => "tls",
+            Step::Upgrade => "upgrade",
+            Step::Connack => "connack",
+            Step::Authentication => "authentication",
+            Step::Ping => "ping",
+        }
+    }
+
+    /// Where a deadline passed: `in the TLS handshake`.
+    pub fn place(self) -> &'static str {
+        match self {
+            Step::Settings => "at its start",
+            Step::Name => "while resolving its name: the resolver does not answer",
+            Step::Tcp => "while connecting",
+            Step::Proxy => "while waiting for the answer of the proxy",
+            Step::Tls => "in the TLS handshake",
+            Step::Upgrade => "while waiting for the answer to the upgrade",
+            Step::Connack => "while waiting for the answer to CONNECT",
+            Step::Authentication => "while waiting for the answer to the credentials",
+            Step::Ping => "while waiting for the answer to a ping",
+        }
+    }
+}
+
+impl Failed {
+    /// A step that failed for this reason. Credentials that are refused are a step of their own. `clock_is_wrong` tells that
+    /// the clock is at a time at which this program did not exist.
+    pub fn new(step: Step, kind: RefusalKind, error: String, took: Duration, clock_is_wrong: bool) -> Failed {
+        // The proxy's credentials are not the server's.
+        let is_login = kind == RefusalKind::Unauthorized && step != Step::Proxy;
+        let step = if is_login { Step::Authentication } else { step };
+        let hint = hint(step, kind, &error, clock_is_wrong);
+        Failed { step, took, error, hint }
+    }
+}
+
+fn hint(step: Step, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> &'static str {
+    match step {
+        Step::Settings => "mend what it names in the configuration; `holdfast check` shows what is in force",
+        Step::Name => {
+            "check the spelling of the host in `url`, and that this machine has a name server (/etc/resolv.conf)"
+        }
+        Step::Tcp if error.contains("refused") => {
+            "nobody listens there: check the port in `url`, and that the server runs"
+        }
+        Step::Tcp => "check the network of this machine, its route to the address, and firewalls on the way",
+        Step::Proxy if kind == RefusalKind::Unauthorized => "check `username` and `password` of `proxy`",
+        Step::Proxy => {
+            "check that `proxy` is of the right kind (http:// or socks5://), and that it lets this machine reach the server"
+        }
+        Step::Tls => hint_of_tls(error, clock_is_wrong),
+        Step::Upgrade => hint_of_upgrade(kind, error),
+        Step::Connack => "check that the port is the broker's MQTT port (1883, with TLS 8883), and its log",
+        Step::Authentication => "check user, password or token of this table, and what the server lets it do",
+        Step::Ping => {
+            "the peer does not answer pings: confirm = \"pong\" cannot work with it; use \"ack\" or \"none\""
+        }
+    }
+}
+
+fn hint_of_tls(error: &str, clock_is_wrong: bool) -> &'static str {
+    match error {
+        _ if error.contains("expired") || error.contains("not valid yet") => {
+            if clock_is_wrong {
+                "set this machine's clock, which is far off: nothing is wrong with the certificate as far as can be told"
+            } else if error.contains("expired") {
+                "have the server's certificate renewed; this machine's clock seems right"
+            } else {
+                "compare this machine's clock with the server's: one of them is off, or the certificate was issued for later"
+            }
+        }
+        _ if error.contains("unknown issuer") => {
+            "set tls.ca to the PEM file of the authority that issued it (ca for mqtt)"
+        }
+        _ if error.contains("not for") || error.contains("another name") => {
+            "use a name of the certificate in `url`, or set tls.server_name (server_name for mqtt)"
+        }
+        _ if error.contains("client certificate") => {
+            "set cert and key to a client certificate that the server knows"
+        }
+        _ if error.contains("speak TLS") => {
+            "use ws:// or mqtt:// if the server speaks no TLS there, or its TLS port"
+        }
+        _ => "check that the server speaks TLS 1.2 or 1.3 on this port",
+    }
+}
+
+fn hint_of_upgrade(kind: RefusalKind, error: &str) -> &'static str {
+    match kind {
+        RefusalKind::Busy { .. } => {
+            "the server asks for time; the agent waits as long as it says, and tries again"
+        }
+        RefusalKind::Unauthorized => "check the credentials of this client",
+        RefusalKind::Retry if error.contains("404") => "check the path in `url`",
+        RefusalKind::Retry if error.contains("speaks TLS") => "use wss:// in `url`",
+        RefusalKind::Retry if error.contains("not followed") => "put the address that it names into `url`",
+        RefusalKind::Retry => {
+            "check that `url` leads to a WebSocket server: a proxy in front of it must pass the upgrade on"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(step: Step, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> Failed {
+        Failed::new(step, kind, error.to_owned(), Duration::ZERO, clock_is_wrong)
+    }
+
+    #[test]
+    fn refused_credentials_are_a_step_of_their_own() {
+        let failed = failed(Step::Upgrade, RefusalKind::Unauthorized, "HTTP 401", false);
+        assert_eq!(failed.step, Step::Authentication);
+        assert!(failed.hint.contains("password"));
+    }
+
+    #[test]
+    fn credentials_that_the_proxy_refuses_are_told_as_the_proxys() {
+        let failed = failed(Step::Proxy, RefusalKind::Unauthorized, "HTTP 407", false);
+        assert_eq!(failed.step, Step::Proxy);
+        assert!(failed.hint.contains("of `proxy`"));
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told_apart_from_a_certificate_that_is() {
+        let hint =
+            |error: &str, clock_is_wrong| failed(Step::Tls, RefusalKind::Retry, error, clock_is_wrong).hint;
+        let (early, late) = ("the certificate is not valid yet", "the certificate has expired");
+        let hints =
+            [hint(early, true), hint(early, false), hint(late, false), hint("it is not for a", false)];
+        assert!(hints[0].starts_with("set this machine's clock") && hint(late, true) == hints[0]);
+        assert!(
+            hints[1].starts_with("compare")
+                && hints[2].contains("renewed")
+                && hints[3].contains("server_name")
+        );
+    }
+
+    #[test]
+    fn each_kind_of_answer_to_the_upgrade_has_its_advice() {
+        let hint = |kind, error: &str| failed(Step::Upgrade, kind, error, false).hint;
+        assert!(hint(RefusalKind::Busy { retry_after: None }, "HTTP 503").contains("asks for time"));
+        assert!(hint(RefusalKind::Retry, "HTTP 404 Not Found").contains("path"));
+        assert!(hint(RefusalKind::Retry, "the server speaks TLS on this port").contains("wss://"));
+    }
+}

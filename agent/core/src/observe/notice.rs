@@ -1,0 +1,306 @@
+//! What people want to know of a step: one line per state change, for the log.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::reload::Reloaded;
+
+/// Something worth a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A link came up.
+    LinkUp {
+        /// Its name.
+        link: String,
+        /// The peer's address.
+        peer: String,
+        /// Messages that wait for it.
+        held: u64,
+    },
+    /// A link was lost.
+    LinkLost {
+        /// Its name.
+        link: String,
+        /// What happened.
+        error: String,
+        /// Time until the next try; none if there is none.
+        retry_in: Option<Duration>,
+    },
+    /// A link could not be made; `again` when the try before failed in the same way.
+    LinkRefused {
+        /// Its name.
+        link: String,
+        /// What happened.
+        error: String,
+        /// Time until the next try; none if there is none.
+        retry_in: Option<Duration>,
+        /// The same as the last time.
+        again: bool,
+    },
+    /// A link leaves its url for one that stands before it, which works again.
+    LinkMoves {
+        /// Its name.
+        link: String,
+    },
+    /// The settings of a link that were on trial gave way to those before them.
+    RolledBack {
+        /// Its name.
+        link: String,
+        /// Why.
+        why: String,
+    },
+    /// A configuration was taken over, or has nothing new.
+    Reloaded(Reloaded),
+    /// A configuration was not taken over.
+    ReloadFailed(String),
+    /// The peer did something that the protocol does not foresee.
+    PeerOdd {
+        /// The link's name.
+        link: String,
+        /// What it did.
+        what: String,
+    },
+    /// The peer refused a message.
+    Refused {
+        /// The link's name.
+        link: String,
+        /// Its number.
+        seq: u64,
+        /// The peer's words.
+        reason: String,
+        /// Messages that were set aside since the start, with this one.
+        dead: u64,
+        /// Another one was told a short while ago.
+        again: bool,
+    },
+    /// The peer closes after a message again and again, and nothing shows that it takes any other.
+    Blocked {
+        /// The link's name.
+        link: String,
+        /// The message's number.
+        seq: u64,
+        /// The peer's words.
+        reason: String,
+    },
+    /// The oldest messages were given up.
+    DroppedOldest {
+        /// The outlet that lost them.
+        outlet: String,
+        /// How many.
+        messages: u64,
+        /// First number of the gap.
+        from: u64,
+        /// Last number of the gap.
+        to: u64,
+    },
+    /// Messages were given up because they became too old.
+    Expired {
+        /// The outlet that lost them.
+        outlet: String,
+        /// How many.
+        messages: u64,
+        /// First number of the gap.
+        from: u64,
+        /// Last number of the gap.
+        to: u64,
+    },
+    /// People gave up what an outlet held.
+    Purged {
+        /// The outlet.
+        outlet: String,
+        /// How many messages.
+        messages: u64,
+        /// First number of the gap.
+        from: u64,
+        /// Last number of the gap.
+        to: u64,
+    },
+    /// The buffer reached its bound, or left it.
+    BufferFull(bool),
+    /// The file system gives less than `max_bytes`, or gives all of it again.
+    Bound {
+        /// The bound in force.
+        bytes: u64,
+        /// That of the configuration.
+        configured: u64,
+    },
+    /// The store takes nothing.
+    StoreFailing {
+        /// Why.
+        error: String,
+    },
+    /// The store gives out what it has, and takes nothing.
+    StoreReadOnly {
+        /// Why.
+        error: String,
+    },
+    /// The store can be written again, by another life of the agent.
+    StartsAnew,
+    /// The store works again.
+    StoreRecovered,
+    /// A device's presence changed.
+    Device {
+        /// Its id.
+        device: String,
+        /// Online or offline.
+        online: bool,
+    },
+}
+
+/// How loud a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loudness {
+    /// Something that was asked for and could not be done.
+    Error,
+    /// Something that needs a person.
+    Warn,
+    /// A state change.
+    Info,
+    /// What a peer can repeat at will.
+    Debug,
+}
+
+impl Notice {
+    /// How loud it is.
+    pub fn loudness(&self) -> Loudness {
+        match self {
+            Notice::ReloadFailed(_) => Loudness::Error,
+            Notice::StoreFailing { .. }
+            | Notice::StoreReadOnly { .. }
+            | Notice::BufferFull(true)
+            | Notice::RolledBack { .. }
+            | Notice::Refused { again: false, .. }
+            | Notice::Blocked { .. } => Loudness::Warn,
+            Notice::LinkUp { .. }
+            | Notice::LinkLost { .. }
+            | Notice::LinkMoves { .. }
+            | Notice::LinkRefused { again: false, .. }
+            | Notice::BufferFull(false)
+            | Notice::Purged { .. }
+            | Notice::Bound { .. }
+            | Notice::Reloaded(_)
+            | Notice::StartsAnew
+            | Notice::StoreRecovered => Loudness::Info,
+            Notice::LinkRefused { again: true, .. }
+            | Notice::DroppedOldest { .. }
+            | Notice::Expired { .. }
+            | Notice::PeerOdd { .. }
+            | Notice::Refused { again: true, .. }
+            | Notice::Device { .. } => Loudness::Debug,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::LinkUp { link, peer, held } => write!(f, "link up {link} peer={peer} held={held}"),
+            Notice::LinkLost { link, error, retry_in } => {
+                write!(f, "link lost {link} retry_in={} error={error:?}", short(*retry_in))
+            }
+            Notice::LinkRefused { link, error, retry_in, .. } => {
+                write!(f, "link down {link} retry_in={} error={error:?}", short(*retry_in))
+            }
+            Notice::LinkMoves { link } => write!(f, "link moves {link} to an earlier url, which works again"),
+            Notice::RolledBack { link, why } => write!(f, "client {link}: {why}, back to the old ones"),
+            Notice::Reloaded(Reloaded { how, changed }) => {
+                write!(f, "reload {how} changed={}", changed.join(","))
+            }
+            Notice::ReloadFailed(error) => {
+                write!(f, "cannot reload, the configuration in force stays: {error}")
+            }
+            Notice::PeerOdd { link, what } => write!(f, "odd peer {link} {what}"),
+            Notice::Refused { link, seq, reason, dead, .. } => {
+                write!(f, "peer refused a message, set aside {link} seq={seq} reason={reason:?} dead={dead}")
+            }
+            Notice::Blocked { link, seq, reason } => {
+                write!(
+                    f,
+                    "peer takes nothing, all is held {link} seq={seq} reason={reason:?}: it closes after this message and takes no other"
+                )
+            }
+            Notice::DroppedOldest { outlet, messages, from, to } => {
+                write!(
+                    f,
+                    "buffer full: dropped the oldest outlet={outlet} messages={messages} from={from} to={to}"
+                )
+            }
+            Notice::Expired { outlet, messages, from, to } => {
+                write!(f, "too old: gave up outlet={outlet} messages={messages} from={from} to={to}")
+            }
+            Notice::Purged { outlet, messages, from, to } => {
+                write!(f, "purged outlet={outlet} messages={messages} from={from} to={to}")
+            }
+            Notice::BufferFull(true) => f.write_str("buffer full"),
+            Notice::BufferFull(false) => f.write_str("buffer has room again"),
+            Notice::Bound { bytes, configured } if bytes < configured => {
+                write!(f, "the file system bounds the buffer max_bytes={configured} in_force={bytes}")
+            }
+            Notice::Bound { configured, .. } => {
+                write!(f, "the file system has room for the whole buffer max_bytes={configured}")
+            }
+            Notice::StoreFailing { error } => write!(f, "store failing error={error:?}"),
+            Notice::StoreReadOnly { error } => write!(f, "store read-only error={error:?}"),
+            Notice::StartsAnew => f.write_str("the store can be written again: starting anew"),
+            Notice::StoreRecovered => f.write_str("store works again"),
+            Notice::Device { device, online } => {
+                write!(f, "device {} device={device}", if *online { "online" } else { "offline" })
+            }
+        }
+    }
+}
+
+/// `never` when nothing is tried again.
+fn short(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| "never".to_owned(), |duration| format!("{:.1}s", duration.as_secs_f64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(again: bool) -> Notice {
+        let error = "cannot dial ws://hub: \"no\" route".to_owned();
+        Notice::LinkRefused {
+            link: "cloud".into(),
+            error,
+            retry_in: Some(Duration::from_millis(1540)),
+            again,
+        }
+    }
+
+    #[test]
+    fn what_a_peer_can_repeat_at_will_is_not_written_to_the_card() {
+        let odd = Notice::PeerOdd { link: "cloud".into(), what: "acknowledged 9".into() };
+        let nack =
+            Notice::Refused { link: "cloud".into(), seq: 1, reason: "schema".into(), dead: 2, again: true };
+        let device = Notice::Device { device: "pump".into(), online: true };
+        for notice in [odd, nack, device, refused(true)] {
+            assert_eq!(notice.loudness(), Loudness::Debug, "{notice}");
+        }
+        assert_eq!(refused(false).loudness(), Loudness::Info);
+    }
+
+    #[test]
+    fn what_needs_a_person_is_a_warning_and_its_end_is_not() {
+        assert_eq!(Notice::BufferFull(true).loudness(), Loudness::Warn);
+        assert_eq!(Notice::BufferFull(false).loudness(), Loudness::Info);
+        let reason = "too big".to_owned();
+        let refused =
+            Notice::Refused { link: "a".into(), seq: 1, reason: reason.clone(), dead: 1, again: false };
+        assert_eq!(refused.loudness(), Loudness::Warn);
+        assert_eq!(Notice::Blocked { link: "a".into(), seq: 1, reason }.loudness(), Loudness::Warn);
+        assert_eq!(Notice::StoreFailing { error: "full".into() }.loudness(), Loudness::Warn);
+        assert_eq!(Notice::StoreRecovered.loudness(), Loudness::Info);
+    }
+
+    #[test]
+    fn the_words_of_a_peer_cannot_start_a_line_of_their_own() {
+        let reason = "no\n2026-01-01 INFO all is well".to_owned();
+        let line =
+            Notice::Refused { link: "cloud".into(), seq: 7, reason, dead: 1, again: false }.to_string();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        let quoted = r#"link down cloud retry_in=1.5s error="cannot dial ws://hub: \"no\" route""#;
+        assert_eq!(refused(true).to_string(), quoted);
+    }
+}

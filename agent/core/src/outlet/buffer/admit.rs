@@ -1,0 +1,170 @@
+//! What is taken into the buffer, for which outlets, and what is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Buffer, BufferEffect, Start, count};
+use crate::message::Message;
+use crate::observe::status::NEWS;
+use crate::outlet::lane::Routes;
+use crate::source::intake::{Answer, Draft, Refused};
+use crate::time::{Now, Time};
+
+/// Bytes that may wait in memory for the disk or a confirmation, all outlets together.
+pub(super) const MEMORY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Who is refused as busy comes again later than this, and must not be overtaken by what was sent behind it.
+pub(super) const BUSY_AT_LEAST: Duration = Duration::from_millis(20);
+
+impl Buffer {
+    /// Takes a batch for the outlets that the routes name, or refuses all of it. With a ticket it is answered, now or later.
+    /// Returns why it was not taken.
+    pub fn offer(
+        &mut self,
+        now: Now,
+        ticket: Option<u64>,
+        drafts: Vec<Draft>,
+        routes: &Routes,
+        out: &mut Vec<BufferEffect>,
+    ) -> Option<Refused> {
+        if drafts.is_empty() {
+            return None;
+        }
+        let outlets = targets(&drafts, routes);
+        let admitted = match ticket {
+            // While the only link gives way to another one.
+            Some(_) if outlets.is_empty() => Err(self.not_now(now.mono)),
+            _ => self.admit(now, drafts.len(), &outlets),
+        };
+        let closed = match admitted {
+            Ok(closed) => closed,
+            Err(refused) => {
+                self.refuse(ticket, drafts.len(), refused.clone(), out);
+                return Some(refused);
+            }
+        };
+        if !closed.is_empty() && closed == outlets {
+            for outlet in drafts.iter().flat_map(|draft| routes.of(draft.priority)) {
+                self.drop_newest(now.mono, *outlet);
+            }
+            self.refuse(ticket, drafts.len(), Refused::Full, out);
+            return Some(Refused::Full);
+        }
+        if !closed.is_empty() {
+            self.became_full(out);
+        }
+        let (first, mut places) = (self.ids.next, 0);
+        for draft in drafts {
+            self.accepted.bytes += count(draft.payload.len());
+            let outlets = routes.of(draft.priority);
+            let message = Arc::new(stamp(now, self.ids.next, draft));
+            self.ids.next += 1;
+            if *message.source != *NEWS {
+                self.last.took(&message);
+                self.fresh_news.push(Arc::clone(&message));
+            }
+            let mut own = 0;
+            for outlet in outlets {
+                if closed.contains(outlet) {
+                    self.drop_newest(now.mono, *outlet);
+                } else {
+                    self.outboxes[*outlet].push(now.mono, Arc::clone(&message));
+                    own += 1;
+                }
+            }
+            self.memory.add(message.id, message.weight(), own);
+            places += count(own);
+        }
+        self.accepted.messages += self.ids.next - first;
+        if let Some(ticket) = ticket {
+            self.accepts.add(now.mono, ticket, (first, self.ids.next - 1), places);
+        }
+        None
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        ticket: Option<u64>,
+        drafts: usize,
+        refused: Refused,
+        out: &mut Vec<BufferEffect>,
+    ) {
+        if refused == Refused::Full {
+            self.became_full(out);
+        }
+        // Without a ticket it is the agent's own news, which comes again.
+        if let Some(ticket) = ticket {
+            self.refused += count(drafts);
+            out.push(BufferEffect::Answer(ticket, Answer::Refused(refused)));
+        }
+    }
+
+    /// Whether a batch can be taken, and which of its outlets give their messages up at once.
+    pub(super) fn admit(
+        &mut self,
+        now: Now,
+        messages: usize,
+        outlets: &[usize],
+    ) -> Result<Vec<usize>, Refused> {
+        self.extend_ids(now.wall_ns);
+        let left = outlets.iter().map(|outlet| self.outboxes[*outlet].numbers_left());
+        let left = left.min().unwrap_or(u64::MAX).min(self.ids.end.saturating_sub(self.ids.next));
+        if let Some(error) = self.failure()
+            && !outlets.iter().all(|outlet| self.confirms(*outlet, now))
+        {
+            return Err(Refused::Failing(error.to_owned()));
+        }
+        let no_room = left < count(messages) || self.memory.bytes() >= MEMORY_BYTES_MAX;
+        if no_room || self.start != Start::Done || now.mono < self.busy_until {
+            return Err(self.busy(now.mono));
+        }
+        self.closed(outlets)
+    }
+
+    /// Why nothing can be taken while no outlet is there to take it.
+    fn not_now(&mut self, now: Time) -> Refused {
+        match self.failure() {
+            Some(error) => Refused::Failing(error.to_owned()),
+            None => self.busy(now),
+        }
+    }
+
+    fn busy(&mut self, now: Time) -> Refused {
+        if now >= self.busy_until {
+            self.busy_until = now + BUSY_AT_LEAST;
+        }
+        Refused::Busy
+    }
+
+    fn drop_newest(&mut self, now: Time, outlet: usize) {
+        self.outboxes[outlet].push_dropped(now);
+        self.dropped += 1;
+    }
+}
+
+pub(super) fn stamp(now: Now, id: u64, draft: Draft) -> Message {
+    Message {
+        id,
+        time_ns: now.wall_ns,
+        clock: now.clock,
+        boot: now.boot,
+        up_ns: now.up_ns,
+        topic: draft.topic,
+        device: draft.device,
+        source: draft.source,
+        format: draft.format,
+        payload: draft.payload,
+        attributes: draft.attributes,
+    }
+}
+
+/// The outlets of all of these, each once.
+fn targets(drafts: &[Draft], routes: &Routes) -> Vec<usize> {
+    let mut outlets = Vec::new();
+    let mut known = None;
+    for draft in drafts.iter().filter(|draft| known.replace(draft.priority) != Some(draft.priority)) {
+        outlets.extend(routes.of(draft.priority));
+    }
+    outlets.sort_unstable();
+    outlets.dedup();
+    outlets
+}

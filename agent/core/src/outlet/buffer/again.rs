@@ -1,0 +1,37 @@
+//! Messages that come in again: from an export, or from the dead letters.
+
+use std::sync::Arc;
+
+use super::{Buffer, BufferEffect, count};
+use crate::message::Message;
+use crate::source::intake::Refused;
+use crate::time::Now;
+
+impl Buffer {
+    /// Takes messages for one outlet, or refuses all of them; answered now or later. They keep everything but their ids.
+    pub fn take_again(
+        &mut self,
+        now: Now,
+        ticket: u64,
+        messages: Vec<Message>,
+        outlet: usize,
+        out: &mut Vec<BufferEffect>,
+    ) {
+        let closed = self.admit(now, messages.len(), &[outlet]);
+        if let Some(refused) =
+            closed.map_or_else(Some, |closed| (!closed.is_empty()).then_some(Refused::Full))
+        {
+            return self.refuse(Some(ticket), messages.len(), refused, out);
+        }
+        let first = self.ids.next;
+        for message in messages {
+            self.accepted.bytes += count(message.payload.len());
+            let message = Arc::new(Message { id: self.ids.next, ..message });
+            self.ids.next += 1;
+            self.memory.add(message.id, message.weight(), 1);
+            self.outboxes[outlet].push_again(now.mono, message);
+        }
+        self.accepted.messages += self.ids.next - first;
+        self.accepts.add(now.mono, ticket, (first, self.ids.next - 1), self.ids.next - first);
+    }
+}

@@ -1,0 +1,254 @@
+//! Messages that have become too old: they leave the store at its front, group by group and unread, and none is sent.
+
+use std::time::Duration;
+
+use super::{Buffer, BufferEffect, Start};
+use crate::clocks::Clocks;
+use crate::message::Entry;
+use crate::observe::notice::Notice;
+use crate::outlet::age::{self, Limit};
+use crate::outlet::disk::DiskOrder;
+use crate::outlet::runs::Runs;
+use crate::time::{Now, Time};
+
+/// Groups become too old one after the other, as they came. They wait for so much of their time to live for others, so that one
+/// write removes many; what waits is not sent any more.
+const WAIT_SHARE: u32 = 20;
+const WAIT_MIN: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// How far the messages of the outlets are given up.
+#[derive(Debug, Default)]
+pub(super) struct Expiry {
+    /// For each outlet, the numbers that were counted: what was given up when it was to be sent is not counted again when the
+    /// disk gives it up.
+    counted: Vec<Runs>,
+    messages: u64,
+    look_at: Option<Time>,
+    /// For each outlet, when it may be asked for at the earliest.
+    not_before: Vec<Time>,
+}
+
+impl Expiry {
+    pub(super) fn new(outlets: usize) -> Self {
+        let (counted, not_before) = (vec![Runs::default(); outlets], vec![Time::default(); outlets]);
+        Expiry { counted, messages: 0, look_at: None, not_before }
+    }
+
+    /// Another outlet has come.
+    pub(super) fn grow(&mut self) {
+        self.counted.push(Runs::default());
+        self.not_before.push(Time::default());
+    }
+
+    /// The numbers of an outlet begin again.
+    pub(super) fn forget(&mut self, outlet: usize) {
+        self.counted[outlet] = Runs::default();
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.look_at
+    }
+}
+
+impl Buffer {
+    /// Messages given up since the start because they became too old.
+    pub fn expired(&self) -> u64 {
+        self.expiry.messages
+    }
+
+    /// Looks once more at what is about to be sent: what is too old is announced as a gap, the rest gets its true time.
+    pub fn fresh(&mut self, outlet: usize, now: Now, clocks: &Clocks, mut entries: Vec<Entry>) -> Vec<Entry> {
+        if let Some(ttl) = self.seats[outlet].bounds.ttl {
+            let looked = age::look_over(entries, |stamp| clocks.age(&now, stamp) >= ttl);
+            let counted = &mut self.expiry.counted[outlet];
+            counted.remove_through(self.outboxes[outlet].confirmed());
+            self.expiry.messages += looked.expired.iter().map(|seq| counted.insert(*seq, *seq)).sum::<u64>();
+            entries = looked.entries;
+        }
+        clocks.restamp(&mut entries);
+        entries
+    }
+
+    /// The same entries with their true time, to be sent out of their turn; none if one of them is too old.
+    pub fn still_fresh(
+        &self,
+        outlet: usize,
+        now: Now,
+        clocks: &Clocks,
+        mut entries: Vec<Entry>,
+    ) -> Option<Vec<Entry>> {
+        if let Some(ttl) = self.seats[outlet].bounds.ttl {
+            let looked = age::look_over(entries, |stamp| clocks.age(&now, stamp) >= ttl);
+            entries = Some(looked.entries).filter(|_| looked.expired.is_empty())?;
+        }
+        clocks.restamp(&mut entries);
+        Some(entries)
+    }
+
+    /// Tells the disk to give up the groups that became too old, if there are any.
+    pub fn expire(&mut self, now: Now, clocks: &Clocks, out: &mut Vec<BufferEffect>) {
+        self.expiry.look_at = None;
+        if self.start != Start::Done || self.dropping || self.failure.is_some() || self.is_volatile() {
+            return;
+        }
+        for outlet in 0..self.outboxes.len() {
+            let oldest = self.outboxes[outlet].held().oldest_group;
+            let Some((ttl, oldest)) = self.seats[outlet].bounds.ttl.zip(oldest) else { continue };
+            let wait = (ttl / WAIT_SHARE).clamp(WAIT_MIN, WAIT_MAX);
+            let left = (ttl + wait).saturating_sub(clocks.age(&now, &oldest));
+            let due = (now.mono + left).max(self.expiry.not_before[outlet]);
+            if due > now.mono {
+                self.expiry.look_at = self.expiry.look_at.into_iter().chain([due]).min();
+            } else if !self.dropping {
+                self.dropping = true;
+                self.expiry.not_before[outlet] = now.mono + wait;
+                let limit = Limit { ttl, clocks: clocks.clone(), now };
+                self.order(now.mono, DiskOrder::Expire { outlet, limit }, out);
+            }
+        }
+    }
+
+    /// The disk has given up what was too old.
+    pub(super) fn has_expired(
+        &mut self,
+        outlet: usize,
+        messages: u64,
+        gap: Option<(u64, u64)>,
+        out: &mut Vec<BufferEffect>,
+    ) {
+        self.dropping = false;
+        self.outboxes[outlet].reread();
+        let Some((from, to)) = gap else { return };
+        self.expiry.messages += messages.min(self.expiry.counted[outlet].insert(from, to));
+        let outlet = self.outboxes[outlet].name.clone();
+        out.push(BufferEffect::Note(Notice::Expired { outlet, messages, from, to }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::buffer::{Buffer as Rule, Place};
+    use crate::message::{Body, Boot, Clock, Format, GapReason, Message};
+    use crate::outlet::buffer::Seat;
+    use crate::outlet::disk::{DiskFacts, DiskReport, Held, Opened};
+
+    const TTL: Duration = Duration::from_secs(60);
+    /// A twentieth of it.
+    const WAIT: u64 = 3;
+
+    /// A buffer whose store holds ten messages, all in one group.
+    struct Bench {
+        buffer: Buffer,
+        facts: DiskFacts,
+        clocks: Clocks,
+    }
+
+    fn at(up_s: u64) -> Now {
+        let up_ns = up_s * 1_000_000_000;
+        Now { mono: Time(up_ns), wall_ns: 7, clock: Clock::Unsynced, boot: Boot(1), up_ns }
+    }
+
+    fn entry(seq: u64, came_s: u64) -> Entry {
+        let (came, source) = (at(came_s), "test".into());
+        let message = Message {
+            id: seq,
+            time_ns: came.wall_ns,
+            clock: came.clock,
+            boot: came.boot,
+            up_ns: came.up_ns,
+            topic: String::new(),
+            device: None,
+            source,
+            format: Format::Text,
+            payload: Vec::new(),
+            attributes: Vec::new(),
+        };
+        Entry { seq, body: Body::Message(Arc::new(message)), replayed: true }
+    }
+
+    impl Bench {
+        /// The newest message came at this second.
+        fn holding(newest_s: u64) -> Bench {
+            let range = Some((1, 10));
+            let held =
+                Held { range, messages: 10, oldest_group: Some(at(newest_s).stamp()), ..Held::default() };
+            let facts = DiskFacts { held: vec![held], ..DiskFacts::default() };
+            let opened =
+                Opened { outlets: vec!["client:a".to_owned()], facts: facts.clone(), ..Opened::default() };
+            let rule = Rule { ttl: TTL, ..Rule::default() };
+            let seat = Seat { link: 0, priority: 0, bounds: rule.bounds(Place::default()), gone: false };
+            let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0, 0);
+            let mut bench = Bench { buffer, facts, clocks: Clocks::new(None, Time::default()) };
+            bench.buffer.advance(at(0).mono, &mut Vec::new());
+            bench.hear(0, DiskReport::NumbersSaved);
+            bench
+        }
+
+        fn hear(&mut self, up_s: u64, report: DiskReport) -> Vec<BufferEffect> {
+            let mut out = Vec::new();
+            self.buffer.handle(at(up_s).mono, report, self.facts.clone(), &mut out);
+            out
+        }
+
+        /// Whether the disk is told at this second.
+        fn tells(&mut self, up_s: u64) -> bool {
+            let mut out = Vec::new();
+            self.buffer.expire(at(up_s), &self.clocks, &mut out);
+            match &out[..] {
+                [] => false,
+                [BufferEffect::Disk(DiskOrder::Expire { outlet: 0, limit })] if limit.ttl == TTL => true,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn sends(&mut self, up_s: u64, entries: Vec<Entry>) -> Vec<Entry> {
+            self.buffer.fresh(0, at(up_s), &self.clocks, entries)
+        }
+    }
+
+    #[test]
+    fn groups_that_are_too_old_wait_for_others_and_are_given_up_by_a_deadline() {
+        let mut bench = Bench::holding(10);
+        assert!(!bench.tells(70));
+        assert_eq!(bench.buffer.deadline(), Some(at(70 + WAIT).mono));
+        assert!(bench.tells(70 + WAIT));
+        assert!(!bench.tells(70 + WAIT), "one order at a time");
+        bench.facts.held[0] = Held { range: Some((1, 10)), ..Held::default() };
+        let told = bench.hear(74, DiskReport::Expired { outlet: 0, messages: 10, gap: Some((1, 10)) });
+        assert!(matches!(&told[..], [BufferEffect::Note(Notice::Expired { messages: 10, .. })]), "{told:?}");
+        assert_eq!(bench.buffer.expired(), 10);
+        assert!(!bench.tells(500));
+        assert_eq!(bench.buffer.expiry.deadline(), None, "nothing is left to become old");
+    }
+
+    #[test]
+    fn a_disk_that_finds_nothing_too_old_or_fails_is_not_asked_without_a_pause() {
+        let mut bench = Bench::holding(10);
+        assert!(bench.tells(80));
+        bench.hear(80, DiskReport::Expired { outlet: 0, messages: 0, gap: None });
+        assert!(!bench.tells(80 + WAIT - 1));
+        assert!(bench.tells(80 + WAIT));
+        let error = "no space".to_owned();
+        bench.hear(83, DiskReport::Failed { order: "expire", outlet: Some(0), error });
+        assert!(!bench.tells(84), "the disk rests");
+    }
+
+    #[test]
+    fn what_is_too_old_is_not_sent_and_is_counted_once_however_often_it_comes_up() {
+        let mut bench = Bench::holding(50);
+        let entries = || vec![entry(1, 10), entry(2, 10), entry(3, 50)];
+        for _ in 0..2 {
+            let sent = bench.sends(80, entries());
+            let gap = Body::Gap { to: 2, reason: GapReason::Expired };
+            assert_eq!(sent, [Entry { seq: 1, body: gap, replayed: false }, entry(3, 50)]);
+            assert_eq!(bench.buffer.expired(), 2);
+        }
+        assert!(bench.tells(120));
+        bench.hear(120, DiskReport::Expired { outlet: 0, messages: 10, gap: Some((1, 10)) });
+        assert_eq!(bench.buffer.expired(), 10, "two of them were counted before");
+    }
+}

@@ -1,0 +1,23 @@
+//! What people give up: the store does it and reports it, and the buffer counts it like what gives way at a bound.
+
+use super::{Buffer, BufferEffect};
+use crate::observe::notice::Notice;
+
+impl Buffer {
+    /// Everything that was stored for an outlet is given up. What is on its way to the disk was not, and goes on; so nobody
+    /// waits for an answer about what is gone.
+    pub(super) fn purged(
+        &mut self,
+        outlet: usize,
+        messages: u64,
+        gap: Option<(u64, u64)>,
+        out: &mut Vec<BufferEffect>,
+    ) {
+        self.dropped += messages;
+        self.outboxes[outlet].reread();
+        if let Some((from, to)) = gap {
+            let outlet = self.outboxes[outlet].name.clone();
+            out.push(BufferEffect::Note(Notice::Purged { outlet, messages, from, to }));
+        }
+    }
+}

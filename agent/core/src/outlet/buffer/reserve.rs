@@ -1,0 +1,83 @@
+//! The numbers of all outlets: how many are reserved on the disk, and how far they were given.
+
+use super::{Buffer, BufferEffect, Start};
+use crate::outlet::disk::{Block, DiskOrder, Numbers};
+use crate::outlet::given::{self, Given, OutletGiven};
+use crate::outlet::outbox::Outbox;
+use crate::time::Time;
+
+impl Buffer {
+    /// The numbers as a run that ends in order leaves them.
+    pub fn last_numbers(&self) -> Numbers {
+        Numbers { clean: true, ..self.numbers_in_use() }
+    }
+
+    /// Reserves more numbers on the disk if few are left.
+    pub(super) fn reserve_numbers(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
+        if self.start == Start::Gaps {
+            return;
+        }
+        let left = self.outboxes.iter().map(Outbox::numbers_left).min().unwrap_or(u64::MAX);
+        let left = left.min(self.ids.end.saturating_sub(self.ids.next));
+        // A disk that failed is tried with the numbers, also when nothing else waits for it.
+        let left = if self.failure.is_some() { 0 } else { left };
+        let saves_skips = !self.reserve.is_under_way() && !self.outboxes.iter().all(Outbox::skips_are_saved);
+        if !saves_skips && !self.reserve.is_due(left) {
+            return;
+        }
+        let size = self.reserve.size(now, self.ids.next);
+        let mut numbers = Numbers { clean: false, ..self.numbers_in_use() };
+        for outbox in &self.outboxes {
+            let block = Block { next: outbox.first_unsafe(), end: outbox.block().next + size };
+            let confirmed = Some(outbox.confirmed());
+            let entry = numbers.outlets.entry(outbox.name.clone());
+            entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
+        }
+        numbers.ids.end += size;
+        self.reserve.begin(&numbers);
+        out.push(BufferEffect::Disk(DiskOrder::SaveNumbers(numbers)));
+    }
+
+    /// The numbers that were reserved are on the disk: they may be used.
+    pub(super) fn numbers_saved(&mut self) {
+        let Some(numbers) = self.reserve.ended(true) else { return };
+        self.start = Start::Done;
+        self.ids.end = numbers.ids.end;
+        for outbox in &mut self.outboxes {
+            // One that came since has none yet, or those of its earlier life.
+            if let Some(own) = numbers.outlets.get(&outbox.name) {
+                outbox.grant(own.block.end);
+                outbox.skips_on_disk(&own.skipped);
+            }
+        }
+        self.make_usable();
+    }
+
+    /// What was given of the numbers that the disk knows until now.
+    pub fn given(&self) -> Given {
+        let outlets = (0..self.outboxes.len()).map(|outlet| self.given_of(outlet)).collect();
+        Given { run: self.run_on_disk, ids: self.ids.next, outlets }
+    }
+
+    pub(super) fn given_of(&self, outlet: usize) -> OutletGiven {
+        let outbox = &self.outboxes[outlet];
+        self.volatile.left(outlet).unwrap_or_else(|| OutletGiven {
+            tag: given::tag(&outbox.name),
+            unconfirmed: outbox.confirmed() + 1,
+            next: outbox.block().next,
+        })
+    }
+
+    fn numbers_in_use(&self) -> Numbers {
+        let ids = Block { next: self.ids.next, end: self.ids.next };
+        let mut numbers = Numbers { ids, ..self.base.clone() };
+        for outbox in &self.outboxes {
+            let next = outbox.block().next;
+            let (block, confirmed) = (Block { next, end: next }, Some(outbox.confirmed()));
+            let skipped = outbox.skipped().to_vec();
+            let entry = numbers.outlets.entry(outbox.name.clone());
+            entry.and_modify(|own| (own.block, own.confirmed, own.skipped) = (block, confirmed, skipped));
+        }
+        numbers
+    }
+}

@@ -1,0 +1,131 @@
+//! A run without numbers of its own on the disk: it was started where nothing can be written, or the numbers that it had reserved
+//! there are used up. A number that is not reserved must never be given under an epoch that a later run goes on with, so what is
+//! new goes out under epochs that end with this run, once all that was held is delivered under the old ones. Nothing of it goes
+//! to the disk; when that can be written again, another run takes over.
+
+use std::collections::BTreeMap;
+
+use super::{Buffer, BufferEffect, Start};
+use crate::outlet::disk::{Block, DiskOrder, Opened};
+use crate::outlet::given::OutletGiven;
+use crate::outlet::outbox::Outbox;
+use crate::time::{Now, Time};
+
+/// With fewer numbers left an outlet needs others: more than any source hands over at once.
+const NUMBERS_LEAST: u64 = 10_000;
+
+/// What such a run has.
+#[derive(Debug, Default)]
+pub(super) struct Volatile {
+    is_on: bool,
+    /// Names for epochs that nobody has.
+    births: Vec<String>,
+    /// What was given under the epochs that are left, which are those that the disk knows.
+    left: BTreeMap<usize, OutletGiven>,
+    /// Another run may take over.
+    is_over: bool,
+}
+
+impl Volatile {
+    /// `births` are names for epochs, those of new outlets among them.
+    pub(super) fn new(births: &[String], opened: &Opened) -> Volatile {
+        let known =
+            |name: &String| opened.numbers.as_ref().is_some_and(|numbers| numbers.outlets.contains_key(name));
+        let unused =
+            opened.outlets.iter().zip(births).filter(|(name, _)| known(name)).map(|(_, birth)| birth);
+        let births = unused.chain(births.iter().skip(opened.outlets.len())).cloned().collect();
+        Volatile { is_on: opened.facts.read_only.is_some(), births, ..Volatile::default() }
+    }
+
+    /// What an outlet had given under the epoch that the disk knows, if that is left.
+    pub(super) fn left(&self, outlet: usize) -> Option<OutletGiven> {
+        self.left.get(&outlet).copied()
+    }
+
+    pub(super) fn reopened(&mut self) {
+        self.is_over = self.is_on;
+    }
+}
+
+/// Names the run whose numbers are on the disk once this one has begun: none but its own where it can write.
+pub(super) fn run_on_disk(opened: &Opened, run: u64) -> u64 {
+    match &opened.facts.read_only {
+        Some(_) => opened.numbers.as_ref().map_or(0, |numbers| numbers.run),
+        None => run,
+    }
+}
+
+impl Buffer {
+    /// Whether nothing of this run goes to the disk.
+    pub fn is_volatile(&self) -> bool {
+        self.volatile.is_on
+    }
+
+    /// Whether an outlet goes on under an epoch that ends with this run.
+    pub fn is_reborn(&self, outlet: usize) -> bool {
+        self.volatile.left(outlet).is_some()
+    }
+
+    /// Whether another run should take over, since the disk can be written.
+    pub fn is_over(&self) -> bool {
+        self.volatile.is_over
+    }
+
+    /// Begins such a run, if it is one.
+    pub(super) fn start_volatile(&mut self, wall_ns: u64) {
+        if self.is_volatile() {
+            self.start = Start::Done;
+            self.extend_ids(wall_ns);
+            // No link has seen an epoch yet.
+            self.renumber();
+        }
+    }
+
+    /// Gives every outlet that needs it another epoch, once there is nothing left of the one before. Tells which.
+    pub fn renumber(&mut self) -> Vec<usize> {
+        let is_used_up = |outbox: &Outbox| outbox.numbers_left() < NUMBERS_LEAST;
+        if !self.is_volatile() {
+            let cannot_reserve = self.facts.read_only.is_some() && self.failure.is_some();
+            let left = self.ids.end.saturating_sub(self.ids.next);
+            let needs = left < NUMBERS_LEAST || self.outboxes[..self.usable].iter().any(is_used_up);
+            self.volatile.is_on = cannot_reserve && self.start == Start::Done && needs;
+        }
+        let mut reborn = Vec::new();
+        for outlet in 0..if self.is_volatile() { self.usable } else { 0 } {
+            let given = self.given_of(outlet);
+            let outbox = &mut self.outboxes[outlet];
+            if is_used_up(outbox)
+                && outbox.is_bare()
+                && let Some(birth) = self.volatile.births.pop()
+            {
+                outbox.be_reborn(birth);
+                self.volatile.left.insert(outlet, given);
+                self.expiry.forget(outlet);
+                reborn.push(outlet);
+            }
+        }
+        reborn
+    }
+
+    /// Sees to it that there are ids which no run gives, as far as the clock can tell.
+    pub(super) fn extend_ids(&mut self, wall_ns: u64) {
+        if self.is_volatile() && self.ids.end.saturating_sub(self.ids.next) < NUMBERS_LEAST {
+            self.ids = Block { next: self.ids.next.max(wall_ns / 1000), end: u64::MAX };
+        }
+    }
+
+    /// Asks whether the disk can be written.
+    pub(super) fn reopen(&mut self, out: &mut Vec<BufferEffect>) {
+        if !self.is_over() {
+            out.push(BufferEffect::Disk(DiskOrder::Reopen));
+        }
+    }
+
+    /// Whether an outlet's link is taken to confirm what the disk does not take: everything before is sent, and what was sent
+    /// is confirmed soon.
+    pub(super) fn confirms(&self, outlet: usize, now: Now) -> bool {
+        let outbox = &self.outboxes[outlet];
+        let soon = |at: Time| now.mono < at + super::health::CONFIRMS_WITHIN;
+        self.up[outlet] && !outbox.is_behind(true) && outbox.oldest_in_memory().is_none_or(soon)
+    }
+}

@@ -1,0 +1,261 @@
+//! Who may come in at a server, and how much: networks, accounts, throttles, failed logins, connections of one address.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::access::Access;
+use crate::config::network::Remote;
+use crate::config::server::Limits;
+use crate::source::penalty::{Penalties, Penalty};
+use crate::source::throttle::{Throttle, Throttles};
+use crate::time::Time;
+
+/// Failed logins that are told loudly at once, and in an hour.
+const LOUD: u64 = 10;
+
+/// The gate of one server.
+#[derive(Debug)]
+pub struct Gate {
+    access: Access,
+    connections_per_ip: usize,
+    connected: BTreeMap<Remote, usize>,
+    users: Throttles<Rc<str>>,
+    remotes: Throttles<Remote>,
+    penalties: Penalties,
+    loud: Throttle,
+    /// What was turned away.
+    pub counts: Counts,
+}
+
+/// How often something was turned away since the start.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections from a network that may not come in.
+    pub denied_networks: u64,
+    /// Connections over `limits.connections` or `limits.connections_per_ip`.
+    pub denied_connections: u64,
+    /// Logins of an account that may not come in.
+    pub denied_users: u64,
+    /// Logins with a wrong name or password.
+    pub failed_logins: u64,
+    /// Messages and requests over a rate.
+    pub throttled: u64,
+    /// Requests of a browser's page that may not ask.
+    pub denied_origins: u64,
+}
+
+impl Counts {
+    /// Each with its name, in the order in which they are shown.
+    pub fn named(&self) -> [(&'static str, u64); 6] {
+        [
+            ("denied_networks", self.denied_networks),
+            ("denied_connections", self.denied_connections),
+            ("denied_users", self.denied_users),
+            ("failed_logins", self.failed_logins),
+            ("throttled", self.throttled),
+            ("denied_origins", self.denied_origins),
+        ]
+    }
+}
+
+/// Who sends: the throttle of the connection, the address, and the user if there is one.
+#[derive(Debug)]
+pub struct Sender<'a> {
+    /// Of the connection.
+    pub throttle: &'a mut Throttle,
+    /// Where it comes from.
+    pub remote: Remote,
+    /// Who it is.
+    pub user: Option<&'a Rc<str>>,
+}
+
+impl Gate {
+    /// Nobody has come yet.
+    pub fn new(access: &Access, limits: &Limits, now: Time) -> Gate {
+        let hour = crate::config::throttle::Per::Hour;
+        let loud = crate::config::throttle::Throttle { amount: LOUD, per: hour, burst: LOUD };
+        Gate {
+            access: access.clone(),
+            connections_per_ip: limits.connections_per_ip,
+            connected: BTreeMap::new(),
+            users: Throttles::new(limits.rate_per_user),
+            remotes: Throttles::new(limits.rate_per_ip),
+            penalties: Penalties::default(),
+            loud: Throttle::new(Some(loud), now),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Whether an address may connect at all.
+    pub fn lets_in(&mut self, address: core::net::IpAddr) -> bool {
+        let Access { allow, deny, .. } = &self.access;
+        let allowed = allow.is_empty() || allow.iter().any(|network| network.holds(address));
+        let lets_in = allowed && !deny.iter().any(|network| network.holds(address));
+        self.counts.denied_networks += u64::from(!lets_in);
+        lets_in
+    }
+
+    /// Takes another connection of an address in, unless it has too many. Each one that is taken in needs a [`Gate::left`].
+    pub fn connected(&mut self, who: Remote) -> bool {
+        let count = self.connected.entry(who).or_default();
+        if self.connections_per_ip > 0 && *count >= self.connections_per_ip {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    /// A connection that was taken in has ended.
+    pub fn left(&mut self, who: Remote) {
+        if let Some(count) = self.connected.get_mut(&who) {
+            *count -= 1;
+            if *count == 0 {
+                self.connected.remove(&who);
+            }
+        }
+    }
+
+    /// Whether an account that has logged in may come in.
+    pub fn lets_in_user(&mut self, user: &str) -> bool {
+        let named = |list: &[String]| list.iter().any(|known| known == user);
+        let Access { allow_users, deny_users, .. } = &self.access;
+        let lets_in = (allow_users.is_empty() || named(allow_users)) && !named(deny_users);
+        self.counts.denied_users += u64::from(!lets_in);
+        lets_in
+    }
+
+    /// How many of so many messages may pass at this moment: they are spent. The error says how long until one may.
+    pub fn pass(&mut self, now: Time, sender: &mut Sender<'_>, messages: u64) -> Result<u64, Duration> {
+        let room = self.room(now, sender);
+        let passing = room.unwrap_or(0).min(messages);
+        self.counts.throttled += messages - passing;
+        self.spend(now, sender, passing);
+        room.map(|_| passing)
+    }
+
+    /// Whether one more message of a user may pass at this moment: it is spent. The error says how long until it may.
+    pub fn pass_user(&mut self, now: Time, user: &str) -> Result<(), Duration> {
+        let Some(throttle) = self.users.of(&user.into(), now) else { return Ok(()) };
+        if throttle.room(now) == 0 {
+            self.counts.throttled += 1;
+            return Err(throttle.wait());
+        }
+        throttle.spend(1);
+        Ok(())
+    }
+
+    /// So many have passed without having been asked for; they are owed if there was no room.
+    pub fn spend(&mut self, now: Time, sender: &mut Sender<'_>, messages: u64) {
+        sender.throttle.spend(messages);
+        let of_remote = self.remotes.of(&sender.remote, now);
+        let of_user = sender.user.and_then(|user| self.users.of(user, now));
+        of_remote.into_iter().chain(of_user).for_each(|throttle| throttle.spend(messages));
+    }
+
+    fn room(&mut self, now: Time, sender: &mut Sender<'_>) -> Result<u64, Duration> {
+        let Sender { throttle, remote, user } = sender;
+        let user = user.and_then(|user| self.users.of(user, now));
+        let all = [Some(&mut **throttle), self.remotes.of(remote, now), user];
+        let rooms = all.into_iter().flatten().map(|throttle| (throttle.room(now), throttle.wait()));
+        let (room, wait) =
+            rooms.fold((u64::MAX, Duration::ZERO), |(room, wait), next| (room.min(next.0), wait.max(next.1)));
+        if room == 0 { Err(wait) } else { Ok(room) }
+    }
+
+    /// How long an address has to wait before it may log in, if it has to.
+    pub fn login_wait(&self, now: Time, who: Remote) -> Option<Duration> {
+        self.penalties.wait(now, who)
+    }
+
+    /// A login failed. Tells what it costs, and whether it is worth a loud word.
+    pub fn login_failed(&mut self, now: Time, who: Remote) -> (Penalty, bool) {
+        self.counts.failed_logins += 1;
+        let is_loud = self.loud.room(now) > 0;
+        self.loud.spend(u64::from(is_loud));
+        (self.penalties.failed(now, who), is_loud)
+    }
+
+    /// A login succeeded.
+    pub fn login_succeeded(&mut self, who: Remote) {
+        self.penalties.succeeded(who);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, Overrides, Surroundings};
+
+    fn gate(lines: &str) -> Gate {
+        let surroundings = Surroundings { host_name: "gw", data_dir: Path::new("/d"), env: &|_| None };
+        let text = format!("[[server]]\n{lines}");
+        let config = Config::parse(&text, Path::new("/t"), &Overrides::default(), &surroundings).unwrap();
+        Gate::new(&config.servers[0].access, &config.servers[0].limits, Time::default())
+    }
+
+    fn remote(address: &str) -> Remote {
+        Remote::of(address.parse().unwrap())
+    }
+
+    const LOGIN: &str = "auth = 'basic'\nusers = [{ name = 'a', password = 'x' }]\n";
+
+    #[test]
+    fn a_network_that_is_denied_stays_out_even_if_it_is_allowed() {
+        let mut lan = gate("allow = ['192.168.1.0/24', '::1']\ndeny = ['192.168.1.66']");
+        let found =
+            ["192.168.1.7", "::ffff:192.168.1.7", "::1", "192.168.1.66", "::ffff:192.168.1.66", "10.0.0.1"]
+                .map(|address| lan.lets_in(address.parse().unwrap()));
+        assert_eq!(found, [true, true, true, false, false, false]);
+        assert_eq!(lan.counts.denied_networks, 3);
+        assert!(gate("").lets_in("203.0.113.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_account_that_is_denied_stays_out_even_if_it_is_allowed() {
+        let mut gate = gate(&format!("{LOGIN}allow_users = ['a', 'b']\ndeny_users = ['b']"));
+        assert_eq!(["a", "b", "c"].map(|user| gate.lets_in_user(user)), [true, false, false]);
+        assert_eq!(gate.counts.denied_users, 2);
+    }
+
+    #[test]
+    fn an_address_has_so_many_connections_until_one_of_them_ends() {
+        let mut gate = gate("limits = { connections_per_ip = 2 }");
+        let one = remote("10.0.0.1");
+        assert_eq!([(); 3].map(|()| gate.connected(one)), [true, true, false]);
+        assert!(gate.connected(remote("10.0.0.2")));
+        gate.left(one);
+        assert!(gate.connected(one));
+        (0..2).for_each(|_| gate.left(one));
+        gate.left(remote("10.0.0.2"));
+        assert!(gate.connected.is_empty());
+    }
+
+    #[test]
+    fn the_narrowest_throttle_counts_and_all_are_spent_together() {
+        let mut gate = gate(&format!(
+            "{LOGIN}limits = {{ rate_per_user = '1/s burst 5', rate_per_ip = '1/s burst 3' }}"
+        ));
+        let now = Time::default();
+        let user: Rc<str> = "a".into();
+        let mut pass = |address: &str, messages| {
+            let mut throttle = Throttle::new(None, now);
+            let mut sender = Sender { throttle: &mut throttle, remote: remote(address), user: Some(&user) };
+            gate.pass(now, &mut sender, messages)
+        };
+        assert_eq!(pass("10.0.0.1", 4), Ok(3));
+        assert_eq!(pass("10.0.0.1", 1), Err(Duration::from_secs(1)));
+        assert_eq!(pass("10.0.0.2", 4), Ok(2), "the user has had three already");
+        assert_eq!(gate.counts.throttled, 4);
+    }
+
+    #[test]
+    fn only_some_failed_logins_are_loud() {
+        let mut gate = gate(LOGIN);
+        let loud = (0..100)
+            .filter(|number| gate.login_failed(Time::default(), remote(&format!("10.0.0.{number}"))).1);
+        assert_eq!(loud.count(), 10);
+    }
+}
