@@ -441,20 +441,6 @@ fn weight(group: &[Entry]) -> u64 {
 }
 
 fn failed(order: &DiskOrder) -> DiskReport {
-    let (order, outlet) = match order {
-        DiskOrder::Append { .. } => ("append", None),
-        DiskOrder::Read { outlet, .. } => ("read", Some(*outlet)),
-        DiskOrder::Forget { .. } => ("forget", None),
-        DiskOrder::DropOldest { outlet, .. } => ("drop", Some(*outlet)),
-        DiskOrder::Expire { outlet, .. } => ("expire", Some(*outlet)),
-        DiskOrder::SetAside { outlet, .. } => ("set aside", Some(*outlet)),
-        DiskOrder::SaveNumbers(_) => ("save numbers", None),
-        DiskOrder::SavePresence(_) => ("save presence", None),
-        DiskOrder::SaveClocks(_) => ("save clocks", None),
-        DiskOrder::Widen { .. } => ("widen", None),
-        DiskOrder::Reopen => ("reopen", None),
-        DiskOrder::Measure => ("measure", None),
-        DiskOrder::Close => ("close", None),
-    };
+    let (order, outlet) = order.kind();
     DiskReport::Failed { order, outlet, error: "no space left on device".to_owned() }
 }

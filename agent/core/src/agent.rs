@@ -36,7 +36,7 @@ use crate::observe::host::{Host, HostFacts};
 use crate::observe::notice::Notice;
 use crate::observe::status::{self, StatusPace};
 use crate::outlet::buffer::{Buffer, BufferEffect};
-use crate::outlet::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
+use crate::outlet::disk::{DiskFacts, DiskOrder, DiskOrderKind, DiskReport, Opened};
 use crate::outlet::disk_queue::DiskQueue;
 use crate::outlet::given::Given;
 use crate::outlet::lane::{self, Routes};
@@ -357,18 +357,23 @@ impl Agent {
         if confirms && self.links[link].link.is_leaving() {
             return;
         }
-        let report = match report {
-            LinkReport::Nack { lane, seq, reason } => {
-                return self.nacked(now, link, lane, seq, reason, out);
+        match report {
+            LinkReport::Nack { lane, seq, reason } => self.nacked(now, link, lane, seq, reason, out),
+            LinkReport::Ack { lane, seq } => self.acknowledged(now, link, lane, seq, out),
+            LinkReport::Resume { lane, from } => self.resumed(now, link, lane, from, out),
+            LinkReport::Inbound(heard) => self.heard(link, heard, out),
+            LinkReport::Up(_)
+            | LinkReport::DialFailed(_)
+            | LinkReport::Pong(_)
+            | LinkReport::Written(_)
+            | LinkReport::Probed(_)
+            | LinkReport::Traffic(_)
+            | LinkReport::Closed { .. } => {
+                let mut effects = Vec::new();
+                self.links[link].link.handle(now.mono, &report, &mut self.seed, &mut effects);
+                self.apply(now, link, effects, out);
             }
-            LinkReport::Ack { lane, seq } => return self.acknowledged(now, link, lane, seq, out),
-            LinkReport::Resume { lane, from } => return self.resumed(now, link, lane, from, out),
-            LinkReport::Inbound(heard) => return self.heard(link, heard, out),
-            report => report,
-        };
-        let mut effects = Vec::new();
-        self.links[link].link.handle(now.mono, &report, &mut self.seed, &mut effects);
-        self.apply(now, link, effects, out);
+        }
     }
 
     fn disk(&mut self, now: Now, report: DiskReport, facts: DiskFacts, out: &mut Vec<Action>) {
@@ -378,19 +383,23 @@ impl Agent {
             out.push(Action::Exit);
             return;
         }
-        match report {
-            DiskReport::Failed { order: "save presence", .. } => self.presence.save_failed(),
-            DiskReport::Failed { order: "set aside", outlet: Some(outlet), .. } => {
-                self.leaving.failed(outlet)
+        if let DiskReport::Failed { order, outlet, .. } = &report {
+            match (order, outlet) {
+                (DiskOrderKind::SavePresence, _) => self.presence.save_failed(),
+                (DiskOrderKind::SaveClocks, _) => self.clocks.save_failed(now.mono),
+                (DiskOrderKind::SetAside, Some(outlet)) => self.leaving.failed(*outlet),
+                // The buffer's.
+                (_, _) => {}
             }
-            DiskReport::Failed { order: "save clocks", .. } => self.clocks.save_failed(now.mono),
-            DiskReport::Repaired { ref repairs } => self.repairs.extend_from_slice(repairs),
-            _ => {}
+        }
+        if let DiskReport::Repaired { repairs } = &report {
+            self.repairs.extend_from_slice(repairs);
         }
         let may_seat = report == DiskReport::NumbersSaved && self.stop == Stop::Running;
-        let left = match report {
-            DiskReport::SetAside { outlet, seq, .. } => Some(Suspect { outlet, seq }),
-            _ => None,
+        let left = if let DiskReport::SetAside { outlet, seq, .. } = &report {
+            Some(Suspect { outlet: *outlet, seq: *seq })
+        } else {
+            None
         };
         let mut effects = Vec::new();
         self.buffer.handle(now.mono, report, facts, &mut effects);

@@ -1,5 +1,7 @@
 //! Reads CBOR that comes seldom: by way of a tree of values. Read directly, each type costs kilobytes of code.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "the values of serde_cbor are not all known")]
+
 use std::collections::BTreeMap;
 
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};

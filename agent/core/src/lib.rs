@@ -25,6 +25,8 @@
 //! places, [`reload`] says how much has to give way for another one, and [`setup`] is what the agent is told of it. [`wire`] is how
 //! envelopes look. [`receiver`] is the far end.
 
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 pub mod agent;
 pub mod cbor;
 pub mod clocks;

@@ -146,10 +146,10 @@ pub fn open(
 impl Store {
     /// Gives an order; never waits: there is room for as many as [`AT_ONCE`]. What is given after `Close` is not answered.
     pub fn order(&self, order: DiskOrder) {
-        let (name, _) = worker::label(&order);
+        let (kind, _) = order.kind();
         let sent = self.orders.as_ref().is_some_and(|orders| orders.try_send(Queued::Order(order)).is_ok());
         if !sent {
-            log::warn!("the store takes no order to {name}");
+            log::warn!("the store takes no order to {kind}");
         }
     }
 

@@ -218,7 +218,7 @@ fn a_link_that_comes_dials_once_it_has_a_place_and_numbers_while_the_others_stay
 #[test]
 fn a_disk_that_cannot_make_a_place_is_asked_again_and_takes_messages_for_the_others() {
     let (mut sim, _) = joined_by_b();
-    sim.disk(DiskReport::Failed { order: "widen", outlet: None, error: "full".into() });
+    sim.disk(DiskReport::Failed { order: DiskOrderKind::Widen, outlet: None, error: "full".into() });
     sim.offer(1, 1);
     assert_eq!(sim.shown("/links/a/unconfirmed"), 1);
     let actions = sim.wait(SECOND * 2);
@@ -248,7 +248,7 @@ fn what_waits_of_a_peer_whose_client_goes_is_given_up_aloud() {
     let mut sim = Sim::new(vec![a.clone(), b], false);
     sim.link(1, LinkReport::Up(Peer::default()));
     sim.offer(1, 1);
-    sim.disk(DiskReport::Failed { order: "append", outlet: None, error: "full".into() });
+    sim.disk(DiskReport::Failed { order: DiskOrderKind::Append, outlet: None, error: "full".into() });
     sim.link(1, LinkReport::Inbound(Heard::Message(draft(None))));
     let actions = sim.reconfigure(setup(vec![a], false));
     let what = "sent what is given up: its client is not configured any more".to_owned();
@@ -296,7 +296,7 @@ fn what_a_peer_sent_and_a_failing_store_has_not_taken_is_given_up_at_a_stop() {
     let mut sim = Sim::new(vec![client("a", Confirm::Pong, false), client("b", Confirm::Pong, false)], false);
     sim.link(0, LinkReport::Up(Peer::default()));
     sim.offer(1, 1);
-    sim.disk(DiskReport::Failed { order: "append", outlet: None, error: "full".into() });
+    sim.disk(DiskReport::Failed { order: DiskOrderKind::Append, outlet: None, error: "full".into() });
     sim.link(0, LinkReport::Inbound(Heard::Message(draft(None))));
     assert_eq!(sim.shown("/links/a/received_dropped"), 0);
     sim.step(Event::Stop);
@@ -642,7 +642,7 @@ fn a_refused_message_that_the_disk_cannot_set_aside_is_kept_until_it_can() {
     sim.offer(1, 3);
     assert!(asks_to_set_aside(&sim.link(0, nack(2)), 2));
     let error = "read-only file system".to_owned();
-    sim.disk(DiskReport::Failed { order: "set aside", outlet: Some(0), error });
+    sim.disk(DiskReport::Failed { order: DiskOrderKind::SetAside, outlet: Some(0), error });
     sim.link(0, LinkReport::Ack { lane: 0, seq: 3 });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1);
     assert!(!asks_to_set_aside(&sim.wait(SECOND), 2), "the disk rests");

@@ -378,9 +378,11 @@ impl Auth {
         if table.holds_table("auth") {
             return table.within("auth", Auth::read_table);
         }
-        table.value("auth", Auth::None, |node, _| match &node.kind {
-            Kind::String(text) if text == "none" => Ok(Auth::None),
-            _ => Err("must be \"none\", { basic = … }, { bearer = … } or { url = … }".to_owned()),
+        table.value("auth", Auth::None, |node, _| match node.kind.string() {
+            Some("none") => Ok(Auth::None),
+            Some(_) | None => {
+                Err("must be \"none\", { basic = … }, { bearer = … } or { url = … }".to_owned())
+            }
         })
     }
 
@@ -428,9 +430,8 @@ impl ClientTls {
         if table.holds_table("tls") {
             return (table.within("tls", ClientTls::read), None);
         }
-        let flag = table.optional("tls", |node, _| match node.kind {
-            Kind::Boolean(flag) => Ok(flag),
-            _ => Err("must be true, false or a table".to_owned()),
+        let flag = table.optional("tls", |node, _| {
+            node.kind.boolean().ok_or_else(|| "must be true, false or a table".to_owned())
         });
         (ClientTls::default(), flag)
     }
@@ -560,9 +561,10 @@ fn messages(node: &Node, reading: &Reading) -> Result<Vec<Secret>, String> {
         let shape = |_| "must be a message (a string, or { file = … }, { credential = … }, { env = … }) or a list of them";
         value::secret(node, reading).map_err(shape)
     };
-    let messages: Result<Vec<Secret>, _> = match &node.kind {
-        Kind::Array(nodes) => nodes.iter().map(one).collect(),
-        _ => one(node).map(|message| vec![message]),
+    let messages: Result<Vec<Secret>, _> = if let Kind::Array(nodes) = &node.kind {
+        nodes.iter().map(one).collect()
+    } else {
+        one(node).map(|message| vec![message])
     };
     messages.map_err(str::to_owned)
 }
@@ -571,7 +573,7 @@ fn messages(node: &Node, reading: &Reading) -> Result<Vec<Secret>, String> {
 fn messages_rendered(messages: &[Secret]) -> String {
     let shown = |message: &Secret| match message {
         Secret::Plain(text) => render::string(text),
-        other => render::secret(other),
+        Secret::File(_) | Secret::Credential(_) | Secret::Env(_) => render::secret(message),
     };
     match messages {
         [one] => shown(one),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::render;
 use super::table::{Reading, Table};
-use super::tree::{Entry, Kind, Node};
+use super::tree::{Entry, Node};
 use super::{Secret, value};
 
 /// Header fields that belong to the handshake itself (RFC 6455 §4.1) or to the framing of HTTP.
@@ -51,12 +51,12 @@ pub(super) fn header(name: &str, node: &Node, reading: &Reading) -> Result<Field
         return Err("belongs to the handshake and cannot be set".to_owned());
     }
     let parameter = described(node, reading)?;
-    match &parameter.value {
-        Secret::Plain(text) if text.contains(char::is_control) => {
-            Err("must not hold a control character".to_owned())
-        }
-        _ => Ok(parameter),
+    if let Secret::Plain(text) = &parameter.value
+        && text.contains(char::is_control)
+    {
+        return Err("must not hold a control character".to_owned());
     }
+    Ok(parameter)
 }
 
 /// Faults of header fields that differ in case only.
@@ -97,9 +97,9 @@ pub(super) fn rendered(parameters: &Fields) -> String {
 /// A value, or `{ value = …, description = … }`.
 fn described(node: &Node, reading: &Reading) -> Result<Field, String> {
     const SHAPE: &str = "must be a value, or { value = …, description = \"…\" }";
-    let entries = match &node.kind {
-        Kind::Table(entries) if entries.iter().any(|entry| entry.key == "value") => entries,
-        _ => return value::secret(node, reading).map(Field::from),
+    let has_value = |entries: &&[Entry]| entries.iter().any(|entry| entry.key == "value");
+    let Some(entries) = node.kind.table().filter(has_value) else {
+        return value::secret(node, reading).map(Field::from);
     };
     let mut parameter = Field::from(Secret::Plain(String::new()));
     for Entry { key, node, .. } in entries {

@@ -11,7 +11,7 @@ use super::reply::{MODES, Mode, Reply};
 use super::route::{Template, names_in};
 use super::table::{Reading, Table};
 use super::throttle::{Throttle, throttle};
-use super::tree::{Kind, Node};
+use super::tree::Node;
 use super::{url, value};
 use crate::message::Format;
 
@@ -381,15 +381,12 @@ impl HttpPage {
 
 fn http(node: &Node, reading: &Reading) -> Result<HttpPage, String> {
     let shape = "must be \"status\" or \"empty\" or { page = … } or { files = …, index = … }";
-    let entries = match &node.kind {
-        Kind::String(text) => {
-            let known = HTTP.into_iter().find(|(word, _)| word == text);
-            return known.map(|(_, page)| page).ok_or_else(|| shape.to_owned());
-        }
-        Kind::Table(entries) => entries.iter().map(|entry| (entry.key.as_str(), &entry.node)),
-        _ => return Err(shape.to_owned()),
-    };
-    match *entries.collect::<Vec<_>>() {
+    if let Some(text) = node.kind.string() {
+        let known = HTTP.into_iter().find(|(word, _)| *word == text);
+        return known.map(|(_, page)| page).ok_or_else(|| shape.to_owned());
+    }
+    let entries = node.kind.table().unwrap_or_default().iter();
+    match *entries.map(|entry| (entry.key.as_str(), &entry.node)).collect::<Vec<_>>() {
         [("page", file)] => value::path(file, reading).map(HttpPage::Page),
         [("files", folder)] => {
             Ok(HttpPage::Files { folder: value::path(folder, reading)?, index: INDEX.to_owned() })

@@ -23,6 +23,25 @@ pub(super) enum Kind {
     Other,
 }
 
+impl Kind {
+    pub fn string(&self) -> Option<&str> {
+        if let Kind::String(text) = self { Some(text) } else { None }
+    }
+
+    /// A whole number that is not negative.
+    pub fn whole(&self) -> Option<u64> {
+        if let Kind::Integer(value) = self { u64::try_from(*value).ok() } else { None }
+    }
+
+    pub fn boolean(&self) -> Option<bool> {
+        if let Kind::Boolean(value) = self { Some(*value) } else { None }
+    }
+
+    pub fn table(&self) -> Option<&[Entry]> {
+        if let Kind::Table(entries) = self { Some(entries) } else { None }
+    }
+}
+
 /// A key of a table.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {

@@ -28,10 +28,7 @@ pub(super) fn string(node: &Node, _: &Reading) -> Result<String, String> {
 }
 
 pub(super) fn boolean(node: &Node, _: &Reading) -> Result<bool, String> {
-    match node.kind {
-        Kind::Boolean(value) => Ok(value),
-        _ => Err("must be true or false".to_owned()),
-    }
+    node.kind.boolean().ok_or_else(|| "must be true or false".to_owned())
 }
 
 /// A list of strings.
@@ -57,10 +54,7 @@ where
     N: TryFrom<u64>,
 {
     move |node, _| {
-        let found = match node.kind {
-            Kind::Integer(value) => u64::try_from(value).ok().filter(|value| bounds.contains(value)),
-            _ => None,
-        };
+        let found = node.kind.whole().filter(|value| bounds.contains(value));
         let found = found.and_then(|value| N::try_from(value).ok());
         found.ok_or_else(|| format!("must be a whole number from {} to {}", bounds.start(), bounds.end()))
     }
@@ -88,11 +82,7 @@ pub(super) fn timeout() -> impl Fn(&Node, &Reading) -> Result<Duration, String> 
 /// A number of bytes, as an integer or with a unit, within these bounds.
 pub(super) fn bytes(bounds: RangeInclusive<u64>) -> impl Fn(&Node, &Reading) -> Result<u64, String> {
     move |node, _| {
-        let found = match &node.kind {
-            Kind::Integer(value) => u64::try_from(*value).ok(),
-            Kind::String(text) => parse_bytes(text),
-            _ => None,
-        };
+        let found = node.kind.whole().or_else(|| parse_bytes(node.kind.string()?));
         let found = found.ok_or("must be a size such as \"256MB\", \"64KiB\" or 65536")?;
         let (start, end) = (render::bytes(*bounds.start()), render::bytes(*bounds.end()));
         match (found < *bounds.start(), found > *bounds.end()) {
@@ -108,10 +98,7 @@ pub(super) fn word<T: Copy, const N: usize>(
     words: [(&'static str, T); N],
 ) -> impl Fn(&Node, &Reading) -> Result<T, String> {
     move |node, _| {
-        let found = match &node.kind {
-            Kind::String(text) => words.iter().find(|(word, _)| word == text),
-            _ => None,
-        };
+        let found = node.kind.string().and_then(|text| words.iter().find(|(word, _)| *word == text));
         found.map(|(_, value)| *value).ok_or_else(|| {
             let known: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
             format!("must be {}", known.join(" or "))
@@ -122,15 +109,13 @@ pub(super) fn word<T: Copy, const N: usize>(
 /// A string, or a table that says where to find one.
 pub(super) fn secret(node: &Node, reading: &Reading) -> Result<Secret, String> {
     const SHAPE: &str = "must be a string or exactly one of { file = … }, { credential = … }, { env = … }";
-    let (source, node) = match &node.kind {
-        Kind::String(text) => return Ok(Secret::Plain(text.clone())),
-        Kind::Table(entries) => match entries.as_slice() {
-            [Entry { key, node, .. }] => (key.as_str(), node),
-            _ => return Err(SHAPE.to_owned()),
-        },
-        _ => return Err(SHAPE.to_owned()),
+    if let Some(text) = node.kind.string() {
+        return Ok(Secret::Plain(text.to_owned()));
+    }
+    let Some([Entry { key: source, node, .. }]) = node.kind.table() else {
+        return Err(SHAPE.to_owned());
     };
-    match source {
+    match source.as_str() {
         "file" => path(node, reading).map(Secret::File),
         "credential" => credential(text(node)?).map(Secret::Credential),
         "env" => variable(text(node)?).map(Secret::Env),
@@ -151,10 +136,7 @@ pub(super) fn id(node: &Node, _: &Reading) -> Result<String, String> {
 
 /// The text of a string.
 pub(super) fn text(node: &Node) -> Result<&str, String> {
-    match &node.kind {
-        Kind::String(text) => Ok(text),
-        _ => Err("must be a string".to_owned()),
-    }
+    node.kind.string().ok_or_else(|| "must be a string".to_owned())
 }
 
 /// A string that is not empty and holds no control character.

@@ -48,10 +48,11 @@ fn choice(
         return Some((name.to_owned(), Place::Option("--environment")));
     }
     let node = entry?.node;
-    let name = match &node.kind {
-        Kind::String(text) => tree::expanded(text, env),
-        _ => Err("must be a string".to_owned()),
-    };
+    let name = node
+        .kind
+        .string()
+        .ok_or_else(|| "must be a string".to_owned())
+        .and_then(|text| tree::expanded(text, env));
     name.map_err(|what| faults.add(node.place, "agent.environment", what)).ok().map(|name| (name, node.place))
 }
 

@@ -402,7 +402,7 @@ mod tests {
                     caution.sent(control(8 + number as u64, true));
                     0
                 }
-                _ => 1,
+                Next::Usual | Next::Nothing | Next::Others | Next::Suspect => 1,
             };
             assert_eq!(close(&mut caution, alone, BAD.seq), None);
         }

@@ -545,34 +545,6 @@ impl Buffer {
         }
     }
 
-    fn failed(
-        &mut self,
-        now: Time,
-        order: &'static str,
-        outlet: Option<usize>,
-        error: &str,
-        out: &mut Vec<BufferEffect>,
-    ) {
-        match (order, outlet) {
-            ("append", _) => self.outboxes.iter_mut().for_each(Outbox::commit_failed),
-            ("read", Some(outlet)) => {
-                self.reads.ended();
-                self.outboxes[outlet].read_failed();
-            }
-            ("forget", _) => self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(false)),
-            ("drop" | "expire", _) => self.dropping = false,
-            ("save numbers", _) => drop(self.reserve.ended(false)),
-            ("widen", _) => self.widen_failed(),
-            // Others ask for these at their own pace, which says nothing about when to try again.
-            ("set aside" | "save presence" | "save clocks", _) if self.failure.is_some() => return,
-            _ => {}
-        }
-        if order == "append" {
-            self.commit = Commit::Idle { not_before: now };
-        }
-        self.note_failure(now, error, out);
-    }
-
     /// Orders something outside of [`Buffer::advance`].
     fn order(&mut self, now: Time, order: DiskOrder, out: &mut Vec<BufferEffect>) {
         if self.asked == 0 {

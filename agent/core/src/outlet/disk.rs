@@ -2,6 +2,7 @@
 //! a report comes back, and only then is anything believed.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,66 @@ pub enum DiskOrder {
     Close,
 }
 
+/// Which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is described at the order")]
+pub enum DiskOrderKind {
+    Append,
+    Read,
+    Forget,
+    DropOldest,
+    Expire,
+    SetAside,
+    SaveNumbers,
+    SavePresence,
+    SaveClocks,
+    Widen,
+    Reopen,
+    Measure,
+    Close,
+}
+
+impl DiskOrder {
+    /// Which order it is, and the outlet of one that concerns a single outlet.
+    pub fn kind(&self) -> (DiskOrderKind, Option<usize>) {
+        match self {
+            DiskOrder::Append { .. } => (DiskOrderKind::Append, None),
+            DiskOrder::Read { outlet, .. } => (DiskOrderKind::Read, Some(*outlet)),
+            DiskOrder::Forget { .. } => (DiskOrderKind::Forget, None),
+            DiskOrder::DropOldest { outlet, .. } => (DiskOrderKind::DropOldest, Some(*outlet)),
+            DiskOrder::Expire { outlet, .. } => (DiskOrderKind::Expire, Some(*outlet)),
+            DiskOrder::SetAside { outlet, .. } => (DiskOrderKind::SetAside, Some(*outlet)),
+            DiskOrder::SaveNumbers(_) => (DiskOrderKind::SaveNumbers, None),
+            DiskOrder::SavePresence(_) => (DiskOrderKind::SavePresence, None),
+            DiskOrder::SaveClocks(_) => (DiskOrderKind::SaveClocks, None),
+            DiskOrder::Widen { .. } => (DiskOrderKind::Widen, None),
+            DiskOrder::Reopen => (DiskOrderKind::Reopen, None),
+            DiskOrder::Measure => (DiskOrderKind::Measure, None),
+            DiskOrder::Close => (DiskOrderKind::Close, None),
+        }
+    }
+}
+
+impl Display for DiskOrderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DiskOrderKind::Append => "append",
+            DiskOrderKind::Read => "read",
+            DiskOrderKind::Forget => "forget",
+            DiskOrderKind::DropOldest => "drop",
+            DiskOrderKind::Expire => "expire",
+            DiskOrderKind::SetAside => "set aside",
+            DiskOrderKind::SaveNumbers => "save numbers",
+            DiskOrderKind::SavePresence => "save presence",
+            DiskOrderKind::SaveClocks => "save clocks",
+            DiskOrderKind::Widen => "widen",
+            DiskOrderKind::Reopen => "reopen",
+            DiskOrderKind::Measure => "measure",
+            DiskOrderKind::Close => "close",
+        })
+    }
+}
+
 /// What the store's thread answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskReport {
@@ -156,9 +217,8 @@ pub enum DiskReport {
     Measured,
     /// The order could not be carried out; nothing of it counts. The store opens itself anew at the next order.
     Failed {
-        /// What was asked, as `append`, `read`, `forget`, `drop`, `expire`, `set aside`, `widen`, `save numbers`,
-        /// `save presence`, `save clocks`.
-        order: &'static str,
+        /// What was asked.
+        order: DiskOrderKind,
         /// Outlet of what concerns one.
         outlet: Option<usize>,
         /// The cause, with the path.
@@ -283,5 +343,20 @@ impl OutletNumbers {
     /// The run ended without an order. Where nothing was reserved it had no place for the outlet and used no number.
     pub fn tear(&mut self) {
         self.torn |= self.block.next < self.block.end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_names_the_outlet_that_it_is_about() {
+        let refused = DiskOrder::SetAside { outlet: 3, seq: 7, reason: "no".to_owned(), message: None };
+        assert_eq!(refused.kind(), (DiskOrderKind::SetAside, Some(3)));
+        let read = DiskOrder::Read { outlet: 2, from: 1, falling: false, max_bytes: 1, token: 0 };
+        assert_eq!(read.kind(), (DiskOrderKind::Read, Some(2)));
+        assert_eq!(DiskOrder::Append { parts: Vec::new() }.kind(), (DiskOrderKind::Append, None));
+        assert_eq!(DiskOrderKind::SaveNumbers.to_string(), "save numbers");
     }
 }

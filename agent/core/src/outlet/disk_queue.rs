@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::mem::discriminant;
 
-use crate::outlet::disk::{DiskOrder, DiskReport};
+use crate::outlet::disk::{DiskOrder, DiskOrderKind, DiskReport};
 
 /// How many orders of a kind the disk's thread has at the same time: one to carry out, and the next.
 const OF_A_KIND: usize = 2;
@@ -76,23 +76,48 @@ impl DiskQueue {
         *match order {
             DiskOrder::Append { .. } => &mut self.messages,
             DiskOrder::Read { .. } | DiskOrder::Measure => &mut self.quick,
-            _ => &mut self.slow,
+            DiskOrder::Forget { .. }
+            | DiskOrder::DropOldest { .. }
+            | DiskOrder::Expire { .. }
+            | DiskOrder::SetAside { .. }
+            | DiskOrder::SaveNumbers(_)
+            | DiskOrder::SavePresence(_)
+            | DiskOrder::SaveClocks(_)
+            | DiskOrder::Widen { .. }
+            | DiskOrder::Reopen
+            | DiskOrder::Close => &mut self.slow,
         } += 1;
         Some(order)
     }
 
     /// Takes note of a report of the disk's thread.
     pub fn reported(&mut self, report: &DiskReport) {
-        if let DiskReport::SetAside { .. } | DiskReport::Failed { order: "set aside", .. } = report {
+        if let DiskReport::SetAside { .. } | DiskReport::Failed { order: DiskOrderKind::SetAside, .. } =
+            report
+        {
             self.setting_aside.pop_front();
         }
         let count = match report {
             DiskReport::Purged { .. } | DiskReport::LetterDropped | DiskReport::Repaired { .. } => return,
-            DiskReport::Appended | DiskReport::Failed { order: "append", .. } => &mut self.messages,
+            DiskReport::Appended | DiskReport::Failed { order: DiskOrderKind::Append, .. } => {
+                &mut self.messages
+            }
             DiskReport::Read { .. }
             | DiskReport::Measured
-            | DiskReport::Failed { order: "read" | "measure", .. } => &mut self.quick,
-            _ => &mut self.slow,
+            | DiskReport::Failed { order: DiskOrderKind::Read | DiskOrderKind::Measure, .. } => {
+                &mut self.quick
+            }
+            DiskReport::Forgot
+            | DiskReport::Dropped { .. }
+            | DiskReport::Expired { .. }
+            | DiskReport::SetAside { .. }
+            | DiskReport::NumbersSaved
+            | DiskReport::PresenceSaved
+            | DiskReport::ClocksSaved
+            | DiskReport::Widened
+            | DiskReport::Reopened
+            | DiskReport::Failed { .. }
+            | DiskReport::Closed => &mut self.slow,
         };
         *count = count.saturating_sub(1);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use holdfast_core::clocks::Clocks;
 use holdfast_core::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 use holdfast_core::outlet::age::Limit;
-use holdfast_core::outlet::disk::{Block, DiskFacts, DiskOrder, DiskReport, Held, Numbers};
+use holdfast_core::outlet::disk::{Block, DiskFacts, DiskOrder, DiskOrderKind, DiskReport, Held, Numbers};
 use holdfast_core::time::{Now, Time};
 
 use super::*;
@@ -385,7 +385,9 @@ fn a_store_that_cannot_be_opened_wider_goes_on_as_it_was_once_it_can_be_opened()
     let in_the_way = dir.path().join("store.opening");
     fs::create_dir(&in_the_way).unwrap();
     let (report, facts) = bench.ask(widen(&["client:b"]));
-    let DiskReport::Failed { order: "widen", outlet: None, error } = report else { panic!("{report:?}") };
+    let DiskReport::Failed { order: DiskOrderKind::Widen, outlet: None, error } = report else {
+        panic!("{report:?}")
+    };
     assert!(error.contains("cannot mark the opening"), "{error}");
     assert_eq!(facts.held.len(), 1);
     fs::remove_dir(&in_the_way).unwrap();
@@ -494,7 +496,7 @@ fn an_order_that_cannot_be_carried_out_is_answered_and_the_next_one_is_carried_o
     let bench = Bench::open(dir.path());
     let (report, _) = bench.ask(DiskOrder::Forget { parts: vec![(5, vec![(0, 1)])] });
     let error = "there is no outlet 5".to_owned();
-    assert_eq!(report, DiskReport::Failed { order: "forget", outlet: None, error });
+    assert_eq!(report, DiskReport::Failed { order: DiskOrderKind::Forget, outlet: None, error });
     bench.append(0, noise(1..=2, 10));
 }
 

@@ -551,22 +551,3 @@ fn readable<T>(read: io::Result<Option<T>>, path: &Path, cause: &mut Option<Stri
 pub fn held(groups: &dyn Groups) -> Vec<Held> {
     groups.shelves().iter().map(Shelf::held).collect()
 }
-
-/// The order's name and outlet for a report of its failure.
-pub fn label(order: &DiskOrder) -> (&'static str, Option<usize>) {
-    match order {
-        DiskOrder::Append { .. } => ("append", None),
-        DiskOrder::Read { outlet, .. } => ("read", Some(*outlet)),
-        DiskOrder::Forget { .. } => ("forget", None),
-        DiskOrder::DropOldest { outlet, .. } => ("drop", Some(*outlet)),
-        DiskOrder::Expire { outlet, .. } => ("expire", Some(*outlet)),
-        DiskOrder::SetAside { .. } => ("set aside", None),
-        DiskOrder::SaveNumbers(_) => ("save numbers", None),
-        DiskOrder::SavePresence(_) => ("save presence", None),
-        DiskOrder::SaveClocks(_) => ("save clocks", None),
-        DiskOrder::Widen { .. } => ("widen", None),
-        DiskOrder::Reopen => ("reopen", None),
-        DiskOrder::Measure => ("measure", None),
-        DiskOrder::Close => ("close", None),
-    }
-}

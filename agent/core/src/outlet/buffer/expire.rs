@@ -134,7 +134,7 @@ mod tests {
     use crate::config::buffer::{Buffer as Rule, Place};
     use crate::message::{Body, Boot, Clock, Format, GapReason, Message};
     use crate::outlet::buffer::Seat;
-    use crate::outlet::disk::{DiskFacts, DiskReport, Held, Opened};
+    use crate::outlet::disk::{DiskFacts, DiskOrderKind, DiskReport, Held, Opened};
 
     const TTL: Duration = Duration::from_secs(60);
     /// A twentieth of it.
@@ -233,7 +233,7 @@ mod tests {
         assert!(!bench.tells(80 + WAIT - 1));
         assert!(bench.tells(80 + WAIT));
         let error = "no space".to_owned();
-        bench.hear(83, DiskReport::Failed { order: "expire", outlet: Some(0), error });
+        bench.hear(83, DiskReport::Failed { order: DiskOrderKind::Expire, outlet: Some(0), error });
         assert!(!bench.tells(84), "the disk rests");
     }
 

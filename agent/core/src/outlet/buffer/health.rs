@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Buffer, BufferEffect, Commit};
 use crate::observe::notice::Notice;
-use crate::outlet::disk::{DiskOrder, DiskReport};
+use crate::outlet::disk::{DiskOrder, DiskOrderKind, DiskReport};
+use crate::outlet::outbox::Outbox;
 use crate::source::intake::{Answer, Refused};
 use crate::time::Time;
 
@@ -157,6 +158,50 @@ impl Buffer {
         }
     }
 
+    /// An order was not carried out; what it was about is as before.
+    pub(super) fn failed(
+        &mut self,
+        now: Time,
+        order: DiskOrderKind,
+        outlet: Option<usize>,
+        error: &str,
+        out: &mut Vec<BufferEffect>,
+    ) {
+        match (order, outlet) {
+            (DiskOrderKind::Append, _) => self.outboxes.iter_mut().for_each(Outbox::commit_failed),
+            (DiskOrderKind::Read, Some(outlet)) => {
+                self.reads.ended();
+                self.outboxes[outlet].read_failed();
+            }
+            (DiskOrderKind::Forget, _) => {
+                self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(false))
+            }
+            (DiskOrderKind::DropOldest | DiskOrderKind::Expire, _) => self.dropping = false,
+            (DiskOrderKind::SaveNumbers, _) => drop(self.reserve.ended(false)),
+            (DiskOrderKind::Widen, _) => self.widen_failed(),
+            // Others ask for these at their own pace, which says nothing about when to try again.
+            (DiskOrderKind::SetAside | DiskOrderKind::SavePresence | DiskOrderKind::SaveClocks, _)
+                if self.failure.is_some() =>
+            {
+                return;
+            }
+            (
+                DiskOrderKind::Read
+                | DiskOrderKind::SetAside
+                | DiskOrderKind::SavePresence
+                | DiskOrderKind::SaveClocks
+                | DiskOrderKind::Reopen
+                | DiskOrderKind::Measure
+                | DiskOrderKind::Close,
+                _,
+            ) => {}
+        }
+        if order == DiskOrderKind::Append {
+            self.commit = Commit::Idle { not_before: now };
+        }
+        self.note_failure(now, error, out);
+    }
+
     /// When somebody has waited for too long, while the store fails.
     pub(super) fn answer_at(&self) -> Option<Time> {
         self.failure().and(self.accepts.oldest()).map(|at| at + ANSWER_WITHIN)
@@ -166,9 +211,14 @@ impl Buffer {
 /// Whether the report belongs to an order of the buffer.
 fn is_ours(report: &DiskReport) -> bool {
     match report {
-        DiskReport::Failed { order, .. } => {
-            !matches!(*order, "set aside" | "save presence" | "save clocks" | "measure" | "close")
-        }
+        DiskReport::Failed { order, .. } => !matches!(
+            order,
+            DiskOrderKind::SetAside
+                | DiskOrderKind::SavePresence
+                | DiskOrderKind::SaveClocks
+                | DiskOrderKind::Measure
+                | DiskOrderKind::Close
+        ),
         DiskReport::SetAside { .. }
         | DiskReport::Purged { .. }
         | DiskReport::Repaired { .. }

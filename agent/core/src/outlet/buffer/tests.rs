@@ -3,7 +3,7 @@ use super::health::DISK_RETRY;
 use super::*;
 use crate::config::buffer::{Place, WhenFull};
 use crate::message::{Body, Boot, Clock, Entry, Format, Message};
-use crate::outlet::disk::Held;
+use crate::outlet::disk::{DiskOrderKind, Held};
 use crate::outlet::lane::Routes;
 use crate::source::intake::{Draft, Refused};
 use crate::time::Now;
@@ -73,7 +73,7 @@ impl Sim {
         out
     }
 
-    fn fail(&mut self, order: &'static str) -> Vec<BufferEffect> {
+    fn fail(&mut self, order: DiskOrderKind) -> Vec<BufferEffect> {
         self.hear(DiskReport::Failed { order, outlet: Some(0), error: format!("cannot {order}") })
     }
 
@@ -332,7 +332,7 @@ fn a_failed_reservation_is_tried_again_with_the_same_size() {
     let mut sim = Sim::born(RULE, 1, Opened::default());
     let first = sim.advance();
     for _ in 0..5 {
-        sim.fail("save numbers");
+        sim.fail(DiskOrderKind::SaveNumbers);
         assert_eq!(sim.wait(DISK_RETRY), first);
     }
 }
@@ -455,7 +455,7 @@ fn a_disk_that_fails_is_left_alone_for_a_while_and_then_asked_again() {
     let mut sim = Sim::new();
     sim.offer(1);
     let told = Notice::StoreFailing { error: "cannot append".into() };
-    assert_eq!(notices(&sim.fail("append")), [&told]);
+    assert_eq!(notices(&sim.fail(DiskOrderKind::Append)), [&told]);
     assert_eq!((sim.buffer.state(), sim.buffer.failure()), (BufferState::Failing, Some("cannot append")));
     assert_eq!(sim.refusal(1), Refused::Failing("cannot append".into()));
     assert_eq!(sim.wait(DISK_RETRY - ms(1)), []);
@@ -471,11 +471,11 @@ fn a_disk_that_fails_is_left_alone_for_a_while_and_then_asked_again() {
 fn a_sender_is_refused_once_its_message_cannot_be_made_safe_in_time_and_is_not_answered_twice() {
     let mut sim = Sim::new();
     sim.offer(1);
-    sim.fail("append");
+    sim.fail(DiskOrderKind::Append);
     for _ in 0..4 {
         assert_eq!(answers(&sim.wait(DISK_RETRY)), [], "it may still become safe");
         sim.hear(DiskReport::NumbersSaved);
-        sim.fail("append");
+        sim.fail(DiskOrderKind::Append);
     }
     let told = sim.wait(DISK_RETRY);
     assert!(matches!(answers(&told)[..], [(1, Answer::Refused(Refused::Failing(_)))]), "{told:?}");
@@ -500,11 +500,11 @@ fn a_disk_that_is_silent_about_anything_is_failing_and_senders_do_not_wait_for_i
 fn one_order_that_fails_among_others_that_do_not_is_told_once() {
     let mut sim = Sim::new();
     sim.offer(1);
-    sim.fail("append");
+    sim.fail(DiskOrderKind::Append);
     for _ in 0..5 {
         sim.wait(DISK_RETRY);
         assert_eq!(sim.hear(DiskReport::NumbersSaved), []);
-        assert_eq!(sim.fail("append"), []);
+        assert_eq!(sim.fail(DiskOrderKind::Append), []);
     }
     assert_eq!(sim.buffer.state(), BufferState::Failing);
 }
@@ -513,7 +513,7 @@ fn one_order_that_fails_among_others_that_do_not_is_told_once() {
 fn a_link_that_confirms_at_once_is_fed_although_the_disk_fails() {
     let mut sim = Sim::new();
     sim.buffer.came_up(0, &Replay::default());
-    sim.hear(DiskReport::Failed { order: "forget", outlet: Some(0), error: "no".into() });
+    sim.hear(DiskReport::Failed { order: DiskOrderKind::Forget, outlet: Some(0), error: "no".into() });
     assert_eq!(sim.offer(1), []);
     assert_eq!(sim.offer(1), []);
     sim.wait(health::CONFIRMS_WITHIN);
@@ -528,7 +528,7 @@ fn a_failed_drop_is_tried_again_before_the_commit() {
     sim.hold(9, 990);
     sim.hear(DiskReport::NumbersSaved);
     sim.offer(1);
-    sim.fail("drop");
+    sim.fail(DiskOrderKind::DropOldest);
     let again = sim.wait(DISK_RETRY);
     assert!(matches!(again.last(), Some(BufferEffect::Disk(DiskOrder::DropOldest { .. }))), "{again:?}");
 }
@@ -685,7 +685,7 @@ fn used_up_inodes_are_told_as_such() {
     let mut sim = Sim::new();
     sim.offer(1);
     sim.facts.free_files = Some(0);
-    sim.fail("append");
+    sim.fail(DiskOrderKind::Append);
     assert!(sim.buffer.failure().is_some_and(|error| error.contains("no inodes are left")));
 }
 

@@ -112,7 +112,7 @@ fn a_directory_that_was_replaced_by_one_with_a_store_is_left_alone_and_what_is_h
     fs::rename(&other, &data).unwrap();
     let (report, _) = append(&bench);
     assert!(
-        matches!(&report, DiskReport::Failed { order: "append", error, .. } if error.contains("another store")),
+        matches!(&report, DiskReport::Failed { order: DiskOrderKind::Append, error, .. } if error.contains("another store")),
         "{report:?}"
     );
     assert_eq!(bench.all(1), noise(7..=9, 20_000));

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use holdfast_core::outlet::disk::{DiskOrder, DiskReport};
+use holdfast_core::outlet::disk::{DiskOrder, DiskOrderKind, DiskReport};
 use holdfast_core::time::Time;
 
 use super::super::backend::Fault;
@@ -11,7 +11,7 @@ use super::super::hold::Hold;
 use super::super::recovery::STORE;
 use super::super::syncs::{Ended, SmallFile, Write};
 use super::super::{numbers, space};
-use super::{Worker, label};
+use super::Worker;
 use crate::io::clock;
 
 impl Worker {
@@ -25,7 +25,7 @@ impl Worker {
     }
 
     fn carry_out_now(&mut self, order: DiskOrder) {
-        let (name, outlet) = label(&order);
+        let (kind, outlet) = order.kind();
         // Whoever reads or removes has the open files.
         let needs_names = !matches!(
             order,
@@ -39,7 +39,7 @@ impl Worker {
             Ok(report) => self.reports.extend(report),
             Err(error) => {
                 self.measure();
-                self.reports.push(DiskReport::Failed { order: name, outlet, error });
+                self.reports.push(DiskReport::Failed { order: kind, outlet, error });
             }
         }
     }
@@ -115,7 +115,7 @@ impl Worker {
     /// Reports that orders could not be carried out after all.
     fn fail(&mut self, reports: Vec<DiskReport>, error: &str) {
         let failed = |report: DiskReport| {
-            let (order, outlet) = label_of(&report);
+            let (order, outlet) = order_of(&report);
             DiskReport::Failed { order, outlet, error: error.to_owned() }
         };
         self.reports.extend(reports.into_iter().map(failed));
@@ -205,14 +205,14 @@ impl Worker {
     }
 }
 
-/// The name and the outlet of an order that would have been reported like this.
-fn label_of(report: &DiskReport) -> (&'static str, Option<usize>) {
+/// The kind and the outlet of an order that would have been reported like this.
+fn order_of(report: &DiskReport) -> (DiskOrderKind, Option<usize>) {
     match report {
-        DiskReport::Dropped { outlet, .. } => ("drop", Some(*outlet)),
-        DiskReport::Expired { outlet, .. } => ("expire", Some(*outlet)),
-        DiskReport::NumbersSaved => ("save numbers", None),
-        DiskReport::PresenceSaved => ("save presence", None),
-        DiskReport::ClocksSaved => ("save clocks", None),
-        _ => ("append", None),
+        DiskReport::Dropped { outlet, .. } => (DiskOrderKind::DropOldest, Some(*outlet)),
+        DiskReport::Expired { outlet, .. } => (DiskOrderKind::Expire, Some(*outlet)),
+        DiskReport::NumbersSaved => (DiskOrderKind::SaveNumbers, None),
+        DiskReport::PresenceSaved => (DiskOrderKind::SavePresence, None),
+        DiskReport::ClocksSaved => (DiskOrderKind::SaveClocks, None),
+        _ => (DiskOrderKind::Append, None),
     }
 }
