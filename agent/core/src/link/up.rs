@@ -187,11 +187,12 @@ impl Link {
         let (since, error, longer) = if is_past(self.pong_deadline(up)) {
             let error = format!(
                 "no pong within {}",
-                seconds(self.allowed(up, self.rule.ping.timeout, patience.pong))
+                seconds(self.allowed(up, self.rule.ping.timeout, patience.pong, self.owed_pong(up)?))
             );
             (self.owed_pong(up)?, error, EndpointPatience { pong: patience.pong.after_miss(), ..patience })
         } else if is_past(self.confirmation_deadline(up)) {
-            let allowed = self.allowed(up, self.rule.confirm_timeout, patience.confirmation);
+            let allowed =
+                self.allowed(up, self.rule.confirm_timeout, patience.confirmation, up.waiting_since?);
             let longer = EndpointPatience { confirmation: patience.confirmation.after_miss(), ..patience };
             (up.waiting_since?, format!("nothing confirmed for {}", seconds(allowed)), longer)
         } else {
@@ -204,19 +205,24 @@ impl Link {
     }
 
     fn pong_deadline(&self, up: &Up) -> Option<Time> {
-        let silent_since = up.watch.silent_since(self.owed_pong(up)?, self.rule.confirm_timeout);
+        let since = self.owed_pong(up)?;
+        let silent_since = up.watch.silent_since(since, self.rule.confirm_timeout);
         let patience = self.patience[self.endpoints.current()].pong;
-        Some(silent_since + self.allowed(up, self.rule.ping.timeout, patience))
+        Some(silent_since + self.allowed(up, self.rule.ping.timeout, patience, since))
     }
 
     fn confirmation_deadline(&self, up: &Up) -> Option<Time> {
-        let silent_since = up.watch.silent_since(up.waiting_since?, Duration::ZERO);
+        let since = up.waiting_since?;
+        let silent_since = up.watch.silent_since(since, Duration::ZERO);
         let patience = self.patience[self.endpoints.current()].confirmation;
-        Some(silent_since + self.allowed(up, self.rule.confirm_timeout, patience))
+        Some(silent_since + self.allowed(up, self.rule.confirm_timeout, patience, since))
     }
 
-    /// Patience is for a peer that has all we sent, not for a line that carries nothing.
-    fn allowed(&self, up: &Up, usual: Duration, patience: Patience) -> Duration {
+    /// How long a silence may be, for an answer that is owed since then. Patience is for a peer that has all we sent, not for a
+    /// line that carries nothing. Where bytes were seen to trickle, a lost packet has to pass a long queue twice before anything
+    /// behind it is acknowledged.
+    fn allowed(&self, up: &Up, usual: Duration, patience: Patience, since: Time) -> Duration {
+        let usual = if up.watch.moved_at() > since { usual * 2 } else { usual };
         if up.watch.is_cut_off() { usual } else { patience.stretch(usual) }
     }
 }
