@@ -20,8 +20,9 @@ use super::sensor::request;
 
 /// Once the line is sound again, or as sound as it gets, all has come within this.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What a slow line carries at most, for each byte that has to go over it.
-const BYTES_MAX: f64 = 1.3;
+/// What a slow line carries at most, for each byte that has to go over it: heads, and what TCP sends again since its slow start
+/// overruns the queue of the line.
+const BYTES_MAX: f64 = 1.5;
 const SIZE: usize = 200;
 /// The deadlines of the scenes that wait for them.
 const QUICK_PINGS: &str = "ping = { interval = \"2s\", timeout = \"2s\" }\nconfirm_timeout = \"6s\"";
