@@ -27,7 +27,7 @@ fn decisions_never_touch_the_world() {
         "await",
         "smol",
         "std::fs",
-        "std::io::std",
+        "std::io",
         "std::thread",
         "std::env",
         "std::process",
@@ -44,7 +44,13 @@ fn decisions_never_touch_the_world() {
         "eprintln!",
     ];
     for pure in ["agent/core/src", "agent/schema/src"] {
-        assert_none(&places(pure, &world));
+        let touched = places(pure, &world);
+        // Frames are written into memory by this trait.
+        let frame = "agent/core/src/wire/write.rs:";
+        let is_in_memory =
+            |place: &&String| place.starts_with(frame) && place.ends_with("use std::io::Write;");
+        let others: Vec<String> = touched.iter().filter(|place| !is_in_memory(place)).cloned().collect();
+        assert_none(&others);
     }
 }
 
