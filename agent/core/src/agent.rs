@@ -389,7 +389,20 @@ impl Agent {
                 (DiskOrderKind::SaveClocks, _) => self.clocks.save_failed(now.mono),
                 (DiskOrderKind::SetAside, Some(outlet)) => self.leaving.failed(*outlet),
                 // The buffer's.
-                (_, _) => {}
+                (
+                    DiskOrderKind::Append
+                    | DiskOrderKind::Read
+                    | DiskOrderKind::Forget
+                    | DiskOrderKind::DropOldest
+                    | DiskOrderKind::Expire
+                    | DiskOrderKind::SetAside
+                    | DiskOrderKind::SaveNumbers
+                    | DiskOrderKind::Widen
+                    | DiskOrderKind::Reopen
+                    | DiskOrderKind::Measure
+                    | DiskOrderKind::Close,
+                    _,
+                ) => {}
             }
         }
         if let DiskReport::Repaired { repairs } = &report {

@@ -86,20 +86,32 @@ pub enum DiskOrder {
 
 /// Which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is described at the order")]
 pub enum DiskOrderKind {
+    /// [`DiskOrder::Append`].
     Append,
+    /// [`DiskOrder::Read`].
     Read,
+    /// [`DiskOrder::Forget`].
     Forget,
+    /// [`DiskOrder::DropOldest`].
     DropOldest,
+    /// [`DiskOrder::Expire`].
     Expire,
+    /// [`DiskOrder::SetAside`].
     SetAside,
+    /// [`DiskOrder::SaveNumbers`].
     SaveNumbers,
+    /// [`DiskOrder::SavePresence`].
     SavePresence,
+    /// [`DiskOrder::SaveClocks`].
     SaveClocks,
+    /// [`DiskOrder::Widen`].
     Widen,
+    /// [`DiskOrder::Reopen`].
     Reopen,
+    /// [`DiskOrder::Measure`].
     Measure,
+    /// [`DiskOrder::Close`].
     Close,
 }
 
@@ -343,20 +355,5 @@ impl OutletNumbers {
     /// The run ended without an order. Where nothing was reserved it had no place for the outlet and used no number.
     pub fn tear(&mut self) {
         self.torn |= self.block.next < self.block.end;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_order_names_the_outlet_that_it_is_about() {
-        let refused = DiskOrder::SetAside { outlet: 3, seq: 7, reason: "no".to_owned(), message: None };
-        assert_eq!(refused.kind(), (DiskOrderKind::SetAside, Some(3)));
-        let read = DiskOrder::Read { outlet: 2, from: 1, falling: false, max_bytes: 1, token: 0 };
-        assert_eq!(read.kind(), (DiskOrderKind::Read, Some(2)));
-        assert_eq!(DiskOrder::Append { parts: Vec::new() }.kind(), (DiskOrderKind::Append, None));
-        assert_eq!(DiskOrderKind::SaveNumbers.to_string(), "save numbers");
     }
 }

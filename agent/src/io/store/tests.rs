@@ -491,6 +491,16 @@ fn the_numbers_and_the_presence_survive_and_are_put_aside_when_damaged() {
 }
 
 #[test]
+fn a_refused_message_that_cannot_be_set_aside_is_told_with_its_outlet_so_that_it_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path());
+    let order = DiskOrder::SetAside { outlet: 5, seq: 1, reason: "no".to_owned(), message: None };
+    let error = "there is no outlet 5".to_owned();
+    let failed = DiskReport::Failed { order: DiskOrderKind::SetAside, outlet: Some(5), error };
+    assert_eq!(bench.ask(order).0, failed);
+}
+
+#[test]
 fn an_order_that_cannot_be_carried_out_is_answered_and_the_next_one_is_carried_out() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
