@@ -66,6 +66,7 @@ fn every_seed_keeps_the_promises() {
     assert!(total.moves > seeds / 10, "links hardly ever moved: {total:?}");
     assert!(total.sick > seeds / 10, "disks were hardly ever sick: {total:?}");
     assert!(total.choked > seeds / 10, "messages hardly ever were poison: {total:?}");
+    assert!(total.crowds >= seeds / 1000, "many links hardly ever shared the disk: {total:?}");
     assert!(total.slow > seeds, "lines were hardly ever slow: {total:?}");
     assert!(total.unwilling > seeds / 2, "peers hardly ever closed for reasons of their own: {total:?}");
     assert!(total.heard > seeds, "peers hardly ever spoke: {total:?}");

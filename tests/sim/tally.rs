@@ -16,6 +16,7 @@ pub struct Tally {
     pub failed: u64,
     pub unwilling: u64,
     pub slow: u64,
+    pub crowds: u64,
     pub came: u64,
     pub heard: u64,
     pub went: u64,
@@ -43,6 +44,7 @@ impl std::ops::AddAssign for Tally {
         self.failed += rhs.failed;
         self.unwilling += rhs.unwilling;
         self.slow += rhs.slow;
+        self.crowds += rhs.crowds;
         self.came += rhs.came;
         self.heard += rhs.heard;
         self.went += rhs.went;

@@ -154,6 +154,7 @@ impl World {
         let bounded = seed.below(4) == 0;
         let setup = setup(&mut seed, bounded);
         let links = setup.links.len() + usize::from(setup.mqtt.is_some());
+        let tally = Tally { crowds: u64::from(setup.links.len() >= 8), ..Tally::default() };
         let peer = |link: &LinkSetup| Peer::new(link.rule.confirm, link.hello, 0);
         let mut peers: Vec<Peer> = setup.links.iter().map(peer).collect();
         for (peer, link) in peers.iter_mut().zip(&setup.links) {
@@ -207,7 +208,7 @@ impl World {
             bounded,
             bad_disk,
             volatile: false,
-            tally: Tally::default(),
+            tally,
             trace: false,
         };
         world.plan();
