@@ -1,3 +1,3 @@
-//! Devices: which are there, and since when.
+//! Devices: their presence, and since when.
 
 pub mod presence;

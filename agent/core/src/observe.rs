@@ -1,4 +1,4 @@
-//! How everything is, for people, machines and the supervisor.
+//! The state of everything, for people, machines and the supervisor.
 
 pub mod health;
 pub mod host;

@@ -1,4 +1,4 @@
-//! What is held: the queue of each outlet in memory, what is said to the disk, and everything that bounds it.
+//! Messages that are held: the queue of each outlet in memory, the orders to the disk, and every bound of both.
 
 pub mod accepts;
 pub mod age;

@@ -1,4 +1,4 @@
-//! What comes in: who may, how much, and what becomes of it before it has an outlet.
+//! The way in: access, limits of each sender, and the draft of a message until it has an outlet.
 
 pub mod bucket;
 pub mod gate;

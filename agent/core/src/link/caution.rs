@@ -3,7 +3,7 @@
 //! A close code is no evidence by itself: a peer may close for reasons of its own, or take nothing at all. So messages go
 //! one at a time, and before the suspected one goes again another message is sent, the *control*. As a rule that is the
 //! last message that the peer took: it has it already, and can take it again. Only when the peer takes the control and
-//! closes after the suspect, [`STRIKES`] times, the suspect is to blame. Where the peer has not taken anything yet, the
+//! closes after the suspect, `STRIKES` times, the suspect is to blame. Where the peer has not taken anything yet, the
 //! control is a message of another priority; without one it is a message that waits behind the suspect: if the peer takes
 //! that one, those before it are to blame.
 //! Where the peer takes neither, nothing is set aside, and all is held.

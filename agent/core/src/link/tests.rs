@@ -12,7 +12,7 @@ struct Sim {
     link: Link,
     now: Time,
     seed: Seed,
-    /// What is seen at each look; without a change nothing that was sent arrives.
+    /// The traffic that each look finds; as it is at first, nothing that was sent arrives.
     traffic: Traffic,
     looks: u32,
 }

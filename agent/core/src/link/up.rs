@@ -35,7 +35,7 @@ pub(crate) struct Up {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PingOut {
     number: u64,
-    /// So many entries were sent before it.
+    /// Number of entries that were sent before it.
     covers: u64,
     at: Time,
 }

@@ -13,7 +13,7 @@ const LEVEL_MAX: u32 = 3;
 /// After this many answers in a row that come early enough, the time is halved again.
 const GOOD_ANSWERS: u32 = 16;
 
-/// What was seen of the traffic of a connection.
+/// The traffic of a connection, as far as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Watch {
     seen: Option<(Time, Traffic)>,
@@ -79,7 +79,7 @@ impl Patience {
         usual.saturating_mul(1 << self.level)
     }
 
-    /// What it has after it was too late, but alive.
+    /// The patience with a peer that was late and alive once more.
     pub(crate) fn after_miss(self) -> Patience {
         Patience { level: (self.level + 1).min(LEVEL_MAX), good: 0 }
     }

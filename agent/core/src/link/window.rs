@@ -15,7 +15,7 @@ const MAX: usize = 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Window {
     bytes: usize,
-    /// What is being measured.
+    /// The measurement that goes on.
     mark: Option<Mark>,
 }
 

@@ -3,7 +3,7 @@
 /// Nanoseconds of a second.
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// What may flow at this moment; below zero it is owed. Levels are in parts of which [`Bucket::one`] make one.
+/// What may flow at this moment; below zero it is owed. Levels are in parts of which `Bucket::one` make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
     /// So many in so many seconds; 0 is no bound.
