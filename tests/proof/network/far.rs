@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use super::line::Line;
 pub struct Seen {
     numbers: Mutex<Vec<u64>>,
     connections: AtomicUsize,
+    bytes: AtomicU64,
     trickles: AtomicBool,
 }
 
@@ -67,6 +68,11 @@ impl Seen {
     /// How many connections it has had.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that it has read on all of them.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// It reads a byte a second, or as fast as it can.
@@ -180,7 +186,9 @@ impl AsyncRead for Trickle {
         bytes: &mut [u8],
     ) -> Poll<std::io::Result<usize>> {
         if !self.seen.trickles.load(Ordering::Relaxed) {
-            return Pin::new(&mut self.stream).poll_read(cx, bytes);
+            let length = ready!(Pin::new(&mut self.stream).poll_read(cx, bytes))?;
+            self.seen.bytes.fetch_add(length as u64, Ordering::Relaxed);
+            return Poll::Ready(Ok(length));
         }
         let pause = self.pause.get_or_insert_with(|| Timer::after(Duration::from_secs(1)));
         if smol::future::FutureExt::poll(pause, cx).is_pending() {
@@ -188,7 +196,9 @@ impl AsyncRead for Trickle {
         }
         self.pause = None;
         let most = bytes.len().min(1);
-        Pin::new(&mut self.stream).poll_read(cx, &mut bytes[..most])
+        let length = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes[..most]))?;
+        self.seen.bytes.fetch_add(length as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(length))
     }
 }
 
