@@ -5,6 +5,7 @@ mod accept;
 mod account;
 mod api;
 mod batch;
+mod body;
 mod buffer;
 mod call;
 mod certificate;

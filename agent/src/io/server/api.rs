@@ -5,8 +5,9 @@ use holdfast_core::message::Format;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
+use super::body::{is_ndjson, take};
 use super::guest::Guest;
-use super::http::{Page, Problem, empty, is_ndjson, json, ndjson, status_page, take};
+use super::http::{Page, Problem, empty, json, ndjson, status_page};
 use super::{Site, buffer, consumer, path};
 
 /// Answers a request whose path begins with `/api`.

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use smol::Timer;
 use smol::future::or;
 
-use super::http::{LINES, Page, Problem, bytes, read_body, stored, stored_in_time};
+use super::body::{LINES, read_body};
+use super::http::{Page, Problem, bytes, stored, stored_in_time};
 use super::path::{self, Target};
 use super::{Site, payload};
 
