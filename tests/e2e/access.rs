@@ -161,6 +161,18 @@ fn an_address_has_so_many_connections_and_no_more() {
 }
 
 #[test]
+fn one_address_takes_half_of_the_places_and_another_one_still_comes_in() {
+    let directory = scratch();
+    let agent = Agent::start_with(directory.path(), "", "limits = { connections = 8 }\n");
+    let _held = [(); 8].map(|()| TcpStream::connect(&agent.address).unwrap());
+    let url = format!("http://{}/a", agent.address);
+    let (status, body) = curl(&["-d", "1", &url]);
+    assert!(status == 503 && body.contains("limits.connections_per_ip"), "{body}");
+    let (status, body) = curl(&["--interface", "127.0.0.2", "-d", "1", &url]);
+    assert!(status == 200 && body.contains("stored"), "{body}");
+}
+
+#[test]
 fn a_unix_socket_takes_messages_and_is_gone_with_the_agent() {
     let directory = scratch();
     let socket = directory.path().join("sensors.sock");

@@ -69,7 +69,8 @@ fn a_handshake_that_is_not_finished_in_time_is_cut() {
 #[test]
 fn one_connection_too_many_is_answered_with_503_until_another_one_goes() {
     let directory = scratch();
-    let agent = Agent::start_with(directory.path(), "", "limits = { connections = 2 }");
+    let agent =
+        Agent::start_with(directory.path(), "", "limits = { connections = 2, connections_per_ip = 0 }");
     let first = TcpStream::connect(&agent.address).unwrap();
     let second = TcpStream::connect(&agent.address).unwrap();
     let answer = answer_of(TcpStream::connect(&agent.address).unwrap());

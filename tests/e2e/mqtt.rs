@@ -147,6 +147,8 @@ fn a_silent_device_stays_online_while_its_connection_is_open() {
     let directory = scratch();
     let broker = Broker::start(directory.path());
     let agent = Agent::start(directory.path(), &tables(&broker.url(), ""));
+    agent.post("/pump/pressure", "1");
+    broker.wait_for(PUMP, &json!({ "status": "offline" }));
     let _sensor = silent_device(&agent, "pump");
     broker.wait_for(PUMP, &json!({ "status": "online", "reason": "connected" }));
     agent.post("/fan/speed", "1");
@@ -155,11 +157,25 @@ fn a_silent_device_stays_online_while_its_connection_is_open() {
 }
 
 #[test]
+fn a_handshake_without_a_message_makes_no_device() {
+    let directory = scratch();
+    let broker = Broker::start(directory.path());
+    let agent = Agent::start(directory.path(), &tables(&broker.url(), ""));
+    let _ghosts: Vec<_> = (0..20).map(|number| silent_device(&agent, &format!("ghost{number}"))).collect();
+    agent.post("/fan/speed", "1");
+    broker.wait_for(FAN, &json!({ "status": "online" }));
+    let devices = agent.status()["devices"].as_object().cloned().unwrap_or_default();
+    assert_eq!(devices.keys().collect::<Vec<_>>(), ["fan"]);
+    assert_eq!(agent.fact("/devices_total"), json!({ "online": 1, "offline": 0 }));
+}
+
+#[test]
 fn what_is_known_of_devices_survives_the_agent_and_a_broker_that_forgets() {
     let directory = scratch();
     let mut broker = Broker::start(directory.path());
     let mut agent = Agent::start(directory.path(), &tables(&broker.url(), ""));
     let sensor = silent_device(&agent, "pump");
+    agent.post("/pump/pressure", "1");
     agent.post("/fan/speed", "1");
     broker.wait_for(PUMP, &json!({ "status": "online" }));
     let silent = broker.wait_for(FAN, &json!({ "status": "offline" }));
@@ -184,6 +200,7 @@ fn news_of_a_device_that_come_while_the_broker_is_away_arrive_when_it_is_back() 
     broker.kill();
     agent.wait_for_fact("/mqtt/state", "down");
     let _sensor = silent_device(&agent, "pump");
+    agent.post("/pump/pressure", "1");
     broker.forget_everything();
     broker.wait_for(PUMP, &json!({ "status": "online" }));
 }

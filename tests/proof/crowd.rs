@@ -35,7 +35,7 @@ pub fn prove(scale: Scale) -> anyhow::Result<String> {
 fn measure(seconds: u64, with_peer: bool) -> anyhow::Result<String> {
     let directory = scratch()?;
     let scene = Scene::new(directory.path(), "", "[buffer]\nmax_bytes = \"1GB\"")?;
-    scene.serve_with(&format!("limits = {{ connections = {} }}", SENSORS + 16))?;
+    scene.serve_with(&format!("limits = {{ connections = {}, connections_per_ip = 0 }}", SENSORS + 16))?;
     let agent = scene.start()?;
     let _receiver = with_peer.then(|| receiver(scene.peer)).transpose()?;
     if with_peer {

@@ -47,7 +47,8 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
         link.place = Place { when_full, ..Place::default() };
     }
     let priorities = vec![0];
-    let presence = Presence { offline_after: Duration::from_secs(30), max_devices: 100 };
+    let presence =
+        Presence { offline_after: Duration::from_secs(30), max_devices: 100, max_devices_per_ip: 0 };
     let host = Host::default();
     let (agent, version) = ("sim".into(), "0".into());
     let (proven, births) = (Vec::new(), Vec::new());

@@ -372,7 +372,7 @@ impl World {
         self.came.extend(drafts.iter().map(|draft| (draft.payload.clone(), self.now)));
         let takers = self.seated();
         self.takers.extend(drafts.iter().map(|draft| (draft.payload.clone(), takers.clone())));
-        self.feed(Event::Offer { ticket, drafts })
+        self.feed(Event::Offer { ticket, drafts, from: None })
     }
 
     fn draft(&mut self) -> Draft {

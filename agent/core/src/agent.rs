@@ -27,6 +27,7 @@ use self::poison::Turn;
 use self::stop::Stop;
 use crate::clocks::Clocks;
 use crate::config::mqtt::Mqtt;
+use crate::config::network::Remote;
 use crate::device::presence::Presence;
 use crate::link::LinkEffect;
 use crate::link::caution::Suspect;
@@ -116,7 +117,7 @@ impl Agent {
     /// Takes in one event and adds what is to be done.
     pub fn step(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         match event {
-            Event::Offer { ticket, drafts } => self.offered(now, ticket, drafts, out),
+            Event::Offer { ticket, drafts, from } => self.offered(now, ticket, drafts, from, out),
             Event::Again { ticket, outlet, messages } => {
                 self.offered_again(now, ticket, outlet, messages, out);
             }
@@ -331,14 +332,21 @@ impl Agent {
         self.mqtt_line().is_some_and(|line| self.links[line].link.is_up())
     }
 
-    fn offered(&mut self, now: Now, ticket: u64, drafts: Vec<Draft>, out: &mut Vec<Action>) {
+    fn offered(
+        &mut self,
+        now: Now,
+        ticket: u64,
+        drafts: Vec<Draft>,
+        from: Option<Remote>,
+        out: &mut Vec<Action>,
+    ) {
         if self.stop != Stop::Running {
             out.push(Action::Answer(ticket, Answer::Refused(Refused::Stopping)));
             return;
         }
         let mut changed = Vec::new();
         for device in drafts.iter().filter_map(|draft| draft.device.as_ref()) {
-            if self.presence.heard(now, device) {
+            if self.presence.heard(now, device, from) {
                 changed.push(device.clone());
             }
         }

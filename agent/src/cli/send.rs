@@ -218,7 +218,7 @@ mod tests {
             let answers = [Answer::Refused(Refused::Busy), Answer::Stored { first: 1, last: 2 }];
             let mut taken = Vec::new();
             for answer in answers {
-                let Ok(Input::Offer { drafts, reply }) = outtake.inputs.recv().await else {
+                let Ok(Input::Offer { drafts, reply, .. }) = outtake.inputs.recv().await else {
                     panic!("no offer")
                 };
                 taken = drafts;

@@ -146,6 +146,7 @@ fn render(status: &Value, colour: bool) -> String {
     page.push_str(&buffer(&status["buffer"], &paint));
     page.push_str(&host(&status["host"]));
     page.push_str(&table(&devices(status), 1, &paint));
+    page.push_str(&more_devices(status));
     if let Some(why) = status["configuration_rejected"].as_str() {
         let _ = writeln!(page, "a newer configuration was rejected: {}", clean(&why.replace('\n', "; ")));
     }
@@ -212,6 +213,17 @@ fn devices(status: &Value) -> Vec<Vec<String>> {
         vec![clean(id), text(&device["status"]), text(&device["since"]), text(&device["reason"])]
     });
     with_head("DEVICE,STATUS,SINCE,REASON", lines.collect())
+}
+
+/// A line about the devices that are not listed.
+fn more_devices(status: &Value) -> String {
+    let total: u64 =
+        ["online", "offline"].iter().filter_map(|state| status["devices_total"][state].as_u64()).sum();
+    let listed = status["devices"].as_object().map_or(0, |devices| devices.len() as u64);
+    match total.saturating_sub(listed) {
+        0 => String::new(),
+        more => format!("and {more} more; each has its topic at the broker\n"),
+    }
 }
 
 /// A line for each server that has turned something away, or whose certificate could not be renewed.
@@ -391,6 +403,7 @@ mod tests {
             "host": { "cpu_percent": 3.5, "memory_used_bytes": 100_000_000, "memory_total_bytes": 512_000_000,
                 "temperature_c": 48.1, "load_1m": 0.12, "disk_free_bytes": null, "uptime_s": 86_400 },
             "devices": { "pump": { "status": "online", "since": "2026-01-01T00:00:00.000Z", "reason": null } },
+            "devices_total": { "online": 102, "offline": 1 },
             "configuration_rejected": "holdfast.toml:3: no\nholdfast.toml:4: nor this",
             "repairs": ["the store was born again"],
             "servers": { "sensors": { "failed_logins": 3, "throttled": 0, "denied_users": 1, "certificate_days_left": 9,
@@ -414,6 +427,7 @@ HOST    cpu 3.5 %  load 0.12  memory 100.0 MB of 512.0 MB  48.1 °C  up 1day
 
 DEVICE  STATUS  SINCE
 pump    online  2026-01-01T00:00:00.000Z
+and 102 more; each has its topic at the broker
 a newer configuration was rejected: holdfast.toml:3: no; holdfast.toml:4: nor this
 server sensors: 1 denied users, 3 failed logins
 server sensors: the certificate cannot be renewed: a.key: no

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use holdfast_core::agent::LinkCommand;
+use holdfast_core::config::network::Remote;
 use holdfast_core::glob::Glob;
 use holdfast_core::message::Message;
 use holdfast_core::observe::health::Health;
@@ -30,6 +31,8 @@ pub enum Input {
     Offer {
         /// At least one.
         drafts: Vec<Draft>,
+        /// The machine that sent it, if one did.
+        from: Option<Remote>,
         /// Takes exactly one answer.
         reply: Sender<Answer>,
     },
@@ -117,10 +120,10 @@ impl Intake {
         (Intake { own: Some(own), ..self.clone() }, alive)
     }
 
-    /// Hands over a batch and waits until all of it is stored, or refused.
-    pub async fn offer(&self, drafts: Vec<Draft>) -> Answer {
+    /// Hands over a batch that came from a machine and waits until all of it is stored, or refused.
+    pub async fn offer(&self, drafts: Vec<Draft>, from: Option<Remote>) -> Answer {
         let (reply, answer) = bounded(1);
-        if self.inputs.send(Input::Offer { drafts, reply }).await.is_err() {
+        if self.inputs.send(Input::Offer { drafts, from, reply }).await.is_err() {
             return Answer::Refused(Refused::Stopping);
         }
         answer.recv().await.unwrap_or(Answer::Refused(Refused::Stopping))

@@ -330,10 +330,10 @@ impl Shell {
             }
             Wake::Input(Input::Connected(device)) => Event::Connected(device),
             Wake::Input(Input::Disconnected(device)) => Event::Disconnected(device),
-            Wake::Input(Input::Offer { drafts, reply }) => {
+            Wake::Input(Input::Offer { drafts, from, reply }) => {
                 let ticket = self.request();
                 self.tickets.insert(ticket, reply);
-                Event::Offer { ticket, drafts }
+                Event::Offer { ticket, drafts, from }
             }
             Wake::Input(Input::Again { outlet, messages, reply }) => {
                 let ticket = self.request();

@@ -1,6 +1,7 @@
 //! What the agent is told, and what it orders.
 
 use super::command::{CommandError, LinkCommand};
+use crate::config::network::Remote;
 use crate::link::port::{LinkOrder, LinkReport};
 use crate::message::Message;
 use crate::observe::host::HostFacts;
@@ -18,6 +19,8 @@ pub enum Event {
         ticket: u64,
         /// At least one.
         drafts: Vec<Draft>,
+        /// The machine that sent it, if one did.
+        from: Option<Remote>,
     },
     /// Messages that were taken once come in again, with the time that they have.
     Again {

@@ -75,7 +75,7 @@ impl Agent {
     }
 
     fn heard_device(&mut self, now: Now, device: &str, out: &mut Vec<Action>) {
-        if self.presence.heard(now, device) {
+        if self.presence.heard(now, device, None) {
             self.notify(now, device, out);
         }
     }

@@ -138,11 +138,11 @@ impl Sim {
     }
 
     fn offer(&mut self, ticket: u64, messages: usize) -> Vec<Action> {
-        self.step(Event::Offer { ticket, drafts: vec![draft(None); messages] })
+        self.step(Event::Offer { ticket, drafts: vec![draft(None); messages], from: None })
     }
 
     fn hear_of(&mut self, device: &str) -> Vec<Action> {
-        self.step(Event::Offer { ticket: 0, drafts: vec![draft(Some(device))] })
+        self.step(Event::Offer { ticket: 0, drafts: vec![draft(Some(device))], from: None })
     }
 
     /// The status that goes to the broker.
@@ -433,7 +433,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
             daily_budget: None,
             last_values: 10,
         },
-        presence: crate::config::agent::Presence { offline_after: Duration::from_secs(300), max_devices: 10 },
+        presence: crate::config::agent::Presence { max_devices: 10, ..Default::default() },
         host: crate::config::host::Host::default(),
         seed: 7,
     }
@@ -848,7 +848,7 @@ fn an_alarm_goes_before_the_telemetry_that_waits_and_confirms_on_its_own() {
     link.window = 2;
     let mut sim = Sim::of(Setup { priorities: vec![0, 7], ..setup(vec![link], false) });
     sim.offer(1, 4);
-    sim.step(Event::Offer { ticket: 2, drafts: vec![Draft { priority: 9, ..draft(None) }] });
+    sim.step(Event::Offer { ticket: 2, drafts: vec![Draft { priority: 9, ..draft(None) }], from: None });
     let actions = sim.link(0, LinkReport::Up(Peer::default()));
     let orders = orders(&actions, 0);
     assert_eq!(*orders[0], LinkOrder::Hello { lane: 0, first: 1, next: 5 });

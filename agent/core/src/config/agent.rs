@@ -29,8 +29,11 @@ const CLOCK_FILE: &str = "/run/systemd/timesync/synchronized";
 pub struct Presence {
     /// A device without a connection is offline when it was not heard for so long.
     pub offline_after: Duration,
-    /// How many devices are remembered at most.
+    /// How many devices are remembered at most. One is remembered once a message of it came; each has a retained topic at the broker.
     pub max_devices: usize,
+    /// How many of them may be first heard from one address (an IPv6 client counts by its first 64 bits), so that no single one fills
+    /// the list; 0 is no bound of their own. Messages of further devices are taken all the same.
+    pub max_devices_per_ip: usize,
 }
 
 impl Agent {
@@ -64,7 +67,7 @@ impl Agent {
 
 impl Default for Presence {
     fn default() -> Presence {
-        Presence { offline_after: Duration::from_secs(300), max_devices: 10_000 }
+        Presence { offline_after: Duration::from_secs(300), max_devices: 10_000, max_devices_per_ip: 1000 }
     }
 }
 
@@ -78,6 +81,11 @@ impl Presence {
                 value::duration(100..=30 * value::DAY),
             ),
             max_devices: table.value("max_devices", default.max_devices, value::number(1..=1_000_000)),
+            max_devices_per_ip: table.value(
+                "max_devices_per_ip",
+                default.max_devices_per_ip,
+                value::number(0..=1_000_000),
+            ),
         }
     }
 
@@ -85,6 +93,7 @@ impl Presence {
         vec![
             ("offline_after", Some(render::string(&render::duration(self.offline_after)))),
             ("max_devices", Some(self.max_devices.to_string())),
+            ("max_devices_per_ip", Some(self.max_devices_per_ip.to_string())),
         ]
     }
 }

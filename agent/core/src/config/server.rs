@@ -123,7 +123,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// A connection from which nothing came for so long is pinged, and closed when it stays silent as long again.
     pub idle_timeout: Duration,
-    /// Open connections of one address (an IPv6 client counts by its first 64 bits); 0 is no bound of their own.
+    /// Open connections of one address (an IPv6 client counts by its first 64 bits), so that no single one takes all places: half of
+    /// `connections` by default; 0 is no bound of their own. Behind a reverse proxy all callers have its address.
     pub connections_per_ip: usize,
     /// Messages of one connection: "200/s", with a burst "200/s burst 400" (without one it is what a second allows), "30/min",
     /// "100/h"; "" is no bound. Over it a request is answered with 429 and `Retry-After`; on a WebSocket what is too much is
@@ -250,7 +251,7 @@ impl Default for Limits {
             message_bytes: 65_536,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(120),
-            connections_per_ip: 0,
+            connections_per_ip: half_of(256),
             rate_per_client: None,
             rate_per_user: None,
             rate_per_ip: None,
@@ -262,14 +263,19 @@ impl Limits {
     fn read(table: &mut Table) -> Limits {
         let default = Limits::default();
         let message_bytes = table.optional("message_bytes", value::bytes(1..=16 << 20));
+        let connections = table.value("connections", default.connections, value::number(1..=100_000));
         Limits {
-            connections: table.value("connections", default.connections, value::number(1..=100_000)),
+            connections,
             message_bytes: message_bytes
                 .and_then(|bytes| usize::try_from(bytes).ok())
                 .unwrap_or(default.message_bytes),
             handshake_timeout: table.value("handshake_timeout", default.handshake_timeout, value::timeout()),
             idle_timeout: table.value("idle_timeout", default.idle_timeout, value::timeout()),
-            connections_per_ip: table.value("connections_per_ip", 0, value::number(0..=100_000)),
+            connections_per_ip: table.value(
+                "connections_per_ip",
+                half_of(connections),
+                value::number(0..=100_000),
+            ),
             rate_per_client: table.value("rate_per_client", None, throttle),
             rate_per_user: table.value("rate_per_user", None, throttle),
             rate_per_ip: table.value("rate_per_ip", None, throttle),
@@ -377,6 +383,11 @@ impl HttpPage {
             ]),
         }
     }
+}
+
+/// What one address may have of so many places: one at least.
+fn half_of(connections: usize) -> usize {
+    (connections / 2).max(1)
 }
 
 fn http(node: &Node, reading: &Reading) -> Result<HttpPage, String> {

@@ -1,5 +1,6 @@
-//! Which devices are there. A device is online while a connection of it is open, or while it was heard within
-//! `offline_after`; then it is offline until it is heard again. It survives a restart.
+//! Which devices are there. A device is known once a message of it came: a connection alone makes none, since anybody can open
+//! one under any name. It is online while a connection of it is open, or while it was heard within `offline_after`; then it is
+//! offline until it is heard again. It survives a restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::agent::Presence as Rule;
+use crate::config::network::Remote;
 use crate::time::{Now, Time};
 
 /// After a change the file is written at once, but not more often than this.
@@ -17,6 +19,10 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Presence {
     rule: Rule,
     devices: BTreeMap<String, Device>,
+    /// Open connections of devices that were never heard.
+    unheard: BTreeMap<String, u32>,
+    /// Devices that were first heard from an address, since the start.
+    brought: BTreeMap<Remote, usize>,
     /// When the next device may fall silent; not later than the truth.
     check_at: Option<Time>,
     save: Save,
@@ -42,7 +48,7 @@ pub struct Device {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
-    /// A connection of it opened.
+    /// A connection of it opened, and it was heard before.
     Connected,
     /// A message of it came.
     Heard,
@@ -63,7 +69,9 @@ impl Presence {
             saved.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
         devices.values_mut().for_each(|device| device.heard_at = now);
         let save = Save::Clean { not_before: now };
-        Presence { check_at: Some(now + rule.offline_after), rule, devices, save, ignored: 0 }
+        let (unheard, brought) = (BTreeMap::new(), BTreeMap::new());
+        let check_at = Some(now + rule.offline_after);
+        Presence { rule, devices, unheard, brought, check_at, save, ignored: 0 }
     }
 
     /// Goes on under another rule.
@@ -77,23 +85,32 @@ impl Presence {
         &self.devices
     }
 
-    /// Devices that were not remembered because there are too many.
+    /// Messages of devices that were not remembered because there are too many, of all or of their address.
     pub fn ignored(&self) -> u64 {
         self.ignored
     }
 
-    /// A message of the device came. True when it changed its state.
-    pub fn heard(&mut self, now: Now, id: &str) -> bool {
-        self.seen(now, id, Reason::Heard)
+    /// How many are online, and how many are not.
+    pub fn counts(&self) -> (usize, usize) {
+        let online = self.devices.values().filter(|device| device.online).count();
+        (online, self.devices.len() - online)
+    }
+
+    /// A message of the device came, from this address if it came from one. True when it changed its state.
+    pub fn heard(&mut self, now: Now, id: &str, from: Option<Remote>) -> bool {
+        match self.devices.contains_key(id) {
+            true => self.seen(now, id, Reason::Heard),
+            false => self.first_heard(now, id, from),
+        }
     }
 
     /// A connection of the device opened. True when it changed its state.
     pub fn connected(&mut self, now: Now, id: &str) -> bool {
-        let changed = self.seen(now, id, Reason::Connected);
-        if let Some(device) = self.devices.get_mut(id) {
-            device.connections += 1;
+        match self.devices.get_mut(id) {
+            Some(device) => device.connections += 1,
+            None => *self.unheard.entry(id.to_owned()).or_default() += 1,
         }
-        changed
+        self.seen(now, id, Reason::Connected)
     }
 
     /// A connection of the device closed.
@@ -102,6 +119,11 @@ impl Presence {
             device.connections = device.connections.saturating_sub(1);
             device.heard_at = now.mono;
             self.look_at(now.mono + self.rule.offline_after);
+        } else if let Some(connections) = self.unheard.get_mut(id) {
+            *connections -= 1;
+            if *connections == 0 {
+                self.unheard.remove(id);
+            }
         }
     }
 
@@ -156,7 +178,7 @@ impl Presence {
     }
 
     fn seen(&mut self, now: Now, id: &str, reason: Reason) -> bool {
-        let Some(device) = self.devices.get_mut(id) else { return self.first_seen(now, id, reason) };
+        let Some(device) = self.devices.get_mut(id) else { return false };
         device.heard_at = now.mono;
         if device.online {
             return false;
@@ -167,13 +189,21 @@ impl Presence {
         true
     }
 
-    fn first_seen(&mut self, now: Now, id: &str, reason: Reason) -> bool {
-        if self.devices.len() >= self.rule.max_devices {
+    fn first_heard(&mut self, now: Now, id: &str, from: Option<Remote>) -> bool {
+        let most = self.rule.max_devices_per_ip;
+        let from = from.filter(|remote| *remote != Remote::Here && most > 0);
+        let is_crowded =
+            from.is_some_and(|remote| self.brought.get(&remote).is_some_and(|count| *count >= most));
+        if is_crowded || self.devices.len() >= self.rule.max_devices {
             self.ignored += 1;
             return false;
         }
-        let device =
-            Device { online: true, since_ns: now.wall_ns, reason, heard_at: now.mono, connections: 0 };
+        if let Some(remote) = from {
+            *self.brought.entry(remote).or_default() += 1;
+        }
+        let connections = self.unheard.remove(id).unwrap_or(0);
+        let (reason, heard_at) = (Reason::Heard, now.mono);
+        let device = Device { online: true, since_ns: now.wall_ns, reason, heard_at, connections };
         self.devices.insert(id.to_owned(), device);
         self.touch();
         self.look_at(now.mono + self.rule.offline_after);
@@ -204,7 +234,8 @@ mod tests {
     use super::*;
     use crate::message::{Boot, Clock};
 
-    const RULE: Rule = Rule { offline_after: Duration::from_secs(300), max_devices: 2 };
+    const RULE: Rule =
+        Rule { offline_after: Duration::from_secs(300), max_devices: 2, max_devices_per_ip: 1 };
 
     fn at(s: u64) -> Now {
         let mono = Time::default() + Duration::from_secs(s);
@@ -218,21 +249,22 @@ mod tests {
     #[test]
     fn a_device_is_online_while_it_was_heard_within_offline_after() {
         let mut presence = presence(None);
-        assert!(presence.heard(at(0), "pump"));
-        assert!(!presence.heard(at(200), "pump"));
+        assert!(presence.heard(at(0), "pump", None));
+        assert!(!presence.heard(at(200), "pump", None));
         assert!(presence.advance(at(300)).is_empty());
         assert_eq!(presence.deadline(), Some(at(0).mono), "the file is due");
         presence.save(at(300).mono).expect("due");
         assert_eq!(presence.deadline(), Some(at(500).mono));
         assert_eq!(presence.advance(at(500)), ["pump"]);
         assert_eq!(presence.devices()["pump"].reason, Reason::Silent);
-        assert!(presence.heard(at(501), "pump"));
+        assert!(presence.heard(at(501), "pump", None));
     }
 
     #[test]
     fn an_open_connection_keeps_a_silent_device_online() {
         let mut presence = presence(None);
         presence.connected(at(0), "pump");
+        assert!(presence.heard(at(0), "pump", None));
         presence.connected(at(0), "pump");
         presence.disconnected(at(1), "pump");
         assert!(presence.advance(at(1000)).is_empty());
@@ -244,10 +276,10 @@ mod tests {
     #[test]
     fn a_restart_keeps_the_states_and_gives_everyone_time_to_be_heard() {
         let mut before = presence(None);
-        before.heard(at(0), "pump");
-        before.heard(at(0), "fan");
+        before.heard(at(0), "pump", None);
+        before.heard(at(0), "fan", None);
         before.advance(at(300));
-        before.heard(at(300), "pump");
+        before.heard(at(300), "pump", None);
         let saved = before.snapshot(at(300).mono);
         let mut after = presence(Some(&saved));
         assert_eq!(after.devices()["pump"].since_ns, at(300).wall_ns);
@@ -259,9 +291,9 @@ mod tests {
     fn the_file_is_written_at_once_and_then_not_more_often_than_its_interval() {
         let mut presence = presence(None);
         assert_eq!(presence.save(at(1).mono), None);
-        presence.heard(at(1), "pump");
+        presence.heard(at(1), "pump", None);
         assert!(presence.save(at(1).mono).is_some());
-        presence.heard(at(2), "fan");
+        presence.heard(at(2), "fan", None);
         assert_eq!(presence.save(at(2).mono), None);
         assert!(presence.save(at(6).mono).is_some());
         assert_eq!(presence.save(at(20).mono), None);
@@ -271,8 +303,45 @@ mod tests {
     fn more_devices_than_allowed_are_counted_and_not_remembered() {
         let mut presence = presence(None);
         for id in ["a", "b", "c"] {
-            presence.heard(at(0), id);
+            presence.heard(at(0), id, None);
         }
         assert_eq!((presence.devices().len(), presence.ignored()), (2, 1));
+    }
+
+    #[test]
+    fn a_connection_without_a_message_makes_no_device() {
+        let mut presence = presence(None);
+        assert!(!presence.connected(at(0), "ghost"));
+        assert_eq!((presence.devices().len(), presence.ignored(), presence.save(at(0).mono)), (0, 0, None));
+        presence.disconnected(at(1), "ghost");
+        assert!(presence.unheard.is_empty(), "what is gone is forgotten");
+        presence.heard(at(2), "ghost", None);
+        assert!(presence.devices()["ghost"].connections == 0);
+    }
+
+    #[test]
+    fn a_device_that_was_heard_is_online_again_with_its_next_connection() {
+        let mut presence = presence(None);
+        presence.heard(at(0), "pump", None);
+        assert_eq!(presence.advance(at(300)), ["pump"]);
+        assert_eq!(presence.counts(), (0, 1));
+        assert!(presence.connected(at(301), "pump"));
+        assert_eq!(presence.devices()["pump"].reason, Reason::Connected);
+        assert_eq!(presence.counts(), (1, 0));
+    }
+
+    #[test]
+    fn an_address_brings_so_many_devices_and_others_and_this_machine_bring_theirs() {
+        let mut presence = presence(None);
+        let of = |address: &str| Some(Remote::of(address.parse().unwrap()));
+        assert!(presence.heard(at(0), "a", of("10.0.0.1")));
+        assert!(!presence.heard(at(0), "b", of("10.0.0.1")));
+        assert_eq!((presence.devices().len(), presence.ignored()), (1, 1));
+        assert!(!presence.heard(at(0), "a", of("10.0.0.2")), "it is known, and not another one");
+        assert!(presence.heard(at(0), "b", of("10.0.0.2")));
+        presence.rule.max_devices = 4;
+        assert!(
+            presence.heard(at(0), "c", Some(Remote::Here)) && presence.heard(at(0), "d", Some(Remote::Here))
+        );
     }
 }

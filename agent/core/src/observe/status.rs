@@ -16,6 +16,9 @@ use crate::time::{Now, Time};
 /// A status that changes faster than this is published once for several changes.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Devices that the status lists; the others are counted. Each has a topic of its own at the broker.
+const DEVICES_LISTED: usize = 100;
+
 /// The source of the agent's news of its devices.
 pub const NEWS: &str = "agent";
 
@@ -90,11 +93,14 @@ pub fn headline(agent: &Agent) -> String {
     }
 }
 
-/// The status with the devices, for the control interface.
+/// The status with the first of the devices, for the control interface.
 pub fn whole(agent: &Agent, now: Now) -> Value {
     let mut status = base(agent, now);
-    let devices = agent.presence.devices().iter().map(|(id, device)| (id.clone(), device_status(device)));
+    let devices = agent.presence.devices().iter().take(DEVICES_LISTED);
+    let devices = devices.map(|(id, device)| (id.clone(), device_status(device)));
     status["devices"] = Value::Object(devices.collect());
+    let (online, offline) = agent.presence.counts();
+    status["devices_total"] = json!({ "online": online, "offline": offline });
     status["devices_ignored"] = agent.presence.ignored().into();
     status
 }

@@ -39,7 +39,7 @@ impl Tap {
     /// What comes in.
     pub fn event(&mut self, event: &Event, show: &mut impl FnMut(Value)) {
         match event {
-            Event::Offer { ticket, drafts } => {
+            Event::Offer { ticket, drafts, .. } => {
                 let meant: Vec<&Draft> =
                     drafts.iter().filter(|draft| self.filter.matches(&draft.topic)).collect();
                 if !meant.is_empty() {
@@ -193,11 +193,14 @@ mod tests {
     fn only_messages_of_the_topics_asked_for_are_shown_and_only_their_answers() {
         let mut tap = Tap::new("a/+").unwrap();
         let drafts = vec![draft("a/b", Format::Json, b"{\"t\":1}"), draft("x", Format::Text, b"x")];
-        let lines = shown(&mut tap, &Event::Offer { ticket: 7, drafts });
+        let lines = shown(&mut tap, &Event::Offer { ticket: 7, drafts, from: None });
         let expected = json!({ "batch": 7, "topic": "a/b", "device": null, "source": "server:s", "bytes": 7, "json": { "t": 1 } });
         assert_eq!(lines, [expected]);
         assert_eq!(
-            shown(&mut tap, &Event::Offer { ticket: 8, drafts: vec![draft("x", Format::Text, b"x")] }),
+            shown(
+                &mut tap,
+                &Event::Offer { ticket: 8, drafts: vec![draft("x", Format::Text, b"x")], from: None }
+            ),
             [] as [Value; 0]
         );
         let stored = |ticket| Action::Answer(ticket, Answer::Stored { first: 1, last: 2 });
@@ -210,7 +213,7 @@ mod tests {
         let mut tap = Tap::new("#").unwrap();
         let long = vec![b'x'; PAYLOAD_MAX + 1];
         let drafts = vec![draft("a", Format::Binary, &[0, 255]), draft("a", Format::Text, &long)];
-        let lines = shown(&mut tap, &Event::Offer { ticket: 1, drafts });
+        let lines = shown(&mut tap, &Event::Offer { ticket: 1, drafts, from: None });
         assert_eq!(lines[0]["base64"], "AP8=");
         assert_eq!(
             (lines[1]["text"].as_str().unwrap().len(), &lines[1]["bytes"]),

@@ -234,6 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_half_of_the_places_unless_it_is_said_otherwise() {
+        let taken = |limits: &str| {
+            let mut gate = gate(&format!("limits = {{ {limits} }}"));
+            (0..300).filter(|_| gate.connected(remote("127.0.0.1"))).count()
+        };
+        let found = ["", "connections = 9", "connections = 1", "connections_per_ip = 0"].map(taken);
+        assert_eq!(found, [128, 4, 1, 300]);
+        assert_eq!(taken("connections = 9, connections_per_ip = 9"), 9);
+    }
+
+    #[test]
     fn the_narrowest_throttle_counts_and_all_are_spent_together() {
         let mut gate = gate(&format!(
             "{LOGIN}limits = {{ rate_per_user = '1/s burst 5', rate_per_ip = '1/s burst 3' }}"

@@ -22,9 +22,10 @@ use crate::io::net::{Stream, words};
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 /// A peer that takes nothing of what is written to it for so long is gone, or as good as gone (tcp(7)).
 const USER_TIMEOUT_MS: u32 = 30_000;
-const TOO_MANY: &str = r#"{"error":"too many connections are open"}"#;
+const TOO_MANY: &str =
+    r#"{"error":"too many connections are open: limits.connections of this server bounds them"}"#;
 const USED_UP: &str = r#"{"error":"no descriptors are left for callers"}"#;
-const TOO_MANY_OF_ONE: &str = r#"{"error":"too many connections of this address are open"}"#;
+const TOO_MANY_OF_ONE: &str = r#"{"error":"too many connections of this address are open: limits.connections_per_ip of this server bounds them"}"#;
 
 /// Someone who has connected.
 pub enum Caller {

@@ -45,7 +45,7 @@ pub async fn take(
             let format = format_of(target.format, &body.bytes).map_err(Problem::bad)?;
             judge_it(site, &target, &body.bytes, "")?;
             let draft = site.draft(&target, format, std::mem::take(&mut body.bytes));
-            Ok(stored(offer(site, vec![draft]).await?.0.to_string()))
+            Ok(stored(offer(site, guest, vec![draft]).await?.0.to_string()))
         }
         Some(format) => {
             target.format = target.format.or(format);
@@ -53,7 +53,7 @@ pub async fn take(
             let body = read_body(site, request, bound).await?;
             let drafts = split(site, &target, &body.bytes)?;
             guest.spend(site, drafts.len() - 1);
-            let (first, last) = offer(site, drafts).await?;
+            let (first, last) = offer(site, guest, drafts).await?;
             Ok(stored(format!("[{first},{last}]")))
         }
     }
@@ -190,6 +190,6 @@ fn split(site: &Site, target: &Target, body: &[u8]) -> Result<Vec<Draft>, Proble
     Ok(drafts)
 }
 
-async fn offer(site: &Site, drafts: Vec<Draft>) -> Result<(u64, u64), Problem> {
-    stored_in_time(site.intake.offer(drafts)).await
+async fn offer(site: &Site, guest: &Guest, drafts: Vec<Draft>) -> Result<(u64, u64), Problem> {
+    stored_in_time(site.intake.offer(drafts, Some(guest.remote))).await
 }

@@ -11,6 +11,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
 
+use super::guest::Guest;
 use super::http::{Page, Problem, bytes, stored_in_time};
 use super::path::Target;
 use super::{Site, consumer, files, length, media, payload};
@@ -49,6 +50,7 @@ pub fn check(server: &Server) -> Result<(), String> {
 /// Answers a GET or POST.
 pub async fn answer(
     site: &Site,
+    guest: &Guest,
     request: Request<Incoming>,
     target: &Target,
     call: &Call,
@@ -65,7 +67,7 @@ pub async fn answer(
         let error = "a page of another site may not connect here";
         return Err(Problem::new(StatusCode::FORBIDDEN, error));
     }
-    let said = speak(site, target, call).await?;
+    let said = speak(site, guest, target, call).await?;
     let mut page = bytes(said.kind, said.bytes);
     page.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     page.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -73,9 +75,9 @@ pub async fn answer(
 }
 
 /// Stores the message, then finds the reply.
-pub async fn speak(site: &Site, target: &Target, call: &Call) -> Result<Said, Problem> {
+pub async fn speak(site: &Site, guest: &Guest, target: &Target, call: &Call) -> Result<Said, Problem> {
     let draft = site.draft(target, Format::Json, call.payload.clone().into_bytes());
-    let (id, _) = stored_in_time(site.intake.offer(vec![draft])).await?;
+    let (id, _) = stored_in_time(site.intake.offer(vec![draft], Some(guest.remote))).await?;
     match &call.reply {
         None => Ok(Said::of_text(format!("{{\"stored\":{id}}}"))),
         Some(Reply::Text(text)) => Ok(Said::of_text(text.clone())),

@@ -104,7 +104,7 @@ async fn dispatch(
         Method::POST | Method::PUT => {
             let target = site.target(&request)?;
             if let Some(call) = &target.call {
-                return call::answer(site, request, &target, call).await;
+                return call::answer(site, guest, request, &target, call).await;
             }
             let lines = body::is_ndjson(request.headers()).then_some(Some(Format::Json));
             body::take(site, guest, request, target, lines).await
@@ -113,7 +113,7 @@ async fn dispatch(
         Method::GET if site.router.is_called(path) => {
             let target = site.target(&request)?;
             let call = target.call.as_ref().ok_or_else(|| Problem::not_allowed("POST, PUT, OPTIONS"))?;
-            call::answer(site, request, &target, call).await
+            call::answer(site, guest, request, &target, call).await
         }
         Method::GET | Method::HEAD if root => front_page(site, &request).await,
         Method::GET | Method::HEAD if let HttpPage::Files { folder, index } = &site.page => {

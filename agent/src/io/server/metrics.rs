@@ -46,12 +46,8 @@ impl Page {
         let days = status["certificate_days_left"].as_f64().map(|days| days * DAY_S);
         let help = "Time until the first certificate of a peer ends";
         self.gauges("certificate_remaining", help, Some(Unit::Seconds), [(vec![], days)]);
-        let count = |state: &str| {
-            let devices = status["devices"].as_object().into_iter().flatten();
-            devices.filter(|(_, device)| device["status"] == state).count() as f64
-        };
-        let devices =
-            ["online", "offline"].map(|state| (vec![("status", state.to_owned())], Some(count(state))));
+        let devices = ["online", "offline"]
+            .map(|state| (vec![("status", state.to_owned())], status["devices_total"][state].as_f64()));
         self.gauges("devices", "Known devices", None, devices);
     }
 
@@ -229,7 +225,7 @@ mod tests {
             "links": { "cloud": { "state": "up", "rtt_ms": 31.5, "reconnects": 2, "confirmed": 7, "unconfirmed": 3 } },
             "mqtt": { "state": "down", "rtt_ms": null, "reconnects": 0 },
             "buffer": { "state": "holding", "accepted": 10, "disk_bytes_written": 4096 },
-            "devices": { "pump": { "status": "online" } },
+            "devices": { "pump": { "status": "online" } }, "devices_total": { "online": 101, "offline": 0 },
             "host": { "cpu_percent": 50.0, "temperature_c": null },
             "servers": { "sensors": { "failed_logins": 3, "certificate_days_left": 2, "certificate_error": null } },
         });
@@ -243,7 +239,7 @@ mod tests {
             "holdfast_link_confirmed_messages_total{kind=\"websocket\",link=\"cloud\"} 7",
             "holdfast_accepted_messages_total{} 10",
             "holdfast_disk_written_bytes_total{} 4096",
-            "holdfast_devices{status=\"online\"} 1.0",
+            "holdfast_devices{status=\"online\"} 101.0",
             "holdfast_host_cpu_ratio{} 0.5",
             "holdfast_server_turned_away_total{server=\"sensors\",reason=\"failed_logins\"} 3",
             "holdfast_server_certificate_remaining_seconds{server=\"sensors\"} 172800.0",

@@ -263,7 +263,7 @@ impl Session {
             intake.stopping().await;
             Err(Problem::of_refusal(&Refused::Stopping))
         };
-        let (frame, end) = match or(call::speak(&self.site, &self.target, call), stop).await {
+        let (frame, end) = match or(call::speak(&self.site, &self.guest, &self.target, call), stop).await {
             Ok(said) => (said.frame(), End::Close(1000, String::new())),
             Err(problem) if problem.passes() => {
                 (Message::text(problem.text()), End::Close(1013, String::new()))
@@ -324,7 +324,7 @@ impl Session {
     fn offer(&self, batch: Batch, refused: Option<Refused>) -> impl Future<Output = (Batch, Answer)> + use<> {
         let intake = self.site.intake.clone();
         let drafts = if refused.is_none() { batch.drafts(&self.site, &self.target) } else { Vec::new() };
-        let busy = self.busy.clone();
+        let (busy, remote) = (self.busy.clone(), self.guest.remote);
         async move {
             if let Some(refused) = refused {
                 return (batch, Answer::Refused(refused));
@@ -332,7 +332,7 @@ impl Session {
             if batch.is_empty() {
                 return (batch, NOTHING);
             }
-            let answer = intake.offer(drafts).await;
+            let answer = intake.offer(drafts, Some(remote)).await;
             if answer == BUSY {
                 busy.set(busy.get() + 1);
             }
@@ -393,7 +393,8 @@ impl Session {
     async fn offer_again(&self, batch: &Batch) -> Answer {
         for _ in 0..BUSY_TRIES {
             Timer::after(BUSY_PAUSE).await;
-            let answer = self.site.intake.offer(batch.drafts(&self.site, &self.target)).await;
+            let drafts = batch.drafts(&self.site, &self.target);
+            let answer = self.site.intake.offer(drafts, Some(self.guest.remote)).await;
             if answer != BUSY {
                 self.busy.set(self.busy.get() - 1);
                 return answer;

@@ -115,7 +115,7 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
     while let Ok(input) = inputs.recv().await {
         let note = |what| seen.try_send(what).unwrap_or_default();
         match input {
-            Input::Offer { drafts, reply } => {
+            Input::Offer { drafts, reply, .. } => {
                 let refusal = answers.refusals.borrow_mut().pop_front();
                 let gate = answers.gate.take().filter(|_| refusal.is_none());
                 let answer = match refusal {

@@ -241,7 +241,8 @@ fn a_caller_over_the_limit_gets_a_503_and_a_place_that_is_left_is_free_again() {
         first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         first.read_exact(&mut [0; 15]).await.unwrap();
         let (status, body) = bench.post("/a", "1").await;
-        assert_eq!((status, body.as_str()), (503, r#"{"error":"too many connections are open"}"#));
+        assert_eq!(status, 503);
+        assert!(body.contains("too many connections are open: limits.connections"), "{body}");
         drop(first);
         while bench.post("/a", "1").await.0 == 503 {}
     });
