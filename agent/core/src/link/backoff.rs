@@ -8,8 +8,6 @@ use crate::config::client::Reconnect;
 use crate::link::port::RefusalKind;
 use crate::seed::Seed;
 
-/// A peer that asks for more is asked again after this all the same.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Close code 1012 asks for a random wait of 5 to 30 s (IANA WebSocket close code registry).
 const RESTART_MIN: Duration = Duration::from_secs(5);
 const RESTART_MAX: Duration = Duration::from_secs(30);
@@ -37,8 +35,8 @@ pub fn delay(reconnect: &Reconnect, failures: u32, cause: Cause, seed: &mut Seed
         Cause::Refused(RefusalKind::Unauthorized) => reconnect.max / 2 + seed.up_to(reconnect.max / 2),
         Cause::Refused(RefusalKind::Busy { retry_after: Some(asked) }) => {
             // All who were refused in one second were told the same.
-            let asked = asked.min(RETRY_AFTER_MAX);
-            asked + seed.up_to(ceiling.max(asked / 2).min(reconnect.max))
+            let asked = asked.min(reconnect.max);
+            asked + seed.up_to(ceiling.max(asked / 2).min(reconnect.max / 2))
         }
         Cause::Refused(RefusalKind::Busy { retry_after: None }) => {
             seed.up_to(ceiling.saturating_mul(2).min(reconnect.max))
@@ -50,11 +48,12 @@ pub fn delay(reconnect: &Reconnect, failures: u32, cause: Cause, seed: &mut Seed
     }
 }
 
-/// The same between tries at a fixed interval: `first` spreads those who lost one server together, and they stay so.
-pub fn fixed(interval: Duration, first: bool, cause: Cause, seed: &mut Seed) -> Duration {
+/// The same between tries at a fixed interval: `first` spreads those who lost one server together, and they stay so. A peer that
+/// asks for time is believed up to `max` and the interval.
+pub fn fixed(interval: Duration, max: Duration, first: bool, cause: Cause, seed: &mut Seed) -> Duration {
     match cause {
         Cause::Refused(RefusalKind::Busy { retry_after: Some(asked) }) => {
-            asked.min(RETRY_AFTER_MAX) + seed.up_to(interval)
+            asked.min(max.max(interval)) + seed.up_to(interval)
         }
         Cause::Lost | Cause::Refused(_) | Cause::Restarting => {
             if first {
@@ -109,8 +108,20 @@ mod tests {
     #[test]
     fn a_peer_that_names_a_time_is_not_asked_earlier() {
         assert!(extremes(0, busy(Some(7))).0 >= Duration::from_secs(7));
-        let (least, most) = extremes(0, busy(Some(86_400)));
-        assert!(least >= RETRY_AFTER_MAX && most <= RETRY_AFTER_MAX + RECONNECT.max);
+    }
+
+    #[test]
+    fn a_peer_that_asks_for_a_day_or_for_ever_is_believed_up_to_max_and_half_as_long_more() {
+        for asked in [86_400, u64::MAX] {
+            for failures in [0, 31] {
+                let (least, most) = extremes(failures, busy(Some(asked)));
+                assert!(least >= RECONNECT.max && most <= RECONNECT.max * 3 / 2, "{least:?} {most:?}");
+                assert!(most - least > RECONNECT.max / 3, "{least:?} {most:?}");
+            }
+            let (interval, mut seed) = (Duration::from_secs(10), Seed::new(42));
+            let wait = fixed(interval, RECONNECT.max, false, busy(Some(asked)), &mut seed);
+            assert!(wait >= RECONNECT.max && wait <= RECONNECT.max + interval, "{wait:?}");
+        }
     }
 
     #[test]
