@@ -81,3 +81,5 @@ mod threads;
 mod tls;
 #[cfg(test)]
 mod tls_server;
+#[cfg(test)]
+mod upgrade;

@@ -12,6 +12,7 @@ pub mod lookup;
 pub mod port;
 mod prefer;
 pub mod probe;
+pub mod redirect;
 mod up;
 mod watch;
 mod window;

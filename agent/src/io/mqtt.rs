@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_tungstenite::tungstenite::http::Uri;
+use holdfast_core::config::Url;
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::port::{LinkOrder, LinkReport, Peer, Publication, Refusal, RefusalKind};
@@ -159,8 +159,8 @@ fn judge(code: ConnectReturnCode) -> Result<(), Refusal> {
 }
 
 fn target(mqtt: &Mqtt) -> Result<Target, String> {
-    let uri: Uri = mqtt.url.parse().map_err(|_| "its url is not sound")?;
-    Target::of(&uri, PLAIN, SECURE)
+    let url = Url::parse(&mqtt.url, [PLAIN.0, SECURE.0]).map_err(|error| format!("its url {error}"))?;
+    Ok(Target::of(&url, PLAIN, SECURE))
 }
 
 fn request(mqtt: &Mqtt, will: Option<&Publication>) -> Result<Connect, String> {

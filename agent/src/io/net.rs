@@ -1,6 +1,7 @@
 //! Outgoing connections: a name becomes addresses, the addresses become one socket whose silence has an end.
 
 mod gauge;
+pub mod head;
 mod resolver;
 mod tunnel;
 
@@ -11,10 +12,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_tungstenite::WebSocketStream;
-use async_tungstenite::tungstenite::http::Uri;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use holdfast_core::config::Url;
 use holdfast_core::config::client::ClientTls;
 use holdfast_core::link::port::{Peer, Refusal, RefusalKind};
 use holdfast_core::link::probe::{Done, Step};
@@ -60,7 +61,7 @@ pub async fn web_socket(
 pub struct Target {
     /// Whether TLS is spoken.
     pub secure: bool,
-    /// Name or address, an IPv6 address without brackets.
+    /// Name or address, an IPv6 address without brackets and perhaps with a zone.
     pub host: String,
     /// Port.
     pub port: u16,
@@ -76,30 +77,22 @@ pub struct Stage {
 }
 
 impl Target {
-    /// Reads scheme, host and port. `plain` and `secure` are a scheme and its default port each.
-    pub fn of(uri: &Uri, plain: (&str, u16), secure: (&str, u16)) -> Result<Target, String> {
-        let scheme = uri.scheme_str().unwrap_or_default();
-        let (is_secure, default_port) = match scheme {
-            _ if scheme == plain.0 => (false, plain.1),
-            _ if scheme == secure.0 => (true, secure.1),
-            _ => {
-                return Err(format!(
-                    "cannot use the url: it starts with neither {}:// nor {}://",
-                    plain.0, secure.0
-                ));
-            }
-        };
-        let host = uri.host().unwrap_or_default();
-        let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() {
-            return Err("cannot use the url: it names no host".to_owned());
-        }
-        Ok(Target { secure: is_secure, host: host.to_owned(), port: uri.port_u16().unwrap_or(default_port) })
+    /// Takes scheme, host and port of a url. `plain` and `secure` are a scheme and its default port each.
+    pub fn of(url: &Url, plain: (&str, u16), secure: (&str, u16)) -> Target {
+        let is_secure = url.scheme == secure.0;
+        let default_port = if is_secure { secure.1 } else { plain.1 };
+        Target { secure: is_secure, host: url.host(), port: url.port().unwrap_or(default_port) }
     }
 
-    /// Host and port as they stand in a url, the port left out when it is `default_port`.
+    /// The host as others know it: a zone means something on this machine only (RFC 6874 §3).
+    pub fn name(&self) -> &str {
+        self.host.split('%').next().unwrap_or_default()
+    }
+
+    /// Host and port as a peer is told of them, the port left out when it is `default_port`.
     pub fn authority(&self, default_port: u16) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let name = self.name();
+        let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
         if self.port == default_port { host } else { format!("{host}:{}", self.port) }
     }
 }
@@ -188,7 +181,7 @@ pub async fn open(
         return Ok((Box::new(tcp), Peer { address, certificate_days_left: None }));
     }
     stage.enter(Step::Tls);
-    let (stream, certificate_days_left) = tls::connect(tcp, tls, &target.host).await.map_err(retry)?;
+    let (stream, certificate_days_left) = tls::connect(tcp, tls, target.name()).await.map_err(retry)?;
     stage.found(tls::shown(&stream, certificate_days_left));
     Ok((Box::new(stream), Peer { address, certificate_days_left }))
 }
@@ -228,7 +221,14 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut found = found.map_err(|error| {
         let text = words(&error);
         let cause = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-        io::Error::new(error.kind(), format!("cannot resolve {host}: {}", cause.to_lowercase()))
+        let error_of = |words| io::Error::new(error.kind(), words);
+        match host.split_once('%') {
+            // An address needs no name server, so it is the zone that is not known.
+            Some((address, zone)) => error_of(format!(
+                "cannot resolve {host}: this machine has no network interface {zone} that leads to {address}"
+            )),
+            None => error_of(format!("cannot resolve {host}: {}", cause.to_lowercase())),
+        }
     })?;
     if found.is_empty() {
         return Err(io::Error::new(
@@ -367,6 +367,21 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_names_the_interface_and_stays_on_this_machine() {
+        let url = Url::parse("ws://[fe80::1%25lo]:8080/", ["ws", "wss"]);
+        let target = Target::of(&url.unwrap_or_else(|error| panic!("{error}")), ("ws", 80), ("wss", 443));
+        assert_eq!((target.name(), target.authority(80).as_str()), ("fe80::1", "[fe80::1]:8080"));
+        let found = smol::block_on(resolve(&target.host, target.port)).unwrap();
+        let [SocketAddr::V6(found)] = found[..] else { panic!("{found:?}") };
+        assert!(found.port() == 8080 && found.scope_id() > 0, "{found:?}");
+        let error = smol::block_on(resolve("fe80::1%nowhere0", 80)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "cannot resolve fe80::1%nowhere0: this machine has no network interface nowhere0 that leads to fe80::1"
+        );
+    }
+
+    #[test]
     fn a_name_that_does_not_exist_is_named() {
         let error =
             smol::block_on(dial("no-such-host.invalid", 80, USER_TIMEOUT, &Stage::new())).unwrap_err();
@@ -399,7 +414,8 @@ mod tests {
 
     #[test]
     fn a_target_takes_the_default_port_of_its_scheme_and_loses_brackets_and_userinfo() {
-        let target = |url: &str| Target::of(&url.parse().unwrap(), ("ws", 80), ("wss", 443)).unwrap();
+        let url = |text| Url::parse(text, ["ws", "wss"]).unwrap_or_else(|error| panic!("{error}"));
+        let target = |text| Target::of(&url(text), ("ws", 80), ("wss", 443));
         assert_eq!(
             target("ws://hub.example/x"),
             Target { secure: false, host: "hub.example".into(), port: 80 }
@@ -407,7 +423,6 @@ mod tests {
         assert_eq!(target("wss://a:b@[::1]:8443"), Target { secure: true, host: "::1".into(), port: 8443 });
         assert_eq!(target("wss://a:b@[::1]:8443").authority(443), "[::1]:8443");
         assert_eq!(target("wss://hub.example").authority(443), "hub.example");
-        assert!(Target::of(&"http://hub.example".parse().unwrap(), ("ws", 80), ("wss", 443)).is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use holdfast_core::config::client::{Auth, Client, Confirm};
 use holdfast_core::link::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
 use holdfast_core::link::probe::Step;
+use holdfast_core::link::redirect::REDIRECTS_MAX;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
@@ -25,6 +26,7 @@ mod upgrade;
 
 pub use inbound::Inbound;
 use request::Request;
+use upgrade::Outcome;
 
 /// Largest message and frame that a peer may send.
 const INBOUND_MAX: usize = 1 << 20;
@@ -147,7 +149,6 @@ async fn dial(
     stage: &Stage,
     gauge: &Gauge,
 ) -> Result<(WebSocketStream<Stream>, Peer, Vec<String>), Refusal> {
-    let retry = |error| Refusal { kind: RefusalKind::Retry, error };
     let request = Request::new(client, endpoint)
         .map_err(|cause| retry(format!("cannot dial client {}: {cause}", client.id)))?;
     let deadline = async {
@@ -155,27 +156,65 @@ async fn dial(
         let after_s = client.connect_timeout.as_secs_f32();
         Err(retry(format!("timed out after {after_s} s {}", stage.place())))
     };
-    let dialed = or(connect(client, &request, stage, gauge), deadline).await;
-    let (socket, peer) = dialed.map_err(|refusal| Refusal {
-        error: format!("cannot dial {}: {}", request.label, refusal.error),
-        ..refusal
-    })?;
-    Ok((socket, peer, request.first))
+    let label = request.label.clone();
+    let dialed = or(connect(client, request, stage, gauge), deadline).await;
+    dialed.map_err(|refusal| Refusal { error: format!("cannot dial {label}: {}", refusal.error), ..refusal })
 }
 
+/// Goes where redirects lead.
 async fn connect(
+    client: &Client,
+    mut request: Request,
+    stage: &Stage,
+    gauge: &Gauge,
+) -> Result<(WebSocketStream<Stream>, Peer, Vec<String>), Refusal> {
+    for redirects in 0..=REDIRECTS_MAX {
+        let tried = try_once(client, &request, stage, gauge).await;
+        let (stream, peer, outcome) = match redirects {
+            0 => tried?,
+            _ => tried.map_err(|refusal| behind_redirect(&request, refusal))?,
+        };
+        match outcome {
+            Outcome::Switched(tail) => {
+                let socket = net::web_socket(stream, tail, Role::Client, limits()).await;
+                return Ok((socket, peer, request.first));
+            }
+            Outcome::Moved { status, location } => {
+                let next = request.redirected(client, &location);
+                request = next.map_err(|why| retry(format!("the server answers {status} to {why}")))?;
+                log::debug!("redirected client={} status={status:?} to={}", client.id, request.label);
+                stage.found(format!("{status}, leads to {}", request.label));
+            }
+        }
+    }
+    Err(retry(format!("the server redirects more than {REDIRECTS_MAX} times, at last to {}", request.label)))
+}
+
+async fn try_once(
     client: &Client,
     request: &Request,
     stage: &Stage,
     gauge: &Gauge,
-) -> Result<(WebSocketStream<Stream>, Peer), Refusal> {
+) -> Result<(Stream, Peer, Outcome), Refusal> {
     let tunnel = request.tunnel.as_ref();
     let (mut stream, peer) =
-        net::open(&request.target, tunnel, &client.tls, user_timeout(client), stage, gauge).await?;
+        net::open(&request.target, tunnel, &request.tls, user_timeout(client), stage, gauge).await?;
     stage.enter(Step::Upgrade);
-    let tail = upgrade::upgrade(&mut stream, request, stage).await?;
-    let socket = net::web_socket(stream, tail, Role::Client, limits()).await;
-    Ok((socket, peer))
+    let outcome = upgrade::upgrade(&mut stream, request, stage).await?;
+    Ok((stream, peer, outcome))
+}
+
+fn behind_redirect(request: &Request, refusal: Refusal) -> Refusal {
+    let without = match refusal.kind {
+        RefusalKind::Unauthorized if request.is_abroad => " (credentials are not sent to another host)",
+        RefusalKind::Unauthorized | RefusalKind::Busy { .. } | RefusalKind::Retry => "",
+    };
+    let error = format!("after a redirect to {}: {}{without}", request.label, refusal.error);
+    Refusal { error, ..refusal }
+}
+
+fn retry(error: String) -> Refusal {
+    Refusal { kind: RefusalKind::Retry, error }
 }
 
 /// The kernel's deadline stands behind ours: it ends what no ping watches.

@@ -1,4 +1,4 @@
-//! nginx as a proxy that ends TLS in front of a WebSocket server.
+//! nginx in front of a WebSocket server, as a proxy that ends TLS or with a configuration of the test's own.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,14 +18,25 @@ pub struct Proxy {
 impl Proxy {
     /// Starts one with this certificate in front of a port of loopback.
     pub fn start(directory: &Path, files: &Files, upstream: u16) -> Proxy {
+        let locations = format!(
+            "location / {{\nproxy_pass http://127.0.0.1:{upstream};\nproxy_http_version 1.1;\n\
+             proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection \"upgrade\";\n}}\n"
+        );
+        Proxy::serving(directory, Some(files), &locations)
+    }
+
+    /// Starts one with these locations, and with TLS if there is a certificate.
+    pub fn serving(directory: &Path, files: Option<&Files>, locations: &str) -> Proxy {
         for _ in 0..TRIES {
             let port = free_port();
-            let conf = directory.join("nginx.conf");
-            std::fs::write(&conf, configuration(directory, files, port, upstream)).unwrap();
+            let scratch = directory.join(format!("nginx-{port}"));
+            std::fs::create_dir_all(&scratch).unwrap();
+            let conf = scratch.join("nginx.conf");
+            std::fs::write(&conf, configuration(&scratch, files, port, locations)).unwrap();
             let mut command = Command::new("nginx");
             let path = std::env::var("PATH").unwrap_or_default();
             command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
-            command.arg("-p").arg(directory).arg("-c").arg(&conf);
+            command.arg("-p").arg(&scratch).arg("-c").arg(&conf);
             let mut process = Running::start("nginx", &mut command);
             if listens(&mut process, port) {
                 return Proxy { _process: process, port };
@@ -45,17 +56,20 @@ fn listens(process: &mut Running, port: u16) -> bool {
     })
 }
 
-fn configuration(directory: &Path, files: &Files, port: u16, upstream: u16) -> String {
-    let scratch = directory.display();
+fn configuration(scratch: &Path, files: Option<&Files>, port: u16, locations: &str) -> String {
+    let scratch = scratch.display();
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let paths: String = paths.iter().map(|kind| format!("{kind}_temp_path {scratch}/{kind};\n")).collect();
+    let listen = match files {
+        None => format!("listen 127.0.0.1:{port};\n"),
+        Some(Files { cert, key }) => format!(
+            "listen 127.0.0.1:{port} ssl;\nssl_certificate {};\nssl_certificate_key {};\n",
+            cert.display(),
+            key.display()
+        ),
+    };
     format!(
         "daemon off;\nmaster_process off;\npid {scratch}/nginx.pid;\nerror_log stderr info;\nevents {{}}\n\
-         http {{\naccess_log off;\n{paths}server {{\nlisten 127.0.0.1:{port} ssl;\n\
-         ssl_certificate {cert};\nssl_certificate_key {key};\nlocation / {{\n\
-         proxy_pass http://127.0.0.1:{upstream};\nproxy_http_version 1.1;\n\
-         proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection \"upgrade\";\n}}\n}}\n}}\n",
-        cert = files.cert.display(),
-        key = files.key.display(),
+         http {{\naccess_log off;\n{paths}server {{\n{listen}{locations}}}\n}}\n"
     )
 }

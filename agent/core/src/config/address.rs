@@ -35,7 +35,11 @@ impl Client {
 
     fn url_of_host(&self, host: &str) -> String {
         let scheme = if self.secure { "wss" } else { "ws" };
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let host = match host.contains(':') {
+            // The mark of a zone is percent-encoded (RFC 6874 §2).
+            true => format!("[{}]", host.replace('%', "%25")),
+            false => host.to_owned(),
+        };
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
         let tail = self.parameters.as_deref().unwrap_or_default();
         format!("{scheme}://{host}{port}{tail}")
@@ -80,8 +84,7 @@ impl Client {
 }
 
 pub(super) fn client_url(node: &Node, _: &Reading) -> Result<String, String> {
-    let text = value::text(node)?;
-    Url::parse(text, SCHEMES).map(|_| text.to_owned())
+    Url::parse(value::text(node)?, SCHEMES).map(|url| url.text())
 }
 
 pub(super) fn client_urls(node: &Node, _: &Reading) -> Result<Vec<String>, String> {
@@ -91,20 +94,23 @@ pub(super) fn client_urls(node: &Node, _: &Reading) -> Result<Vec<String>, Strin
     }
     let mut urls: Vec<String> = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
-        let text = value::text(node)?;
         // An error never quotes a url, for it may hold a password.
-        Url::parse(text, SCHEMES).map_err(|error| format!("number {} {error}", index + 1))?;
-        if urls.iter().any(|known| known == text) {
+        let url = Url::parse(value::text(node)?, SCHEMES);
+        let text = url.map_err(|error| format!("number {} {error}", index + 1))?.text();
+        if urls.contains(&text) {
             return Err(format!("number {} is there twice", index + 1));
         }
-        urls.push(text.to_owned());
+        urls.push(text);
     }
     Ok(urls)
 }
 
-/// A host name or an address; an IPv6 address with brackets or without.
+/// A host name or an address; an IPv6 address with brackets or without, and perhaps with a zone.
 pub(super) fn host(node: &Node, _: &Reading) -> Result<String, String> {
     let text = value::text(node)?;
+    if let Some((address, zone)) = url::zoned(text) {
+        return Ok(format!("{address}%{zone}"));
+    }
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if bare.parse::<std::net::Ipv6Addr>().is_ok() || (bare == text && url::is_host(text)) {
         return Ok(bare.to_owned());

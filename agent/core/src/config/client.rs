@@ -35,7 +35,9 @@ pub struct Client {
     pub application: String,
     /// An inactive client holds its messages and never connects.
     pub active: bool,
-    /// `ws://` or `wss://`. Only an inactive client can be without `url`, `urls` and `host`.
+    /// `ws://` or `wss://`; `ws://[fe80::1%25eth0]` also names the network interface that leads there. Only an inactive client can
+    /// be without `url`, `urls` and `host`. Redirects of the server are followed, three at most: on the same host, or to another one
+    /// with TLS, which gets no credentials, `headers` or client certificate; never from TLS to plain text.
     pub url: Option<String>,
     /// Several such urls, in place of `url`. They must lead to one receiver: what one of them confirmed is forgotten.
     pub urls: Vec<String>,
@@ -335,7 +337,7 @@ pub struct Reconnect {
     /// Upper end of the first wait. When a stable connection was lost it is 8 times as much, since a whole fleet may have lost
     /// it.
     pub min: Duration,
-    /// Upper end of the longest wait.
+    /// Upper end of the longest wait. A peer's `Retry-After` is believed up to this, and up to half as long more is added to it.
     pub max: Duration,
     /// A connection must have been up for so long before the back-off starts from `min` again.
     pub stable_after: Duration,

@@ -34,7 +34,7 @@ mod variable;
 pub use fault::{Errors, Fault};
 pub use render::string as toml_string;
 pub use secret::Secret;
-pub use url::{link as link_of_url, place, shown as shown_url};
+pub use url::{Url, link as link_of_url, place, shown as shown_url};
 
 use fault::{Faults, Place};
 use table::{Reading, Table};

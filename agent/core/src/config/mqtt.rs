@@ -135,10 +135,9 @@ fn decoded(text: &str) -> Result<String, String> {
 }
 
 fn broker_url(node: &Node, _: &Reading) -> Result<String, String> {
-    let text = value::text(node)?;
-    let url = Url::parse(text, ["mqtt", "mqtts"])?;
+    let url = Url::parse(value::text(node)?, ["mqtt", "mqtts"])?;
     match url.tail {
-        "" | "/" => Ok(text.to_owned()),
+        "" | "/" => Ok(url.text()),
         _ => Err("must end after the host and port".to_owned()),
     }
 }

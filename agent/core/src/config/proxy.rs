@@ -47,11 +47,10 @@ impl Proxy {
 }
 
 fn proxy_url(node: &Node, _: &Reading) -> Result<String, String> {
-    let text = value::text(node)?;
-    let url = Url::parse(text, SCHEMES)?;
+    let url = Url::parse(value::text(node)?, SCHEMES)?;
     match url.user {
         Some(_) => Err("must not hold a user; use `username` and `password`".to_owned()),
         None if !matches!(url.tail, "" | "/") => Err("must end behind host and port".to_owned()),
-        None => Ok(text.to_owned()),
+        None => Ok(url.text()),
     }
 }

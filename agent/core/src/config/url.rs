@@ -4,12 +4,14 @@ use percent_encoding::percent_decode_str;
 
 use super::render::string;
 
-/// The parts of a url that the configuration looks at.
-pub(super) struct Url<'a> {
-    pub scheme: &'a str,
+/// The parts of a sound url.
+#[derive(Clone, Copy)]
+pub struct Url<'a> {
+    /// In lower case.
+    pub scheme: &'static str,
     /// User and password as they stand, percent-encoded.
     pub user: Option<(&'a str, Option<&'a str>)>,
-    /// Host and port.
+    /// Host and port, as they stand.
     pub authority: &'a str,
     /// From the first `/` or `?` on.
     pub tail: &'a str,
@@ -68,15 +70,15 @@ fn without_values(query: &str) -> String {
 }
 
 impl<'a> Url<'a> {
-    /// Reads a url with one of these schemes. The error never quotes it, for it may hold a password.
-    pub(super) fn parse(text: &'a str, schemes: [&str; 2]) -> Result<Url<'a>, String> {
+    /// Reads a url with one of these schemes, in upper or lower case (RFC 3986 §3.1). The error never quotes it, for it may hold
+    /// a password.
+    pub fn parse(text: &'a str, schemes: [&'static str; 2]) -> Result<Url<'a>, String> {
         let [plain, secure] = schemes;
         let shape = || format!("must be a url that starts with {plain}:// or {secure}://");
         let (scheme, rest) = text.split_once("://").ok_or_else(shape)?;
-        if !schemes.contains(&scheme) {
-            return Err(shape());
-        }
-        if text.contains(|letter: char| !letter.is_ascii_graphic() || "\"<>\\^`{|}".contains(letter)) {
+        let scheme =
+            schemes.into_iter().find(|known| known.eq_ignore_ascii_case(scheme)).ok_or_else(shape)?;
+        if text.contains(|letter: char| !is_taken(letter)) {
             return Err("holds a character that must be percent-encoded".to_owned());
         }
         if text.contains('#') {
@@ -87,9 +89,48 @@ impl<'a> Url<'a> {
             Some((user, authority)) => (Some(user), authority),
             None => (None, &rest[..end]),
         };
-        check_authority(authority, 1)?;
+        // A port may be empty (RFC 3986 §3.2.3).
+        let authority = authority.strip_suffix(':').unwrap_or(authority);
+        let (host, port) = split_port(authority);
+        if !is_host(host) && zoned(host).is_none() {
+            return Err("has no sound host".to_owned());
+        }
+        check_port(port, 1)?;
         Ok(Url { scheme, user: user.map(credentials), authority, tail: &rest[end..] })
     }
+
+    /// The same url as one text: the scheme in lower case, an empty port left out.
+    pub fn text(&self) -> String {
+        let user = match self.user {
+            None => String::new(),
+            Some((name, None)) => format!("{name}@"),
+            Some((name, Some(password))) => format!("{name}:{password}@"),
+        };
+        format!("{}://{user}{}{}", self.scheme, self.authority, self.tail)
+    }
+
+    /// Name or address, an IPv6 address without brackets and with its zone, if there is one: `fe80::1%eth0`.
+    pub fn host(&self) -> String {
+        let host = split_port(self.authority).0;
+        let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        zoned(host).map_or_else(|| bare(host), |(address, zone)| format!("{address}%{zone}"))
+    }
+
+    /// The port, if it names one.
+    pub fn port(&self) -> Option<u16> {
+        split_port(self.authority).1?.parse().ok()
+    }
+
+    /// The path, `/` at least, and the query without its mark.
+    pub fn path_and_query(&self) -> (&'a str, &'a str) {
+        let (path, query) = self.tail.split_once('?').unwrap_or((self.tail, ""));
+        (if path.is_empty() { "/" } else { path }, query)
+    }
+}
+
+/// Whether a character may stand in a url as it is.
+fn is_taken(letter: char) -> bool {
+    letter.is_ascii_graphic() && !"\"<>\\^`{|}".contains(letter)
 }
 
 /// Checks `HOST` or `HOST:PORT` with a port from `port_min` on; true if there is a port.
@@ -98,12 +139,28 @@ pub(super) fn check_authority(authority: &str, port_min: u16) -> Result<bool, St
     if !is_host(host) {
         return Err("has no sound host".to_owned());
     }
+    check_port(port, port_min)
+}
+
+fn check_port(port: Option<&str>, port_min: u16) -> Result<bool, String> {
     let Some(port) = port else { return Ok(false) };
     let number = Some(port).filter(|port| !port.starts_with('+')).and_then(|port| port.parse::<u16>().ok());
     match number {
         Some(number) if number >= port_min => Ok(true),
         _ => Err("has no sound port".to_owned()),
     }
+}
+
+/// Address and zone of `[fe80::1%25eth0]` (RFC 6874), of `[fe80::1%eth0]`, which curl and `ip` take, and of both without
+/// brackets: the network interface that leads there.
+pub(super) fn zoned(host: &str) -> Option<(&str, String)> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let (address, zone) = bare.split_once('%')?;
+    let zone = zone.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(zone);
+    let zone = percent_decode_str(zone).decode_utf8().ok()?;
+    let letter = |letter: char| letter.is_ascii_graphic() && !"/%[]".contains(letter);
+    let is_sound = !zone.is_empty() && zone.chars().all(letter);
+    (is_sound && address.parse::<std::net::Ipv6Addr>().is_ok()).then(|| (address, zone.into_owned()))
 }
 
 /// True for a host name, an IPv4 address or an IPv6 address in brackets.
@@ -180,6 +237,23 @@ mod tests {
     }
 
     #[test]
+    fn legal_forms_of_one_url_become_the_same_text() {
+        let cases = [
+            ("WS://Host:", "ws://Host", "Host", None),
+            ("Wss://gw:pw@host:/a?b", "wss://gw:pw@host/a?b", "host", None),
+            ("ws://[::1]:/", "ws://[::1]/", "::1", None),
+            ("ws://[fe80::1%25eth0]:80", "ws://[fe80::1%25eth0]:80", "fe80::1%eth0", Some(80)),
+            ("ws://[fe80::1%eth0]", "ws://[fe80::1%eth0]", "fe80::1%eth0", None),
+            ("ws://[fe80::1%25wlan%2D0]", "ws://[fe80::1%25wlan%2D0]", "fe80::1%wlan-0", None),
+            ("ws://[fe80::1%25]", "ws://[fe80::1%25]", "fe80::1%25", None),
+        ];
+        for (given, text, host, port) in cases {
+            let url = Url::parse(given, ["ws", "wss"]).unwrap_or_else(|error| panic!("{given}: {error}"));
+            assert_eq!((url.text().as_str(), url.host().as_str(), url.port()), (text, host, port), "{given}");
+        }
+    }
+
+    #[test]
     fn only_sound_urls_are_taken() {
         let cases = [
             ("ws://host", Ok(())),
@@ -198,7 +272,13 @@ mod tests {
             ("ws://host:65536", Err("has no sound port")),
             ("ws://host:+1", Err("has no sound port")),
             ("ws://gw:pa/ss@host", Err("has no sound port")),
-            ("ws://host:", Err("has no sound port")),
+            ("ws://host::", Err("has no sound port")),
+            ("ws://:", Err("has no sound host")),
+            ("ws://[fe80::1%25]", Ok(())),
+            ("ws://[fe80::1%]", Err("has no sound host")),
+            ("ws://[fe80::1%25a/b]", Err("has no sound host")),
+            ("ws://10.0.0.1%25eth0", Err("has no sound host")),
+            ("ftp://host", Err("must be a url that starts with ws:// or wss://")),
             ("ws://host/a b", Err("holds a character that must be percent-encoded")),
             ("ws://host/é", Err("holds a character that must be percent-encoded")),
             ("ws://host/a#b", Err("must not have a fragment (`#…`)")),

@@ -98,6 +98,9 @@ impl Failed {
 fn hint(step: Step, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> &'static str {
     match step {
         Step::Settings => "mend what it names in the configuration; `holdfast check` shows what is in force",
+        Step::Name if error.contains("network interface") => {
+            "name an interface of this machine behind the `%25` in `url` (`ip link` lists them)"
+        }
         Step::Name => {
             "check the spelling of the host in `url`, and that this machine has a name server (/etc/resolv.conf)"
         }
@@ -112,6 +115,9 @@ fn hint(step: Step, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> &'s
         Step::Tls => hint_of_tls(error, clock_is_wrong),
         Step::Upgrade => hint_of_upgrade(kind, error),
         Step::Connack => "check that the port is the broker's MQTT port (1883, with TLS 8883), and its log",
+        Step::Authentication if error.contains("not sent to another host") => {
+            "put the address that the redirect leads to into `url`, if it is to know the credentials of this client"
+        }
         Step::Authentication => "check user, password or token of this table, and what the server lets it do",
         Step::Ping => {
             "the peer does not answer pings: confirm = \"pong\" cannot work with it; use \"ack\" or \"none\""
@@ -149,11 +155,17 @@ fn hint_of_tls(error: &str, clock_is_wrong: bool) -> &'static str {
 fn hint_of_upgrade(kind: RefusalKind, error: &str) -> &'static str {
     match kind {
         RefusalKind::Busy { .. } => {
-            "the server asks for time; the agent waits as long as it says, and tries again"
+            "the server asks for time; the agent waits as long as it says, up to `reconnect.max`, and tries again"
         }
         RefusalKind::Unauthorized => "check the credentials of this client",
         RefusalKind::Retry if error.contains("404") => "check the path in `url`",
         RefusalKind::Retry if error.contains("speaks TLS") => "use wss:// in `url`",
+        RefusalKind::Retry if error.contains("redirects more than") => {
+            "check `url`: the server sends this client in a circle; does something end TLS in front of it without telling it so?"
+        }
+        RefusalKind::Retry if error.contains("HTTP 426") => {
+            "have the proxy in front of the server pass on `Upgrade` and `Connection` (nginx: proxy_http_version 1.1)"
+        }
         RefusalKind::Retry if error.contains("not followed") => "put the address that it names into `url`",
         RefusalKind::Retry => {
             "check that `url` leads to a WebSocket server: a proxy in front of it must pass the upgrade on"
@@ -204,5 +216,13 @@ mod tests {
         assert!(hint(RefusalKind::Busy { retry_after: None }, "HTTP 503").contains("asks for time"));
         assert!(hint(RefusalKind::Retry, "HTTP 404 Not Found").contains("path"));
         assert!(hint(RefusalKind::Retry, "the server speaks TLS on this port").contains("wss://"));
+        assert!(
+            hint(RefusalKind::Retry, "HTTP 302 to ws://a, which is not followed: it").contains("into `url`")
+        );
+        assert!(hint(RefusalKind::Retry, "the server redirects more than 3 times").contains("circle"));
+        let abroad = "after a redirect to wss://a: HTTP 401 (credentials are not sent to another host)";
+        assert!(hint(RefusalKind::Unauthorized, abroad).contains("redirect"));
+        let zone = failed(Step::Name, RefusalKind::Retry, "this machine has no network interface e", false);
+        assert!(zone.hint.contains("ip link"));
     }
 }

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use holdfast_core::link::port::Traffic;
@@ -15,14 +15,14 @@ use smol::net::TcpStream;
 /// The timer that asks a peer without room whether it has some.
 const WINDOW_PROBE: &str = "04";
 
-/// Counts the bytes of one connection; there is nothing to count before it is made.
+/// Counts the bytes of one connection, the last one that it was given; there is nothing to count before it is made.
 #[derive(Debug, Clone, Default)]
 pub struct Gauge(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
     /// Ours and the peer's address.
-    addresses: OnceLock<(SocketAddr, SocketAddr)>,
+    addresses: Mutex<Option<(SocketAddr, SocketAddr)>>,
     written: AtomicU64,
     read: AtomicU64,
     /// Whole frames or packets of the peer.
@@ -39,9 +39,11 @@ pub struct Gauged {
 impl Gauge {
     /// Counts the bytes of this stream from here on.
     pub fn watch(&self, tcp: TcpStream) -> Gauged {
-        if let (Ok(ours), Ok(peers)) = (tcp.local_addr(), tcp.peer_addr()) {
-            // A gauge belongs to one connection, so that nothing is set yet.
-            let _ = self.0.addresses.set((ours, peers));
+        let addresses = tcp.local_addr().ok().zip(tcp.peer_addr().ok());
+        *self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+        // A redirect leads to another connection, and what the first one carried is not of that one.
+        for count in [&self.0.written, &self.0.read, &self.0.frames] {
+            count.store(0, Ordering::Relaxed);
         }
         Gauged { tcp, gauge: self.clone() }
     }
@@ -53,7 +55,8 @@ impl Gauge {
 
     /// How far everything has come.
     pub fn read(&self) -> Traffic {
-        let queues = self.0.addresses.get().and_then(|(ours, peers)| queues(*ours, *peers));
+        let addresses = *self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let queues = addresses.and_then(|(ours, peers)| queues(ours, peers));
         let counts = &self.0;
         Traffic {
             written: counts.written.load(Ordering::Relaxed),

@@ -1,18 +1,17 @@
 //! The way through a proxy: HTTP CONNECT (RFC 9110 §9.3.6) or SOCKS5 (RFC 1928, RFC 1929). The proxy looks up the name of the
 //! target, and whatever comes behind its consent is the target's. The caller sets the deadline of the whole.
 
-use async_tungstenite::tungstenite::http::Uri;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_core::config::Url;
 use holdfast_core::config::proxy::Proxy;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::TcpStream;
 
+use super::head::{Head, HeadError};
 use super::{Target, words};
 use crate::io::secret;
 
-const HEAD_MAX: usize = 16 << 10;
-const FIELDS_MAX: usize = 64;
 /// RFC 1928 §3, RFC 1929 §2: lengths are one byte.
 const SOCKS_TEXT_MAX: usize = 255;
 
@@ -35,9 +34,10 @@ pub struct Blocked {
 impl Tunnel {
     /// Reads the secrets. Errors name their source, never the value.
     pub fn new(table: &Proxy) -> Result<Tunnel, String> {
-        let uri: Uri = table.url.parse().map_err(|_| "the proxy's url is not sound")?;
+        let url = Url::parse(&table.url, ["http", "socks5"]);
+        let url = url.map_err(|error| format!("the proxy's url {error}"))?;
         // Both kinds are reached in plain text; `secure` tells them apart here.
-        let target = Target::of(&uri, ("http", 80), ("socks5", 1080))?;
+        let target = Target::of(&url, ("http", 80), ("socks5", 1080));
         let login = match &table.username {
             Some(username) => {
                 let password = table.password.as_ref().map(secret::read).transpose()?;
@@ -97,7 +97,7 @@ impl Tunnel {
             None => {}
         }
         let mut request = vec![5, 1, 0];
-        request.extend(address(&target.host)?);
+        request.extend(address(target.name())?);
         request.extend(target.port.to_be_bytes());
         write(tcp, &request).await?;
         let [_, reply, _, kind] = read::<4>(tcp).await?;
@@ -166,20 +166,14 @@ fn reply_words(reply: u8) -> &'static str {
 
 /// Reads the head of the answer, and not a byte more: what comes behind it is the server's.
 async fn answer(tcp: &mut TcpStream) -> Result<(u16, String), Blocked> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        if head.len() >= HEAD_MAX {
-            return Err(blocked("the proxy's answer is too long"));
+    match Head::read(tcp, 1).await {
+        Ok((head, _)) => Ok((head.status, head.reason)),
+        Err(HeadError::Closed) => Err(blocked("the proxy closed the connection")),
+        Err(HeadError::Io(error)) => Err(broken(&error)),
+        Err(HeadError::TooLarge | HeadError::NoAnswer) => Err(blocked("the proxy's answer is too long")),
+        Err(HeadError::NotHttp(_) | HeadError::Malformed(_)) => {
+            Err(blocked("the proxy does not answer in HTTP"))
         }
-        head.extend(read::<1>(tcp).await?);
-    }
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    match response.parse(&head) {
-        Ok(httparse::Status::Complete(_)) => {
-            Ok((response.code.unwrap_or_default(), response.reason.unwrap_or_default().to_owned()))
-        }
-        _ => Err(blocked("the proxy does not answer in HTTP")),
     }
 }
 
@@ -270,6 +264,8 @@ mod tests {
         assert_eq!(asks, (true, "the proxy asks for user and password (HTTP 407)".to_owned()));
         let forbids = refused(b"HTTP/1.1 403 Filtered\r\n\r\n");
         assert_eq!(forbids, (false, "the proxy answers HTTP 403 Filtered".to_owned()));
+        let patient = refused(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Filtered\r\nVia:\r\n p\r\n\r\n");
+        assert_eq!(patient, forbids);
         assert_eq!(refused(b"SSH-2.0-x\r\n\r\n").1, "the proxy does not answer in HTTP");
     }
 

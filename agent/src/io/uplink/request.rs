@@ -3,16 +3,21 @@
 //! It is written here and not by tungstenite, which logs the whole request, credentials included.
 
 use async_tungstenite::tungstenite::handshake::client::generate_key;
-use async_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
+use async_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_core::config::client::{Auth, Client, Confirm, Framing};
+use holdfast_core::config::Url;
+use holdfast_core::config::client::{Auth, Client, ClientTls, Confirm, Framing};
 use holdfast_core::config::handshake::RESERVED;
+use holdfast_core::link::redirect::Asked;
 use holdfast_core::wire::SUBPROTOCOL;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::io::net::{Target, Tunnel};
 use crate::io::secret;
+
+const PLAIN: (&str, u16) = ("ws", 80);
+const SECURE: (&str, u16) = ("wss", 443);
 
 /// A request that is ready to be written. It holds credentials, so it has no `Debug`.
 pub struct Request {
@@ -28,25 +33,60 @@ pub struct Request {
     pub offered: Vec<String>,
     /// The proxy on the way, if there is one.
     pub tunnel: Option<Tunnel>,
+    /// TLS settings for the target.
+    pub tls: ClientTls,
     /// What is sent first on the connection.
     pub first: Vec<String>,
+    /// A redirect has led it to another host than the configured one: it holds no credentials.
+    pub is_abroad: bool,
+    asked: Asked,
+    /// The `Authorization` for the configured host.
+    authorization: Option<String>,
 }
 
 impl Request {
     /// Reads all secrets and puts the request to one of the client's endpoints together. Errors name the parameter or header,
     /// never its value.
     pub fn new(client: &Client, endpoint: usize) -> Result<Request, String> {
-        let url = client.endpoints().into_iter().nth(endpoint).ok_or("it has no url")?;
-        let uri: Uri = url.parse().map_err(|_| "its url is not sound")?;
-        let target = Target::of(&uri, ("ws", 80), ("wss", 443))?;
-        let (scheme, default_port) = if target.secure { ("wss", 443) } else { ("ws", 80) };
-        let authority = target.authority(default_port);
+        let text = client.endpoints().into_iter().nth(endpoint).ok_or("it has no url")?;
+        let url = parse(&text)?;
+        let (path, query) = url.path_and_query();
+        let login = login_in_path(&client.auth)?;
+        let parameters = parameters(client)?;
+        let parts = [query, &parameters].into_iter().filter(|part| !part.is_empty());
+        let query = parts.collect::<Vec<_>>().join("&");
+        let mark = if query.is_empty() { "" } else { "?" };
+        let private = query.split('&').filter(|pair| pair.contains('=')).map(str::to_owned);
+        let private = private.chain((!login.is_empty()).then(|| login.clone())).collect();
+        let url_asked = format!("{}://{}{login}{path}{mark}{query}", url.scheme, url.authority);
+        let asked = Asked { url: url_asked, private, speaks_first: !client.message.is_empty() };
+        Request::build(client, asked, credentials(&client.auth, &url)?, false)
+    }
+
+    /// The request to where a redirect leads. To another host nothing goes along that proves our identity, not even later on the
+    /// way back.
+    pub fn redirected(&self, client: &Client, location: &str) -> Result<Request, String> {
+        let redirect = self.asked.follow(location)?;
+        let is_abroad = self.is_abroad || redirect.leaves;
+        let authorization = self.authorization.clone().filter(|_| !is_abroad);
+        Request::build(client, Asked { url: redirect.url, ..self.asked.clone() }, authorization, is_abroad)
+    }
+
+    fn build(
+        client: &Client,
+        asked: Asked,
+        authorization: Option<String>,
+        is_abroad: bool,
+    ) -> Result<Request, String> {
+        let url = parse(&asked.url)?;
+        let target = Target::of(&url, PLAIN, SECURE);
+        let authority = target.authority(if target.secure { SECURE.1 } else { PLAIN.1 });
         let key = generate_key();
         let mut fields = Fields::default();
         fields.set("Host", authority.clone());
         fields.set("User-Agent", concat!("holdfast/", env!("CARGO_PKG_VERSION")).to_owned());
-        if let Some(credentials) = credentials(&client.auth, &uri)? {
-            fields.set("Authorization", credentials);
+        if let Some(authorization) = &authorization {
+            fields.set("Authorization", authorization.clone());
         }
         if let Some(origin) = &client.origin {
             fields.set("Origin", origin.clone());
@@ -58,7 +98,7 @@ impl Request {
         if !wanted.is_empty() {
             fields.set("Sec-WebSocket-Protocol", wanted.join(", "));
         }
-        for (name, parameter) in &client.headers {
+        for (name, parameter) in client.headers.iter().filter(|_| !is_abroad) {
             fields.set(checked_name(name)?, secret::read(&parameter.value)?);
         }
         let offered = fields
@@ -68,11 +108,24 @@ impl Request {
         fields.set("Upgrade", "websocket".to_owned());
         fields.set("Sec-WebSocket-Version", "13".to_owned());
         fields.set("Sec-WebSocket-Key", key.clone());
-        let head = fields.head(&path_and_query(client, &uri)?)?;
+        let (path, query) = url.path_and_query();
+        let mark = if query.is_empty() { "" } else { "?" };
+        let head = fields.head(&format!("{path}{mark}{query}"))?;
         let tunnel = client.proxy.as_ref().map(Tunnel::new).transpose()?;
         let first = client.message.iter().map(secret::read).collect::<Result<_, _>>()?;
-        Ok(Request { target, label: format!("{scheme}://{authority}"), head, key, offered, tunnel, first })
+        let label = format!("{}://{authority}", url.scheme);
+        let tls = if is_abroad { abroad(&client.tls) } else { client.tls.clone() };
+        Ok(Request { target, label, head, key, offered, tunnel, tls, first, is_abroad, asked, authorization })
     }
+}
+
+fn parse(text: &str) -> Result<Url<'_>, String> {
+    Url::parse(text, [PLAIN.0, SECURE.0]).map_err(|error| format!("its url {error}"))
+}
+
+/// Another host has another name, and a client certificate is a credential.
+fn abroad(tls: &ClientTls) -> ClientTls {
+    ClientTls { cert: None, key: None, server_name: None, ..tls.clone() }
 }
 
 /// Header fields in the order in which they were first set.
@@ -112,15 +165,13 @@ fn checked_name(name: &str) -> Result<&str, String> {
     Ok(name)
 }
 
-fn path_and_query(client: &Client, uri: &Uri) -> Result<String, String> {
+/// `params`, percent-encoded.
+fn parameters(client: &Client) -> Result<String, String> {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, parameter) in &client.params {
         query.append_pair(name, &secret::read(&parameter.value)?);
     }
-    let parts = [uri.query().unwrap_or_default(), &query.finish()];
-    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    let mark = if parts.is_empty() { "" } else { "?" };
-    Ok(format!("{}{}{mark}{}", login_in_path(&client.auth)?, uri.path(), parts.join("&")))
+    Ok(query.finish())
 }
 
 /// `/auth/USER/PASSWORD`, each percent-encoded as one segment.
@@ -131,16 +182,15 @@ fn login_in_path(auth: &Auth) -> Result<String, String> {
 }
 
 /// The `Authorization` field: what `auth` says, else Basic with the userinfo of the url (RFC 3986 §3.2.1).
-fn credentials(auth: &Auth, uri: &Uri) -> Result<Option<String>, String> {
+fn credentials(auth: &Auth, url: &Url) -> Result<Option<String>, String> {
     Ok(match auth {
         Auth::Basic { username, password } => Some(basic(username, &secret::read(password)?)),
         Auth::Bearer(token) => Some(format!("Bearer {}", secret::read(token)?)),
         Auth::None | Auth::Url { .. } => {
-            let userinfo = uri.authority().and_then(|authority| authority.as_str().rsplit_once('@'));
-            userinfo.map(|(userinfo, _)| {
-                let (username, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-                basic(&decoded(username), &decoded(password))
-            })
+            let basic = |(username, password): (&str, Option<&str>)| {
+                basic(&decoded(username), &decoded(password.unwrap_or_default()))
+            };
+            url.user.map(basic)
         }
     })
 }
@@ -216,6 +266,52 @@ mod tests {
         client.headers.clear();
         client.headers.insert("Sec-WebSocket-Key".to_owned(), plain("x").into());
         assert_eq!(error(&client), "cannot send header Sec-WebSocket-Key: it belongs to the handshake");
+    }
+
+    #[test]
+    fn a_redirect_on_the_same_host_takes_everything_along_and_its_own_path() {
+        let mut client = client("ws://gw:pw@hub.example/in?a=1");
+        client.params.insert("token".to_owned(), plain("s3cret").into());
+        client.headers.insert("x-api-key".to_owned(), plain("k3y").into());
+        let first = Request::new(&client, 0).ok().unwrap();
+        let second = first.redirected(&client, "https://hub.example:8443/in?a=1&token=s3cret").ok().unwrap();
+        let text = String::from_utf8(second.head).unwrap();
+        assert!(
+            text.starts_with("GET /in?a=1&token=s3cret HTTP/1.1\r\nHost: hub.example:8443\r\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\r\nAuthorization: Basic ") && text.contains("\r\nx-api-key: k3y\r\n"),
+            "{text}"
+        );
+        assert_eq!(second.label, "wss://hub.example:8443");
+    }
+
+    #[test]
+    fn a_redirect_to_another_host_takes_nothing_along_that_proves_our_identity_and_never_gets_it_back() {
+        let mut client = client("wss://gw:pw@hub.example/in");
+        client.headers.insert("x-api-key".to_owned(), plain("k3y").into());
+        client.tls = ClientTls {
+            cert: Some("c".into()),
+            key: Some("k".into()),
+            server_name: Some("hub".to_owned()),
+            ..ClientTls::default()
+        };
+        let mut request = Request::new(&client, 0).ok().unwrap();
+        for location in ["https://node7/in", "/other", "https://hub.example/in"] {
+            request = request.redirected(&client, location).ok().unwrap();
+            let text = String::from_utf8(request.head.clone()).unwrap();
+            assert!(!text.contains("Authorization") && !text.contains("x-api-key"), "{text}");
+            assert_eq!(request.tls, ClientTls::default());
+        }
+    }
+
+    #[test]
+    fn a_url_in_other_legal_forms_leads_to_the_same_place() {
+        let text = head(&client("WS://[fe80::1%25eth0]:/in"));
+        assert!(text.starts_with("GET /in HTTP/1.1\r\nHost: [fe80::1]\r\n"), "{text}");
+        let request = Request::new(&client("ws://[fe80::1%25eth0]:81"), 0).ok().unwrap();
+        assert_eq!((request.target.host.as_str(), request.target.port), ("fe80::1%eth0", 81));
     }
 
     #[test]

@@ -7,76 +7,67 @@ use std::time::{Duration, SystemTime};
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use async_tungstenite::tungstenite::http::StatusCode;
 use holdfast_core::link::port::{Refusal, RefusalKind};
-use smol::io::{AsyncReadExt, AsyncWriteExt};
+use holdfast_core::link::redirect::is_redirect;
+use smol::io::AsyncWriteExt;
 
 use super::request::Request;
+use crate::io::net::head::{HEAD_MAX, Head, HeadError};
 use crate::io::net::{self, Stage, Stream};
 use crate::io::{clock, tls};
 
-const HEAD_MAX: usize = 16 << 10;
-const FIELDS_MAX: usize = 64;
+const PIECE: usize = 2048;
 /// First byte of a TLS alert record (RFC 8446 §5.1).
 const TLS_ALERT: u8 = 0x15;
 
-/// Sends the request and reads the answer. Returns what the server sent behind it.
-pub async fn upgrade(stream: &mut Stream, request: &Request, stage: &Stage) -> Result<Vec<u8>, Refusal> {
+/// What a server makes of the request.
+pub enum Outcome {
+    /// It speaks WebSocket from here on, and has sent this already.
+    Switched(Vec<u8>),
+    /// It names another address.
+    Moved {
+        /// The answer: `HTTP 302 Found`.
+        status: String,
+        /// The address as it stands.
+        location: String,
+    },
+}
+
+/// Sends the request and reads the answer.
+pub async fn upgrade(stream: &mut Stream, request: &Request, stage: &Stage) -> Result<Outcome, Refusal> {
     send(stream, &request.head).await?;
-    let (answer, tail) = receive(stream).await?;
+    let (head, tail) = Head::read(stream, PIECE).await.map_err(|error| retry(unread(&error)))?;
+    let answer = Answer(head);
+    if let (true, Some(location)) = (is_redirect(answer.0.status), answer.0.field("Location")) {
+        return Ok(Outcome::Moved { status: answer.status(), location: location.to_owned() });
+    }
     answer.judge(request)?;
-    let chosen = answer.field("Sec-WebSocket-Protocol");
+    let chosen = answer.0.field("Sec-WebSocket-Protocol");
     stage.found(match chosen {
         Some(chosen) => format!("HTTP 101, subprotocol {chosen}"),
         None if request.offered.is_empty() => "HTTP 101".to_owned(),
         None => format!("HTTP 101, but the server chose no subprotocol of {}", request.offered.join(", ")),
     });
-    Ok(tail)
+    Ok(Outcome::Switched(tail))
 }
 
-/// The head of an HTTP answer.
-#[derive(Debug, Default)]
-struct Answer {
-    status: u16,
-    fields: Vec<(String, String)>,
-}
+/// An answer that leads nowhere else.
+struct Answer(Head);
 
 impl Answer {
-    /// The head and its length, none while it is incomplete.
-    fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>, httparse::Error> {
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-        let mut response = httparse::Response::new(&mut fields);
-        let httparse::Status::Complete(length) = response.parse(bytes)? else { return Ok(None) };
-        let fields = response.headers.iter();
-        let fields =
-            fields.map(|field| (field.name.to_owned(), String::from_utf8_lossy(field.value).into_owned()));
-        Ok(Some((Answer { status: response.code.unwrap_or_default(), fields: fields.collect() }, length)))
-    }
-
-    fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    }
-
-    fn has_token(&self, name: &str, token: &str) -> bool {
-        self.fields
-            .iter()
-            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
-            .flat_map(|(_, value)| value.split(','))
-            .any(|item| item.trim().eq_ignore_ascii_case(token))
-    }
-
     fn judge(&self, request: &Request) -> Result<(), Refusal> {
-        if self.status != 101 {
+        if self.0.status != 101 {
             return Err(self.refusal());
         }
-        if !self.has_token("Upgrade", "websocket") || !self.has_token("Connection", "Upgrade") {
+        if !self.0.has_token("Upgrade", "websocket") || !self.0.has_token("Connection", "Upgrade") {
             return Err(retry("the server answers 101 without an upgrade to websocket"));
         }
-        if self.field("Sec-WebSocket-Accept") != Some(&derive_accept_key(request.key.as_bytes())) {
+        if self.0.field("Sec-WebSocket-Accept") != Some(&derive_accept_key(request.key.as_bytes())) {
             return Err(retry("the server answers with a wrong Sec-WebSocket-Accept"));
         }
-        if self.field("Sec-WebSocket-Extensions").is_some_and(|list| !list.is_empty()) {
+        if self.0.field("Sec-WebSocket-Extensions").is_some_and(|list| !list.is_empty()) {
             return Err(retry("the server chose an extension that was not offered"));
         }
-        match self.field("Sec-WebSocket-Protocol") {
+        match self.0.field("Sec-WebSocket-Protocol") {
             Some(chosen) if !request.offered.iter().any(|offered| offered == chosen) => {
                 Err(retry("the server chose a subprotocol that was not offered"))
             }
@@ -85,31 +76,30 @@ impl Answer {
     }
 
     fn refusal(&self) -> Refusal {
-        let kind = match self.status {
+        let kind = match self.0.status {
             401 | 403 => RefusalKind::Unauthorized,
             429 | 503 => RefusalKind::Busy { retry_after: self.retry_after() },
             _ => RefusalKind::Retry,
         };
-        let status =
-            StatusCode::from_u16(self.status).map_or_else(|_| self.status.to_string(), |s| s.to_string());
-        let location = match self.field("Location") {
-            Some(location) if (300..400).contains(&self.status) => {
-                format!(" to {}, which is not followed", location.escape_debug())
-            }
-            _ => String::new(),
-        };
-        Refusal { kind, error: format!("the server answers HTTP {status}{location}") }
+        let without = if is_redirect(self.0.status) { " without a Location" } else { "" };
+        Refusal { kind, error: format!("the server answers {}{without}", self.status()) }
+    }
+
+    fn status(&self) -> String {
+        let status = self.0.status;
+        let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+        format!("HTTP {status} {}", known.unwrap_or_default()).trim_end().to_owned()
     }
 
     /// Seconds, or a date (RFC 9110 §10.2.3). A date is measured against the server's own clock if it tells it, since
     /// ours may not be set yet.
     fn retry_after(&self) -> Option<Duration> {
-        let value = self.field("Retry-After")?;
-        if let Ok(seconds) = value.parse() {
-            return Some(Duration::from_secs(seconds));
+        let value = self.0.field("Retry-After")?;
+        if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
         }
         let date = httpdate::parse_http_date(value).ok()?;
-        let server_now = self.field("Date").and_then(|date| httpdate::parse_http_date(date).ok());
+        let server_now = self.0.field("Date").and_then(|date| httpdate::parse_http_date(date).ok());
         let now =
             server_now.unwrap_or_else(|| SystemTime::UNIX_EPOCH + Duration::from_nanos(clock::now().wall_ns));
         Some(date.duration_since(now).unwrap_or_default())
@@ -124,26 +114,16 @@ async fn send(stream: &mut Stream, head: &[u8]) -> Result<(), Refusal> {
     sent.await.map_err(|error| retry(format!("the connection broke: {}", tls_or_net(&error))))
 }
 
-async fn receive(stream: &mut Stream) -> Result<(Answer, Vec<u8>), Refusal> {
-    let mut received = Vec::new();
-    let mut chunk = [0; 2048];
-    while received.len() < HEAD_MAX {
-        let length = match stream.read(&mut chunk).await {
-            Ok(0) => return Err(retry("the server closed the connection instead of an answer")),
-            Ok(length) => length,
-            Err(error) => return Err(retry(tls_or_net(&error))),
-        };
-        received.extend_from_slice(&chunk[..length]);
-        match Answer::parse(&received) {
-            Ok(None) => {}
-            Ok(Some((answer, length))) => return Ok((answer, received.split_off(length))),
-            Err(_) if received[0] == TLS_ALERT => {
-                return Err(retry("the server speaks TLS on this port: use wss://"));
-            }
-            Err(error) => return Err(retry(format!("the answer is not HTTP: {error}"))),
-        }
+fn unread(error: &HeadError) -> String {
+    match error {
+        HeadError::Closed => "the server closed the connection instead of an answer".to_owned(),
+        HeadError::Io(error) => tls_or_net(error),
+        HeadError::NotHttp(TLS_ALERT) => "the server speaks TLS on this port: use wss://".to_owned(),
+        HeadError::NotHttp(_) => "the answer is not HTTP/1.1".to_owned(),
+        HeadError::Malformed(error) => format!("the answer is not HTTP/1.1: {error}"),
+        HeadError::TooLarge => format!("the head of the answer is over {HEAD_MAX} bytes"),
+        HeadError::NoAnswer => "the server sends informational answers (HTTP 1xx) and no other".to_owned(),
     }
-    Err(retry(format!("the head of the answer is over {HEAD_MAX} bytes")))
 }
 
 /// A refused client certificate shows only here: in TLS 1.3 the server's alert comes after the handshake.
@@ -161,7 +141,7 @@ mod tests {
     use super::*;
 
     fn answer(text: &str) -> Answer {
-        Answer::parse(text.as_bytes()).unwrap().unwrap().0
+        Answer(smol::block_on(Head::read(&mut text.as_bytes(), PIECE)).unwrap().0)
     }
 
     fn refusal(text: &str) -> Refusal {
@@ -185,11 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_named_and_not_followed() {
-        let refusal = refusal("HTTP/1.1 302 Found\r\nLocation: https://login.example/\r\n\r\n");
+    fn a_redirect_that_leads_nowhere_is_told() {
+        let refusal = refusal("HTTP/1.1 302 Found\r\n\r\n");
         assert_eq!(refusal.kind, RefusalKind::Retry);
-        let expected = "the server answers HTTP 302 Found to https://login.example/, which is not followed";
-        assert_eq!(refusal.error, expected);
+        assert_eq!(refusal.error, "the server answers HTTP 302 Found without a Location");
     }
 
     #[test]
@@ -199,6 +178,9 @@ mod tests {
         assert_eq!(retry_after(&with_server_clock), Some(Duration::from_secs(120)));
         assert_eq!(retry_after(date), Some(Duration::ZERO));
         assert_eq!(retry_after("Retry-After: soon\r\n"), None);
+        assert_eq!(retry_after("Retry-After: -1\r\n"), None);
+        let for_ever = Some(Duration::from_secs(u64::MAX));
+        assert_eq!(retry_after("Retry-After: 99999999999999999999999\r\n"), for_ever);
         assert_eq!(retry_after(""), None);
     }
 
