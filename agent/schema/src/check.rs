@@ -2,14 +2,20 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use serde_json::Value;
 
 use super::number::{canonical, compare, is_multiple, whole};
+use super::pattern::Pattern;
+use super::work::{Work, size};
 use super::{Bound, Countable, Node, Rule, Schema, Type, Violation};
 
 /// Schemas inside of schemas; a payload has 128 levels at most.
 const DEPTH_MAX: u32 = 600;
+const ENDLESS: &str = "needs a schema that refers to itself without end";
+/// Work to look at a value with one schema, beside that of its rules.
+const LOOK: u64 = 4;
 
 /// The resources on the way to a node, the innermost first.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,10 +54,22 @@ impl Violation {
 
 impl Schema {
     /// Looks at a value from one node on.
-    pub fn look<'v>(&self, node: usize, value: &'v Value, scope: &Scope, depth: u32) -> Looked<'v> {
+    pub fn look<'v>(&self, node: usize, value: &'v Value, scope: &Scope, work: &Work) -> Looked<'v> {
+        self.look_deep(node, value, scope, work, 0)
+    }
+
+    fn look_deep<'v>(
+        &self,
+        node: usize,
+        value: &'v Value,
+        scope: &Scope,
+        work: &Work,
+        depth: u32,
+    ) -> Looked<'v> {
         if depth > DEPTH_MAX {
-            return wrong("needs a schema that refers to itself without end");
+            return work.fail(ENDLESS.to_owned());
         }
+        work.spend(LOOK)?;
         let (resource, rules) = match &self.nodes[node] {
             Node::Always(true) => return Ok(Seen::default()),
             Node::Always(false) => return wrong("is not allowed"),
@@ -59,9 +77,10 @@ impl Schema {
         };
         let entered = Scope { resource: Some(resource), outer: Some(scope) };
         let scope = if scope.resource == Some(resource) { scope } else { &entered };
-        let look = Look { schema: self, scope, depth: depth + 1 };
+        let look = Look { schema: self, scope, work, depth: depth + 1 };
         let mut seen = Seen::default();
         for rule in rules {
+            work.spend(rule.upkeep())?;
             look.rule(rule, value, &mut seen)?;
         }
         Ok(seen)
@@ -72,12 +91,41 @@ impl Schema {
 struct Look<'s> {
     schema: &'s Schema,
     scope: &'s Scope<'s>,
+    work: &'s Work,
     depth: u32,
 }
 
 impl Look<'_> {
     fn at<'v>(&self, node: usize, value: &'v Value) -> Looked<'v> {
-        self.schema.look(node, value, self.scope, self.depth)
+        self.schema.look_deep(node, value, self.scope, self.work, self.depth)
+    }
+
+    /// The same for what is below a value.
+    fn below<'v>(&self, node: usize, value: &'v Value, token: impl Display) -> Looked<'v> {
+        self.at(node, value).map_err(|violation| {
+            let token = token.to_string();
+            match self.work.spend((violation.pointer.len() + token.len()) as u64 / 8) {
+                Ok(()) => violation.below(&token),
+                Err(too_much) => too_much,
+            }
+        })
+    }
+
+    /// What was looked at by another schema was looked at by this one.
+    fn mark<'v>(&self, seen: &mut Seen<'v>, other: Seen<'v>) -> Result<(), Violation> {
+        self.work.spend(8 * (other.names.len() + other.items.len()) as u64)?;
+        seen.add(other);
+        Ok(())
+    }
+
+    fn finds(&self, pattern: &Pattern, text: &str) -> Result<bool, Violation> {
+        self.work.spend_or(pattern.cost(text), || {
+            let (text, most) = (pattern.text(), pattern.characters_max());
+            format!(
+                "is too long to be matched with {text}: {most} characters in all strings of a message are the bound"
+            )
+        })?;
+        Ok(pattern.is_in(text))
     }
 
     fn holds(&self, node: usize, value: &Value) -> bool {
@@ -91,17 +139,28 @@ impl Look<'_> {
                 let words: Vec<&str> = types.iter().map(|kind| kind.word()).collect();
                 wrong(format!("must be of the type {}", words.join(" or ")))
             }
-            Rule::OneOf(values) if values.contains(&canonical(value)) => Ok(()),
-            Rule::OneOf(_) => wrong("is none of the values that are allowed"),
+            Rule::OneOf(values) => {
+                self.work.spend(size(value))?;
+                match values.contains(&canonical(value)) {
+                    true => Ok(()),
+                    false => wrong("is none of the values that are allowed"),
+                }
+            }
             Rule::MultipleOf(_) | Rule::Bound(..) => number_rule(rule, value),
-            Rule::Count { of, min, max } => count_rule(*of, *min, *max, value),
+            Rule::Count { of, min, max } => {
+                self.work.spend(value.as_str().map_or(0, str::len) as u64 / 8)?;
+                count_rule(*of, *min, *max, value)
+            }
             Rule::Pattern(pattern) => match value.as_str() {
-                Some(text) if !pattern.is_match(text) => {
-                    wrong(format!("does not match {}", pattern.as_str()))
+                Some(text) if !self.finds(pattern, text)? => {
+                    wrong(format!("does not match {}", pattern.text()))
                 }
                 _ => Ok(()),
             },
-            Rule::Unique => unique(value),
+            Rule::Unique => {
+                self.work.spend(2 * size(value))?;
+                unique(value)
+            }
             Rule::Items { .. } | Rule::Contains { .. } | Rule::OtherItems(_) => {
                 self.item_rule(rule, value, seen)
             }
@@ -127,7 +186,7 @@ impl Look<'_> {
             Rule::Items { first, rest } => {
                 for (index, item) in items.iter().enumerate() {
                     let Some(node) = first.get(index).or(rest.as_ref()) else { break };
-                    self.at(*node, item).map_err(|violation| violation.below(&index.to_string()))?;
+                    self.below(*node, item, index)?;
                     seen.items.extend(tracks.then_some(index));
                 }
                 Ok(())
@@ -146,7 +205,7 @@ impl Look<'_> {
             Rule::OtherItems(node) => {
                 for (index, item) in items.iter().enumerate().filter(|(index, _)| !seen.items.contains(index))
                 {
-                    self.at(*node, item).map_err(|violation| violation.below(&index.to_string()))?;
+                    self.below(*node, item, index)?;
                 }
                 seen.items.extend(0..items.len());
                 Ok(())
@@ -161,21 +220,27 @@ impl Look<'_> {
         match rule {
             Rule::Properties { named, patterns, rest } => {
                 for (name, member) in members {
-                    let matching =
-                        patterns.iter().filter(|(pattern, _)| pattern.is_match(name)).map(|(_, node)| node);
-                    let mut nodes = named.get(name).into_iter().chain(matching).peekable();
-                    let rest = if nodes.peek().is_none() { rest.as_ref() } else { None };
-                    for node in nodes.chain(rest) {
-                        self.at(*node, member).map_err(|violation| violation.below(name))?;
+                    let mut nodes: Vec<usize> = named.get(name).copied().into_iter().collect();
+                    for (pattern, node) in patterns {
+                        nodes.extend(self.finds(pattern, name)?.then_some(*node));
+                    }
+                    if nodes.is_empty() {
+                        nodes.extend(rest);
+                    }
+                    for node in nodes {
+                        self.below(node, member, name)?;
                         seen.names.extend(self.schema.tracks.then_some(name.as_str()));
                     }
                 }
                 Ok(())
             }
             Rule::Names(node) => {
-                members.keys().try_for_each(|name| match self.holds(*node, &Value::from(name.as_str())) {
-                    true => Ok(()),
-                    false => wrong(format!("has the member {name:?}, which may not have this name")),
+                members.keys().try_for_each(|name| {
+                    self.work.spend(4 + name.len() as u64 / 8)?;
+                    match self.holds(*node, &Value::from(name.as_str())) {
+                        true => Ok(()),
+                        false => wrong(format!("has the member {name:?}, which may not have this name")),
+                    }
                 })
             }
             Rule::Required(names) => {
@@ -191,13 +256,13 @@ impl Look<'_> {
             }
             Rule::Implies(implied) => {
                 for (_, node) in implied.iter().filter(|(name, _)| members.contains_key(*name)) {
-                    seen.add(self.at(*node, value)?);
+                    self.mark(seen, self.at(*node, value)?)?;
                 }
                 Ok(())
             }
             Rule::OtherProperties(node) => {
                 for (name, member) in members.iter().filter(|(name, _)| !seen.names.contains(name.as_str())) {
-                    self.at(*node, member).map_err(|violation| violation.below(name))?;
+                    self.below(*node, member, name)?;
                 }
                 seen.names.extend(members.keys().map(String::as_str));
                 Ok(())
@@ -209,13 +274,13 @@ impl Look<'_> {
     fn logic_rule<'v>(&self, rule: &Rule, value: &'v Value, seen: &mut Seen<'v>) -> Result<(), Violation> {
         match rule {
             Rule::All(nodes) => nodes.iter().try_for_each(|node| {
-                seen.add(self.at(*node, value)?);
+                self.mark(seen, self.at(*node, value)?)?;
                 Ok(())
             }),
             Rule::Any(nodes) => {
                 let mut any = false;
                 for found in nodes.iter().filter_map(|node| self.at(*node, value).ok()) {
-                    seen.add(found);
+                    self.mark(seen, found)?;
                     any = true;
                     if !self.schema.tracks {
                         break;
@@ -228,8 +293,7 @@ impl Look<'_> {
                     nodes.iter().filter_map(|node| self.at(*node, value).ok()).take(2).collect();
                 match (found.pop(), found.is_empty()) {
                     (Some(only), true) => {
-                        seen.add(only);
-                        Ok(())
+                        self.mark(seen, only)
                     }
                     (None, _) => wrong("matches none of the schemas of which it must match one"),
                     (Some(_), false) => wrong("matches several of the schemas of which it must match one"),
@@ -240,18 +304,19 @@ impl Look<'_> {
             Rule::If { condition, then, otherwise } => {
                 let next = match self.at(*condition, value) {
                     Ok(found) => {
-                        seen.add(found);
+                        self.mark(seen, found)?;
                         then
                     }
                     Err(_) => otherwise,
                 };
                 if let Some(node) = next {
-                    seen.add(self.at(*node, value)?);
+                    self.mark(seen, self.at(*node, value)?)?;
                 }
                 Ok(())
             }
             Rule::Dynamic { name, node } => {
-                seen.add(self.at(self.outermost(name).unwrap_or(*node), value)?);
+                self.work.spend(10 * u64::from(self.depth))?;
+                self.mark(seen, self.at(self.outermost(name).unwrap_or(*node), value)?)?;
                 Ok(())
             }
             _ => Ok(()),
@@ -268,6 +333,21 @@ impl Look<'_> {
             scope = at.outer;
         }
         found
+    }
+}
+
+impl Rule {
+    /// Work of the rule itself at any value, without what it looks at below and what it reads of a string.
+    fn upkeep(&self) -> u64 {
+        let count = match self {
+            Rule::MultipleOf(_) => 20,
+            Rule::Required(names) => names.len(),
+            Rule::Needs(needs) => needs.values().map(|needed| 1 + needed.len()).sum(),
+            Rule::Implies(implied) => implied.len(),
+            Rule::Types(types) => types.len(),
+            _ => 0,
+        };
+        1 + 4 * count as u64
     }
 }
 

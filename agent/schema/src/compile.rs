@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use percent_encoding::percent_decode_str;
-use regex_lite::Regex;
 use serde_json::{Map, Number, Value};
 
 use super::number::{canonical, whole};
+use super::pattern::Pattern;
 use super::{Bound, Countable, Load, Node, Rule, Schema, TYPES, Type, uri};
 
 /// Keywords that hold a schema, a list of them, or a map of them. Schemas are found nowhere else.
@@ -80,6 +80,7 @@ pub struct Compiler<'l, 'f> {
     nodes: Vec<Node>,
     known: BTreeMap<(usize, String), usize>,
     tracks: bool,
+    warnings: Vec<String>,
 }
 
 type Compiled<T> = Result<T, String>;
@@ -96,6 +97,7 @@ impl<'l, 'f> Compiler<'l, 'f> {
             nodes: Vec::new(),
             known: BTreeMap::new(),
             tracks: false,
+            warnings: Vec::new(),
         }
     }
 
@@ -112,7 +114,7 @@ impl<'l, 'f> Compiler<'l, 'f> {
             let node = self.node(&place)?;
             anchors.insert((self.number(&base), name), node);
         }
-        Ok(Schema { nodes: self.nodes, root, anchors, tracks: self.tracks })
+        Ok(Schema { nodes: self.nodes, root, anchors, tracks: self.tracks, warnings: self.warnings })
     }
 
     /// Takes in the document at a path, under the name that others call it.
@@ -337,7 +339,8 @@ impl<'l, 'f> Compiler<'l, 'f> {
             }
         }
         if let Some(pattern) = self.text(place, members, "pattern")? {
-            rules.push(Rule::Pattern(self.pattern(&place.below("pattern"), &pattern)?));
+            let length = self.count(place, members, "maxLength")?;
+            rules.push(Rule::Pattern(self.pattern(&place.below("pattern"), &pattern, length)?));
         }
         match members.get("uniqueItems") {
             Some(Value::Bool(true)) => rules.push(Rule::Unique),
@@ -363,7 +366,8 @@ impl<'l, 'f> Compiler<'l, 'f> {
         let named = self.map(place, members, "properties")?;
         let mut patterns = Vec::new();
         for (pattern, node) in self.map(place, members, "patternProperties")?.into_iter().flatten() {
-            patterns.push((self.pattern(&place.named("patternProperties", &pattern), &pattern)?, node));
+            let at = place.named("patternProperties", &pattern);
+            patterns.push((self.pattern(&at, &pattern, None)?, node));
         }
         let rest = self.one(place, members, "additionalProperties")?;
         if named.is_some() || rest.is_some() || !patterns.is_empty() {
@@ -487,9 +491,20 @@ impl<'l, 'f> Compiler<'l, 'f> {
         count.map(Some).ok_or_else(|| self.fault(&place.below(key), "must be a whole number of at least 0"))
     }
 
-    /// The dialect is that of ECMA-262 without looking around and without `\p`.
-    fn pattern(&self, at: &Place, pattern: &str) -> Compiled<Regex> {
-        Regex::new(pattern)
-            .map_err(|error| self.fault(at, &format!("{pattern:?} cannot be used as a pattern: {error}")))
+    /// Compiles a pattern, and warns of one that costs too much for a string of `length` characters, or of any length.
+    fn pattern(&mut self, at: &Place, text: &str, length: Option<u64>) -> Compiled<Pattern> {
+        let pattern = Pattern::new(text)
+            .map_err(|error| self.fault(at, &format!("{text:?} cannot be used as a pattern: {error}")))?;
+        let most = pattern.characters_max();
+        if pattern.is_costly() && length.is_none_or(|length| length > most) {
+            self.warnings.push(self.fault(
+                at,
+                &format!(
+                    "{text:?} is a costly pattern: strings of more than {most} characters are refused; \
+                     `maxLength` beside it says so, and shorter repetitions allow more"
+                ),
+            ));
+        }
+        Ok(pattern)
     }
 }
