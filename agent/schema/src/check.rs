@@ -234,15 +234,13 @@ impl Look<'_> {
                 }
                 Ok(())
             }
-            Rule::Names(node) => {
-                members.keys().try_for_each(|name| {
-                    self.work.spend(4 + name.len() as u64 / 8)?;
-                    match self.holds(*node, &Value::from(name.as_str())) {
-                        true => Ok(()),
-                        false => wrong(format!("has the member {name:?}, which may not have this name")),
-                    }
-                })
-            }
+            Rule::Names(node) => members.keys().try_for_each(|name| {
+                self.work.spend(4 + name.len() as u64 / 8)?;
+                match self.holds(*node, &Value::from(name.as_str())) {
+                    true => Ok(()),
+                    false => wrong(format!("has the member {name:?}, which may not have this name")),
+                }
+            }),
             Rule::Required(names) => {
                 names.iter().find(absent).map_or(Ok(()), |name| wrong(format!("lacks the member {name:?}")))
             }
@@ -292,9 +290,7 @@ impl Look<'_> {
                 let mut found: Vec<_> =
                     nodes.iter().filter_map(|node| self.at(*node, value).ok()).take(2).collect();
                 match (found.pop(), found.is_empty()) {
-                    (Some(only), true) => {
-                        self.mark(seen, only)
-                    }
+                    (Some(only), true) => self.mark(seen, only),
                     (None, _) => wrong("matches none of the schemas of which it must match one"),
                     (Some(_), false) => wrong("matches several of the schemas of which it must match one"),
                 }

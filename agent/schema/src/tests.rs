@@ -178,10 +178,13 @@ fn a_short_string_is_matched_with_a_costly_pattern_and_a_long_one_is_refused_by_
 
 #[test]
 fn a_costly_pattern_is_warned_of_with_its_place_and_what_helps() {
-    let schema = json!({ "properties": { "a": { "pattern": "(a|aa){1,200}b" }, "b": { "pattern": "^[a-z]+$" } } });
+    let schema =
+        json!({ "properties": { "a": { "pattern": "(a|aa){1,200}b" }, "b": { "pattern": "^[a-z]+$" } } });
     let schema = compile(&schema).unwrap();
     let [warning] = schema.warnings() else { panic!("{:?}", schema.warnings()) };
-    assert!(warning.starts_with("/s/main.json#/properties/a/pattern: \"(a|aa){1,200}b\" is a costly pattern"));
+    assert!(
+        warning.starts_with("/s/main.json#/properties/a/pattern: \"(a|aa){1,200}b\" is a costly pattern")
+    );
     assert!(warning.contains("`maxLength`"));
 }
 
@@ -221,7 +224,8 @@ fn ordinary_messages_of_64_kb_are_far_below_the_bound() {
     let checked = reading.check(&readings);
     assert!(checked.result.is_ok() && checked.work < work::WORK_MAX / 4 * 3, "{checked:?}");
     let numbers = Value::from((0..20_000).map(f64::from).collect::<Vec<f64>>());
-    let any = json!({ "items": { "anyOf": [{ "type": "string" }, { "type": "null" }, { "type": "number" }] } });
+    let any =
+        json!({ "items": { "anyOf": [{ "type": "string" }, { "type": "null" }, { "type": "number" }] } });
     let checked = compile(&any).unwrap().check(&numbers);
     assert!(checked.result.is_ok() && checked.work < work::WORK_MAX / 4 * 3, "{checked:?}");
 }

@@ -10,7 +10,8 @@ use super::Violation;
 /// Work of one check; a unit is ten nanoseconds of a desktop's processor at most.
 pub const WORK_MAX: u64 = 2_000_000;
 
-const TOO_MUCH: &str = "takes too much work to be checked: send it in smaller messages, or simplify the schema";
+const TOO_MUCH: &str =
+    "takes too much work to be checked: send it in smaller messages, or simplify the schema";
 
 /// What was spent on a check. The first fault stays: what hides a violation (`not`, `anyOf`, `if`) does not hide it.
 #[derive(Debug, Default)]

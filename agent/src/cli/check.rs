@@ -110,6 +110,17 @@ mod tests {
     }
 
     #[test]
+    fn a_costly_pattern_is_warned_of_with_its_place() {
+        let schema = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(schema.path(), r#"{ "pattern": "(a|aa){1,200}b" }"#).unwrap();
+        let text = format!("[[server]]\n[[server.route]]\npath = \"/a\"\nschema = {:?}\n", schema.path());
+        let (code, _, err) = check(&text, false);
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(err.contains("the schema of the route /a: ") && err.contains("#/pattern: "), "{err}");
+        assert!(err.contains("costly") && err.contains("`maxLength`"), "{err}");
+    }
+
+    #[test]
     fn a_wrong_configuration_fails_with_every_fault_on_a_line() {
         let (code, out, err) = check("[agent]\nid = 1\nzzzzzz = 2\n", false);
         assert_eq!((code, out.as_str()), (ExitCode::FAILURE, ""));

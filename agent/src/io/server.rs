@@ -144,11 +144,14 @@ impl Listeners {
     }
 }
 
-/// What is wrong with the schemas of a server's routes; one that is missing is not, here.
+/// What is wrong with the schemas of a server's routes, and what of them costs too much; one that is missing is not told, here.
 pub fn schema_faults(server: &Server) -> Vec<String> {
     let there = server.routes.iter().filter_map(|route| Some((route, route.schema.as_deref()?)));
     let there = there.filter(|(_, file)| file.is_file());
-    let faults = there.filter_map(|(route, file)| judge::Judge::new(&route.path, file).err());
+    let faults = there.flat_map(|(route, file)| match judge::Judge::new(&route.path, file) {
+        Ok(judge) => judge.warnings().collect(),
+        Err(fault) => vec![fault],
+    });
     faults.map(|fault| format!("server {}: {fault}", server.id)).collect()
 }
 
@@ -310,7 +313,7 @@ impl Site {
     fn target<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::Miss> {
         let target = self.router.target(request.uri().path(), request.uri().query(), request.headers())?;
         if let (Some(judge), Some(call)) = (&target.judge, &target.call)
-            && let Err(violation) = judge.check(call.payload.as_bytes())
+            && let Err(violation) = judge.check(call.payload.as_bytes()).result
         {
             self.violated(judge);
             return Err(path::Miss::Violation(violation));

@@ -23,6 +23,8 @@ const MESSAGES: usize = 64;
 const WEIGHT: usize = 256 * 1024;
 /// What a message weighs beside its payload, so that empty ones weigh too.
 const FRAME_WEIGHT: usize = 256;
+/// Work of the checks by a schema after which a batch is full: the loop has its turn in between.
+const WORK: u64 = 1_000_000;
 /// Frames of all kinds after which other tasks have their turn.
 const FRAMES: usize = 256;
 
@@ -32,6 +34,8 @@ const FRAMES: usize = 256;
 pub struct Batch {
     frames: Vec<(Bytes, Format)>,
     weight: usize,
+    /// What the checks by a schema have cost.
+    work: u64,
     /// What is wrong with the message behind the last one, if something is. The sender is told of it in its place.
     refused: Option<Violation>,
 }
@@ -77,11 +81,11 @@ impl Batch {
         let weight = frames.iter().map(|(payload, _)| payload.len() + FRAME_WEIGHT).sum();
         self.weight -= weight;
         let refused = if frames.is_empty() { None } else { self.refused.take() };
-        Batch { frames, weight, refused }
+        Batch { frames, weight, work: 0, refused }
     }
 
     fn is_full(&self) -> bool {
-        self.refused.is_some() || self.frames.len() >= MESSAGES || self.weight >= WEIGHT
+        self.refused.is_some() || self.frames.len() >= MESSAGES || self.weight >= WEIGHT || self.work >= WORK
     }
 
     fn push(&mut self, payload: Bytes, format: Format) {
@@ -150,7 +154,9 @@ fn take(frame: Message, target: &Target, batch: &mut Batch) -> Option<End> {
     {
         return Some(End::Close(1007, format!("the message is {error}")));
     }
-    match target.judge.as_ref().map_or(Ok(()), |judge| judge.check(&payload)) {
+    let checked = target.judge.as_ref().map(|judge| judge.check(&payload));
+    batch.work += checked.as_ref().map_or(0, |checked| checked.work);
+    match checked.map_or(Ok(()), |checked| checked.result) {
         Ok(()) => batch.push(payload, format),
         Err(violation) => batch.refused = Some(violation),
     }

@@ -10,7 +10,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap};
 use hyper::{Request, StatusCode};
 use smol::Timer;
-use smol::future::or;
+use smol::future::{or, yield_now};
 
 use super::guest::Guest;
 use super::http::{Page, Problem, stored, stored_in_time};
@@ -51,7 +51,7 @@ pub async fn take(
             target.format = target.format.or(format);
             let bound = limit.saturating_mul(LINES_FACTOR).min(LINES_BYTES).max(limit);
             let body = read_body(site, request, bound).await?;
-            let drafts = split(site, &target, &body.bytes)?;
+            let drafts = split(site, &target, &body.bytes).await?;
             guest.spend(site, drafts.len() - 1);
             let (first, last) = offer(site, guest, drafts).await?;
             Ok(stored(format!("[{first},{last}]")))
@@ -160,13 +160,14 @@ fn format_of(required: Option<Format>, bytes: &[u8]) -> Result<Format, String> {
 /// Checks a payload by the schema of its route, if there is one. `place` begins the error.
 fn judge_it(site: &Site, target: &Target, payload: &[u8], place: &str) -> Result<(), Problem> {
     let Some(judge) = &target.judge else { return Ok(()) };
-    judge.check(payload).map_err(|violation| {
+    judge.check(payload).result.map_err(|violation| {
         site.violated(judge);
         Problem::violation(format!("{place}{}", judge::words(&violation)), &violation)
     })
 }
 
-fn split(site: &Site, target: &Target, body: &[u8]) -> Result<Vec<Draft>, Problem> {
+/// Makes a message of each line. Others have their turn in between: a body has ten thousand lines.
+async fn split(site: &Site, target: &Target, body: &[u8]) -> Result<Vec<Draft>, Problem> {
     let mut drafts = Vec::new();
     for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -183,6 +184,7 @@ fn split(site: &Site, target: &Target, body: &[u8]) -> Result<Vec<Draft>, Proble
             .map_err(|error| Problem::bad(format!("line {number} of the body is {error}")))?;
         judge_it(site, target, line, &format!("line {number} of the body: "))?;
         drafts.push(site.draft(target, format, line.to_vec()));
+        yield_now().await;
     }
     if drafts.is_empty() {
         return Err(Problem::bad("no message: every line is empty"));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use holdfast_schema::{Schema, Violation};
+use holdfast_schema::{Checked, Schema, Violation};
 use serde_json::Value;
 
 use super::call;
@@ -55,13 +55,25 @@ impl Judge {
         &self.0.files
     }
 
-    /// Checks a payload that is JSON.
-    pub fn check(&self, payload: &[u8]) -> Result<(), Violation> {
-        let unreadable = |error: serde_json::Error| Violation {
-            pointer: String::new(),
-            error: format!("is not valid JSON: {error}"),
-        };
-        self.0.schema.check(&serde_json::from_slice::<Value>(payload).map_err(unreadable)?)
+    /// What of the schema should be another way, with the place.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let route = &self.0.route;
+        self.0
+            .schema
+            .warnings()
+            .iter()
+            .map(move |warning| format!("the schema of the route {route}: {warning}"))
+    }
+
+    /// Checks a payload that is JSON, and says what that cost.
+    pub fn check(&self, payload: &[u8]) -> Checked {
+        match serde_json::from_slice::<Value>(payload) {
+            Ok(value) => self.0.schema.check(&value),
+            Err(error) => {
+                let error = format!("is not valid JSON: {error}");
+                Checked { result: Err(Violation { pointer: String::new(), error }), work: 0 }
+            }
+        }
     }
 }
 

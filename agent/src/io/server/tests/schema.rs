@@ -95,3 +95,20 @@ fn a_schema_that_cannot_be_used_ends_the_start_with_its_file_and_place() {
     assert!(start("{").contains("as JSON: EOF while parsing an object at line 1 column 1"));
     assert!(start(r#"{ "$ref": "none.json" }"#).contains("#/$ref: cannot read "));
 }
+
+#[test]
+fn a_costly_message_is_refused_with_what_helps_whether_it_is_posted_or_a_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = server(&folder, r#"{ "items": { "pattern": "(a|aa){1,200}b" } }"#, Mode::Data);
+    server.limits.message_bytes = 65_536;
+    with(server, async |bench| {
+        let message = format!("[\"{}\"]", "a".repeat(60_000));
+        let words = "/0 is too long to be matched with (a|aa){1,200}b: ";
+        let (status, error) = bench.post("/r/a", &message).await;
+        assert!(status == 400 && error.contains(words), "{error}");
+        let mut socket = bench.web_socket("/r/a?confirm=1").await;
+        socket.send(Message::text(message)).await.unwrap();
+        let told = socket.next().await.unwrap().unwrap().into_text().unwrap();
+        assert!(told.contains(words) && told.contains("\"refused\":1"), "{told}");
+    });
+}
