@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use holdfast::cli;
-use holdfast::io::supervisor;
+use holdfast::io::{private, supervisor};
+use holdfast_core::terminal;
 
 #[cfg(test)]
 #[path = "../../tests/pages/mod.rs"]
@@ -46,6 +47,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    private::hide_what_is_made();
     let arguments = Arguments::parse();
     cli::demo::end_with_parent();
     log_to_stderr();
@@ -67,7 +69,7 @@ fn main() -> ExitCode {
     };
     ended.unwrap_or_else(|error| {
         let level = if supervisor::logs_to_journal() { "<3>" } else { "" };
-        eprintln!("{level}holdfast: {error:#}");
+        eprintln!("{level}holdfast: {}", terminal::escaped_lines(&format!("{error:#}")));
         ExitCode::FAILURE
     })
 }

@@ -52,6 +52,8 @@ mod mqtt;
 #[cfg(test)]
 mod opening;
 #[cfg(test)]
+mod private;
+#[cfg(test)]
 mod probe;
 #[cfg(test)]
 mod proxy;

@@ -76,7 +76,7 @@ fn clients_are_added_disabled_and_removed_and_comments_stay() {
     let after = file(directory.path());
     assert!(after.starts_with(&before), "{after}");
     let table = format!(
-        "\n[[client]]\nid = \"lab\"\nurl = \"{}\"\nauth = {{ basic = {{ username = \"gw\", password = \"s3cret\" }} }}\nconfirm = \"pong\"\n",
+        "\n[[client]]\nid = \"lab\"\nurl = \"{}\"\nauth = {{ basic = {{ username = \"gw\", password = {{ file = \"lab.password\" }} }} }}\nconfirm = \"pong\"\n",
         lab.url()
     );
     assert!(after.ends_with(&table), "{after}");
@@ -84,7 +84,7 @@ fn clients_are_added_disabled_and_removed_and_comments_stay() {
     let list = done(directory.path(), &["client", "list"]);
     assert!(list.lines().any(|line| line.starts_with("lab ") && line.contains(" up ")), "{list}");
     let shown = done(directory.path(), &["client", "show", "lab"]);
-    assert!(shown.contains("password = \"***\"") && shown.contains("# state: up"), "{shown}");
+    assert!(shown.contains("password = { file = ") && shown.contains("# state: up"), "{shown}");
     assert!(!shown.contains("s3cret"), "{shown}");
     done(directory.path(), &["client", "disable", "lab"]);
     agent.wait_for_fact("/links/lab/state", "inactive");

@@ -44,5 +44,6 @@ pub mod reload;
 pub mod seed;
 pub mod setup;
 pub mod source;
+pub mod terminal;
 pub mod time;
 pub mod wire;

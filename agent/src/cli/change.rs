@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::options::Options;
 use super::{print, reload, status};
-use crate::io::config_file::{self, Rewrite};
+use crate::io::config_file::{self, NewPassword, Rewrite};
 use crate::io::control;
 
 /// Which configuration, and which agent.
@@ -52,7 +52,26 @@ pub struct Change<'a> {
     pub done: &'static str,
 }
 
+/// The file as it shall be.
+pub struct Edited {
+    /// Its text.
+    pub text: String,
+    /// What it names and is not in it.
+    pub password: Option<NewPassword>,
+}
+
+impl From<String> for Edited {
+    fn from(text: String) -> Edited {
+        Edited { text, password: None }
+    }
+}
+
 impl Place {
+    /// The file of the configuration.
+    pub fn file(&self) -> &Path {
+        self.options.config.as_deref().unwrap_or(Path::new(config_file::DEFAULT_FILE))
+    }
+
     /// The status of the running agent, none if none is running.
     pub fn status(&self, config: &Config) -> anyhow::Result<Option<Value>> {
         let socket = self.socket_of(config);
@@ -73,7 +92,8 @@ impl Target {
     /// Removes the table.
     pub fn remove(&self, kind: Kind) -> anyhow::Result<ExitCode> {
         let change = Change { place: &self.place, done: "removed" };
-        change.make(&mut |text| edit::remove(text, kind, &self.id), &mut |_| self.named(kind))
+        change
+            .make(&mut |text| edit::remove(text, kind, &self.id).map(Edited::from), &mut |_| self.named(kind))
     }
 
     /// Sets `active`.
@@ -83,7 +103,10 @@ impl Target {
             Toggle::Disable => ("disabled", "false"),
         };
         let change = Change { place: &self.place, done };
-        change.make(&mut |text| edit::set(text, kind, &self.id, "active", value), &mut |_| self.named(kind))
+        change
+            .make(&mut |text| edit::set(text, kind, &self.id, "active", value).map(Edited::from), &mut |_| {
+                self.named(kind)
+            })
     }
 
     fn named(&self, kind: Kind) -> String {
@@ -96,17 +119,28 @@ impl Change<'_> {
     /// nothing has changed, or why the agent does not take the file.
     pub fn make(
         &self,
-        edit: &mut dyn FnMut(&str) -> Result<String, String>,
+        edit: &mut dyn FnMut(&str) -> Result<Edited, String>,
         named: &mut dyn FnMut(&Config) -> String,
     ) -> anyhow::Result<ExitCode> {
         let options = &self.place.options;
-        let file = options.config.as_deref().unwrap_or(Path::new(config_file::DEFAULT_FILE));
+        let file = self.place.file();
         let rewrite = Rewrite::begin(file)?;
         let cannot = || format!("nothing has changed in {}", file.display());
-        let text = edit(rewrite.text()).map_err(anyhow::Error::msg).with_context(cannot)?;
+        let Edited { text, password } =
+            edit(rewrite.text()).map_err(anyhow::Error::msg).with_context(cannot)?;
         let config = options.parse(&text).with_context(cannot)?;
-        rewrite.commit(&text).with_context(cannot)?;
-        let told = format!("{} {} in {}\n", self.done, named(&config), file.display());
+        if let Some(password) = &password {
+            password.write(&config.agent.data_dir).with_context(cannot)?;
+        }
+        let committed = rewrite.commit(&text).with_context(cannot);
+        if let (Err(_), Some(password)) = (&committed, &password) {
+            password.remove();
+        }
+        committed?;
+        let mut told = format!("{} {} in {}\n", self.done, named(&config), file.display());
+        if let Some(password) = password {
+            told.push_str(&format!("its password is in {}, for its owner only\n", password.path().display()));
+        }
         // Whoever closes the pipe early has seen enough.
         let _ = print(&told);
         let _ = print(&format!("{}\n", self.have_it_taken_over(&config)?));

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use holdfast_core::config::{Config, Errors};
+use holdfast_core::terminal;
 use serde_json::{Value, json};
 
 use super::options::Options;
@@ -29,19 +30,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match args.options.load() {
         Ok(config) => {
-            let mut warnings = warnings(&config);
+            let mut warnings = warnings(&config, args.options.config.as_deref());
             warnings.extend(config.servers.iter().flat_map(schema_faults));
             for warning in &warnings {
-                writeln!(err, "warning: {warning}")?;
+                writeln!(err, "warning: {}", terminal::escaped(warning))?;
             }
             let text = if args.json { found_json(&config, &warnings)? } else { config_file::shown(&config) };
-            writeln!(out, "{}", text.trim_end())?;
+            writeln!(out, "{}", terminal::escaped_lines(text.trim_end()))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            writeln!(err, "{error:#}")?;
+            writeln!(err, "{}", terminal::escaped_lines(&format!("{error:#}")))?;
             if args.json {
-                writeln!(out, "{}", faults_json(&error))?;
+                writeln!(out, "{}", terminal::escaped_lines(&faults_json(&error).to_string()))?;
             }
             Ok(ExitCode::FAILURE)
         }
@@ -68,12 +69,14 @@ fn faults_json(error: &anyhow::Error) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     /// Code, stdout and stderr of a check of this text, in which the folder of the file is `~`.
     fn check(text: &str, json: bool) -> (ExitCode, String, String) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.toml");
         std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let args = Args { options: Options { config: Some(file), ..Options::default() }, json };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = report(&args, &mut out, &mut err).unwrap();

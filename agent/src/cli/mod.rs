@@ -20,6 +20,8 @@ pub mod test;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, SystemTime};
 
+use holdfast_core::terminal;
+
 use crate::io::clock;
 
 /// Whether what is printed may be coloured: a terminal reads it, and `NO_COLOR` does not say otherwise.
@@ -27,11 +29,60 @@ fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
 }
 
-/// Prints at once. An error says that nobody reads it any more, who has seen enough then.
+/// Prints lines at once, nothing of which a terminal obeys. An error says that nobody reads it any more, who has seen enough
+/// then.
 fn print(text: &str) -> std::io::Result<()> {
+    write_out(&terminal::escaped_lines(text))
+}
+
+/// The same of a page with colours, whose parts are [`clean`].
+fn print_page(text: &str) -> std::io::Result<()> {
+    write_out(&terminal::escaped_page(text))
+}
+
+fn write_out(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// A text from outside as a part of a page.
+fn clean(text: &str) -> String {
+    terminal::escaped(text).into_owned()
+}
+
+/// Standard output for what others sent: as it is for a program or a file, in safe lines for a terminal.
+fn output() -> Box<dyn Write> {
+    let out = std::io::stdout();
+    if out.is_terminal() { Box::new(Screen { out, line: Vec::new() }) } else { Box::new(out) }
+}
+
+/// A terminal, which gets whole lines and nothing to obey.
+struct Screen<W> {
+    out: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Screen<W> {
+    fn show(&mut self, end: usize) -> std::io::Result<()> {
+        let lines: Vec<u8> = self.line.drain(..end).collect();
+        self.out.write_all(terminal::escaped_lines(&String::from_utf8_lossy(&lines)).as_bytes())
+    }
+}
+
+impl<W: Write> Write for Screen<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        if let Some(end) = self.line.iter().rposition(|byte| *byte == b'\n') {
+            self.show(end + 1)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.show(self.line.len())?;
+        self.out.flush()
+    }
 }
 
 /// The interval of something that is shown again and again.
@@ -49,12 +100,29 @@ pub fn journal_line(out: &mut env_logger::fmt::Formatter, record: &log::Record<'
         log::Level::Info => 6,
         log::Level::Debug | log::Level::Trace => 7,
     };
-    writeln!(out, "<{priority}>{}", record.args())
+    writeln!(out, "<{priority}>{}", terminal::escaped(&record.args().to_string()))
 }
 
 /// One line of the log on stderr: time in UTC, level, what happened.
 pub fn log_line(out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>) -> std::io::Result<()> {
     let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(clock::now().wall_ns);
     let time = humantime::format_rfc3339_millis(time);
-    writeln!(out, "{time} {:<5} {}", record.level(), record.args())
+    writeln!(out, "{time} {:<5} {}", record.level(), terminal::escaped(&record.args().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_lines_with_nothing_to_obey_however_they_are_written() {
+        let mut screen = Screen { out: Vec::new(), line: Vec::new() };
+        let text = "größer \x1b[2J \u{202e}\nmore";
+        for byte in text.as_bytes() {
+            screen.write_all(&[*byte]).unwrap();
+        }
+        assert_eq!(String::from_utf8_lossy(&screen.out), "größer \\u001b[2J \\u202e\n");
+        screen.flush().unwrap();
+        assert!(screen.out.ends_with(b"more"));
+    }
 }

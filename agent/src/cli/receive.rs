@@ -11,6 +11,7 @@ use smol::LocalExecutor;
 use smol::net::TcpListener;
 use smol::stream::StreamExt;
 
+use crate::cli::output;
 use crate::io::receiver::{Finish, LineFormat, Options, Refusal, Report, Sink, serve, tell};
 use crate::io::tls;
 
@@ -185,7 +186,7 @@ impl Args {
         match &self.store {
             Some(path) => Sink::file(path, self.format, self.sync, receiver).map_err(anyhow::Error::msg),
             None if self.quiet => Ok(Sink::nowhere()),
-            None => Ok(Sink::lines(std::io::stdout(), self.format)),
+            None => Ok(Sink::lines(output(), self.format)),
         }
     }
 }

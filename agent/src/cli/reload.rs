@@ -8,6 +8,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::options::Options;
+use super::print;
 use crate::io::control;
 
 /// Makes the running agent take over its configuration as it is on the disk
@@ -40,11 +41,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let error = answer["error"].as_str().unwrap_or("it does not say why");
         bail!("nothing has changed: {error}");
     }
-    if args.json {
-        println!("{answer}");
-    } else {
-        println!("{}", words(&answer));
-    }
+    let text = if args.json { answer.to_string() } else { words(&answer) };
+    // Whoever closes the pipe early has seen enough.
+    let _ = print(&format!("{text}\n"));
     Ok(ExitCode::SUCCESS)
 }
 

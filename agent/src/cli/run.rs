@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::options::Options;
-use crate::io::shell;
+use crate::io::{config_file, shell};
 
 const REJECTED_BYTES_MAX: u64 = 4096;
 
@@ -31,7 +31,14 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = args.options.clone();
     let rejected = args.rejected.as_deref().map(read_rejected).transpose()?.flatten();
-    shell::run(move || options.load(), rejected)?;
+    let load = move || {
+        let config = options.load()?;
+        for warning in config_file::exposed(&config, options.config.as_deref()) {
+            log::warn!("{warning}");
+        }
+        Ok(config)
+    };
+    shell::run(load, rejected)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,7 +12,7 @@ use hyper::Method;
 use serde_json::{Map, Value};
 
 use super::options::Options;
-use super::{colours, interval, print};
+use super::{clean, colours, interval, print_page};
 use crate::io::{clock, control};
 
 /// Shows links, buffer and devices of the running agent
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let status = smol::block_on(ask(&socket, application))?;
     let text = if args.json { format!("{status:#}\n") } else { render(&status, colours()) };
     // Whoever closes the pipe early has seen enough.
-    let _ = print(&text);
+    let _ = print_page(&text);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -110,7 +110,7 @@ async fn watch(
         };
         // ED and CUP of ECMA-48: what was there is gone only once there is something new.
         let place = if !json && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
-        if print(&format!("{place}{text}")).is_err() {
+        if print_page(&format!("{place}{text}")).is_err() {
             return Ok(ExitCode::SUCCESS);
         }
         before = asked.ok().map(|status| (now, status));
@@ -362,11 +362,6 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-/// Without what a terminal would obey.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
-}
-
 /// How long something lasts or is ago, for people.
 pub(super) fn span(seconds: f64) -> String {
     let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
@@ -418,7 +413,7 @@ gw-17 0.1.0  online  up 1h 2m 3s  clock synced
 
 LINK   STATE  SINCE                     RTT    RECONNECTS  UNCONFIRMED  NEXT TRY  LAST ERROR
 cloud  up     2026-01-01T00:00:00.000Z  31 ms  2           0            -         -
-lab    down   2026-01-01T00:00:01.000Z  -      0           12           in 1m 1s  cannot dial?[2J
+lab    down   2026-01-01T00:00:01.000Z  -      0           12           in 1m 1s  cannot dial\\u001b[2J
 
 BUFFER  holding  12 messages  1.2 kB  oldest 1m  dropped 0
         disk 1.5 MB of 256.0 MB

@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::options::Options;
-use super::print;
+use super::{clean, print};
 use crate::io::control;
 
 /// Shows live what the running agent takes, stores, sends and has confirmed
@@ -80,9 +80,7 @@ fn words(line: &str) -> String {
     } else {
         format!("notice    {}", text("notice"))
     };
-    // Without what a terminal would obey.
-    let clean = told.chars().map(|letter| if letter.is_control() { '?' } else { letter });
-    clean.chain(['\n']).collect()
+    clean(&told) + "\n"
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use holdfast_core::config::Config;
 use serde_json::{Value, json};
 
 use super::options::Options;
-use super::{colours, interval, print};
+use super::{clean, colours, interval, print_page};
 use crate::io::probe::{self, Probe};
 
 /// Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping
@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         loop {
             let probes = probe_all(&config, args.name.as_deref()).await;
             let text = if args.json { document(&probes, args.watch.is_some()) } else { page(&probes) };
-            let read = print(&text);
+            let read = print_page(&text);
             let Some(interval) = args.watch.filter(|_| read.is_ok()) else {
                 let good = probes.iter().all(|probe| probe.failed.is_none());
                 return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -90,16 +90,17 @@ fn page(probes: &[Probe]) -> String {
     };
     let mut page = String::new();
     for probe in probes {
-        let _ = writeln!(page, "{}  {}", probe.id, probe.url);
+        let _ = writeln!(page, "{}  {}", probe.id, clean(&probe.url));
         for done in &probe.done {
             let (name, took) = (done.step.name(), milliseconds(done.took));
-            let line = format!("  {name:<15} {}     {took:>8}  {}", paint("ok", 32), done.found);
+            let line = format!("  {name:<15} {}     {took:>8}  {}", paint("ok", 32), clean(&done.found));
             let _ = writeln!(page, "{}", line.trim_end());
         }
         if let Some(failed) = &probe.failed {
             let (name, took) = (failed.step.name(), milliseconds(failed.took));
-            let _ = writeln!(page, "  {name:<15} {} {took:>8}  {}", paint("failed", 31), failed.error);
-            let _ = writeln!(page, "  {:<15} {:<6} {:>8}  -> {}", "", "", "", failed.hint);
+            let _ =
+                writeln!(page, "  {name:<15} {} {took:>8}  {}", paint("failed", 31), clean(&failed.error));
+            let _ = writeln!(page, "  {:<15} {:<6} {:>8}  -> {}", "", "", "", clean(failed.hint));
         }
     }
     if probes.is_empty() {

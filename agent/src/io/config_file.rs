@@ -1,5 +1,6 @@
 //! The configuration file and what surrounds it: reads, and decides nothing about the content.
 
+mod password_file;
 mod rewrite;
 
 use std::io::ErrorKind;
@@ -50,6 +51,7 @@ pub fn shown(config: &Config) -> String {
     in_surroundings(|surroundings| config.render(surroundings))
 }
 
+pub use password_file::NewPassword;
 pub use rewrite::Rewrite;
 
 /// Where the control socket of the agent with this configuration is: in the runtime directory that systemd gave this
@@ -59,15 +61,32 @@ pub fn control_socket(config: &Config) -> PathBuf {
     socket_in(given.as_deref(), Path::new(ROOT_RUNTIME_DIR), &config.agent.data_dir)
 }
 
-/// What is wrong with the files that the configuration names: those that are missing, and secrets that others can read.
-pub fn warnings(config: &Config) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for named in named_files(config) {
-        warnings.extend(named.warning());
-    }
+/// What is wrong with the files of a configuration: those that it names and that are missing, and secrets that others can read.
+pub fn warnings(config: &Config, file: Option<&Path>) -> Vec<String> {
+    let mut warnings: Vec<String> = named_files(config).iter().filter_map(NamedFile::fault).collect();
+    warnings.extend(exposed(config, file));
     config.servers.iter().for_each(|server| warnings.extend(server_warnings(server)));
     warnings.extend(descriptors::warning(config));
     warnings
+}
+
+/// Secrets that everybody on this machine can read: in files of their own, or in the configuration itself.
+pub fn exposed(config: &Config, file: Option<&Path>) -> Vec<String> {
+    let mut warnings: Vec<String> = named_files(config).iter().filter_map(NamedFile::exposure).collect();
+    let file = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let plain = config.plain_secrets();
+    if !plain.is_empty() && is_open(file) {
+        let (file, plain) = (file.display(), plain.join(", "));
+        warnings.push(format!(
+            "{file} can be read by everybody on this machine and holds secrets ({plain}): chmod o-rwx {file}, or give each a \
+             file of its own, {{ file = \"…\" }}"
+        ));
+    }
+    warnings
+}
+
+fn is_open(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o004 != 0)
 }
 
 /// What is wrong with the certificate of a server, and passwords that anyone can read who can read the configuration.
@@ -115,7 +134,7 @@ enum Kind {
 }
 
 impl NamedFile<'_> {
-    fn warning(&self) -> Option<String> {
+    fn fault(&self) -> Option<String> {
         let (key, path) = (&self.key, self.path.display());
         match std::fs::metadata(self.path) {
             Err(error) => Some(format!("{key}: cannot find {path}: {error}")),
@@ -123,11 +142,17 @@ impl NamedFile<'_> {
                 (!facts.is_dir()).then(|| format!("{key}: {path} is not a folder"))
             }
             Ok(facts) if !facts.is_file() => Some(format!("{key}: {path} is not a file")),
-            Ok(facts) if self.kind == Kind::Secret && facts.permissions().mode() & 0o004 != 0 => {
-                Some(format!("{key}: {path} is a secret that everybody on this machine can read"))
-            }
             Ok(_) => None,
         }
+    }
+
+    fn exposure(&self) -> Option<String> {
+        let path = self.path.display();
+        let found = self.kind == Kind::Secret && is_open(self.path);
+        found.then(|| {
+            let key = &self.key;
+            format!("{key}: {path} is a secret that everybody on this machine can read: chmod o-rwx {path}")
+        })
     }
 }
 
@@ -342,15 +367,31 @@ mod tests {
                     [mqtt]\nurl = \"mqtts://h\"\nca = \".\"\n";
         fs::write(&file, text).unwrap();
         let config = load(Some(&file), &Overrides::default()).unwrap();
-        let found: Vec<String> = warnings(&config)
+        let found: Vec<String> = warnings(&config, Some(&file))
             .iter()
             .map(|warning| warning.replace(&format!("{}/", folder.path().display()), ""))
             .collect();
         let expected = [
             "client c: params.b: cannot find none: No such file or directory (os error 2)",
-            "client c: auth.bearer: open is a secret that everybody on this machine can read",
             "mqtt: ca: . is not a file",
+            "client c: auth.bearer: open is a secret that everybody on this machine can read: chmod o-rwx open",
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_configuration_that_everybody_reads_is_warned_of_if_it_holds_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        let plain = "[[client]]\nid = \"c\"\nurl = \"wss://h/in?line=3\"\n";
+        let secret = format!("{plain}auth = {{ bearer = \"s3cret\" }}\n");
+        for (text, mode, expected) in [(plain, 0o644, 0), (&secret, 0o640, 0), (&secret, 0o644, 1)] {
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let config = load(Some(&file), &Overrides::default()).unwrap();
+            let found = warnings(&config, Some(&file));
+            assert_eq!(found.len(), expected, "{found:?}");
+            assert!(found.iter().all(|warning| warning.contains("(client c: auth)")), "{found:?}");
+        }
     }
 }

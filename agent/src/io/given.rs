@@ -43,8 +43,11 @@ pub fn places(var: impl Fn(&str) -> Option<String>) -> Vec<PathBuf> {
 
 /// Whether nobody else can put anything there.
 fn is_ours(place: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    // The service manager may have made a link of it, others must not.
+    let named = fs::symlink_metadata(place).is_ok_and(|facts| [user, 0].contains(&facts.uid()));
     let facts = fs::metadata(place);
-    facts.is_ok_and(|facts| facts.uid() == rustix::process::geteuid().as_raw() && facts.mode() & 0o022 == 0)
+    named && facts.is_ok_and(|facts| facts.uid() == user && facts.mode() & 0o022 == 0)
 }
 
 /// What a run has left, if the machine was not started since.

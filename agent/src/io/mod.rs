@@ -12,6 +12,7 @@ pub mod mqtt;
 pub mod net;
 pub mod pam;
 pub mod password;
+pub mod private;
 pub mod probe;
 pub mod receiver;
 pub mod secret;

@@ -241,7 +241,7 @@ pub async fn serve_control(
     room: Rc<Room>,
 ) -> Result<(), String> {
     let cannot = |cause: String| format!("cannot bind the control socket {}: {cause}", path.display());
-    let socket = Socket::bind_unix(&path).await.map_err(cannot)?;
+    let socket = Socket::bind_unix(&path, socket::FOR_OWNER).await.map_err(cannot)?;
     let budget = Cell::new(CONTROL_BODY_BUDGET);
     let everybody = Access::default();
     let gate = Rc::new(RefCell::new(Gate::new(&everybody, &CONTROL_LIMITS, clock::now().mono)));

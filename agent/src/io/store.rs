@@ -23,8 +23,8 @@ mod tray;
 mod view;
 mod worker;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -40,7 +40,7 @@ use rustix::io::Errno;
 
 use self::syncs::Syncs;
 use self::worker::Worker;
-use super::clock;
+use super::{clock, private};
 
 /// How many looks and changes may wait; more are told to come again.
 const VISITORS: usize = 4;
@@ -67,6 +67,8 @@ pub enum OpenError {
     Locked(String),
     /// The disk is full, failing or not writable; it may be better later.
     Disk(String),
+    /// Another user could lead elsewhere what is written there.
+    Unsafe(String),
 }
 
 /// The store's thread, seen from the loop. Dropping it syncs, closes and waits for the thread.
@@ -107,7 +109,9 @@ impl Queued {
 impl std::fmt::Display for OpenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            OpenError::Locked(cause) | OpenError::Disk(cause) => f.write_str(cause),
+            OpenError::Locked(cause) | OpenError::Disk(cause) | OpenError::Unsafe(cause) => {
+                f.write_str(cause)
+            }
         }
     }
 }
@@ -267,10 +271,15 @@ fn lock(dir: &Path) -> Result<Lock, OpenError> {
 }
 
 fn lock_to_write(dir: &Path) -> Result<Lock, OpenError> {
-    fs::create_dir_all(dir).map_err(|error| disk("make", dir, &error))?;
+    private::create_dir_all(dir).map_err(|error| disk("make", dir, &error))?;
+    if !space::is_read_only(dir) {
+        private::claim(dir).map_err(OpenError::Unsafe)?;
+    }
     let path = dir.join("lock");
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = opened.map_err(|error| disk("write", &path, &error))?;
+    let mut file = private::open(&path).map_err(|error| match error.kind() {
+        ErrorKind::Other => OpenError::Unsafe(format!("cannot use {}: {error}", path.display())),
+        _ => disk("write", &path, &error),
+    })?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Err(locked(&path, &mut file)),
@@ -287,7 +296,8 @@ fn lock_to_write(dir: &Path) -> Result<Lock, OpenError> {
 fn lock_to_read(dir: &Path, cause: String) -> Result<Lock, OpenError> {
     let places = [dir.join("lock"), dir.to_owned()];
     for path in places.into_iter().filter(|path| path.is_file() || path == dir) {
-        let Ok(mut file) = File::open(&path) else { continue };
+        let opened = if path == dir { File::open(&path) } else { private::open_to_read(&path) };
+        let Ok(mut file) = opened else { continue };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(Lock { file: Some(file), path, cause: Some(cause) }),
             Err(Errno::WOULDBLOCK) => return Err(locked(&path, &mut file)),

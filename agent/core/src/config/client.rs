@@ -71,7 +71,7 @@ pub struct Client {
     /// The way to the host leads through a proxy.
     pub proxy: Option<Proxy>,
     /// Sent first on every connection, as text frames: one message or a list. One may be a secret from a file, a credential
-    /// or the environment.
+    /// or the environment. None of them is shown, for many hold a login.
     pub message: Vec<Secret>,
     /// What the peer sends of its own becomes messages; without this it is only counted. They go to every other client and
     /// never back; where there is no other, only `holdfast tap` shows them. Two such peers that send back what they get would
@@ -571,15 +571,10 @@ fn messages(node: &Node, reading: &Reading) -> Result<Vec<Secret>, String> {
     messages.map_err(str::to_owned)
 }
 
-/// Plain ones are no secrets: they are shown.
 fn messages_rendered(messages: &[Secret]) -> String {
-    let shown = |message: &Secret| match message {
-        Secret::Plain(text) => render::string(text),
-        Secret::File(_) | Secret::Credential(_) | Secret::Env(_) => render::secret(message),
-    };
     match messages {
-        [one] => shown(one),
-        many => format!("[{}]", many.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        [one] => render::secret(one),
+        many => format!("[{}]", many.iter().map(render::secret).collect::<Vec<_>>().join(", ")),
     }
 }
 

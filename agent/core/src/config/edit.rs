@@ -26,6 +26,13 @@ impl Kind {
     }
 }
 
+/// The id of a table that is added at the end and names none.
+pub fn next_id(text: &str, kind: Kind) -> Result<String, String> {
+    let document = read(text)?;
+    let tables = document.get(kind.key()).and_then(Item::as_array_of_tables);
+    Ok(kind.default_id(tables.map_or(0, ArrayOfTables::len)))
+}
+
 /// Adds a table with these keys at the end; each value is TOML.
 pub fn add(text: &str, kind: Kind, pairs: &[(String, String)]) -> Result<String, String> {
     let document = read(text)?;

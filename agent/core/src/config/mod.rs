@@ -17,6 +17,7 @@ pub mod mqtt;
 pub mod network;
 pub mod parameter;
 pub mod phc;
+mod plain;
 pub mod proxy;
 mod render;
 pub mod replay;
@@ -34,7 +35,7 @@ mod variable;
 pub use fault::{Errors, Fault};
 pub use render::string as toml_string;
 pub use secret::Secret;
-pub use url::{Url, link as link_of_url, place, shown as shown_url};
+pub use url::{LinkUrl, Login, Url, link as link_of_url, place, shown as shown_url};
 
 use fault::{Faults, Place};
 use table::{Reading, Table};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Secret;
 use super::tree;
+use crate::terminal;
 
 const UNITS: [(u64, &str); 6] = [
     (1_000_000_000, "GB"),
@@ -95,7 +96,10 @@ fn quoted(text: &str) -> String {
             '"' | '\\' => out.extend(['\\', letter]),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            letter if letter.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(letter))),
+            letter if terminal::is_unsafe(letter) => match u32::from(letter) {
+                number @ 0x1_0000.. => out.push_str(&format!("\\U{number:08X}")),
+                number => out.push_str(&format!("\\u{number:04X}")),
+            },
             letter => out.push(letter),
         }
     }

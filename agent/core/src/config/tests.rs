@@ -63,7 +63,7 @@ origin = "https://panel.example"
 proxy = { url = "socks5://proxy:1080", username = "u", password = { env = "PW" } }
 auth = { basic = { username = "gw", password = { credential = "cloud" } } }
 tls = { ca = "ca.pem", cert = "/cert.pem", key = "key.pem", server_name = "other.example" }
-message = '{"hello":"gw-17"}'
+message = { env = "HELLO" }
 inbound = { topic = "from/{client}/{application}", device = "{agent}", format = "json", encoding = "latin1", priority = 2, message_bytes = "1KB" }
 ping = { interval = "0s", timeout = "1m 30s" }
 reconnect = { active = false, interval = "5s", min = "2s", max = "1h", jitter = "full", stable_after = "0s" }
@@ -80,7 +80,7 @@ active = false
 replay = { max_rate = "1MB/s", live_share = 0.25, order = "newest-first" }
 auth = { bearer = { file = "/token" } }
 confirm = "none"
-message = [ "one", { file = "/two" } ]
+message = [ { credential = "one" }, { file = "/two" } ]
 [[client]]
 urls = ["ws://a", "wss://b/x?y"]
 balance = "round-robin"
@@ -233,8 +233,8 @@ fn only_what_differs_from_the_default_is_marked() {
 #[test]
 fn no_plain_secret_is_rendered_or_debugged() {
     let config = parse(
-        "[[client]]\nurl = \"wss://gw:s3cret@h/x\"\nparams = { a = \"s3cret\" }\nheaders = { b = \"s3cret\" }\n\
-         [[client]]\nurl = \"wss://h\"\nauth = { bearer = \"s3cret\" }\n\
+        "[[client]]\nurl = \"wss://gw:s3cret@h/x\"\nmessage = \"s3cret\"\nparams = { a = \"s3cret\" }\nheaders = { b = \"s3cret\" }\n\
+         [[client]]\nurl = \"wss://h/token/s3cret\"\nauth = { bearer = \"s3cret\" }\n\
          [[client]]\nurl = \"wss://h\"\nauth = { basic = { username = \"u\", password = \"s3cret\" } }\n\
          [mqtt]\nurl = \"mqtt://u:s3cret@h\"\n",
     );

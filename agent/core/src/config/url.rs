@@ -2,7 +2,10 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::plain::sounds_secret;
 use super::render::string;
+
+const HIDDEN: &str = "***";
 
 /// The parts of a sound url.
 #[derive(Clone, Copy)]
@@ -17,26 +20,86 @@ pub struct Url<'a> {
     pub tail: &'a str,
 }
 
-/// A url without the secrets that may stand in it, password and values of the query: `wss://gw:***@host/path?token=***`.
+/// Words in front of which, in a path, a secret stands: `/token/TOKEN/…`.
+const LABELS: [&str; 15] = [
+    "access_token",
+    "accesskey",
+    "api-key",
+    "api_key",
+    "apikey",
+    "apitoken",
+    "hooks",
+    "key",
+    "pass",
+    "passwd",
+    "password",
+    "secret",
+    "token",
+    "tokens",
+    "webhooks",
+];
+/// A word of so many letters that mixes digits with them is no word of a language.
+const WORD_MAX: usize = 12;
+/// The same of one that mixes small and capital letters with digits.
+const MIXED_MAX: usize = 8;
+/// A part of a path that is so long is shown to nobody.
+const PART_MAX: usize = 32;
+
+/// A url without the secrets that may stand in it, password, what looks like a token in the path, and values of the query:
+/// `wss://gw:***@host/path/***?token=***`.
 pub fn shown(url: &str) -> String {
     let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
     format!("{}{}", without_password(url), query.map(without_values).unwrap_or_default())
 }
 
-/// The keys of a `[[client]]` that say what a whole url says, each value as TOML. The error never quotes the url.
-pub fn link(url: &str) -> Result<Vec<(String, String)>, String> {
+/// Whether a secret stands in a url, in so far as that shows.
+pub(super) fn holds_secret(url: &str) -> bool {
+    let (bare, query) = url.split_once('?').unwrap_or((url, ""));
+    let names = query.split('&').filter_map(|pair| pair.split_once('='));
+    without_password(bare) != bare || names.into_iter().any(|(name, _)| sounds_secret(name))
+}
+
+/// What a whole url says of a link.
+pub struct LinkUrl {
+    /// Without user and password.
+    pub url: String,
+    /// Who logs in, if it says so.
+    pub login: Option<Login>,
+}
+
+/// User and password of a url.
+pub struct Login {
+    /// `basic`, or `url` where they stood in the path as `/auth/USER/PASSWORD`: the key of `auth`.
+    pub way: &'static str,
+    /// Its name.
+    pub username: String,
+    /// Empty where there is none.
+    pub password: String,
+}
+
+impl Login {
+    /// The value of `auth`, in which the password is this value of TOML.
+    pub fn auth(&self, password: &str) -> String {
+        format!("{{ {} = {{ username = {}, password = {password} }} }}", self.way, string(&self.username))
+    }
+}
+
+/// Takes a whole url apart. The error never quotes it.
+pub fn link(url: &str) -> Result<LinkUrl, String> {
     let Url { scheme, user, authority, tail } = Url::parse(url, ["ws", "wss"])?;
     let in_path = user.is_none().then(|| credentials_in(tail)).flatten();
     let rest = in_path.map_or(tail, |(.., rest)| rest);
-    let mut pairs = vec![("url".to_owned(), string(&format!("{scheme}://{authority}{rest}")))];
     let basic = user.map(|(name, password)| ("basic", name, password.unwrap_or_default()));
-    if let Some((way, name, password)) = basic.or(in_path.map(|(name, password, _)| ("url", name, password)))
-    {
-        let decoded = |text: &str| string(&percent_decode_str(text).decode_utf8_lossy());
-        let login = format!("{{ username = {}, password = {} }}", decoded(name), decoded(password));
-        pairs.push(("auth".to_owned(), format!("{{ {way} = {login} }}")));
-    }
-    Ok(pairs)
+    let login = basic.or(in_path.map(|(name, password, _)| ("url", name, password)));
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Ok(LinkUrl {
+        url: format!("{scheme}://{authority}{rest}"),
+        login: login.map(|(way, name, password)| Login {
+            way,
+            username: decoded(name),
+            password: decoded(password),
+        }),
+    })
 }
 
 /// User, password and the rest of a path `/auth/USER/PASSWORD…`.
@@ -56,17 +119,66 @@ pub fn place(url: &str) -> String {
 }
 
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else { return without_tokens(url) };
     let end = rest.find(['/', '#']).unwrap_or(rest.len());
-    let Some((user, host)) = rest[..end].rsplit_once('@') else { return url.to_owned() };
+    let path = without_tokens(&rest[end..]);
+    let Some((user, host)) = rest[..end].rsplit_once('@') else {
+        return format!("{scheme}://{}{path}", &rest[..end]);
+    };
     let name = user.split(':').next().unwrap_or_default();
+    let name = if is_token(name) { HIDDEN } else { name };
     let password = if user.contains(':') { ":***" } else { "" };
-    format!("{scheme}://{name}{password}@{host}{}", &rest[end..])
+    format!("{scheme}://{name}{password}@{host}{path}")
 }
 
 fn without_values(query: &str) -> String {
-    let shown = |pair: &str| pair.split_once('=').map_or(pair.to_owned(), |(name, _)| format!("{name}=***"));
+    let shown = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) => format!("{name}={HIDDEN}"),
+        None if is_token(pair) => HIDDEN.to_owned(),
+        None => pair.to_owned(),
+    };
     format!("?{}", query.split('&').map(shown).collect::<Vec<_>>().join("&"))
+}
+
+/// A path without what is a secret in it: the password of `/auth/USER/PASSWORD`, what stands behind a word such as `token`, the
+/// value of `key=value`, and whatever looks as if it were drawn by lot.
+fn without_tokens(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    let part = |index: usize| parts.get(index).copied().unwrap_or_default();
+    let shown = parts.iter().enumerate().map(|(index, text)| {
+        let before = index.checked_sub(1).map_or("", part);
+        let is_user = before == "auth" && !part(index + 1).is_empty();
+        let is_password = index.checked_sub(2).is_some_and(|place| part(place) == "auth");
+        let is_labelled = LABELS.iter().any(|label| before.eq_ignore_ascii_case(label));
+        match text.split_once('=') {
+            _ if text.is_empty() => String::new(),
+            _ if is_password || is_labelled || (before == "auth" && !is_user) => HIDDEN.to_owned(),
+            Some((name, _)) if !is_token(name) => format!("{name}={HIDDEN}"),
+            _ if is_token(text) => HIDDEN.to_owned(),
+            _ => (*text).to_owned(),
+        }
+    });
+    shown.collect::<Vec<_>>().join("/")
+}
+
+/// Whether a text looks like a secret rather than like a name.
+fn is_token(text: &str) -> bool {
+    let text = percent_decode_str(text).decode_utf8_lossy();
+    let lower = text.to_lowercase();
+    let named = ["secret", "token", "passw", "apikey", "api-key", "api_key"];
+    let is_named = named.iter().any(|name| lower.contains(name)) && !LABELS.contains(&lower.as_str());
+    is_named
+        || text.chars().count() >= PART_MAX
+        || text.split(|letter: char| !letter.is_alphanumeric()).any(is_drawn)
+}
+
+/// Whether a word looks as if it were drawn by lot.
+fn is_drawn(word: &str) -> bool {
+    let has = |kind: fn(char) -> bool| word.contains(kind);
+    let mixed = has(char::is_numeric) && has(char::is_alphabetic);
+    let length = word.chars().count();
+    (mixed && length >= WORD_MAX)
+        || (mixed && length >= MIXED_MAX && has(char::is_uppercase) && has(char::is_lowercase))
 }
 
 impl<'a> Url<'a> {
@@ -201,9 +313,30 @@ mod tests {
             ("wss://host/a@b:c", "wss://host/a@b:c"),
             ("wss://host?x=a:b@c&y", "wss://host?x=***&y"),
             ("nothing", "nothing"),
+            ("wss://eyJhbGciOiJIUzI1NiJ9@host/", "wss://***@host/"),
+            ("wss://host/auth/gw/pw/in?a", "wss://host/auth/gw/***/in?a"),
+            ("wss://host/auth/pw", "wss://host/auth/***"),
+            ("/auth/gw/pw", "/auth/gw/***"),
+            ("wss://host/in/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.x/a", "wss://host/in/***/a"),
+            ("wss://host/550e8400-e29b-41d4-a716-446655440000", "wss://host/***"),
+            ("https://host/bot123456:AAExampleKey0/send", "https://host/***/send"),
+            ("https://host/services/T0000/B0000/a1B2c3D4e5F6", "https://host/services/T0000/B0000/***"),
+            ("wss://host/token/abc/lines/3", "wss://host/token/***/lines/3"),
+            ("wss://host/s3cret-token-1/in", "wss://host/***/in"),
+            ("wss://host/key=abc/in?s3cretpassword", "wss://host/key=***/in?***"),
+            ("wss://host/a%2Fb1c2d3e4f5g6h7", "wss://host/***"),
         ];
         for (url, expected) in cases {
             assert_eq!(shown(url), expected);
+        }
+    }
+
+    #[test]
+    fn a_path_of_names_is_shown() {
+        for path in
+            ["/ingest", "/v1/plants/kiel-2/lines/17/ws", "/ocpp1.6/CP-0042", "/api/v2/telemetry_data", "/"]
+        {
+            assert_eq!(shown(&format!("wss://host{path}")), format!("wss://host{path}"));
         }
     }
 
@@ -230,9 +363,10 @@ mod tests {
             ("ws://h/auth//p", "url = \"ws://h/auth//p\""),
         ];
         for (url, expected) in cases {
-            let pairs: Vec<String> =
-                link(url).unwrap().iter().map(|(key, value)| format!("{key} = {value}")).collect();
-            assert_eq!(pairs.join(" "), expected, "{url}");
+            let found = link(url).unwrap();
+            let auth = found.login.map(|login| format!(" auth = {}", login.auth(&string(&login.password))));
+            let pairs = format!("url = {}{}", string(&found.url), auth.unwrap_or_default());
+            assert_eq!(pairs, expected, "{url}");
         }
     }
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::place::{Place, Whereabouts};
 use super::record::{message_json, payload_words, time};
-use crate::cli::print;
-use crate::cli::status::{clean, plain_table};
+use crate::cli::status::plain_table;
+use crate::cli::{clean, print};
 
 /// Lists, shows, hands in again or drops the messages that peers refused
 #[derive(clap::Args, Debug)]
@@ -249,9 +249,9 @@ mod tests {
     #[test]
     fn a_letter_is_a_line_of_the_list_and_one_that_cannot_be_read_says_so() {
         let expected = "\
-NUMBER  OUTLET        SEQ  SET ASIDE                       REASON       TOPIC                PAYLOAD
-3       client:cloud  9    1970-01-01T00:00:02.000000000Z  no ? schema  kitchen/temperature  hot
-4       damaged       -    -                               -            -                    -
+NUMBER  OUTLET        SEQ  SET ASIDE                       REASON            TOPIC                PAYLOAD
+3       client:cloud  9    1970-01-01T00:00:02.000000000Z  no \\u001b schema  kitchen/temperature  hot
+4       damaged       -    -                               -                 -                    -
 ";
         assert_eq!(page(&[letter(3), (4, None)]), expected);
         assert_eq!(page(&[]), "no dead letters\n");
@@ -260,9 +260,12 @@ NUMBER  OUTLET        SEQ  SET ASIDE                       REASON       TOPIC   
     #[test]
     fn a_letter_is_shown_with_all_that_its_message_has() {
         let shown = lines(&document(&letter(3)).unwrap());
-        for line in
-            ["number:    3\n", "reason:    no ? schema\n", "payload:   hot\n", "source:    server:sensors\n"]
-        {
+        for line in [
+            "number:    3\n",
+            "reason:    no \\u001b schema\n",
+            "payload:   hot\n",
+            "source:    server:sensors\n",
+        ] {
             assert!(shown.contains(line), "{shown}");
         }
         assert!(!shown.contains("device"), "{shown}");

@@ -1,6 +1,5 @@
 //! `holdfast buffer export`: all messages that are held, for other programs and for another agent.
 
-use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +10,8 @@ use holdfast_core::message::Body;
 use super::place::{Place, Whereabouts, named, outlets_meant};
 use super::progress::Progress;
 use super::record::{Record, many};
+use crate::cli::output;
+use crate::io::private;
 
 /// Writes all messages that are held, and takes nothing away
 #[derive(clap::Args, Debug)]
@@ -46,13 +47,13 @@ enum Format {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut place = args.whereabouts.read()?;
     let path = args.output.as_deref();
-    let output: Box<dyn Write> = match path {
+    let out: Box<dyn Write> = match path {
         Some(path) => {
-            Box::new(File::create(path).with_context(|| format!("cannot write {}", path.display()))?)
+            Box::new(private::overwrite(path).with_context(|| format!("cannot write {}", path.display()))?)
         }
-        None => Box::new(std::io::stdout()),
+        None => output(),
     };
-    let mut output = BufWriter::new(output);
+    let mut output = BufWriter::new(out);
     let written = write_all(&mut place, args, &mut output).and_then(|count| {
         output.flush()?;
         Ok(count)

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::list;
 use super::place::Whereabouts;
 use super::record::many;
-use crate::cli::print;
-use crate::cli::status::{clean, size, span};
+use crate::cli::status::{size, span};
+use crate::cli::{clean, print};
 use crate::io::clock;
 
 /// Shows how the store stands: what it holds, what it takes, what is dead or damaged

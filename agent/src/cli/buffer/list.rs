@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::place::Whereabouts;
 use super::record::time;
-use crate::cli::print;
-use crate::cli::status::{clean, plain_table, size};
+use crate::cli::status::{plain_table, size};
+use crate::cli::{clean, print};
 
 /// Lists the outlets with what the store holds for each
 #[derive(clap::Args, Debug)]

@@ -8,7 +8,7 @@ use holdfast_core::outlet::look::{Change, Survey};
 
 use super::place::{Whereabouts, outlets_meant};
 use super::record::many;
-use crate::cli::print;
+use crate::cli::{clean, print};
 
 /// Gives up all messages that the store holds for an outlet; its peer is told of the gap
 #[derive(clap::Args, Debug)]
@@ -61,7 +61,7 @@ fn is_confirmed(question: &str) -> anyhow::Result<bool> {
         bail!("there is no terminal to ask on, so nothing was given up: --yes says that it is meant");
     }
     let mut out = std::io::stderr();
-    write!(out, "{question} [y/N] ").and_then(|()| out.flush()).context("cannot ask")?;
+    write!(out, "{} [y/N] ", clean(question)).and_then(|()| out.flush()).context("cannot ask")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
     Ok(is_yes(&answer))

@@ -12,7 +12,7 @@ use holdfast_core::message::{Body, Entry, Format, GapReason, Message};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::super::status::clean;
+use super::super::clean;
 
 /// No message is as long as this.
 const LINE_BYTES: u64 = 64 << 20;
@@ -259,7 +259,7 @@ mod tests {
         let message = record(Format::Text, b"\x1b[2J").message;
         let entry = Entry { seq: 3, body: Body::Message(message.into()), replayed: true };
         let expected =
-            "client:cloud 3  2023-11-14T22:13:20.123456789Z  kitchen/temperature  (kitchen)  ?[2J\n";
+            "client:cloud 3  2023-11-14T22:13:20.123456789Z  kitchen/temperature  (kitchen)  \\u001b[2J\n";
         assert_eq!(line("client:cloud", &entry), expected);
         let gap = Entry { seq: 4, body: Body::Gap { to: 9, reason: GapReason::Purged }, replayed: true };
         assert_eq!(line("mqtt", &gap), "mqtt 4 to 9  no messages: purged\n");

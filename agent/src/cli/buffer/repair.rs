@@ -6,8 +6,7 @@ use anyhow::bail;
 use serde_json::json;
 
 use super::place::Whereabouts;
-use crate::cli::print;
-use crate::cli::status::clean;
+use crate::cli::{clean, print};
 
 /// Repairs the store of a stopped agent as its next start would, and says what was done
 #[derive(clap::Args, Debug)]

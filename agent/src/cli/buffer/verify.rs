@@ -8,8 +8,7 @@ use serde_json::json;
 use super::place::{Place, Whereabouts};
 use super::progress::Progress;
 use super::record::many;
-use crate::cli::print;
-use crate::cli::status::clean;
+use crate::cli::{clean, print};
 
 /// Reads and checks every group and every file of the store, and says what is damaged
 #[derive(clap::Args, Debug)]

@@ -4,15 +4,16 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use holdfast_core::config::edit::{self, Kind};
-use holdfast_core::config::{link_of_url, toml_string};
+use holdfast_core::config::{LinkUrl, Login, link_of_url, toml_string};
 
-use crate::cli::change::{Change, Place, assignment};
+use crate::cli::change::{Change, Edited, Place, assignment};
+use crate::io::config_file::NewPassword;
 
 /// Adds a client to the configuration file
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "User and password in the url become auth = { basic = … } of the new table: better give them as a file or a\n\
-    credential, with --set. A value of --set is TOML, or taken as a string where it is none.\n\n\
+    after_help = "A user in the url becomes auth = { basic = … } of the new table, and the password goes into a file beside the\n\
+    configuration, ID.password, which only the agent can read. A value of --set is TOML, or taken as a string where it is none.\n\n\
     Examples:\n  holdfast client add wss://hub.example/ingest --id cloud\n  \
     holdfast client add ws://10.0.0.7:8080/in --set confirm=none --set 'ping={ interval = \"5s\" }'\n  \
     holdfast client add wss://hub.example/ --set 'auth={ bearer = { file = \"/etc/holdfast/token\" } }'"
@@ -48,15 +49,40 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.inactive {
         pairs.push(("active".to_owned(), "false".to_owned()));
     }
-    pairs.extend(link_of_url(&args.url).map_err(|error| anyhow::anyhow!("the url {error}"))?);
+    let LinkUrl { url, login } =
+        link_of_url(&args.url).map_err(|error| anyhow::anyhow!("the url {error}"))?;
+    pairs.push(("url".to_owned(), toml_string(&url)));
     for (key, value) in &args.set {
-        if pairs.iter().any(|(known, _)| known == key) {
+        if pairs.iter().any(|(known, _)| known == key) || (key == "auth" && login.is_some()) {
             bail!("--set {key}: it is set already, by another option or by the url");
         }
         pairs.push((key.clone(), value.clone()));
     }
     let change = Change { place: &args.place, done: "added" };
-    change.make(&mut |text| edit::add(text, Kind::Client, &pairs), &mut |config| {
+    change.make(&mut |text| edited(args, text, &pairs, login.as_ref()), &mut |config| {
         format!("client {}", config.clients.last().map_or("?", |client| client.id.as_str()))
     })
+}
+
+/// The text with the new table, which names the file of its password.
+fn edited(
+    args: &Args,
+    text: &str,
+    pairs: &[(String, String)],
+    login: Option<&Login>,
+) -> Result<Edited, String> {
+    let Some(login) = login else { return edit::add(text, Kind::Client, pairs).map(Edited::from) };
+    let id = args.id.clone().map_or_else(|| edit::next_id(text, Kind::Client), Ok)?;
+    let password = match login.password.as_str() {
+        "" => None,
+        password => Some(NewPassword::beside(args.place.file(), &id, password)?),
+    };
+    let value = password
+        .as_ref()
+        .map_or(toml_string(""), |password| format!("{{ file = {} }}", toml_string(&password.name())));
+    let mut pairs = pairs.to_vec();
+    let behind_url = pairs.iter().position(|(key, _)| key == "url").map_or(0, |place| place + 1);
+    pairs.insert(behind_url, ("auth".to_owned(), login.auth(&value)));
+    let text = edit::add(text, Kind::Client, &pairs)?;
+    Ok(Edited { text, password })
 }

@@ -6,8 +6,8 @@ use holdfast_core::config::client::Client;
 use serde_json::{Value, json};
 
 use crate::cli::change::Place;
-use crate::cli::print;
-use crate::cli::status::{clean, plain_table, text};
+use crate::cli::status::{plain_table, text};
+use crate::cli::{clean, print};
 
 /// Lists the clients with their state
 #[derive(clap::Args, Debug)]

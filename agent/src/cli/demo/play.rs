@@ -20,7 +20,7 @@ use smol::{LocalExecutor, Timer};
 use super::ENDS_WITH_PARENT;
 use super::picture::{Moment, Outcome};
 use super::sensor::Sensor;
-use crate::cli::print;
+use crate::cli::print_page;
 use crate::io::{clock, control};
 
 /// How often the picture is drawn.
@@ -277,7 +277,7 @@ impl Stage {
 
     /// Whoever reads no more gets the exit code all the same.
     fn show_always(&self, text: &str) {
-        let _ = print(text);
+        let _ = print_page(text);
     }
 
     fn start_agent(&self) -> anyhow::Result<Player> {

@@ -6,7 +6,7 @@ use anyhow::bail;
 use holdfast_core::config::edit::{self, Kind};
 use holdfast_core::config::toml_string;
 
-use crate::cli::change::{Change, Place, assignment};
+use crate::cli::change::{Change, Edited, Place, assignment};
 
 /// Adds a server to the configuration file
 #[derive(clap::Args, Debug)]
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         pairs.push((key.clone(), value.clone()));
     }
     let change = Change { place: &args.place, done: "added" };
-    change.make(&mut |text| edit::add(text, Kind::Server, &pairs), &mut |config| {
+    change.make(&mut |text| edit::add(text, Kind::Server, &pairs).map(Edited::from), &mut |config| {
         format!("server {}", config.servers.last().map_or("?", |server| server.id.as_str()))
     })
 }

@@ -6,8 +6,8 @@ use holdfast_core::config::server::Server;
 use serde_json::{Value, json};
 
 use crate::cli::options::Options;
-use crate::cli::print;
-use crate::cli::status::{clean, plain_table};
+use crate::cli::status::plain_table;
+use crate::cli::{clean, print};
 
 /// Lists the servers with their addresses
 #[derive(clap::Args, Debug)]

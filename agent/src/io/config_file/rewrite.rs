@@ -14,7 +14,7 @@ use rustix::io::Errno;
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 /// A file that is made may hold secrets.
-const MODE: u32 = 0o640;
+const MODE: u32 = 0o600;
 
 /// The file, kept from other writers until it is dropped.
 #[derive(Debug)]

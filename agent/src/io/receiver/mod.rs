@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures_rustls::TlsAcceptor;
 use holdfast_core::receiver::{Conduct, Receiver, Summary};
+use holdfast_core::terminal;
 use smol::channel::{Receiver as Inbox, Sender as Outbox, bounded};
 use smol::future::or;
 use smol::lock::Semaphore;
@@ -116,7 +117,7 @@ pub async fn serve<'a>(
 
 /// Writes a line to standard error; where it cannot be written nobody reads it.
 pub fn tell(line: impl Display) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+    let _ = io::stderr().write_all(format!("{}\n", terminal::escaped(&line.to_string())).as_bytes());
 }
 
 /// What the sessions share.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,13 +18,16 @@ use smol::{Async, Timer};
 
 use super::accept::Caller;
 use crate::io::net::{self, words};
+use crate::io::private;
 
 /// Longest path of a Unix socket (unix(7): `sun_path` has 108 bytes with its NUL).
 const SOCKET_PATH_BYTES: usize = 107;
 /// A name that is bound must have become addresses within this.
 const NAME_TIMEOUT: Duration = Duration::from_secs(15);
-/// Owner and group may connect.
-const SOCKET_MODE: u32 = 0o660;
+/// A socket for sensors: owner and group may connect.
+const FOR_GROUP: u32 = 0o660;
+/// The control socket: nobody but the owner, and root.
+pub const FOR_OWNER: u32 = 0o600;
 
 /// How often the file of a socket is looked for when nothing tells that it may be gone.
 const LOOK_EACH: Duration = Duration::from_secs(30);
@@ -92,7 +95,7 @@ impl Socket {
     /// Binds what `bind` names. The error is the cause alone.
     pub async fn bind(name: &str) -> Result<Socket, String> {
         match name.strip_prefix(UNIX) {
-            Some(path) => Socket::bind_unix(Path::new(path)).await,
+            Some(path) => Socket::bind_unix(Path::new(path), FOR_GROUP).await,
             None => or(Socket::bind_tcp(name), late()).await.map_err(|error| words(&error)),
         }
     }
@@ -109,8 +112,8 @@ impl Socket {
         Err(cause.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
     }
 
-    /// Binds a Unix socket. A stale one in its place is replaced.
-    pub async fn bind_unix(path: &Path) -> Result<Socket, String> {
+    /// Binds a Unix socket whose file has this mode. A stale one in its place is replaced.
+    pub async fn bind_unix(path: &Path, mode: u32) -> Result<Socket, String> {
         let length = path.as_os_str().as_bytes().len();
         if length > SOCKET_PATH_BYTES {
             return Err(format!("the path has {length} bytes, a socket's may have {SOCKET_PATH_BYTES}"));
@@ -125,8 +128,7 @@ impl Socket {
         }
         let listener = UnixListener::bind(path).map_err(|error| words(&error))?;
         let file = Rc::new(SocketFile::of(path));
-        let mode = std::fs::Permissions::from_mode(SOCKET_MODE);
-        std::fs::set_permissions(path, mode).map_err(|error| words(&error))?;
+        private::set_mode(path, mode).map_err(|error| words(&error))?;
         Ok(Socket::Unix(listener, file))
     }
 

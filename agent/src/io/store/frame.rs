@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::io::private;
+
 /// Bytes in front of the payload.
 pub const HEAD_LEN: usize = 8;
 
@@ -27,7 +29,7 @@ pub fn write(path: &Path, magic: [u8; 4], payload: &[u8]) -> io::Result<()> {
 /// The same with one sync in place of two: a power cut soon after may leave the older one, whole.
 pub fn write_whole(path: &Path, magic: [u8; 4], payload: &[u8]) -> io::Result<()> {
     let aside = path.with_extension("new");
-    let mut file = File::create(&aside)?;
+    let mut file = private::create(&aside)?;
     file.write_all(&magic)?;
     file.write_all(&crc32fast::hash(payload).to_be_bytes())?;
     file.write_all(payload)?;

@@ -1,14 +1,14 @@
 //! What openings leave beside the store: the mark of one that is under way, databases that were not in their place yet when it
 //! was cut off, and damaged ones that were set aside.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::backend::LOG_FILE;
 use super::frame;
 use super::recovery::{COPY, NEW, OLD, STORE};
-use crate::io::clock;
+use crate::io::{clock, private};
 
 const MARKER: &str = "store.opening";
 /// How the names of what was set aside begin.
@@ -65,7 +65,7 @@ impl Marker {
 
     fn write(&self, dir: &Path) -> io::Result<()> {
         let (path, aside) = (dir.join(MARKER), dir.join(MARKER).with_extension("opening.new"));
-        let mut file = File::create(&aside)?;
+        let mut file = private::create(&aside)?;
         writeln!(file, "{}", self.interrupted.saturating_add(1))?;
         self.repairs.iter().try_for_each(|Promise { aside, repair }| writeln!(file, "{aside}\t{repair}"))?;
         file.sync_all()?;
@@ -100,7 +100,7 @@ pub fn free_name(dir: &Path) -> String {
 pub fn set_aside(dir: &Path, name: &str, is_salvaged: bool) -> io::Result<()> {
     let store = dir.join(STORE);
     if is_salvaged && store.is_dir() {
-        File::create(store.join(SALVAGED))?;
+        private::create(&store.join(SALVAGED))?;
     }
     for older in aside(dir)? {
         if dir.join(&older).join(SALVAGED).exists() {

@@ -21,6 +21,7 @@ use super::scan;
 use super::space;
 use super::tear::{self, Log, Tail};
 use super::tray::Tray;
+use crate::io::private;
 
 /// The database's directory, below the data directory.
 pub const STORE: &str = "store";
@@ -219,12 +220,12 @@ impl Recovery<'_> {
     /// Makes a new store of everything but the snapshots.
     fn copy_log(&self) -> io::Result<()> {
         leftovers::remove(&self.path(COPY))?;
-        fs::create_dir(self.path(COPY))?;
+        private::create_dir_all(&self.path(COPY))?;
         for file in fs::read_dir(self.path(STORE))? {
             let file = file?;
             if file.file_type()?.is_file() && !file.file_name().to_string_lossy().starts_with("snap.") {
                 let (mut from, to) = (File::open(file.path())?, self.path(COPY).join(file.file_name()));
-                let mut to = File::create(to)?;
+                let mut to = private::create(&to)?;
                 while io::copy(&mut from.by_ref().take(CHUNK), &mut to)? > 0 {
                     self.progress.made();
                 }

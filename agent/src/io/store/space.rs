@@ -1,9 +1,11 @@
 //! Room on the disk: what the store takes, what is free, and the ballast that is given up when there is none.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use crate::io::private;
 
 /// sled needs this much room to open, even if only to remove something.
 const BALLAST_BYTES: u64 = 4 << 20;
@@ -55,7 +57,7 @@ pub fn free(dir: &Path) -> Free {
 pub fn make_ballast(dir: &Path) {
     let path = dir.join(BALLAST);
     let free = free(dir).bytes.unwrap_or(0);
-    if free < BALLAST_NEEDS || path.metadata().is_ok_and(|facts| facts.len() > 0) {
+    if free < BALLAST_NEEDS || path.symlink_metadata().is_ok_and(|facts| facts.is_file() && facts.len() > 0) {
         return;
     }
     if let Err(error) = allocate(&path, BALLAST_BYTES.min(free / BALLAST_SHARE)) {
@@ -70,7 +72,7 @@ pub fn drop_ballast(dir: &Path) -> bool {
 }
 
 fn allocate(path: &Path, bytes: u64) -> io::Result<()> {
-    let file = File::create(path)?;
+    let file = private::create(path)?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
     file.sync_all()
 }

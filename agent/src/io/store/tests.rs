@@ -3,6 +3,7 @@ mod names;
 mod read_only;
 mod recovery;
 
+use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Found};
+use crate::io::private;
 
 /// Files added at once; of more only the first and the last are kept, but all are counted.
 const BURST: usize = 64;
@@ -64,7 +65,7 @@ impl Tray {
     /// Adds a file, synced.
     pub fn add(&mut self, payload: &[u8]) -> io::Result<()> {
         if !self.dir.exists() {
-            fs::create_dir_all(&self.dir)?;
+            private::create_dir_all(&self.dir)?;
             frame::sync_dir(self.dir.parent().unwrap_or(Path::new(".")))?;
         }
         frame::write(&self.path(self.last + 1), self.magic, payload)?;

@@ -341,7 +341,7 @@ fn the_control_socket_serves_the_api_and_nothing_else() {
         assert_eq!(bench.ask("POST", "/api/reload", "", "").await.0, 404, "not over the network");
         assert_eq!(ask("/a", "x").await.0, 404);
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o660);
+        assert_eq!(mode & 0o777, 0o600);
         let second =
             serve_control(path.clone(), bench.intake.clone(), bench.executor.clone(), bench.room.clone())
                 .await;

@@ -2,7 +2,7 @@
 //! tried again at a calm pace.
 
 use std::collections::VecDeque;
-use std::fs;
+use std::io::Write;
 use std::time::Duration;
 
 use holdfast_core::outlet::disk::DiskReport;
@@ -14,7 +14,7 @@ use super::super::recovery::STORE;
 use super::super::view::View;
 use super::super::{lock_to_write, numbers};
 use super::{Hold, Worker};
-use crate::io::clock;
+use crate::io::{clock, private};
 
 /// A database that could not be opened is not tried again before this: it costs a look at all of its log.
 const OPEN_EACH: Duration = Duration::from_secs(5);
@@ -139,7 +139,11 @@ impl Worker {
         // A second lock on the same file would wait for the first.
         if self.lock.path == path && self.is_ours() {
             let pid = format!("{}\n", std::process::id());
-            fs::write(&path, pid).map_err(|error| self.about("lock", &error))?;
+            let written = private::open(&path).and_then(|mut file| {
+                file.set_len(0)?;
+                file.write_all(pid.as_bytes())
+            });
+            written.map_err(|error| self.about("lock", &error))?;
             self.lock.cause = None;
         } else {
             self.lock = lock_to_write(&self.dir).map_err(|error| error.to_string())?;
