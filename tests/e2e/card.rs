@@ -153,3 +153,91 @@ fn a_boot_without_news_writes_nothing_and_leaves_what_was_edited_on_the_machine(
     assert_eq!(root.text("etc/holdfast/holdfast.toml"), Some(edited));
     assert!(!report.exists());
 }
+
+/// A directory with a `wpa_passphrase` whose key is a digest.
+fn wpa_passphrase() -> tempfile::TempDir {
+    let folder = scratch();
+    let program = folder.path().join("wpa_passphrase");
+    let script =
+        "#!/bin/sh\nprintf '\\tpsk=%s\\n' \"$({ printf '%s\\n' \"$1\"; cat; } | sha256sum | cut -c1-64)\"\n";
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// Files of the system, without the card's, that have these words.
+fn files_with(directory: &Path, words: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() && !path.ends_with("boot") {
+            found.extend(files_with(&path, words));
+        } else if fs::read_to_string(&path).is_ok_and(|text| text.contains(words)) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn the_password_of_the_network_stays_on_the_card_alone() {
+    let tools = wpa_passphrase();
+    let root = Root::new();
+    let boot = || {
+        let mut script = Command::new("sh");
+        script.arg(SCRIPT).arg(root.root.path());
+        script.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", tools.path().display()));
+        let output = script.output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    };
+    let wifi = "network=barn\npassword=correct horse\ncountry=DE\n";
+    root.on_card("wifi", wifi);
+    // As an older version left it.
+    fs::create_dir_all(root.path("var/lib/holdfast-card")).unwrap();
+    fs::write(root.path("var/lib/holdfast-card/wifi"), wifi.replace("horse", "cow")).unwrap();
+    boot();
+    let conf = "etc/wpa_supplicant/wpa_supplicant-wlan0.conf";
+    assert!(root.text(conf).is_some_and(|text| text.contains("ssid=6261726e") && text.contains("psk=")));
+    assert_eq!(mode(&root.path(conf)), 0o600);
+    assert_eq!(files_with(root.root.path(), "correct"), [] as [PathBuf; 0]);
+    // What is known already is not written again, also where an older version knew it.
+    fs::write(root.path("var/lib/holdfast-card/wifi"), wifi).unwrap();
+    fs::write(root.path(conf), "edited over ssh").unwrap();
+    boot();
+    boot();
+    assert_eq!(root.text(conf).as_deref(), Some("edited over ssh"));
+    assert_eq!(files_with(root.root.path(), "correct"), [] as [PathBuf; 0]);
+    root.on_card("wifi", &wifi.replace("horse", "donkey"));
+    boot();
+    assert!(root.text(conf).is_some_and(|text| text.contains("psk=")));
+}
+
+#[test]
+fn the_configuration_is_for_root_and_the_agent_and_no_copy_of_it_is_open() {
+    use std::os::unix::fs::MetadataExt;
+    let root = Root::new();
+    let group = match rustix::process::geteuid().is_root() {
+        true => 54_321,
+        false => rustix::process::getegid().as_raw(),
+    };
+    fs::write(root.path("etc/group"), format!("root:x:0:\nholdfast:x:{group}:\n")).unwrap();
+    let secret = format!("{GOOD}auth = {{ bearer = \"s3cret\" }}\n");
+    root.on_card("holdfast.toml", &secret);
+    root.boot();
+    let facts = fs::metadata(root.path("etc/holdfast/holdfast.toml")).unwrap();
+    assert_eq!((facts.mode() & 0o777, facts.gid()), (0o640, group));
+    assert_eq!(files_with(root.root.path(), "s3cret"), [root.path("etc/holdfast/holdfast.toml")]);
+}
+
+#[test]
+fn security_updates_come_by_themselves_and_nothing_else_does() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/cross/card/system/etc/apt/apt.conf.d/52holdfast-card");
+    let dump = Command::new("apt-config").arg("dump").env("APT_CONFIG", file).output();
+    let said = String::from_utf8(dump.expect("apt is there").stdout).unwrap();
+    for setting in ["Update-Package-Lists \"1\"", "Unattended-Upgrade \"1\""] {
+        assert!(said.contains(&format!("APT::Periodic::{setting};")), "{said}");
+    }
+    let origins: Vec<&str> =
+        said.lines().filter(|line| line.starts_with("Unattended-Upgrade::Origins-Pattern:: ")).collect();
+    assert_eq!(origins.len(), 1, "{said}");
+    assert!(origins[0].contains("codename=${distro_codename}-security,label=Debian-Security"), "{said}");
+}

@@ -74,6 +74,8 @@ mod stop;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod supply;
+#[cfg(test)]
 mod systemd;
 #[cfg(test)]
 mod tap;
