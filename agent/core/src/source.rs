@@ -1,11 +1,14 @@
 //! The way in: access, limits of each sender, and the draft of a message until it has an outlet.
 
+pub mod browser;
 pub mod bucket;
 pub mod gate;
 pub mod gather;
+pub mod hostname;
 pub mod inbox;
 pub mod intake;
 pub mod last;
 pub mod payload;
 pub mod penalty;
+pub mod subprotocol;
 pub mod throttle;

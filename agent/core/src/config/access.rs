@@ -33,9 +33,13 @@ pub struct Access {
     pub allow_users: Vec<String>,
     /// Those that may not, even if they are in `allow_users`.
     pub deny_users: Vec<String>,
-    /// Browser origins that may connect, beside the pages of this server under an address or `localhost`; `*` lets all in,
-    /// none by default.
+    /// Origins of pages that may talk to this server from a browser, beside its own: each as the header `Origin` has it, with a path if that
+    /// has one, `file://` or `null`; `*` lets all in. What programs and devices send there is let in unless it could be a page's.
     pub origins: Vec<String>,
+    /// Further names of this machine, behind a proxy say; `*.plant.example` stands for all below it. Requests for other names get 421, so
+    /// that no page can let its own name point here: the host name stands for itself, also below `.local` and the domains of this network,
+    /// and so do `localhost`, the names in `bind` and in the certificate, and every address.
+    pub hostnames: Vec<String>,
 }
 
 /// How those who come in say who they are.
@@ -90,6 +94,7 @@ impl Access {
             allow_users: table.value("allow_users", Vec::new(), names),
             deny_users: table.value("deny_users", Vec::new(), names),
             origins: table.value("origins", Vec::new(), origins),
+            hostnames: table.value("hostnames", Vec::new(), hostnames),
             users,
         };
         access.check(table);
@@ -110,6 +115,7 @@ impl Access {
             ("allow_users", Some(render::strings(&self.allow_users))),
             ("deny_users", Some(render::strings(&self.deny_users))),
             ("origins", Some(render::strings(&self.origins))),
+            ("hostnames", Some(render::strings(&self.hostnames))),
         ]
     }
 
@@ -208,13 +214,25 @@ fn sound_name(name: String) -> Result<String, String> {
 
 fn origins(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
     let origins = value::strings(node, reading)?;
-    match origins.iter().find(|origin| !is_origin(origin)) {
-        Some(origin) => Err(format!("`{origin}` must be an origin, such as https://panel.example, or *")),
+    let is_value =
+        |origin: &str| !origin.is_empty() && origin.trim() == origin && !origin.contains(char::is_control);
+    match origins.iter().find(|origin| !is_value(origin)) {
+        Some(origin) => Err(format!(
+            "`{}` must be what the header `Origin` says, such as https://panel.example, file:// or null, or *",
+            origin.escape_debug()
+        )),
         None => Ok(origins),
     }
 }
 
-fn is_origin(origin: &str) -> bool {
-    let bare = |url: url::Url| url.tail.is_empty() && url.user.is_none();
-    origin == "*" || url::Url::parse(origin, ["http", "https"]).is_ok_and(bare)
+fn hostnames(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
+    let names = value::strings(node, reading)?;
+    let is_name = |name: &str| url::is_host(name.strip_prefix("*.").unwrap_or(name));
+    match names.iter().find(|name| !is_name(name)) {
+        Some(name) => Err(format!(
+            "`{}` must be a host name without a port, such as panel.example or *.plant.example",
+            name.escape_debug()
+        )),
+        None => Ok(names),
+    }
 }

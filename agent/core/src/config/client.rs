@@ -544,7 +544,7 @@ pub(super) fn application(node: &Node, _: &Reading) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-fn subprotocols(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
+pub(super) fn subprotocols(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
     let names = value::strings(node, reading)?;
     for (index, name) in names.iter().enumerate() {
         if !is_token(name) {

@@ -75,7 +75,7 @@ pub(super) fn has(headers: &Fields, name: &str) -> bool {
 }
 
 /// A token of RFC 9110 §5.6.2: names of header fields, names of subprotocols.
-pub(super) fn is_token(text: &str) -> bool {
+pub fn is_token(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(letter)
 }

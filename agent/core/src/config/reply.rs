@@ -18,7 +18,8 @@ pub enum Mode {
     #[default]
     Data,
     /// It is a message itself: a JSON object of its path, query and header parameters. Once that is stored one reply goes back, as
-    /// the body of a GET or POST or as the only frame of a WebSocket, and the connection closes.
+    /// the body of a GET or POST or as the only frame of a WebSocket, and the connection closes. A GET that a page of another site can make a
+    /// browser send is refused.
     Connection,
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::access::Access;
-use super::client::application;
+use super::client::{application, subprotocols};
 use super::parameter::{Parameter, header_name, query_name};
 use super::render::{self, Lines};
 use super::reply::{MODES, Mode, Reply};
@@ -14,6 +14,7 @@ use super::throttle::{Throttle, throttle};
 use super::tree::Node;
 use super::{url, value};
 use crate::message::Format;
+use crate::wire::SUBPROTOCOL;
 
 const HTTP: [(&str, HttpPage); 2] = [("status", HttpPage::Status), ("empty", HttpPage::Empty)];
 const INDEX: &str = "index.html";
@@ -162,6 +163,9 @@ pub struct Route {
     pub query: Vec<Parameter>,
     /// Headers that become attributes.
     pub header: Vec<Parameter>,
+    /// Subprotocols of its WebSockets: the first of them that a client offers is selected. By default it is the first one that the client
+    /// offers; with `[]`, or when it offers none of these, none is.
+    pub subprotocols: Option<Vec<String>>,
 }
 
 impl Server {
@@ -313,6 +317,7 @@ impl Route {
             schema: None,
             query: Vec::new(),
             header: Vec::new(),
+            subprotocols: None,
         }
     }
 
@@ -339,7 +344,20 @@ impl Route {
         }
         let query = Parameter::list(table, "query", query_name);
         let header = Parameter::list(table, "header", header_name);
-        Some(Route { path: path?.0, mode, reply, format, topic, device, priority, schema, query, header })
+        let subprotocols = table.optional("subprotocols", spoken);
+        Some(Route {
+            path: path?.0,
+            mode,
+            reply,
+            format,
+            topic,
+            device,
+            priority,
+            schema,
+            query,
+            header,
+            subprotocols,
+        })
     }
 
     /// Puts the server's application into the templates, unless the path itself has that name. False without one.
@@ -368,6 +386,7 @@ impl Route {
             ("schema", self.schema.as_deref().map(render::path)),
             ("query", Some(Parameter::rendered(&self.query))),
             ("header", Some(Parameter::rendered(&self.header))),
+            ("subprotocols", self.subprotocols.as_deref().map(render::strings)),
         ]
     }
 }
@@ -432,6 +451,14 @@ fn bind(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
         }
     }
     Ok(addresses)
+}
+
+fn spoken(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
+    let names = subprotocols(node, reading)?;
+    match names.iter().any(|name| name == SUBPROTOCOL) {
+        true => Err(format!("`{SUBPROTOCOL}` promises acknowledgements, which no server gives")),
+        false => Ok(names),
+    }
 }
 
 fn path(node: &Node, _: &Reading) -> Result<(String, Vec<String>), String> {

@@ -110,7 +110,8 @@ allow = ["192.168.1.0/24", "fd00::/8", "10.0.0.7"]
 deny = ["192.168.1.66"]
 allow_users = ["pump", "é"]
 deny_users = ["guest"]
-origins = ["https://panel.example:8443", "*"]
+origins = ["https://panel.example:8443", "*", "file://", "null", "https://github.com/a/b", "esp32"]
+hostnames = ["panel.example", "*.plant.example"]
 unmatched = "refuse"
 subscribe = "none"
 limits = { connections_per_ip = 2, rate_per_client = "200/s burst 400", rate_per_user = "30/min", rate_per_ip = "1/h", connections = 3, message_bytes = "1MiB", handshake_timeout = "1s", idle_timeout = "2s" }
@@ -126,6 +127,7 @@ schema = "reading.schema.json"
 [[server.route]]
 path = "/{rest...}"
 format = "string"
+subprotocols = ["ocpp1.6", "v2.plant"]
 [[server.route]]
 path = "/ask/{line}"
 mode = "connection"
@@ -617,8 +619,22 @@ fn wrong_servers_are_refused() {
             &["f:2:8: server.http: `../x` must be the name of a file, without a folder or a leading dot"],
         ),
         (
-            "origins = ['panel']",
-            &["f:2:11: server.origins: `panel` must be an origin, such as https://panel.example, or *"],
+            "origins = [\"a\\nb\"]",
+            &[
+                "f:2:11: server.origins: `a\\nb` must be what the header `Origin` says, such as https://panel.example, file:// or null, or *",
+            ],
+        ),
+        (
+            "hostnames = ['panel.example:80']",
+            &[
+                "f:2:13: server.hostnames: `panel.example:80` must be a host name without a port, such as panel.example or *.plant.example",
+            ],
+        ),
+        (
+            "[[server.route]]\npath = '/a'\nsubprotocols = ['holdfast.v1']",
+            &[
+                "f:4:16: server.route.subprotocols: `holdfast.v1` promises acknowledgements, which no server gives",
+            ],
         ),
         ("tls = { cert = 'a' }", &["f:2:7: server.tls.key: is missing"]),
         ("limits = { message_bytes = '1GB' }", &["f:2:28: server.limits.message_bytes: 1GB is above 16MiB"]),

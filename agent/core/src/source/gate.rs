@@ -1,6 +1,6 @@
 //! Who may come in at a server, and how much: networks, accounts, throttles, failed logins, connections of one address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,6 +13,10 @@ use crate::time::Time;
 
 /// Failed logins that are told loudly at once, and in an hour.
 const LOUD: u64 = 10;
+/// Origins and names that are told loudly, each once.
+const TOLD: usize = 16;
+/// Longest of them.
+const TOLD_BYTES: usize = 256;
 
 /// The gate of one server.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub struct Gate {
     remotes: Throttles<Remote>,
     penalties: Penalties,
     loud: Throttle,
+    told: BTreeSet<String>,
     /// What was turned away.
     pub counts: Counts,
 }
@@ -41,13 +46,15 @@ pub struct Counts {
     pub failed_logins: u64,
     /// Messages and requests over a rate.
     pub throttled: u64,
-    /// Requests of a browser's page that may not ask.
+    /// Requests of a browser's page that may not ask, or not change anything.
     pub denied_origins: u64,
+    /// Requests for a name that is none of this gateway's.
+    pub denied_hosts: u64,
 }
 
 impl Counts {
     /// Each with its name, in the order in which they are shown.
-    pub fn named(&self) -> [(&'static str, u64); 6] {
+    pub fn named(&self) -> [(&'static str, u64); 7] {
         [
             ("denied_networks", self.denied_networks),
             ("denied_connections", self.denied_connections),
@@ -55,6 +62,7 @@ impl Counts {
             ("failed_logins", self.failed_logins),
             ("throttled", self.throttled),
             ("denied_origins", self.denied_origins),
+            ("denied_hosts", self.denied_hosts),
         ]
     }
 }
@@ -83,6 +91,7 @@ impl Gate {
             remotes: Throttles::new(limits.rate_per_ip),
             penalties: Penalties::default(),
             loud: Throttle::new(Some(loud), now),
+            told: BTreeSet::new(),
             counts: Counts::default(),
         }
     }
@@ -161,6 +170,11 @@ impl Gate {
         let (room, wait) =
             rooms.fold((u64::MAX, Duration::ZERO), |(room, wait), next| (room.min(next.0), wait.max(next.1)));
         if room == 0 { Err(wait) } else { Ok(room) }
+    }
+
+    /// Whether it is worth a loud word that this origin or name was turned away: once each, for a bounded number of them.
+    pub fn is_news(&mut self, turned_away: &str) -> bool {
+        self.told.len() < TOLD && turned_away.len() <= TOLD_BYTES && self.told.insert(turned_away.to_owned())
     }
 
     /// How long an address has to wait before it may log in, if it has to.
@@ -260,6 +274,14 @@ mod tests {
         assert_eq!(pass("10.0.0.1", 1), Err(Duration::from_secs(1)));
         assert_eq!(pass("10.0.0.2", 4), Ok(2), "the user has had three already");
         assert_eq!(gate.counts.throttled, 4);
+    }
+
+    #[test]
+    fn what_is_turned_away_is_told_once_and_strangers_cannot_fill_the_log_with_it() {
+        let mut gate = gate("");
+        assert_eq!([gate.is_news("a.example"), gate.is_news("a.example")], [true, false]);
+        assert!(!gate.is_news(&"x".repeat(300)));
+        assert_eq!((0..100).filter(|number| gate.is_news(&number.to_string())).count(), 15);
     }
 
     #[test]

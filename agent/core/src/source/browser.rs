@@ -1,0 +1,247 @@
+//! What tells a browser from a device. A page can have its visitors' browsers ask whatever is in their network, and nobody sees
+//! it: so it must be told from the devices and programs that are meant to ask, by what no page can add, change or leave out.
+
+use std::net::IpAddr;
+
+use super::hostname::{Authority, Host, Names};
+
+/// Header fields of browsers that programs have no use for. Pages cannot remove them (Fetch standard, forbidden request headers).
+const MARKS: [&str; 5] =
+    ["referer", "sec-ch-ua", "sec-fetch-dest", "sec-fetch-site", "upgrade-insecure-requests"];
+/// How every browser begins to say who it is, and old ones of television sets.
+const BROWSERS: [&str; 2] = ["mozilla/", "opera/"];
+/// What scripts add to say that they are no link and no image; a page of another site must ask before (Fetch standard, preflight).
+pub const BY_SCRIPT: &str = "x-requested-with";
+
+/// Who asks, as far as its header fields tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// It may be a browser.
+    Browser,
+    /// It names itself, and is none.
+    Program,
+    /// It says nothing of itself.
+    Unknown,
+}
+
+impl Asker {
+    /// Looks at the header fields; `field` gives the value of one.
+    pub fn of<'a>(field: impl Fn(&str) -> Option<&'a [u8]>) -> Asker {
+        let agent = field("user-agent").unwrap_or_default().trim_ascii().to_ascii_lowercase();
+        let names_browser = BROWSERS.iter().any(|name| agent.starts_with(name.as_bytes()));
+        // `*` is what Node.js sends.
+        let reads = field("accept-language").is_some_and(|languages| languages != b"*");
+        if names_browser || reads || MARKS.iter().any(|name| field(name).is_some()) {
+            Asker::Browser
+        } else if agent.is_empty() {
+            Asker::Unknown
+        } else {
+            Asker::Program
+        }
+    }
+}
+
+/// Where a request goes to.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// What the header `Host` says.
+    pub host: Option<&'a Authority>,
+    /// The address of this machine at which it arrived.
+    pub address: Option<IpAddr>,
+    /// Whether the connection is encrypted.
+    pub secure: bool,
+}
+
+/// Whether an origin that is not configured is let in: that of a page of this gateway itself, and the value that a device sends where
+/// a browser would name a page.
+pub fn is_welcome(origin: &str, asker: Asker, asked: &Asked<'_>, names: &Names) -> bool {
+    let is_browser = asker == Asker::Browser;
+    is_same_host(origin, is_browser, asked, names) || (!is_browser && !is_of_a_page(origin))
+}
+
+/// Whether a browser could have sent it for a page of the web (RFC 6454 §6.2): it has a scheme and a host, and no path.
+fn is_of_a_page(origin: &str) -> bool {
+    let host = origin.split_once("://").map_or("", |(_, host)| host);
+    origin.eq_ignore_ascii_case("null") || !(host.is_empty() || host.contains(['/', '?', '#']))
+}
+
+/// Whether it is this gateway under one of its names, at the port that is asked. Whatever else listens on the machine has a port of
+/// its own; behind a name of `hostnames` a proxy may have the one of the scheme.
+fn is_same_host(origin: &str, is_browser: bool, asked: &Asked<'_>, names: &Names) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let (port, is_secure) = match scheme.to_ascii_lowercase().as_str() {
+        "http" | "ws" => (80, false),
+        "https" | "wss" => (443, true),
+        _ => return false,
+    };
+    // A page that came unencrypted may be anybody's who sits on the way.
+    if asked.secure && !is_secure && is_browser {
+        return false;
+    }
+    let Some(own) = Authority::parse(authority) else { return false };
+    let is_asked = asked.host.is_some_and(|asked| asked.host == own.host);
+    let arrived = asked.address.map(Host::Address);
+    let is_here = arrived.as_ref().is_some_and(Host::is_loopback);
+    let is_ours = if own.host.is_loopback() {
+        is_asked || is_here
+    } else if own.host.is_address() {
+        is_asked || arrived.as_ref() == Some(&own.host)
+    } else {
+        names.has(&own.host)
+    };
+    let at_port = asked.host.is_some_and(|asked| asked.port.unwrap_or(port) == own.port.unwrap_or(port));
+    is_ours && (at_port || own.port.is_none() && names.is_configured(&own.host))
+}
+
+/// Whether a request that may come from any page may change something: by a method that no link and no image has (an origin
+/// that is not welcome is refused before), or with something that no browser sends to another site by itself.
+pub fn may_change<'a>(is_post: bool, asker: Asker, field: impl Fn(&str) -> Option<&'a [u8]>) -> bool {
+    match field("sec-fetch-site") {
+        Some(site) if site.eq_ignore_ascii_case(b"same-origin") => return true,
+        Some(_) if field("origin").is_none() => return is_sent_by_script(field(BY_SCRIPT)),
+        Some(_) | None => {}
+    }
+    is_post || asker == Asker::Program || field("origin").is_some() || is_sent_by_script(field(BY_SCRIPT))
+}
+
+/// Android's browsers within apps put the app's name there, which has a dot, and into every request.
+fn is_sent_by_script(value: Option<&[u8]>) -> bool {
+    value.is_some_and(|value| !value.trim_ascii().is_empty() && !value.contains(&b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hostname::Machine;
+    use super::*;
+
+    /// Chromium's to a server of the LAN, where it sends no `Sec-Fetch-…`; of an image and of a WebSocket.
+    const CHROMIUM: [(&str, &str); 3] = [
+        ("user-agent", "Mozilla/5.0 (X11; Linux aarch64) AppleWebKit/537.36 Chrome/148.0.0.0 Safari/537.36"),
+        ("accept-encoding", "gzip, deflate"),
+        ("accept-language", "de-DE,de;q=0.9"),
+    ];
+    const ARDUINO: [(&str, &str); 1] = [("user-agent", "arduino-WebSocket-Client")];
+
+    fn field<'a>(fields: &[(&str, &'a str)], name: &str) -> Option<&'a [u8]> {
+        fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_bytes())
+    }
+
+    fn asker(fields: &[(&str, &str)]) -> Asker {
+        Asker::of(|name| field(fields, name))
+    }
+
+    #[test]
+    fn a_browser_is_known_by_what_no_page_can_take_away() {
+        assert_eq!(asker(&CHROMIUM), Asker::Browser);
+        assert_eq!(asker(&[("user-agent", "mozilla/5.0")]), Asker::Browser);
+        assert_eq!(asker(&[("user-agent", "MyApp/1.0"), ("accept-language", "de")]), Asker::Browser);
+        assert_eq!(asker(&[("sec-fetch-site", "cross-site")]), Asker::Browser);
+        assert_eq!(asker(&ARDUINO), Asker::Program);
+        assert_eq!(asker(&[("user-agent", "node"), ("accept-language", "*")]), Asker::Program);
+        assert_eq!(asker(&[]), Asker::Unknown);
+    }
+
+    struct Way {
+        host: &'static str,
+        address: &'static str,
+        secure: bool,
+    }
+
+    const LAN: Way = Way { host: "gw.local:9998", address: "192.168.1.5", secure: false };
+
+    fn lets_in(way: &Way, asker: Asker, origin: &str) -> bool {
+        let machine = Machine { host_name: "gw", hosts: "", resolver: "search plant.example" };
+        let names = Names::new(&["panel.example".to_owned()], &[], &machine);
+        let host = Authority::parse(way.host);
+        let address = way.address.parse().ok();
+        is_welcome(origin, asker, &Asked { host: host.as_ref(), address, secure: way.secure }, &names)
+    }
+
+    #[test]
+    fn a_page_of_the_gateway_is_welcome_under_each_of_its_names_at_its_own_port() {
+        for own in [
+            "http://gw.local:9998",
+            "http://GW:9998",
+            "http://gw.plant.example:9998",
+            "http://192.168.1.5:9998",
+            "https://gw.local:9998",
+            "ws://gw.local:9998",
+            "http://panel.example:9998",
+            "https://panel.example",
+        ] {
+            assert!(lets_in(&LAN, Asker::Browser, own), "{own}");
+        }
+        for other in [
+            "http://gw.local",
+            "http://gw.local:3000",
+            "http://192.168.1.6:9998",
+            "http://evil.example:9998",
+            "http://gw.evil.example:9998",
+            "http://localhost:9998",
+            "http://127.0.0.1:9998",
+            "http://panel.example:8080",
+            "file://",
+            "null",
+            "chrome-extension://gw.local",
+            "http://gw.local:9998@evil.example",
+            "",
+        ] {
+            assert!(!lets_in(&LAN, Asker::Browser, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_page_on_this_machine_is_welcome_to_this_machine() {
+        let here = Way { host: "127.0.0.1:9998", address: "127.0.0.1", secure: false };
+        assert!(lets_in(&here, Asker::Browser, "http://localhost:9998"));
+        assert!(lets_in(&here, Asker::Browser, "http://[::1]:9998"));
+        assert!(!lets_in(&here, Asker::Browser, "http://127.0.0.1:8000"));
+        let forwarded = Way { host: "203.0.113.9", address: "172.17.0.2", secure: false };
+        assert!(lets_in(&forwarded, Asker::Browser, "http://203.0.113.9"));
+        assert!(lets_in(&forwarded, Asker::Browser, "https://203.0.113.9"));
+    }
+
+    #[test]
+    fn an_unencrypted_page_may_not_ask_an_encrypted_server_but_an_old_program_may() {
+        let tls = Way { secure: true, ..LAN };
+        assert!(lets_in(&tls, Asker::Browser, "https://gw.local:9998"));
+        assert!(!lets_in(&tls, Asker::Browser, "http://gw.local:9998"));
+        assert!(lets_in(&tls, Asker::Program, "http://gw.local:9998"));
+    }
+
+    #[test]
+    fn the_constant_of_a_device_is_welcome_and_the_same_from_a_browser_is_not() {
+        for constant in [
+            "file://",
+            "https://github.com/gilmaimon/TinyWebsockets",
+            "http://localhost/",
+            "esp32",
+            "file:///app",
+        ] {
+            assert!(lets_in(&LAN, asker(&ARDUINO), constant), "{constant}");
+            assert!(lets_in(&LAN, Asker::Unknown, constant), "{constant}");
+            assert!(!lets_in(&LAN, Asker::Browser, constant), "{constant}");
+        }
+        for page in ["https://evil.example", "null", "NULL", "http://evil.example:9998", "app://gw"] {
+            assert!(!lets_in(&LAN, asker(&ARDUINO), page), "{page}");
+        }
+    }
+
+    #[test]
+    fn nothing_changes_by_what_a_page_makes_a_browser_send_without_asking() {
+        let may =
+            |is_post, fields: &[(&str, &str)]| may_change(is_post, asker(fields), |name| field(fields, name));
+        let with = |more: &[(&'static str, &'static str)]| [&CHROMIUM[..], more].concat();
+        assert!(!may(false, &CHROMIUM), "an image, without Sec-Fetch-Site");
+        assert!(!may(false, &with(&[("sec-fetch-site", "none")])), "a link in a mail");
+        assert!(!may(false, &with(&[("sec-fetch-site", "same-site")])), "another port");
+        assert!(!may(true, &with(&[("sec-fetch-site", "cross-site")])), "a form without an origin");
+        assert!(!may(false, &with(&[("x-requested-with", "com.example.app")])), "a page within an app");
+        assert!(!may(false, &[]), "nothing is no permission");
+        assert!(may(false, &with(&[("sec-fetch-site", "same-origin")])));
+        assert!(may(false, &with(&[("x-requested-with", "fetch")])));
+        assert!(may(false, &with(&[("origin", "https://panel.example"), ("sec-fetch-site", "cross-site")])));
+        assert!(may(true, &CHROMIUM) && may(true, &[]));
+        assert!(may(false, &[("user-agent", "curl/8.5.0")]), "no page can name another program");
+    }
+}
