@@ -13,6 +13,7 @@ mod connection;
 mod consumer;
 mod files;
 mod guest;
+mod host;
 mod http;
 mod judge;
 mod length;
@@ -45,6 +46,7 @@ use holdfast_core::message::Format;
 use holdfast_core::source::gate::Gate;
 use holdfast_core::source::intake::Draft;
 use holdfast_core::source::payload;
+use host::HostNames;
 pub use judge::{FileRead, has_changed};
 use login::Login;
 pub use room::Room;
@@ -193,6 +195,7 @@ pub async fn serve(
         page: server.http.clone(),
         subscribe: server.subscribe,
         origins: server.access.origins.clone(),
+        names: HostNames::new(&server),
         certificate: listeners.certificate,
         room,
         ..Site::new(&source, server.limits, gate, login, intake.clone(), executor.clone())
@@ -260,6 +263,7 @@ struct Site {
     page: HttpPage,
     subscribe: Audience,
     origins: Vec<String>,
+    names: HostNames,
     certificate: Option<Rc<Certificate>>,
     gate: Rc<RefCell<Gate>>,
     login: Login,
@@ -290,6 +294,7 @@ impl Site {
             page: HttpPage::Empty,
             subscribe: Audience::None,
             origins: Vec::new(),
+            names: HostNames::default(),
             certificate: None,
             gate,
             login,
@@ -323,8 +328,12 @@ impl Site {
 
     /// Counts a message that broke the schema of its route.
     fn violated(&self, judge: &judge::Judge) {
-        let id = self.source.strip_prefix("server:").unwrap_or(&self.source);
-        self.intake.tally().add(id, judge.route());
+        self.intake.tally().add(self.id(), judge.route());
+    }
+
+    /// The `id` of the server.
+    fn id(&self) -> &str {
+        self.source.strip_prefix("server:").unwrap_or(&self.source)
     }
 
     fn draft(&self, target: &path::Target, format: Format, payload: Vec<u8>) -> Draft {

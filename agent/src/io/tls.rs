@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use futures_rustls::client::TlsStream;
 use futures_rustls::pki_types::pem::{self, PemObject};
 use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use futures_rustls::rustls::client::verify_server_name;
 use futures_rustls::rustls::crypto::{CryptoProvider, ring};
+use futures_rustls::rustls::server::ParsedCertificate;
 use futures_rustls::rustls::server::WebPkiClientVerifier;
 use futures_rustls::rustls::{
     AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage, ProtocolVersion, RootCertStore,
@@ -91,6 +93,14 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether the certificate names this host.
+    pub fn is_for(&self, name: &str) -> bool {
+        let certificate = ParsedCertificate::try_from(&self.leaf);
+        let name = ServerName::try_from(name);
+        certificate
+            .is_ok_and(|certificate| name.is_ok_and(|name| verify_server_name(&certificate, &name).is_ok()))
+    }
+
     /// Days until the certificate ends, negative once it has ended.
     pub fn days_left(&self, now: Now) -> Option<i64> {
         certificate_days_left(&self.leaf, now.wall_ns)

@@ -1,7 +1,7 @@
 //! Who may come in: accepts callers, counts them, and turns away those over the limit.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -108,6 +108,16 @@ impl Caller {
         match self {
             Caller::Tcp(_, peer) => peer.ip().to_canonical().is_loopback(),
             Caller::Unix(_) => true,
+        }
+    }
+
+    /// The address of this machine that it has called; none over a Unix socket.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Caller::Tcp(stream, peer) => {
+                Some(stream.local_addr().map_or(peer.ip(), |own| own.ip()).to_canonical())
+            }
+            Caller::Unix(_) => None,
         }
     }
 

@@ -14,7 +14,7 @@ use hyper::{Request, StatusCode};
 use super::guest::Guest;
 use super::http::{Page, Problem, bytes, stored_in_time};
 use super::path::Target;
-use super::{Site, consumer, files, length, media, payload};
+use super::{Site, consumer, files, length, media, origin, payload};
 use crate::io::net::words;
 
 /// Most bytes of a file that is a reply.
@@ -63,10 +63,7 @@ pub async fn answer(
         return Err(Problem::bad(error));
     }
     // An image on any page in the web makes a browser send a GET, without an origin.
-    if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
-        let error = "a page of another site may not connect here";
-        return Err(Problem::new(StatusCode::FORBIDDEN, error));
-    }
+    origin::check_change(site, request.method(), headers)?;
     let said = speak(site, guest, target, call).await?;
     let mut page = bytes(said.kind, said.bytes);
     page.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -57,6 +57,11 @@ impl Certificate {
         state.identity.acceptor.clone()
     }
 
+    /// Whether the one in force names this host.
+    pub fn is_for(&self, name: &str) -> bool {
+        self.state.borrow().identity.is_for(name)
+    }
+
     /// Days until the one in force ends.
     pub fn days_left(&self) -> Option<i64> {
         self.state.borrow().identity.days_left(clock::now())

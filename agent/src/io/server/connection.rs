@@ -26,7 +26,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves a caller until it goes, is silent for too long, or the agent stops.
 pub async fn run(site: Rc<Site>, caller: Caller) {
-    let guest = Rc::new(Guest::new(&site, caller.is_local(), caller.remote()));
+    let guest = Rc::new(Guest::new(&site, &caller));
     let stream = match open(&site, caller).await {
         Ok(stream) => stream,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! Who is at the other end of a connection, and how much may still come from there.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use holdfast_core::source::gate::Sender;
 use holdfast_core::source::throttle::Throttle;
 
 use super::Site;
+use super::accept::Caller;
 use crate::io::clock;
 use crate::io::password::Sealed;
 
@@ -18,6 +20,8 @@ pub struct Guest {
     pub local: bool,
     /// Where it is.
     pub remote: Remote,
+    /// The address of this machine that it has called; none over a Unix socket.
+    pub address: Option<IpAddr>,
     /// With what it has logged in.
     pub login: Cell<Option<Sealed>>,
     user: RefCell<Option<Rc<str>>>,
@@ -26,10 +30,17 @@ pub struct Guest {
 
 impl Guest {
     /// Nobody knows yet who it is.
-    pub fn new(site: &Site, local: bool, remote: Remote) -> Guest {
+    pub fn new(site: &Site, caller: &Caller) -> Guest {
         let throttle = Throttle::new(site.limits.rate_per_client, clock::now().mono);
         let throttle = RefCell::new(throttle);
-        Guest { local, remote, login: Cell::new(None), user: RefCell::new(None), throttle }
+        Guest {
+            local: caller.is_local(),
+            remote: caller.remote(),
+            address: caller.address(),
+            login: Cell::new(None),
+            user: RefCell::new(None),
+            throttle,
+        }
     }
 
     /// It is this user.

@@ -22,7 +22,7 @@ use smol::future::or;
 
 use super::guest::Guest;
 use super::path::Miss;
-use super::{Site, api, body, call, files, length, login, metrics, origin, session, subscribe};
+use super::{Site, api, body, call, files, host, length, login, metrics, origin, session, subscribe};
 
 /// A batch must be stored within this, else the sender is told to try again. A commit waits for a minute at most.
 const STORE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -53,13 +53,10 @@ pub type Slot = Rc<Cell<Option<session::Pending>>>;
 /// Answers one request. A WebSocket handshake that is accepted also fills the slot.
 pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>, slot: &Slot) -> Page {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    if let Some(origin) = &origin
-        && !origin::is_welcome(site, request.headers(), origin)
-    {
-        site.gate.borrow_mut().counts.denied_origins += 1;
-        let origin = String::from_utf8_lossy(origin.as_bytes());
-        let error = format!("the origin {origin} is not in `origins` of this server");
-        return Problem::new(StatusCode::FORBIDDEN, error).into();
+    let asked = host::check(site, guest, &request);
+    let welcome = asked.and_then(|asked| origin::check(site, guest, asked.as_ref(), request.headers()));
+    if let Err(problem) = welcome {
+        return problem.into();
     }
     let is_unbounded = length::is_missing(request.method(), request.headers());
     let mut page = if origin::is_preflight(&request) {

@@ -1,37 +1,75 @@
 //! Which pages of browsers may talk to a server (the Fetch standard's CORS protocol, and RFC 6455 §10.2 for WebSockets).
 
-use std::net::IpAddr;
-
+use holdfast_core::config::toml_string;
+use holdfast_core::source::browser::{self, Asked, Asker};
+use holdfast_core::source::hostname::Authority;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 
 use super::Site;
-use super::http::{Page, empty};
+use super::guest::Guest;
+use super::http::{Page, Problem, empty};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, OPTIONS";
 /// How long a browser may remember the answer to a preflight.
 const MAX_AGE_S: &str = "600";
 
-/// Whether a page of this origin may talk to the server, which is asked under the host in the headers.
-pub fn is_welcome(site: &Site, headers: &HeaderMap, origin: &HeaderValue) -> bool {
-    let listed = |known: &String| known == "*" || known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
-    site.origins.iter().any(listed) || is_own(site.certificate.is_some(), headers, origin)
+/// Refuses a request from a page that may not talk to the server. `asked`: where the request is addressed to.
+pub fn check(
+    site: &Site,
+    guest: &Guest,
+    asked: Option<&Authority>,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    let asked = Asked { host: asked, address: guest.address, secure: site.certificate.is_some() };
+    for origin in headers.get_all(header::ORIGIN) {
+        let listed =
+            |known: &String| known == "*" || known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
+        let text = std::str::from_utf8(origin.as_bytes());
+        let by_itself = |origin| browser::is_welcome(origin, asker(headers), &asked, &site.names.all());
+        if !site.origins.iter().any(listed) && !text.is_ok_and(by_itself) {
+            return Err(refused(site, &String::from_utf8_lossy(origin.as_bytes())));
+        }
+    }
+    Ok(())
 }
 
-/// Whether it is a page of this server itself. A name other than `localhost` proves nothing: whoever owns it can point it here.
-fn is_own(secure: bool, headers: &HeaderMap, origin: &HeaderValue) -> bool {
-    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), headers.get(header::HOST).map(HeaderValue::to_str))
-    else {
-        return false;
+/// Refuses a request that changes something and that any page may have made a browser send.
+pub fn check_change(site: &Site, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let is_post = *method == Method::POST || *method == Method::PUT;
+    if browser::may_change(is_post, asker(headers), |name| field(headers, name)) {
+        return Ok(());
+    }
+    site.gate.borrow_mut().counts.denied_origins += 1;
+    let error = format!(
+        "this changes something, and any page could have made a browser ask for it: use POST, or send the header {}: 1",
+        browser::BY_SCRIPT
+    );
+    Err(Problem::new(StatusCode::FORBIDDEN, error))
+}
+
+fn refused(site: &Site, origin: &str) -> Problem {
+    let mut gate = site.gate.borrow_mut();
+    gate.counts.denied_origins += 1;
+    let level = if gate.is_news(origin) { log::Level::Warn } else { log::Level::Debug };
+    let server = site.id();
+    let remedy = |listed: &[String]| {
+        let all: Vec<String> = listed.iter().map(String::as_str).chain([origin]).map(toml_string).collect();
+        format!("origins = [{}] in [[server]] {server} lets it in", all.join(", "))
     };
-    let scheme = if secure { "https://" } else { "http://" };
-    let same = origin.strip_prefix(scheme).is_some_and(|origin| origin.eq_ignore_ascii_case(host));
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    same && (name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok())
+    let known = &site.origins;
+    log::log!(level, "origin denied server={server} origin={}: {}", toml_string(origin), remedy(known));
+    let shown: String = origin.escape_debug().collect();
+    let error = format!("the origin {shown} is not in `origins` of this server: {}", remedy(&[]));
+    Problem::new(StatusCode::FORBIDDEN, error)
+}
+
+fn asker(headers: &HeaderMap) -> Asker {
+    Asker::of(|name| field(headers, name))
+}
+
+fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    headers.get(name).map(HeaderValue::as_bytes)
 }
 
 /// Whether a browser asks if it may ask.
@@ -69,29 +107,4 @@ pub fn shown(mut page: Page, origin: HeaderValue) -> Page {
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
     page
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn own(secure: bool, host: &'static str, origin: &'static str) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::from_static(host));
-        is_own(secure, &headers, &HeaderValue::from_static(origin))
-    }
-
-    #[test]
-    fn a_page_of_the_server_itself_is_welcome_under_an_address_but_not_under_a_name() {
-        assert!(own(false, "192.168.1.5:9998", "http://192.168.1.5:9998"));
-        assert!(own(false, "[::1]:9998", "http://[::1]:9998"));
-        assert!(own(true, "localhost:9998", "https://localhost:9998"));
-        assert!(
-            !own(false, "gw.example:9998", "http://gw.example:9998"),
-            "its owner may have pointed it here"
-        );
-        assert!(!own(false, "127.0.0.1:9998", "http://127.0.0.1:8000"));
-        assert!(!own(true, "127.0.0.1:9998", "http://127.0.0.1:9998"));
-        assert!(!own(false, "127.0.0.1:9998", "null"));
-    }
 }

@@ -112,6 +112,12 @@ impl Router {
         matched.is_some_and(|entry| entry.mode == Mode::Connection)
     }
 
+    /// The subprotocols of the route of this path, if it has a list.
+    pub fn subprotocols(&self, path: &str) -> Option<&[String]> {
+        let matched = self.entries.iter().find(|entry| entry.template.matches(path).is_some());
+        matched?.subprotocols.as_deref()
+    }
+
     fn unrouted(&self, path: &str, query: Query) -> Result<Target, String> {
         let Some(topic) = topic_of(path)? else {
             return query.target();
@@ -154,6 +160,7 @@ struct Entry {
     judge: Option<Judge>,
     query: Vec<Parameter>,
     header: Vec<Parameter>,
+    subprotocols: Option<Vec<String>>,
 }
 
 impl Entry {
@@ -167,7 +174,20 @@ impl Entry {
         let (mode, reply) = (route.mode, route.reply.clone());
         let judge = route.schema.as_deref().map(|file| Judge::new(&route.path, file)).transpose()?;
         let format = format.or(judge.is_some().then_some(Format::Json));
-        Ok(Entry { template, format, topic, device, priority, mode, reply, judge, query, header })
+        let subprotocols = route.subprotocols.clone();
+        Ok(Entry {
+            template,
+            format,
+            topic,
+            device,
+            priority,
+            mode,
+            reply,
+            judge,
+            query,
+            header,
+            subprotocols,
+        })
     }
 
     fn target(

@@ -13,8 +13,10 @@ use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use async_tungstenite::tungstenite::{Bytes, Message};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{SinkExt, StreamExt};
+use holdfast_core::config::handshake::is_token;
 use holdfast_core::source::gather::{self, Gather};
 use holdfast_core::source::intake::{Answer, Refused};
+use holdfast_core::source::subprotocol;
 use holdfast_core::source::throttle::{Patience, Reproof};
 use holdfast_schema::Violation;
 use hyper::body::{Body as _, Incoming};
@@ -90,7 +92,8 @@ pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<P
     let accept = accept_key(&request)?;
     let target = site.target(&request)?;
     let confirm = path::is_set(request.uri().query(), "confirm");
-    Ok(switch(request, accept, Purpose::Write { target, confirm }, slot))
+    let wanted = site.router.subprotocols(request.uri().path());
+    Ok(switch(request, accept, wanted, Purpose::Write { target, confirm }, slot))
 }
 
 /// The answer to the key of a handshake.
@@ -111,15 +114,34 @@ pub fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Problem> {
     Ok(HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is a header value"))
 }
 
-/// Makes a connection a WebSocket for this purpose.
-pub fn switch(request: Request<Incoming>, accept: HeaderValue, purpose: Purpose, slot: &Slot) -> Page {
+/// Makes a connection a WebSocket for this purpose. `wanted`: the subprotocols to select from, if not from all.
+pub fn switch(
+    request: Request<Incoming>,
+    accept: HeaderValue,
+    wanted: Option<&[String]>,
+    purpose: Purpose,
+    slot: &Slot,
+) -> Page {
+    let spoken = subprotocol(request.headers(), wanted);
     slot.set(Some(Pending { upgrade: hyper::upgrade::on(request), purpose }));
     let mut page = empty();
     *page.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     page.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     page.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     page.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(spoken) = spoken {
+        page.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, spoken);
+    }
     page
+}
+
+/// The subprotocol that is selected. What is no token is no offer.
+fn subprotocol(headers: &HeaderMap, wanted: Option<&[String]>) -> Option<HeaderValue> {
+    let fields = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let fields = fields.filter_map(|field| field.to_str().ok());
+    let offered: Vec<&str> =
+        fields.flat_map(|field| field.split(',')).map(str::trim).filter(|name| is_token(name)).collect();
+    HeaderValue::from_str(subprotocol::select(wanted, &offered)?).ok()
 }
 
 /// Does what a WebSocket is for until one side ends it.

@@ -53,7 +53,7 @@ pub async fn upgrade(
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, error)
             .with(header::RETRY_AFTER, HeaderValue::from_static("10"))
     })?;
-    Ok(session::switch(request, accept, Purpose::Read(feed), slot))
+    Ok(session::switch(request, accept, None, Purpose::Read(feed), slot))
 }
 
 enum Event {

@@ -4,6 +4,7 @@ mod buffer;
 mod call;
 mod consumer;
 mod files;
+mod host;
 mod http;
 mod length;
 mod schema;
@@ -63,7 +64,11 @@ fn config() -> Server {
         ..Limits::default()
     };
     let bind = vec!["127.0.0.1:0".to_owned()];
-    let access = Access { origins: vec!["https://good.example".to_owned()], ..Access::default() };
+    let access = Access {
+        origins: vec!["https://good.example".to_owned()],
+        hostnames: vec!["x".to_owned()],
+        ..Access::default()
+    };
     Server { id: "sensors".to_owned(), bind, access, limits, ..Server::of_index(0) }
 }
 

@@ -19,7 +19,8 @@ fn server(reply: Option<Reply>) -> Server {
 #[test]
 fn the_parameters_are_the_message_and_its_id_is_the_reply() {
     with(server(None), async |bench| {
-        let answer = bench.raw("GET /ask/pump?n=1&x=2 HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let answer =
+            bench.raw("GET /ask/pump?n=1&x=2 HTTP/1.1\r\nhost: x\r\nuser-agent: curl/8.5.0\r\n\r\n").await;
         assert!(answer.contains("connection: close\r\n") && answer.ends_with(r#"{"stored":1}"#), "{answer}");
         let draft = bench.draft().await;
         assert_eq!((draft.topic.as_str(), draft.device.as_deref()), ("ask/pump", Some("pump")));
@@ -30,16 +31,35 @@ fn the_parameters_are_the_message_and_its_id_is_the_reply() {
         assert_eq!(found, pairs);
         assert_eq!(bench.post("/ask/pump", "").await, (200, r#"{"stored":2}"#.to_owned()));
         bench.draft().await;
-        let image = "sec-fetch-site: cross-site\r\n";
-        assert_eq!(bench.ask("GET", "/ask/pump", image, "").await.0, 403);
         for (method, path, body, status) in [
             ("POST", "/ask/pump", "data", 400),
-            ("GET", "/ask/pump?n=x", "", 400),
+            ("PUT", "/ask/pump?n=x", "", 400),
             ("HEAD", "/ask/pump", "", 405),
         ] {
             assert_eq!(bench.ask(method, path, "", body).await.0, status, "{method} {path}");
         }
         assert!(bench.seen.is_empty());
+    });
+}
+
+#[test]
+fn an_image_or_a_link_on_any_page_changes_nothing() {
+    with(server(None), async |bench| {
+        let chromium = "user-agent: Mozilla/5.0 (X11; Linux aarch64)\r\naccept-language: de\r\n";
+        for more in ["", "sec-fetch-site: cross-site\r\n", "sec-fetch-site: none\r\n"] {
+            let (status, body) =
+                bench.ask("GET", "/ask/pump", &format!("{chromium}{more}accept: image/*\r\n"), "").await;
+            assert!(
+                status == 403 && body.contains("use POST, or send the header x-requested-with"),
+                "{body}"
+            );
+        }
+        assert_eq!(bench.ask("GET", "/ask/pump", "", "").await.0, 403, "nothing is no permission");
+        assert!(bench.seen.is_empty());
+        for allowed in ["x-requested-with: fetch\r\n", "origin: https://good.example\r\n"] {
+            assert_eq!(bench.ask("GET", "/ask/pump", &format!("{chromium}{allowed}"), "").await.0, 200);
+            bench.draft().await;
+        }
     });
 }
 
@@ -63,7 +83,10 @@ fn the_reply_may_be_the_last_message_of_a_topic() {
         assert_eq!(socket.next().await.unwrap().unwrap(), Message::binary(vec![0, 255]));
         assert_eq!(farewell(&mut socket).await.0, 1000);
         let silent = r#"{"error":"nothing was heard of cellar/t since the agent started"}"#.to_owned();
-        assert_eq!(bench.ask("GET", "/ask/cellar", "", "").await, (404, silent.clone()));
+        assert_eq!(
+            bench.ask("GET", "/ask/cellar", "x-requested-with: fetch\r\n", "").await,
+            (404, silent.clone())
+        );
         let mut socket = bench.web_socket("/ask/cellar").await;
         assert_eq!(farewell(&mut socket).await, (1000, String::new(), vec![silent]));
     });
@@ -84,7 +107,7 @@ fn a_file_is_read_each_time_and_must_be_there_at_the_start() {
     assert!(smol::block_on(bind(&server, &[])).err().unwrap().contains("it is larger than 1048576 bytes"));
     std::fs::write(&file, "{}").unwrap();
     with(server, async |bench| {
-        let answer = bench.raw(&request("GET", "/ask/a", "", "")).await;
+        let answer = bench.raw(&request("GET", "/ask/a", "x-requested-with: fetch\r\n", "")).await;
         assert!(
             answer.contains("content-type: application/json\r\n") && answer.ends_with("\r\n{}"),
             "{answer}"

@@ -64,7 +64,8 @@ fn what_is_wrong_with_a_request_is_said() {
                 evil,
                 "1",
                 403,
-                "the origin https://evil.example is not in `origins` of this server",
+                "the origin https://evil.example is not in `origins` of this server: \
+                 origins = [\"https://evil.example\"] in [[server]] sensors lets it in",
             ),
             ("GET", "/a", "", "", 405, "this method is not allowed here, only POST, PUT, OPTIONS"),
             (

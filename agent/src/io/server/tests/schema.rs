@@ -74,9 +74,9 @@ fn the_parameters_of_a_connection_are_checked_before_it_is_one() {
     let folder = tempfile::tempdir().unwrap();
     let schema = r#"{ "properties": { "device": { "maxLength": 3 } } }"#;
     with(server(&folder, schema, Mode::Connection), async |bench| {
-        assert_eq!(bench.ask("GET", "/r/abc", "", "").await.0, 200);
+        assert_eq!(bench.ask("POST", "/r/abc", "", "").await.0, 200);
         let told = r#"{"error":"/device must have at most 3 characters","pointer":"/device"}"#;
-        assert_eq!(bench.ask("GET", "/r/abcd", "", "").await, (400, told.to_owned()));
+        assert_eq!(bench.ask("POST", "/r/abcd", "", "").await, (400, told.to_owned()));
         let url = format!("ws://{}/r/abcd", bench.address);
         let refused = async_tungstenite::client_async(url, bench.connect().await).await;
         assert!(refused.unwrap_err().to_string().contains("400"));
