@@ -14,13 +14,14 @@ use super::throttle::{Throttle, throttle};
 use super::tree::Node;
 use super::{url, value};
 use crate::message::Format;
-use crate::wire::SUBPROTOCOL;
 
 const HTTP: [(&str, HttpPage); 2] = [("status", HttpPage::Status), ("empty", HttpPage::Empty)];
 const INDEX: &str = "index.html";
 const AUDIENCE: [(&str, Audience); 3] =
     [("local", Audience::Local), ("all", Audience::All), ("none", Audience::None)];
 const UNMATCHED: [(&str, Unmatched); 2] = [("topic", Unmatched::Topic), ("refuse", Unmatched::Refuse)];
+/// The subprotocol of links whose peer acknowledges each message.
+const ACKNOWLEDGED: &str = "holdfast.v1";
 /// What the name of a Unix socket in `bind` begins with.
 pub const UNIX: &str = "unix:";
 /// `string` is another word for `text`.
@@ -455,8 +456,8 @@ fn bind(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
 
 fn spoken(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
     let names = subprotocols(node, reading)?;
-    match names.iter().any(|name| name == SUBPROTOCOL) {
-        true => Err(format!("`{SUBPROTOCOL}` promises acknowledgements, which no server gives")),
+    match names.iter().any(|name| name == ACKNOWLEDGED) {
+        true => Err(format!("`{ACKNOWLEDGED}` promises acknowledgements, which no server gives")),
         false => Ok(names),
     }
 }
