@@ -49,6 +49,7 @@ mod manage;
 mod meter;
 #[cfg(test)]
 mod mqtt;
+mod names;
 #[cfg(test)]
 mod opening;
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub struct Access {
     pub origins: Vec<String>,
     /// Further names of this machine, behind a proxy say; `*.plant.example` stands for all below it. Requests for other names get 421, so
     /// that no page can let its own name point here: the host name stands for itself, also below `.local` and the domains of this network,
-    /// and so do `localhost`, the names in `bind` and in the certificate, and every address.
+    /// and so do `localhost`, the names in `bind` and in the certificate, names without a dot, and every address.
     pub hostnames: Vec<String>,
 }
 

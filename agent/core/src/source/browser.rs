@@ -44,9 +44,9 @@ impl Asker {
 /// Where a request goes to.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// What the header `Host` says.
+    /// What the header `Host` says; over TCP it was found to be a name or an address of this gateway.
     pub host: Option<&'a Authority>,
-    /// The address of this machine at which it arrived.
+    /// The address of this machine at which it arrived; none over a Unix socket.
     pub address: Option<IpAddr>,
     /// Whether the connection is encrypted.
     pub secure: bool,
@@ -87,7 +87,7 @@ fn is_same_host(origin: &str, is_browser: bool, asked: &Asked<'_>, names: &Names
     } else if own.host.is_address() {
         is_asked || arrived.as_ref() == Some(&own.host)
     } else {
-        names.has(&own.host)
+        names.has(&own.host) || (is_asked && arrived.is_some())
     };
     let at_port = asked.host.is_some_and(|asked| asked.port.unwrap_or(port) == own.port.unwrap_or(port));
     is_ours && (at_port || own.port.is_none() && names.is_configured(&own.host))
@@ -199,6 +199,16 @@ mod tests {
         let forwarded = Way { host: "203.0.113.9", address: "172.17.0.2", secure: false };
         assert!(lets_in(&forwarded, Asker::Browser, "http://203.0.113.9"));
         assert!(lets_in(&forwarded, Asker::Browser, "https://203.0.113.9"));
+    }
+
+    #[test]
+    fn a_name_without_a_dot_is_the_same_host_only_where_it_is_asked_for() {
+        let container = Way { host: "holdfast:9998", ..LAN };
+        assert!(lets_in(&container, Asker::Browser, "http://holdfast:9998"));
+        assert!(!lets_in(&container, Asker::Browser, "http://grafana:9998"));
+        assert!(!lets_in(&LAN, Asker::Browser, "http://holdfast:9998"));
+        let unix = Way { address: "", ..container };
+        assert!(!lets_in(&unix, Asker::Browser, "http://holdfast:9998"), "there nobody looked at it");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Authority {
     pub host: Host,
     /// The port, unless it is left to the scheme.
     pub port: Option<u16>,
+    /// Whether the name ends with a dot, so that it is one of the internet as it is.
+    pub is_absolute: bool,
 }
 
 impl Authority {
@@ -36,7 +38,7 @@ impl Authority {
             _ => (text, ""),
         };
         let port = if port.is_empty() { None } else { Some(port.parse().ok()?) };
-        Some(Authority { host: Host::parse(host)?, port })
+        Some(Authority { host: Host::parse(host)?, port, is_absolute: host.ends_with('.') })
     }
 }
 
@@ -105,7 +107,14 @@ impl Names {
         Names { configured, own }
     }
 
-    /// Whether a server may be asked under this name.
+    /// Whether a server may be asked so: under its own names, and under one without a dot. Nobody on the internet has such a name; a hosts
+    /// file, a search domain or the network of containers gives it.
+    pub fn take(&self, asked: &Authority) -> bool {
+        let is_single = matches!(&asked.host, Host::Name(name) if !name.contains('.'));
+        is_single && !asked.is_absolute || self.has(&asked.host)
+    }
+
+    /// Whether it is a name of this gateway, or an address.
     pub fn has(&self, host: &Host) -> bool {
         let Host::Name(name) = host else { return true };
         host.is_address() || host.is_loopback() || self.own.contains(name) || self.is_configured(host)
@@ -204,14 +213,14 @@ mod tests {
             "Panel.Example",
             "a.b.sites.example",
         ] {
-            assert!(names.has(&host(own)), "{own}");
+            assert!(names.has(&host(own)) && names.take(&Authority::parse(own).unwrap()), "{own}");
         }
         for other in [
             "evil.example",
             "gw-17.evil.example",
             "localhost.evil.example",
             "127.0.0.1.evil.example",
-            "evil-localhost",
+            "evil-localhost.example",
             "ads.example",
             "other.local",
             "panel.example.evil.example",
@@ -219,9 +228,16 @@ mod tests {
             "evilsites.example",
             ".",
             "fritz.box",
+            "ai.",
         ] {
-            assert!(!Authority::parse(other).is_some_and(|asked| names.has(&asked.host)), "{other}");
+            assert!(!Authority::parse(other).is_some_and(|asked| names.take(&asked)), "{other}");
         }
+    }
+
+    #[test]
+    fn a_name_without_a_dot_may_be_asked_for_but_is_nobodys_proof() {
+        let service = Authority::parse("holdfast:9998").unwrap();
+        assert!(names(&[]).take(&service) && !names(&[]).has(&service.host));
     }
 
     #[test]
@@ -229,7 +245,7 @@ mod tests {
         for wrong in ["", ":80", "a b", "a:b", "gw:99999", "[::1", "a@b", "a..b", "gw/x", "[gw]", "é"] {
             assert_eq!(Authority::parse(wrong), None, "{wrong}");
         }
-        let zone = Authority { host: host("[fe80::1]"), port: Some(1) };
+        let zone = Authority { host: host("[fe80::1]"), port: Some(1), is_absolute: false };
         assert_eq!(Authority::parse("[fe80::1%eth0]:1"), Some(zone));
     }
 

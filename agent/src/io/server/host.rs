@@ -55,16 +55,16 @@ impl HostNames {
         self.names.replace(Names::new(&self.hostnames, &self.bind, &machine));
     }
 
-    /// Whether this is one of them.
-    fn has(&self, host: &Host) -> bool {
-        if self.names.borrow().has(host) {
+    /// Whether a request may be for this one.
+    fn take(&self, asked: &Authority) -> bool {
+        if self.names.borrow().take(asked) {
             return true;
         }
         if clock::now().mono.since(self.looked_at.get()) < LOOK_INTERVAL {
             return false;
         }
         self.look();
-        self.names.borrow().has(host)
+        self.names.borrow().take(asked)
     }
 
     /// All of them.
@@ -97,7 +97,7 @@ pub fn check<B>(site: &Site, guest: &Guest, request: &Request<B>) -> Result<Opti
         let authority = Authority::parse(name);
         let authority = authority
             .ok_or_else(|| Problem::bad(format!("the header Host is no host: {}", name.escape_debug())))?;
-        if !is_ours(site, &authority.host) {
+        if !is_ours(site, &authority) {
             return Err(misdirected(site, &authority.host));
         }
         asked = Some(authority);
@@ -105,9 +105,9 @@ pub fn check<B>(site: &Site, guest: &Guest, request: &Request<B>) -> Result<Opti
     Ok(asked)
 }
 
-fn is_ours(site: &Site, host: &Host) -> bool {
+fn is_ours(site: &Site, asked: &Authority) -> bool {
     let is_certified = |name: &str| site.certificate.as_ref().is_some_and(|own| own.is_for(name));
-    site.names.has(host) || matches!(host, Host::Name(name) if is_certified(name))
+    site.names.take(asked) || matches!(&asked.host, Host::Name(name) if is_certified(name))
 }
 
 fn misdirected(site: &Site, host: &Host) -> Problem {

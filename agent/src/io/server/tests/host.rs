@@ -10,7 +10,9 @@ async fn ask(bench: &Bench, version: &str, lines: &str) -> (u16, String) {
 #[test]
 fn a_name_that_is_not_the_gateways_is_told_which_line_would_make_it_so() {
     with(config(), async |bench| {
-        for own in ["127.0.0.1:9998", "[::1]", "LOCALHOST.:1", "x", "203.0.113.9:80", "127.1", ""] {
+        for own in
+            ["127.0.0.1:9998", "[::1]", "LOCALHOST.:1", "x", "203.0.113.9:80", "127.1", "container:9998", ""]
+        {
             assert_eq!(ask(&bench, "1.1", &format!("host: {own}\r\n")).await.0, 200, "{own}");
         }
         for path in ["/", "/api/topics", "/api/tap", "/metrics", "/healthz", "/kitchen", "/subscribe"] {
