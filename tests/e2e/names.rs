@@ -19,7 +19,8 @@ fn browse(directory: &Path, url: &str) -> String {
     ]);
     command.arg("--host-resolver-rules=MAP evil.example 127.0.0.1, MAP gw.test 127.0.0.1");
     command.arg(format!("--user-data-dir={}", directory.join("profile").display()));
-    let output = command.args(["--virtual-time-budget=5000", "--dump-dom", url]).output().unwrap();
+    let output =
+        command.args(["--virtual-time-budget=5000", "--dump-dom", url]).output().expect("chromium runs");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
