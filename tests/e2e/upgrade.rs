@@ -1,6 +1,6 @@
 //! Answers to the upgrade that are legal and not just 101: redirects by nginx, informational answers, old forms of a head.
 
-use crate::harness::{Agent, Authority, Peer, Proxy, numbered, scratch, uplink, wait_for_value};
+use crate::harness::{Agent, Authority, Peer, Proxy, curl, numbered, scratch, uplink, wait_for_value};
 
 fn moved(status: u16, location: &str) -> String {
     format!("location / {{\nreturn {status} {location};\n}}\n")
@@ -75,4 +75,23 @@ fn a_server_that_answers_in_old_and_long_forms_after_a_100_continue_is_delivered
     agent.post_all("/a", &numbered(20));
     agent.wait_until_delivered();
     wait_for_value(&numbered(20), || peer.lines());
+}
+
+#[test]
+fn a_handshake_whose_upgrade_nginx_took_away_is_told_so_on_both_sides() {
+    let (directory, other) = (scratch(), scratch());
+    let server = Agent::start(directory.path(), "");
+    let locations =
+        format!("location / {{\nproxy_pass http://{};\nproxy_http_version 1.0;\n}}\n", server.address);
+    let nginx = Proxy::serving(directory.path(), None, &locations);
+    let fields = ["-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
+    let url = format!("http://127.0.0.1:{}/a", nginx.port);
+    let (status, body) =
+        curl(&[&fields[..], &["-H", "Connection: Upgrade", "-H", "Upgrade: websocket", &url]].concat());
+    assert!(
+        status == 426 && body.contains("a proxy in front of this server took it away"),
+        "{status} {body}"
+    );
+    let agent = Agent::start(other.path(), &uplink(&format!("ws://127.0.0.1:{}/a", nginx.port), ""));
+    agent.wait_until_down("the server answers HTTP 426 Upgrade Required");
 }

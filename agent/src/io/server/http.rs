@@ -81,6 +81,9 @@ async fn dispatch(
     request: Request<Incoming>,
     slot: &Slot,
 ) -> Result<Page, Problem> {
+    if let Some(problem) = session::lost_upgrade(request.headers()) {
+        return Err(problem);
+    }
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
         return api::answer(site, guest, request).await;

@@ -87,6 +87,22 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
     has_token(headers, header::UPGRADE, "websocket")
 }
 
+/// What is said to a handshake that arrives without its `Upgrade`: proxies take it away unless they are told not to (RFC 9110 §7.8).
+pub fn lost_upgrade(headers: &HeaderMap) -> Option<Problem> {
+    let is_handshake = [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION]
+        .iter()
+        .any(|name| headers.contains_key(name));
+    (is_handshake && !is_upgrade(headers)).then(|| {
+        Problem::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "this WebSocket handshake came without `Upgrade: websocket`: a proxy in front of this server took it away; have it \
+             pass on `Upgrade` and `Connection` (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
+             proxy_set_header Connection \"upgrade\";)",
+        )
+        .with(header::UPGRADE, HeaderValue::from_static("websocket"))
+    })
+}
+
 /// Accepts a handshake (RFC 6455 §4.2.2), or says what is wrong with it.
 pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<Page, Problem> {
     let accept = accept_key(&request)?;
