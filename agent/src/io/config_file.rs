@@ -224,8 +224,8 @@ fn shown_files(server: &Server) -> impl Iterator<Item = NamedFile<'_>> {
 fn tls_files<'a>(tls: &'a ClientTls, prefix: &str) -> impl Iterator<Item = NamedFile<'a>> {
     let key =
         tls.key.as_deref().map(|path| NamedFile { key: format!("{prefix}key"), path, kind: Kind::Secret });
-    let ca = plain_file(format!("{prefix}ca"), tls.ca.as_deref());
-    ca.into_iter().chain(plain_file(format!("{prefix}cert"), tls.cert.as_deref())).chain(key)
+    let ca = tls.ca.iter().filter_map(move |ca| plain_file(format!("{prefix}ca"), Some(ca)));
+    ca.chain(plain_file(format!("{prefix}cert"), tls.cert.as_deref())).chain(key)
 }
 
 fn plain_file(key: String, path: Option<&Path>) -> Option<NamedFile<'_>> {

@@ -29,8 +29,10 @@ use super::clock;
 
 #[cfg(test)]
 pub mod authority;
+mod trust;
 mod validity;
 
+use trust::Trust;
 pub use validity::certificate_days_left;
 
 /// Shakes hands as a client. Tells how many days the server's certificate is still good for.
@@ -63,16 +65,13 @@ pub fn shown<S>(stream: &TlsStream<S>, days_left: Option<i64>) -> String {
     }
 }
 
-/// A connector that trusts the configured roots only, or the system's. The error names the file that is at fault.
+/// A connector that trusts the configured roots and keys only, or the system's roots. The error names the file that is at fault.
 pub fn connector(tls: &ClientTls) -> Result<TlsConnector, String> {
-    let roots = match &tls.ca {
-        Some(path) => roots_of(path)?,
-        None => system_roots()?,
-    };
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring speaks TLS 1.2 and 1.3")
-        .with_root_certificates(roots);
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Trust::of(tls, provider())?));
     let config = match (&tls.cert, &tls.key) {
         (Some(cert), Some(key)) => builder
             .with_client_auth_cert(chain_of(cert)?, key_of(key)?)
@@ -173,6 +172,8 @@ fn tls_words(error: &Error) -> String {
         }
         Error::InvalidCertificate(cause) => certificate_words(cause),
         Error::AlertReceived(alert) => alert_words(*alert),
+        // Words of our own, for what rustls has none.
+        Error::General(words) => words.clone(),
         other => format!("the TLS handshake failed: {other}"),
     }
 }
@@ -308,7 +309,7 @@ mod tests {
     }
 
     fn trusting(authority: &Authority) -> ClientTls {
-        ClientTls { ca: Some(authority.ca.clone()), ..ClientTls::default() }
+        ClientTls { ca: vec![authority.ca.clone()], ..ClientTls::default() }
     }
 
     fn outcome(server: &Files, tls: &ClientTls) -> Result<Option<i64>, String> {
@@ -330,6 +331,78 @@ mod tests {
             let error = outcome(&other.issue("localhost", |_| {}), &trusting(&trusted)).unwrap_err();
             assert_eq!(error, "the server's certificate comes from an unknown issuer");
         }
+    }
+
+    /// A certificate as `openssl req -x509` makes it: self-signed, and an authority.
+    fn self_signed(directory: &Path, names: &[&str], common_name: &str, until: i32) -> Files {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let stem = format!("{common_name}-{until}-{}", params.subject_alt_names.len());
+        let files =
+            Files { cert: directory.join(format!("{stem}.pem")), key: directory.join(format!("{stem}.key")) };
+        std::fs::write(&files.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        files
+    }
+
+    #[test]
+    fn a_self_signed_certificate_that_is_named_itself_is_trusted_for_its_names_and_in_its_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new();
+        let named = |files: &Files| ClientTls {
+            ca: vec![authority.ca.clone(), files.cert.clone()],
+            ..ClientTls::default()
+        };
+        let with_names = self_signed(directory.path(), &["localhost"], "x", 3000);
+        assert!(outcome(&with_names, &named(&with_names)).is_ok());
+        let common_name = self_signed(directory.path(), &[], "LOCALHOST", 3000);
+        assert!(outcome(&common_name, &named(&common_name)).is_ok());
+        let other = self_signed(directory.path(), &["other.example"], "localhost", 3000);
+        let error = outcome(&other, &named(&other)).unwrap_err();
+        assert_eq!(error, "the server's certificate is not for localhost but for other.example");
+        let other = self_signed(directory.path(), &[], "other", 3000);
+        let error = outcome(&other, &named(&other)).unwrap_err();
+        assert_eq!(error, "the server's certificate is not for localhost but for other");
+        let old = self_signed(directory.path(), &["localhost"], "x", 2001);
+        assert!(outcome(&old, &named(&old)).unwrap_err().contains("has expired"));
+        let error = outcome(&with_names, &named(&common_name)).unwrap_err();
+        assert!(
+            error.starts_with(
+                "the server's certificate is self-signed and not known here; its key is sha256/"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_pinned_key_is_trusted_by_itself_and_no_other_is_even_with_a_good_certificate() {
+        let directory = tempfile::tempdir().unwrap();
+        let pin = |files: &Files| {
+            let certificate = chain_of(&files.cert).unwrap().remove(0);
+            let key = validity::parts(&certificate).unwrap().key.to_vec();
+            let hash = ::ring::digest::digest(&::ring::digest::SHA256, &key);
+            holdfast_core::config::client::Pin(hash.as_ref().try_into().unwrap())
+        };
+        let (one, two) = (
+            self_signed(directory.path(), &["a"], "a", 3000),
+            self_signed(directory.path(), &["b"], "b", 3000),
+        );
+        let only = |pins: Vec<_>| ClientTls { pin: pins, ..ClientTls::default() };
+        assert!(outcome(&one, &only(vec![pin(&one)])).is_ok());
+        assert!(outcome(&one, &only(vec![pin(&two), pin(&one)])).is_ok());
+        let error = outcome(&one, &only(vec![pin(&two)])).unwrap_err();
+        assert_eq!(error, format!("the server's key is {}, which is not in tls.pin", pin(&one)));
+        let authority = Authority::new();
+        let leaf = authority.issue("localhost", |_| {});
+        let with_ca = |pins| ClientTls { pin: pins, ..trusting(&authority) };
+        assert!(outcome(&leaf, &with_ca(vec![pin(&leaf)])).is_ok());
+        assert!(outcome(&leaf, &with_ca(vec![pin(&one)])).unwrap_err().contains("not in tls.pin"));
+        // A key that is right does not make up for an authority that is not.
+        assert!(outcome(&one, &with_ca(vec![pin(&one)])).unwrap_err().contains("self-signed"));
     }
 
     #[test]
@@ -409,7 +482,7 @@ mod tests {
         let tls = ClientTls { cert: Some(cert), key: Some(path.clone()), ..trusting(&authority) };
         let error = connector(&tls).err().unwrap();
         assert_eq!(error, format!("cannot read {}: it is not sound PEM", path.display()));
-        let tls = ClientTls { ca: Some("/nonexistent/ca.pem".into()), ..ClientTls::default() };
+        let tls = ClientTls { ca: vec!["/nonexistent/ca.pem".into()], ..ClientTls::default() };
         assert_eq!(
             connector(&tls).err().unwrap(),
             "cannot read /nonexistent/ca.pem: no such file or directory"

@@ -22,7 +22,7 @@ pub struct Mqtt {
     pub username: Option<String>,
     /// Password.
     pub password: Option<Secret>,
-    /// TLS settings for `mqtts://`; keys `ca`, `cert`, `key`, `server_name` stand directly in `[mqtt]`.
+    /// TLS settings for `mqtts://`; keys `ca`, `cert`, `key`, `server_name`, `pin` stand directly in `[mqtt]`.
     pub tls: ClientTls,
     /// Start of every topic. `{agent}` in the text has become the id of the agent.
     pub prefix: String,
@@ -92,7 +92,7 @@ impl Mqtt {
 
     fn check(&self, table: &Table) {
         if self.url.starts_with("mqtt:") {
-            for key in ["ca", "cert", "key", "server_name"] {
+            for key in ["ca", "cert", "key", "server_name", "pin"] {
                 if table.has(key) {
                     table.fail(key, "needs an mqtts:// url");
                 }

@@ -212,7 +212,7 @@ fn every_key_is_read() {
     assert_eq!(config.clients[4].endpoints(), ["wss://hub"]);
     let mqtt = config.mqtt.unwrap();
     assert_eq!((mqtt.prefix.as_str(), mqtt.client_id.as_str()), ("site/gw-17/x", "c-gw-17"));
-    assert_eq!(mqtt.tls.ca.as_deref(), Some(Path::new("/etc/holdfast/ca.pem")));
+    assert_eq!(mqtt.tls.ca, [Path::new("/etc/holdfast/ca.pem")]);
 }
 
 #[test]
@@ -543,6 +543,14 @@ fn wrong_clients_are_refused() {
         ("ping = { interval = '1ms' }", &["f:3:21: client.ping.interval: 1ms is below 10ms"]),
         ("tls = { cert = 'a' }", &["f:3:16: client.tls.cert: needs `key` too"]),
         ("tls = { key = 'a' }", &["f:3:15: client.tls.key: needs `cert` too"]),
+        ("tls = { ca = [] }", &["f:3:14: client.tls.ca: must be a path, or a list of such"]),
+        ("tls = { ca = [1] }", &["f:3:14: client.tls.ca: must be a path, or a list of such"]),
+        (
+            "tls = { pin = 'sha256/AAAA' }",
+            &[
+                "f:3:15: client.tls.pin: must be \"sha256/\" and the base64 of the SHA-256 hash of a public key (44 letters)",
+            ],
+        ),
         ("tls = { server_name = 'a b' }", &["f:3:23: client.tls.server_name: must be the name of a host"]),
         (
             "auth = 'basic'",
@@ -704,4 +712,16 @@ fn the_sample_configuration_works_and_its_comments_name_real_keys() {
         sample.lines().map(|line| line.strip_prefix("#> ").unwrap_or(line)).collect();
     let all = parse(&uncommented.join("\n"));
     assert!(all.mqtt.is_some() && !all.servers[0].routes.is_empty());
+}
+
+#[test]
+fn a_pin_is_read_as_openssl_and_as_curl_write_it_and_shown_in_one_form() {
+    let hash = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    let text = format!(
+        "[[client]]\nurl = 'wss://h'\ntls = {{ pin = ['sha256/{hash}', 'sha256//{hash}'], ca = ['/a', '/b'] }}\n"
+    );
+    let config = parse(&text);
+    let tls = &config.clients[0].tls;
+    assert_eq!((tls.pin[0].to_string(), tls.pin[1]), (format!("sha256/{hash}"), tls.pin[0]));
+    assert_eq!(tls.ca, [Path::new("/a"), Path::new("/b")]);
 }

@@ -127,6 +127,12 @@ fn hint(step: Step, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> &'s
 
 fn hint_of_tls(error: &str, clock_is_wrong: bool) -> &'static str {
     match error {
+        _ if error.contains("tls.pin") => {
+            "if the server was given a new key, compare it there and put it into tls.pin (pin for mqtt); else another one answers"
+        }
+        _ if error.contains("self-signed") => {
+            "if it is the right one, set tls.ca to the file of this certificate, or tls.pin to its key (ca and pin for mqtt)"
+        }
         _ if error.contains("expired") || error.contains("not valid yet") => {
             if clock_is_wrong {
                 "set this machine's clock, which is far off: nothing is wrong with the certificate as far as can be told"
@@ -208,6 +214,13 @@ mod tests {
                 && hints[2].contains("renewed")
                 && hints[3].contains("server_name")
         );
+    }
+
+    #[test]
+    fn a_self_signed_certificate_and_another_key_than_the_pinned_one_have_their_own_advice() {
+        let hint = |error| failed(Step::Tls, RefusalKind::Retry, error, false).hint;
+        assert!(hint("the certificate is self-signed and not known").contains("set tls.ca"));
+        assert!(hint("the key is sha256/x, which is not in tls.pin").contains("compare it"));
     }
 
     #[test]

@@ -453,7 +453,7 @@ fn tls_carries_the_connection() {
     let authority = Authority::new();
     let leaf = authority.issue("127.0.0.1", |_| {});
     let acceptor = crate::io::tls::acceptor(&leaf.cert, &leaf.key, None).unwrap();
-    let ca = Some(authority.ca.clone());
+    let ca = vec![authority.ca.clone()];
     let peer = async |tcp| {
         let mut peer = FakeBroker(PacketStream::new(acceptor.accept(tcp).await.unwrap()));
         peer.accept().await;

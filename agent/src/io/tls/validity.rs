@@ -1,6 +1,5 @@
-//! The end of a certificate's validity, read from its DER: five elements to step over and one time to read (RFC 5280
-//! §4.1). The chain has been verified by rustls before, so this need not judge anything, and a parser crate would cost
-//! more than it does.
+//! Validity, names and key of a certificate, read from its DER: elements to step over (RFC 5280 §4.1). A parser crate would cost
+//! more than this does.
 
 use std::time::Duration;
 
@@ -22,8 +21,19 @@ fn not_after(der: &[u8]) -> Option<Duration> {
     bounds(der).map(|(_, until)| until)
 }
 
-/// From when to when it is valid, since 1970.
-pub fn bounds(der: &[u8]) -> Option<(Duration, Duration)> {
+/// What is read of a certificate; names are the content of their elements.
+pub struct Parts<'a> {
+    /// By whom it is issued.
+    pub issuer: &'a [u8],
+    /// For whom.
+    pub subject: &'a [u8],
+    /// SubjectPublicKeyInfo, the whole element.
+    pub key: &'a [u8],
+    validity: &'a [u8],
+}
+
+/// Takes a certificate apart; none if it is none.
+pub fn parts(der: &[u8]) -> Option<Parts<'_>> {
     let (_, certificate, _) = element(der)?;
     let (_, to_be_signed, _) = element(certificate)?;
     let rest = match element(to_be_signed)? {
@@ -32,9 +42,31 @@ pub fn bounds(der: &[u8]) -> Option<(Duration, Duration)> {
     };
     let (_, _serial, rest) = element(rest)?;
     let (_, _algorithm, rest) = element(rest)?;
-    let (_, _issuer, rest) = element(rest)?;
-    let (_, validity, _) = element(rest)?;
-    let (from_tag, from, rest) = element(validity)?;
+    let (_, issuer, rest) = element(rest)?;
+    let (_, validity, rest) = element(rest)?;
+    let (_, subject, rest) = element(rest)?;
+    let (_, _, behind) = element(rest)?;
+    Some(Parts { issuer, subject, key: &rest[..rest.len() - behind.len()], validity })
+}
+
+/// The common name (RFC 5280 §4.1.2.4) of an issuer or a subject.
+pub fn common_name(name: &[u8]) -> Option<&str> {
+    const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
+    let mut rest = name;
+    while let Some((_, set, next)) = element(rest) {
+        let (_, pair, _) = element(set)?;
+        let (_, kind, value) = element(pair)?;
+        if kind == COMMON_NAME {
+            return std::str::from_utf8(element(value)?.1).ok();
+        }
+        rest = next;
+    }
+    None
+}
+
+/// From when to when it is valid, since 1970.
+pub fn bounds(der: &[u8]) -> Option<(Duration, Duration)> {
+    let (from_tag, from, rest) = element(parts(der)?.validity)?;
     let (until_tag, until, _) = element(rest)?;
     let read = |tag, text| time(tag, std::str::from_utf8(text).ok()?);
     // What began before 1970 is valid since then for all that is asked here.

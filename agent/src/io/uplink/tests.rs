@@ -510,7 +510,7 @@ fn tls_carries_the_link_and_shows_how_long_the_certificate_lasts() {
     let authority = Authority::new();
     let leaf = authority.issue("127.0.0.1", |_| {});
     let acceptor = crate::io::tls::acceptor(&leaf.cert, &leaf.key, None).unwrap();
-    let ca = Some(authority.ca.clone());
+    let ca = vec![authority.ca.clone()];
     let peer = async |tcp| {
         let mut socket = accept_async(acceptor.accept(tcp).await.unwrap()).await.unwrap();
         socket.send(Message::binary("hi")).await.unwrap();
@@ -533,7 +533,7 @@ fn a_server_of_an_unknown_issuer_is_refused_and_the_words_say_so() {
     let (trusted, other) = (Authority::new(), Authority::named("other"));
     let leaf = other.issue("127.0.0.1", |_| {});
     let acceptor = crate::io::tls::acceptor(&leaf.cert, &leaf.key, None).unwrap();
-    let ca = Some(trusted.ca.clone());
+    let ca = vec![trusted.ca.clone()];
     let change = |client: &mut Client| {
         client.url = client.url.take().map(|url| url.replace("ws://", "wss://"));
         client.tls.ca = ca;
