@@ -8,11 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use holdfast_core::config::client::{Auth, ClientTls};
+use holdfast_core::config::client::Auth;
 use holdfast_core::config::edit;
 use holdfast_core::config::phc::Phc;
 use holdfast_core::config::reply::Reply;
 use holdfast_core::config::server::{HttpPage, Server};
+use holdfast_core::config::tls::ClientTls;
 use holdfast_core::config::{Config, Overrides, Secret, Surroundings};
 
 use super::pam::Pam;

@@ -16,7 +16,7 @@ use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use holdfast_core::config::Url;
-use holdfast_core::config::client::ClientTls;
+use holdfast_core::config::tls::ClientTls;
 use holdfast_core::link::port::{Peer, Refusal, RefusalKind};
 use holdfast_core::link::probe::{Done, Step};
 use holdfast_core::time::Time;

@@ -19,8 +19,8 @@ use futures_rustls::rustls::{
     ServerConfig,
 };
 use futures_rustls::{TlsAcceptor, TlsConnector};
-use holdfast_core::config::client::ClientTls;
 use holdfast_core::config::server::ServerTls;
+use holdfast_core::config::tls::ClientTls;
 use holdfast_core::message::Clock;
 use holdfast_core::time::Now;
 use smol::io::{AsyncRead, AsyncWrite};
@@ -385,7 +385,7 @@ mod tests {
             let certificate = chain_of(&files.cert).unwrap().remove(0);
             let key = validity::parts(&certificate).unwrap().key.to_vec();
             let hash = ::ring::digest::digest(&::ring::digest::SHA256, &key);
-            holdfast_core::config::client::Pin(hash.as_ref().try_into().unwrap())
+            holdfast_core::config::tls::Pin(hash.as_ref().try_into().unwrap())
         };
         let (one, two) = (
             self_signed(directory.path(), &["a"], "a", 3000),

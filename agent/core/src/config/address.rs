@@ -1,7 +1,8 @@
 //! Where a client connects: one url, several urls, or a host with its port and parameters.
 
-use super::client::{Client, ClientTls};
+use super::client::Client;
 use super::table::{Reading, Table};
+use super::tls::ClientTls;
 use super::tree::{Kind, Node};
 use super::url::{self, Url};
 use super::value;

@@ -27,6 +27,7 @@ pub mod secret;
 pub mod server;
 mod table;
 pub mod throttle;
+pub mod tls;
 mod tree;
 mod url;
 mod value;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::Secret;
-use super::client::{ClientTls, Reconnect};
+use super::client::Reconnect;
 use super::render::{self, Lines};
 use super::table::{Reading, Table};
+use super::tls::ClientTls;
 use super::tree::Node;
 use super::url::{self, Url};
 use super::value;

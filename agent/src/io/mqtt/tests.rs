@@ -1,5 +1,6 @@
 use holdfast_core::config::Secret;
-use holdfast_core::config::client::{ClientTls, Reconnect};
+use holdfast_core::config::client::Reconnect;
+use holdfast_core::config::tls::ClientTls;
 use holdfast_core::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 use rumqttc::mqttbytes::v4::{ConnAck, PubAck, Publish};
 use smol::LocalExecutor;

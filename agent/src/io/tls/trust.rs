@@ -15,7 +15,7 @@ use futures_rustls::rustls::server::ParsedCertificate;
 use futures_rustls::rustls::{
     CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
-use holdfast_core::config::client::{ClientTls, Pin};
+use holdfast_core::config::tls::{ClientTls, Pin};
 use ring::digest::{SHA256, digest};
 
 use super::validity::{self, Parts};

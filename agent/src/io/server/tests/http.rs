@@ -266,7 +266,7 @@ fn tls_carries_both_and_a_caller_that_does_not_shake_hands_is_dropped() {
     // A handshake in a debug build on a busy machine may take a while.
     server.limits.handshake_timeout = Duration::from_secs(3);
     let client =
-        holdfast_core::config::client::ClientTls { ca: vec![authority.ca.clone()], ..Default::default() };
+        holdfast_core::config::tls::ClientTls { ca: vec![authority.ca.clone()], ..Default::default() };
     with(server, async |bench| {
         let connector = tls::connector(&client).unwrap();
         let dial = async || {
