@@ -15,7 +15,7 @@ use super::{Bound, Countable, Node, Rule, Schema, Type, Violation};
 const DEPTH_MAX: u32 = 600;
 const ENDLESS: &str = "needs a schema that refers to itself without end";
 /// Work to look at a value with one schema, beside that of its rules.
-const LOOK: u64 = 4;
+const LOOK: u64 = 24;
 
 /// The resources on the way to a node, the innermost first.
 #[derive(Debug, Clone, Copy, Default)]

@@ -35,7 +35,7 @@ pub struct Schema {
 pub struct Checked {
     /// The error is the first thing that is wrong.
     pub result: Result<(), Violation>,
-    /// What it cost: a unit is ten nanoseconds of a desktop's processor at most.
+    /// What it cost: a unit is five nanoseconds of a desktop's processor at most.
     pub work: u64,
 }
 

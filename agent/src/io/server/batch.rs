@@ -24,7 +24,7 @@ const WEIGHT: usize = 256 * 1024;
 /// What a message weighs beside its payload, so that empty ones weigh too.
 const FRAME_WEIGHT: usize = 256;
 /// Work of the checks by a schema after which a batch is full: the loop has its turn in between.
-const WORK: u64 = 1_000_000;
+const WORK: u64 = 2_000_000;
 /// Frames of all kinds after which other tasks have their turn.
 const FRAMES: usize = 256;
 
