@@ -142,7 +142,7 @@ fn failed_logins_are_answered_later_and_later_and_then_not_looked_at() {
 }
 
 #[test]
-fn a_success_forgives_the_failures_before_it_and_a_wrong_name_is_not_told() {
+fn a_wrong_name_is_not_told() {
     let directory = scratch();
     let agent = Agent::start_with(directory.path(), "", &asking("basic", &[user("pump", "s3cret")]));
     let url = format!("http://{}/a", agent.address);
@@ -151,6 +151,22 @@ fn a_success_forgives_the_failures_before_it_and_a_wrong_name_is_not_told() {
     agent.process.said(&["WARN", "user=pump failures=2"]);
     agent.process.said(&["WARN", "user=(unknown) failures=1"]);
     assert!(!agent.process.lines().join("\n").contains("S3cret"));
+}
+
+#[test]
+fn a_right_login_forgives_nothing_and_the_guesses_of_others_do_not_shut_it_out() {
+    let directory = scratch();
+    let users = [user("pump", "s3cret"), user("mine", "known")];
+    let agent = Agent::start_with(directory.path(), "", &asking("basic", &users));
+    let url = format!("http://{}/a", agent.address);
+    let post = |login: &str| curl(&["-d", "1", "-u", login, &url]).0;
+    assert_eq!(post("pump:s3cret"), 200);
+    for _ in 0..3 {
+        // A login of one's own between two guesses buys no third one.
+        assert_eq!([post("other:no"), post("other:no"), post("mine:known")], [401, 401, 200]);
+    }
+    assert_eq!(post("other:no"), 429);
+    assert_eq!(post("pump:s3cret"), 200, "from the same address, where it was right before");
 }
 
 #[test]

@@ -177,22 +177,27 @@ impl Gate {
         self.told.len() < TOLD && turned_away.len() <= TOLD_BYTES && self.told.insert(turned_away.to_owned())
     }
 
-    /// How long an address has to wait before it may log in, if it has to.
-    pub fn login_wait(&self, now: Time, who: Remote) -> Option<Duration> {
-        self.penalties.wait(now, who)
+    /// How long an account has to wait before it may log in at an address, if it has to.
+    pub fn login_wait(&self, now: Time, account: &str, who: Remote) -> Option<Duration> {
+        self.penalties.wait(now, account, who)
     }
 
     /// A login failed. Tells what it costs, and whether it is worth a loud word.
-    pub fn login_failed(&mut self, now: Time, who: Remote) -> (Penalty, bool) {
+    pub fn login_failed(&mut self, now: Time, account: &str, who: Remote) -> (Penalty, bool) {
         self.counts.failed_logins += 1;
         let is_loud = self.loud.room(now) > 0;
         self.loud.spend(u64::from(is_loud));
-        (self.penalties.failed(now, who), is_loud)
+        (self.penalties.failed(now, account, who), is_loud)
     }
 
     /// A login succeeded.
-    pub fn login_succeeded(&mut self, who: Remote) {
-        self.penalties.succeeded(who);
+    pub fn login_succeeded(&mut self, account: &str, who: Remote) {
+        self.penalties.succeeded(account, who);
+    }
+
+    /// Whether an account was right at an address before, so that a place is kept for it.
+    pub fn has_logged_in(&self, account: &str, who: Remote) -> bool {
+        self.penalties.is_known(account, who)
     }
 }
 
@@ -288,7 +293,7 @@ mod tests {
     fn only_some_failed_logins_are_loud() {
         let mut gate = gate(LOGIN);
         let loud = (0..100)
-            .filter(|number| gate.login_failed(Time::default(), remote(&format!("10.0.0.{number}"))).1);
+            .filter(|number| gate.login_failed(Time::default(), "a", remote(&format!("10.0.0.{number}"))).1);
         assert_eq!(loud.count(), 10);
     }
 }

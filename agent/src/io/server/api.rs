@@ -19,7 +19,7 @@ use super::{Site, buffer, consumer, path};
 /// configuration as it is on the disk, and `POST /api/buffer/…` is what `holdfast buffer` asks; both for the control
 /// socket only, like `POST /api/clients/{id}/connect` and `…/disconnect`.
 pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
-    if !guest.local {
+    if !guest.is_local(request.headers()) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "/api is open to this machine only"));
     }
     match (request.uri().path(), request.method()) {

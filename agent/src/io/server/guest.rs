@@ -8,16 +8,20 @@ use std::time::Duration;
 use holdfast_core::config::network::Remote;
 use holdfast_core::source::gate::Sender;
 use holdfast_core::source::throttle::Throttle;
+use hyper::HeaderMap;
 
 use super::Site;
 use super::accept::Caller;
 use crate::io::clock;
 use crate::io::password::Sealed;
 
+/// What a proxy adds to a request that it passes on.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
 /// One connection's peer.
 pub struct Guest {
-    /// Whether it is on this machine.
-    pub local: bool,
+    /// Whether its connection comes from this machine.
+    local: bool,
     /// Where it is.
     pub remote: Remote,
     /// The address of this machine that it has called; none over a Unix socket.
@@ -41,6 +45,12 @@ impl Guest {
             user: RefCell::new(None),
             throttle,
         }
+    }
+
+    /// Whether this request comes from this machine, and not from another one through a proxy here, which says so in a header
+    /// (RFC 7239, or the field's older ones).
+    pub fn is_local(&self, headers: &HeaderMap) -> bool {
+        self.local && !FORWARDED.iter().any(|name| headers.contains_key(*name))
     }
 
     /// It is this user.

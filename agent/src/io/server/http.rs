@@ -94,7 +94,8 @@ async fn dispatch(
         _ => {}
     }
     if path == subscribe::PATH && request.method() == Method::GET && site.subscribe != Audience::None {
-        return subscribe::upgrade(site, guest.local, request, slot).await;
+        let local = guest.is_local(request.headers());
+        return subscribe::upgrade(site, local, request, slot).await;
     }
     if site.api_only {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}")));

@@ -35,7 +35,7 @@ const PASSWORD_BYTES: usize = 1024;
 const REMEMBERED_FOR: Duration = Duration::from_secs(300);
 /// How many are.
 const REMEMBERED: usize = 256;
-/// How many logins of a server may wait to be verified.
+/// How many logins of a server may wait to be verified, of strangers and of those who were right at their address before.
 const WAITING_MAX: usize = 8;
 /// Modules of PAM may need that much; what is not used costs nothing.
 const STACK_BYTES: usize = 1024 * 1024;
@@ -45,6 +45,9 @@ const PATH: &str = "Path realm=\"holdfast\"";
 
 /// Held by whoever verifies: the memory of the machine is there only once.
 static VERIFYING: Mutex<()> = Mutex::new(());
+/// Held from before that until a failure is counted: by strangers, and by those who were right at their address before. So these
+/// wait for one stranger at most, and nobody tries while a failure is not counted yet.
+static TURNS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
 
 /// Those who may log in at a server.
 pub struct Login {
@@ -53,7 +56,7 @@ pub struct Login {
     accounts: Option<Arc<Accounts>>,
     seal: Seal,
     known: RefCell<BTreeMap<Sealed, Time>>,
-    waiting: Cell<usize>,
+    waiting: [Cell<usize>; 2],
 }
 
 struct Credentials {
@@ -73,7 +76,8 @@ enum Proof {
 /// What came of a login.
 enum Verdict {
     Right,
-    Wrong,
+    /// What it costs, and whether it is worth a loud word.
+    Wrong(Penalty, bool),
     Busy,
     Failing(String),
 }
@@ -89,7 +93,7 @@ impl Login {
                 user.name
             );
         }
-        let (known, waiting) = (RefCell::default(), Cell::new(0));
+        let (known, waiting) = (RefCell::default(), Default::default());
         let (auth, users, seal) = (access.auth, access.users.clone(), Seal::new()?);
         Ok(Login { auth, users, accounts, seal, known, waiting })
     }
@@ -149,23 +153,25 @@ impl Login {
         given: Credentials,
         sealed: Sealed,
     ) -> Result<Verdict, Duration> {
-        if self.waiting.get() >= WAITING_MAX {
+        let name = given.name.clone();
+        let kind = usize::from(site.gate.borrow().has_logged_in(&name, guest.remote));
+        if self.waiting[kind].get() >= WAITING_MAX {
             return Ok(Verdict::Busy);
         }
-        let turn = {
-            let _waiting = Waiting::begin(&self.waiting);
-            VERIFYING.lock().await
+        let (_counted, turn) = {
+            let _waiting = Waiting::begin(&self.waiting[kind]);
+            (TURNS[kind].lock().await, VERIFYING.lock().await)
         };
         // While this one waited its turn, another one with the same name and password may have been right, or others wrong.
         if self.is_known(&sealed) {
             return Ok(Verdict::Right);
         }
-        if let Some(wait) = site.gate.borrow().login_wait(clock::now().mono, guest.remote) {
+        if let Some(wait) = site.gate.borrow().login_wait(clock::now().mono, &name, guest.remote) {
             return Err(wait);
         }
-        let verdict = match self.proof(&given) {
-            Err(error) => Verdict::Failing(error),
-            Ok(Proof::Plain(is_right)) => verdict(is_right),
+        let found = match self.proof(&given) {
+            Err(error) => Err(error),
+            Ok(Proof::Plain(is_right)) => Ok(is_right),
             Ok(Proof::Hash(phc)) => aside(turn, move || password::verify(&phc, &given.password)).await,
             Ok(Proof::Account(accounts)) => {
                 let source = site.source.clone();
@@ -182,10 +188,18 @@ impl Login {
                 aside(turn, move || password::verify(&phc, &given.password).map(|_| is_right)).await
             }
         };
-        if matches!(verdict, Verdict::Right) {
-            self.remember(sealed);
-        }
-        Ok(verdict)
+        Ok(match found {
+            Ok(true) => {
+                self.remember(sealed);
+                Verdict::Right
+            }
+            Ok(false) => {
+                let now = clock::now().mono;
+                let (penalty, is_loud) = site.gate.borrow_mut().login_failed(now, &name, guest.remote);
+                Verdict::Wrong(penalty, is_loud)
+            }
+            Err(error) => Verdict::Failing(error),
+        })
     }
 }
 
@@ -218,7 +232,7 @@ pub async fn admit(
     let sealed = login.sealed(&given);
     let name = given.name.clone();
     let stays = guest.login.get() == Some(sealed);
-    let wait = site.gate.borrow().login_wait(clock::now().mono, guest.remote);
+    let wait = site.gate.borrow().login_wait(clock::now().mono, &name, guest.remote);
     if let Some(wait) = wait.filter(|_| !stays) {
         return Err(later("too many failed logins", wait));
     }
@@ -229,7 +243,9 @@ pub async fn admit(
     };
     match verdict.map_err(|wait| later("too many failed logins", wait))? {
         Verdict::Right => {}
-        Verdict::Wrong => return Err(failed(site, guest, &name).await),
+        Verdict::Wrong(penalty, is_loud) => {
+            return Err(failed(site, guest, &name, penalty, is_loud).await);
+        }
         Verdict::Busy => {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many logins are being verified")
                 .with(header::RETRY_AFTER, HeaderValue::from_static("2")));
@@ -246,7 +262,7 @@ pub async fn admit(
 /// Someone has logged in.
 fn welcome(site: &Site, guest: &Guest, name: &str, sealed: Sealed) -> Result<(), Problem> {
     if guest.login.replace(Some(sealed)) != Some(sealed) {
-        site.gate.borrow_mut().login_succeeded(guest.remote);
+        site.gate.borrow_mut().login_succeeded(name, guest.remote);
     }
     if !site.gate.borrow_mut().lets_in_user(name) {
         log::debug!("account denied source={} user={name}", site.source);
@@ -257,8 +273,7 @@ fn welcome(site: &Site, guest: &Guest, name: &str, sealed: Sealed) -> Result<(),
 }
 
 /// Someone has not. Who it was is told only if there is such a user: it may be a password in the wrong field.
-async fn failed(site: &Site, guest: &Guest, name: &str) -> Problem {
-    let (penalty, is_loud) = site.gate.borrow_mut().login_failed(clock::now().mono, guest.remote);
+async fn failed(site: &Site, guest: &Guest, name: &str, penalty: Penalty, is_loud: bool) -> Problem {
     let level = if is_loud { log::Level::Warn } else { log::Level::Debug };
     let user = site.login.user(name).map_or("(unknown)", |user| &user.name);
     let Penalty { count, delay, wait } = penalty;
@@ -327,7 +342,7 @@ fn sound(name: String, password: String) -> Option<Credentials> {
 async fn aside(
     turn: MutexGuard<'static, ()>,
     check: impl FnOnce() -> anyhow::Result<bool> + Send + 'static,
-) -> Verdict {
+) -> Result<bool, String> {
     let (sender, answer) = bounded(1);
     let thread = std::thread::Builder::new().name("login".to_owned()).stack_size(STACK_BYTES);
     let started = thread.spawn(move || {
@@ -337,17 +352,12 @@ async fn aside(
         let _ = sender.try_send(result);
     });
     if let Err(error) = started {
-        return Verdict::Failing(format!("cannot start a thread: {error}"));
+        return Err(format!("cannot start a thread: {error}"));
     }
     match answer.recv().await {
-        Ok(Ok(is_right)) => verdict(is_right),
-        Ok(Err(error)) => Verdict::Failing(format!("{error:#}")),
-        Err(_) => Verdict::Failing("the thread that verified it is gone".to_owned()),
+        Ok(found) => found.map_err(|error| format!("{error:#}")),
+        Err(_) => Err("the thread that verified it is gone".to_owned()),
     }
-}
-
-fn verdict(is_right: bool) -> Verdict {
-    if is_right { Verdict::Right } else { Verdict::Wrong }
 }
 
 struct Waiting<'a>(&'a Cell<usize>);
