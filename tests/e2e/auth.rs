@@ -149,7 +149,7 @@ fn a_wrong_name_is_not_told() {
     let logins = ["pump:no", "pump:no", "pump:s3cret", "S3cret-as-name:x"];
     assert_eq!(logins.map(|login| curl(&["-d", "1", "-u", login, &url]).0), [401, 401, 200, 401]);
     agent.process.said(&["WARN", "user=pump failures=2"]);
-    agent.process.said(&["WARN", "user=(unknown) failures=1"]);
+    agent.process.said(&["WARN", "user=(unknown) failures=3"]);
     assert!(!agent.process.lines().join("\n").contains("S3cret"));
 }
 
