@@ -7,6 +7,7 @@ use holdfast_core::link::closing::Closing;
 use holdfast_core::link::port::{LinkOrder, LinkReport};
 use holdfast_core::message::{Body, Entry, GapReason};
 use holdfast_core::seed::Seed;
+use holdfast_core::wire::{self, Encoding};
 
 /// What the peer has of one epoch.
 #[derive(Debug, Default)]
@@ -40,6 +41,10 @@ pub struct Peer {
     pub choking: u64,
     /// Its answers come so much later, in nanoseconds.
     pub late: u64,
+    /// Its pongs hold nothing.
+    pub mute: bool,
+    /// Bytes of the largest frame that it takes; 0 is without a limit.
+    pub frame_max: usize,
     /// Whether messages may come in any order.
     pub loose: bool,
     /// The epoch of each lane.
@@ -68,6 +73,8 @@ impl Peer {
             nacking,
             choking: 0,
             late: 0,
+            mute: false,
+            frame_max: 0,
             loose: false,
             epochs: Vec::new(),
             seen: BTreeMap::new(),
@@ -102,6 +109,22 @@ impl Peer {
         })
     }
 
+    /// The place of the first entry in an envelope that is too large for it, where envelopes have at most so many bytes.
+    pub fn refuses_at(&self, order: &LinkOrder, frame_bytes: usize) -> Option<usize> {
+        let LinkOrder::Send { lane, entries, .. } = order else { return None };
+        if self.frame_max == 0 || !self.numbered {
+            return None;
+        }
+        let mut envelopes = wire::envelopes(&self.epochs[*lane], entries, Encoding::Json).up_to(frame_bytes);
+        let mut last = 0;
+        let refused = envelopes.find(|envelope| {
+            let is_too_large = envelope.payload.view().bytes().len() > self.frame_max;
+            last = if is_too_large { last } else { envelope.last };
+            is_too_large
+        });
+        refused.map(|_| entries.iter().take_while(|entry| entry.last() <= last).count())
+    }
+
     /// Whether it cannot take this payload.
     pub fn chokes_on(&self, payload: &[u8]) -> bool {
         let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse::<u64>().ok());
@@ -113,7 +136,13 @@ impl Peer {
         match order {
             LinkOrder::Hello { lane, first, next } => self.greet(lane, first, next),
             LinkOrder::Send { lane, entries, .. } => self.take(lane, entries, seed),
-            LinkOrder::Ping(number) => Ok(vec![LinkReport::Pong(number)]),
+            LinkOrder::Ping(_) if self.mute => Ok(vec![LinkReport::OtherPong]),
+            LinkOrder::Ping(number) => {
+                // Pongs of its own say nothing.
+                let unsolicited = (seed.below(4) == 0).then_some(LinkReport::OtherPong);
+                Ok(unsolicited.into_iter().chain([LinkReport::Pong(number)]).collect())
+            }
+            LinkOrder::FrameBytes(_) => Ok(Vec::new()),
             LinkOrder::Probe(_) => {
                 let works = seed.below(3) > 0;
                 Ok(vec![LinkReport::Probed(if works { Ok(()) } else { Err("refused".to_owned()) })])

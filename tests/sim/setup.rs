@@ -14,6 +14,7 @@ use holdfast_core::config::replay::{Order, Rate, Replay, Share};
 use holdfast_core::link::LinkRule;
 use holdfast_core::link::endpoint::EndpointRule;
 use holdfast_core::seed::Seed;
+use holdfast_core::wire::ENVELOPE_BYTES_MAX;
 
 /// Messages in flight to the broker.
 pub const MQTT_WINDOW: usize = 10;
@@ -82,6 +83,7 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
         rule: LinkRule { endpoints: endpoints(window), ..rule(confirm, seed) },
         window,
         hello,
+        frame_bytes: ENVELOPE_BYTES_MAX,
         place: Place::default(),
         replay: replay(confirm, seed),
         trial: Duration::ZERO,

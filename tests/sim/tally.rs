@@ -15,6 +15,10 @@ pub struct Tally {
     pub passed: u64,
     pub failed: u64,
     pub unwilling: u64,
+    /// Envelopes that were too large for a peer.
+    pub oversized: u64,
+    /// Links that were seen to have a peer that does not echo.
+    pub unechoed: u64,
     pub slow: u64,
     pub crowds: u64,
     pub came: u64,
@@ -43,6 +47,8 @@ impl std::ops::AddAssign for Tally {
         self.passed += rhs.passed;
         self.failed += rhs.failed;
         self.unwilling += rhs.unwilling;
+        self.oversized += rhs.oversized;
+        self.unechoed += rhs.unechoed;
         self.slow += rhs.slow;
         self.crowds += rhs.crowds;
         self.came += rhs.came;

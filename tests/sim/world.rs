@@ -139,6 +139,8 @@ pub struct World {
     stopping_since: Option<u64>,
     /// Whether there was a power cut, so that what was not synced may come again.
     power_cut: bool,
+    /// Links that know that their peer does not echo: nothing is sent on them until it does.
+    unechoed: BTreeSet<usize>,
     bounded: bool,
     bad_disk: bool,
     /// Whether the agent was started where nothing could be written.
@@ -162,6 +164,10 @@ impl World {
             peer.choking = if peer.confirm != Confirm::None && seed.below(8) == 0 { 50 } else { 0 };
             // Its answers come after the deadlines, each time.
             peer.late = if seed.below(10) == 0 { SECOND * (5 + seed.below(30)) } else { 0 };
+        }
+        for peer in &mut peers {
+            peer.mute = seed.below(10) == 0;
+            peer.frame_max = if seed.below(6) == 0 { 1100 + seed.below(1500) as usize } else { 0 };
         }
         for peer in peers.iter_mut().filter(|peer| peer.confirm == Confirm::Ack) {
             peer.nacking = if seed.below(4) == 0 { 20 } else { 0 };
@@ -205,6 +211,7 @@ impl World {
             healed: false,
             stopping_since: None,
             power_cut: false,
+            unechoed: BTreeSet::new(),
             bounded,
             bad_disk,
             volatile: false,
@@ -449,6 +456,7 @@ impl World {
                 let link = self.number(link);
                 self.check_reserved(link, &order)?;
                 self.check_sent(link, &order)?;
+                self.check_held_back(link, &order)?;
                 self.tell(link, order);
             }
             Action::Disk(order) => {
@@ -464,6 +472,7 @@ impl World {
             }
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
             Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
+            Action::Note(Notice::Unechoed { link, .. }) => self.note_unechoed(&link),
             Action::Note(Notice::RolledBack { link, .. }) => return self.rolled_back(&link),
             Action::ReplyToCommand { request, outcome } => return self.obeyed(request, &outcome),
             Action::StartAnew => {

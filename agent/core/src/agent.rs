@@ -373,6 +373,7 @@ impl Agent {
             LinkReport::Up(_)
             | LinkReport::DialFailed(_)
             | LinkReport::Pong(_)
+            | LinkReport::OtherPong
             | LinkReport::Written(_)
             | LinkReport::Probed(_)
             | LinkReport::Traffic(_)
@@ -448,6 +449,7 @@ impl Agent {
                 LinkEffect::Tell(order) => out.push(Action::Tell { link, order }),
                 LinkEffect::Look => out.push(Action::Look { link, conn: self.links[link].conn }),
                 LinkEffect::Opened(peer) => self.opened(link, &peer, out),
+                LinkEffect::Unechoed => self.note_unechoed(link, out),
                 LinkEffect::Confirmed(ordinal) => {
                     self.control_read(now, link, ordinal, out);
                     self.take_confirmation(now, link, out, |agent, effects| {
@@ -476,6 +478,9 @@ impl Agent {
         line.introduced = line.lanes.iter().map(|(_, outlet)| *outlet).collect();
         line.certificate_days_left = peer.certificate_days_left;
         out.push(Action::Note(Notice::LinkUp { link: line.id.clone(), peer: peer.address.clone(), held }));
+        if let Some(bytes) = line.frames.learned() {
+            out.push(Action::Tell { link, order: LinkOrder::FrameBytes(bytes) });
+        }
         for (lane, (_, outlet)) in line.lanes.iter().enumerate() {
             self.buffer.came_up(*outlet, &line.replay);
             if line.hello {

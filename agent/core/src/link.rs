@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod caution;
 pub mod closing;
 pub mod endpoint;
+pub mod frame_limit;
 pub mod lookup;
 pub mod port;
 mod prefer;
@@ -67,6 +68,8 @@ pub enum LinkEffect {
     Opened(Peer),
     /// Of what was sent on this connection, the first so many entries are confirmed.
     Confirmed(u64),
+    /// The peer answers pings, and not with what they hold: its pongs confirm nothing. Nothing more is sent until one does.
+    Unechoed,
     /// The connection is gone, or could not be made; the next try comes after `retry_in`, none if there is none.
     Lost {
         /// What happened.
@@ -101,11 +104,14 @@ enum Life {
     },
 }
 
-/// How late the answers of an endpoint may be.
+/// What is known of an endpoint over its connections.
 #[derive(Debug, Clone, Copy, Default)]
-struct EndpointPatience {
+struct EndpointHabits {
+    /// How late its answers may be.
     pong: Patience,
     confirmation: Patience,
+    /// Whether it answered pings and did not echo them, on the last connection that showed it.
+    is_unechoed: bool,
 }
 
 /// One link.
@@ -115,8 +121,8 @@ pub struct Link {
     endpoints: Endpoints,
     life: Life,
     window: Window,
-    /// How late the answers of each endpoint may be.
-    patience: Vec<EndpointPatience>,
+    /// What is known of each endpoint.
+    habits: Vec<EndpointHabits>,
     /// Whether somebody told it to stay away until told otherwise.
     parted: bool,
     /// Since when it is in the state that is shown.
@@ -147,7 +153,7 @@ impl Link {
     pub fn new(rule: LinkRule, now: Time) -> Self {
         let mut link = Link {
             endpoints: Endpoints::new(rule.endpoints, now),
-            patience: vec![EndpointPatience::default(); rule.endpoints.count.max(1)],
+            habits: vec![EndpointHabits::default(); rule.endpoints.count.max(1)],
             rule,
             life: Life::Idle,
             window: Window::default(),
@@ -167,9 +173,10 @@ impl Link {
         matches!(self.life, Life::Up(_))
     }
 
-    /// Whether entries may be sent: not while it waits for the last confirmations before it moves to another endpoint.
+    /// Whether entries may be sent: not while it waits for the last confirmations before it moves to another endpoint, nor to a
+    /// peer whose pongs confirm nothing.
     pub fn may_send(&self) -> bool {
-        matches!(&self.life, Life::Up(up) if !up.prefer.is_draining())
+        matches!(&self.life, Life::Up(up) if !up.prefer.is_draining() && !self.is_held_back(up))
     }
 
     /// Which of its endpoints it uses, or dialled last.
@@ -241,6 +248,7 @@ impl Link {
             }
             LinkReport::Closed { closing, error } => self.closed(now, *closing, error, seed, out),
             LinkReport::Pong(number) => self.pong(now, *number, out),
+            LinkReport::OtherPong => self.other_pong(now, out),
             LinkReport::Traffic(traffic) => self.saw(now, traffic, seed, out),
             LinkReport::Written(sent) if self.rule.confirm == Confirm::None => {
                 out.push(LinkEffect::Confirmed(*sent));
@@ -321,7 +329,7 @@ impl Link {
     /// Lives on under another rule: says goodbye with this close code if it is up, and dials as if it had just begun.
     pub fn reconfigure(&mut self, now: Time, rule: LinkRule, code: u16, out: &mut Vec<LinkEffect>) {
         self.endpoints = Endpoints::new(rule.endpoints, now);
-        self.patience = vec![EndpointPatience::default(); rule.endpoints.count.max(1)];
+        self.habits = vec![EndpointHabits::default(); rule.endpoints.count.max(1)];
         self.window = Window::default();
         self.rule = rule;
         self.parted = false;
@@ -419,14 +427,14 @@ impl Link {
         out: &mut Vec<LinkEffect>,
     ) {
         let cause = match closing {
-            Closing::Plain | Closing::Message => Cause::Lost,
+            Closing::Plain | Closing::Message | Closing::TooLarge => Cause::Lost,
             Closing::Restarting => Cause::Restarting,
             Closing::Unauthorized if self.is_proven(now) => Cause::Lost,
             Closing::Unauthorized => Cause::Refused(RefusalKind::Unauthorized),
         };
         let error = match closing {
             Closing::Unauthorized => format!("{error} (it refuses the login)"),
-            Closing::Plain | Closing::Restarting | Closing::Message => error.to_owned(),
+            Closing::Plain | Closing::Restarting | Closing::Message | Closing::TooLarge => error.to_owned(),
         };
         self.lost(now, cause, &error, closing, seed, out);
     }

@@ -71,6 +71,8 @@ pub struct LinkSetup {
     pub window: usize,
     /// Whether it introduces itself (envelope framing).
     pub hello: bool,
+    /// Bytes of an envelope with several messages at most, unless the peer takes less.
+    pub frame_bytes: usize,
     /// What it says of its place in the buffer.
     pub place: Place,
     /// How a backlog is sent.

@@ -1,6 +1,7 @@
 //! The life of one WebSocket connection to the outside: dial, TLS, upgrade, then orders become frames and frames become
 //! reports, until it is over. When to dial again is decided elsewhere; dropping the future closes the socket.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,9 +9,9 @@ use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message};
 use futures_util::StreamExt;
-use holdfast_core::config::client::{Auth, Client, Confirm};
+use holdfast_core::config::client::{Auth, Client, Confirm, Framing};
 use holdfast_core::link::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
-use holdfast_core::link::probe::Step;
+use holdfast_core::link::probe::{NO_ECHO, PingAnswer, Step};
 use holdfast_core::link::redirect::REDIRECTS_MAX;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
@@ -19,17 +20,21 @@ use smol::future::or;
 use super::net::{self, Gauge, Stage, Stream};
 
 mod codec;
+mod filter;
 mod inbound;
 mod request;
 mod session;
 mod upgrade;
 
+use filter::Seen;
 pub use inbound::Inbound;
 use request::Request;
 use upgrade::Outcome;
 
-/// Largest message and frame that a peer may send.
-const INBOUND_MAX: usize = 1 << 20;
+/// Largest answer of a peer that is read.
+const ANSWER_MAX: usize = 64 << 10;
+/// Largest payload of a control frame (RFC 6455 §5.5).
+const CONTROL_MAX: usize = 125;
 const READ_BUFFER: usize = 16 << 10;
 const WRITE_BUFFER: usize = 64 << 10;
 /// Beyond [`WRITE_BUFFER`] never more than one frame waits: the next one is taken after a flush.
@@ -60,6 +65,12 @@ pub struct Lane {
     pub epoch: String,
 }
 
+/// A WebSocket, and what is known of the messages that come out of it.
+struct Socket {
+    stream: WebSocketStream<Stream>,
+    seen: Seen,
+}
+
 /// Makes one connection and lives as long as it does.
 ///
 /// `endpoint` is one of the client's. The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are
@@ -76,8 +87,7 @@ pub async fn run(
         Ok((socket, peer, first)) => {
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
             let _ = reports.send(LinkReport::Up(peer)).await;
-            let end = session::run(socket, &uplink, first, &orders, &reports, &gauge).await;
-            LinkReport::Closed { closing: end.closing, error: end.error }
+            return session::run(socket, &uplink, first, &orders, &reports, &gauge).await;
         }
     };
     let _ = reports.send(last).await;
@@ -89,7 +99,10 @@ pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
     let (mut socket, ..) =
         dial(client, endpoint, &Stage::new(), &Gauge::default()).await.map_err(|refusal| refusal.error)?;
     if client.confirm != Confirm::None {
-        ping(client, &mut socket).await?;
+        let answer = ping(client, &mut socket).await?;
+        if client.confirm == Confirm::Pong && answer != PingAnswer::Echo {
+            return Err(NO_ECHO.to_owned());
+        }
     }
     say_goodbye(&mut socket).await;
     Ok(())
@@ -101,24 +114,32 @@ pub async fn test(client: &Client, endpoint: usize, stage: &Stage) -> Result<(),
     stage.enter(Step::Authentication);
     stage.found(if client.auth == Auth::None { "none asked for" } else { "accepted" });
     stage.enter(Step::Ping);
-    let answered = ping(client, &mut socket).await;
-    answered.map_err(|error| Refusal { kind: RefusalKind::Retry, error })?;
+    match ping(client, &mut socket).await.map_err(retry)? {
+        PingAnswer::Echo => {}
+        PingAnswer::Other if client.confirm == Confirm::Pong => return Err(retry(NO_ECHO.to_owned())),
+        PingAnswer::Other => stage.found("answered without an echo"),
+    }
     say_goodbye(&mut socket).await;
     Ok(())
 }
 
-async fn ping(client: &Client, socket: &mut WebSocketStream<Stream>) -> Result<(), String> {
+/// The answer to a ping. A pong that echoes nothing may be one of the peer's own, so that the echo is waited for.
+async fn ping(client: &Client, socket: &mut Socket) -> Result<PingAnswer, String> {
+    let other_came = Cell::new(false);
     let late = async {
         Timer::after(client.ping.timeout).await;
-        Err(format!("no pong within {} s", client.ping.timeout.as_secs_f32()))
+        match other_came.get() {
+            true => Ok(PingAnswer::Other),
+            false => Err(format!("no pong within {} s", client.ping.timeout.as_secs_f32())),
+        }
     };
-    or(answer_to_ping(socket), late).await
+    or(echo_of_ping(socket, &other_came), late).await
 }
 
 /// How the peer takes it changes nothing.
-async fn say_goodbye(socket: &mut WebSocketStream<Stream>) {
+async fn say_goodbye(socket: &mut Socket) {
     let going = async {
-        let _ = socket.close(None).await;
+        let _ = socket.stream.close(None).await;
     };
     or(going, async {
         Timer::after(GOODBYE).await;
@@ -126,16 +147,17 @@ async fn say_goodbye(socket: &mut WebSocketStream<Stream>) {
     .await;
 }
 
-async fn answer_to_ping(socket: &mut WebSocketStream<Stream>) -> Result<(), String> {
+async fn echo_of_ping(socket: &mut Socket, other_came: &Cell<bool>) -> Result<PingAnswer, String> {
     let broken = |error: Error| format!("the connection broke: {error}");
-    socket.send(Message::Ping(TEST_PING.into())).await.map_err(broken)?;
+    socket.stream.send(Message::Ping(TEST_PING.into())).await.map_err(broken)?;
     loop {
-        match socket.next().await {
-            Some(Ok(Message::Pong(payload))) if payload == TEST_PING => return Ok(()),
-            Some(Ok(Message::Close(Some(frame)))) => {
-                return Err(format!("the server closes with {} {}", frame.code, frame.reason.escape_debug()));
-            }
-            Some(Ok(_)) => {}
+        let next = socket.stream.next().await;
+        if let Some(close) = socket.seen.close() {
+            return Err(session::words_of_close(&close));
+        }
+        match next {
+            Some(Ok(Message::Pong(payload))) if payload == TEST_PING => return Ok(PingAnswer::Echo),
+            Some(Ok(message)) => other_came.set(other_came.get() || message.is_pong()),
             Some(Err(error)) => return Err(broken(error)),
             None => return Err("the server closed the connection".to_owned()),
         }
@@ -148,7 +170,7 @@ async fn dial(
     endpoint: usize,
     stage: &Stage,
     gauge: &Gauge,
-) -> Result<(WebSocketStream<Stream>, Peer, Vec<String>), Refusal> {
+) -> Result<(Socket, Peer, Vec<String>), Refusal> {
     let request = Request::new(client, endpoint)
         .map_err(|cause| retry(format!("cannot dial client {}: {cause}", client.id)))?;
     let deadline = async {
@@ -167,7 +189,7 @@ async fn connect(
     mut request: Request,
     stage: &Stage,
     gauge: &Gauge,
-) -> Result<(WebSocketStream<Stream>, Peer, Vec<String>), Refusal> {
+) -> Result<(Socket, Peer, Vec<String>), Refusal> {
     for redirects in 0..=REDIRECTS_MAX {
         let tried = try_once(client, &request, stage, gauge).await;
         let (stream, peer, outcome) = match redirects {
@@ -176,8 +198,11 @@ async fn connect(
         };
         match outcome {
             Outcome::Switched(tail) => {
-                let socket = net::web_socket(stream, tail, Role::Client, limits()).await;
-                return Ok((socket, peer, request.first));
+                let keep_max = keep_max(client);
+                let (stream, seen) = filter::filtered(stream, &tail, keep_max);
+                let stream = Box::new(stream);
+                let stream = net::web_socket(stream, Vec::new(), Role::Client, limits(keep_max)).await;
+                return Ok((Socket { stream, seen }, peer, request.first));
             }
             Outcome::Moved { status, location } => {
                 let next = request.redirected(client, &location);
@@ -222,13 +247,21 @@ fn user_timeout(client: &Client) -> Duration {
     client.confirm_timeout.max(client.ping.interval.saturating_add(client.ping.timeout))
 }
 
-fn limits() -> WebSocketConfig {
+/// Bytes of the largest message that anybody wants of the peer.
+fn keep_max(client: &Client) -> usize {
+    let answers = if client.framing == Framing::Envelope { ANSWER_MAX } else { 0 };
+    client.inbound.as_ref().map_or(answers, |inbound| inbound.message_bytes.max(answers))
+}
+
+/// What is larger than this breaks the frame layer, or the filter would have cut it.
+fn limits(keep_max: usize) -> WebSocketConfig {
+    let bytes_max = Some(keep_max.max(CONTROL_MAX));
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_write_buffer_size(WRITE_BUFFER_MAX)
-        .max_message_size(Some(INBOUND_MAX))
-        .max_frame_size(Some(INBOUND_MAX))
+        .max_message_size(bytes_max)
+        .max_frame_size(bytes_max)
 }
 
 #[cfg(test)]

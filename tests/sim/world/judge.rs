@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use holdfast_core::agent::LinkSetup;
 use holdfast_core::config::buffer::WhenFull;
 use holdfast_core::config::client::Confirm;
 use holdfast_core::link::port::LinkOrder;
@@ -47,6 +48,23 @@ impl World {
             Ok(())
         } else {
             Err(format!("{last} was sent, but only those below {end} are reserved"))
+        }
+    }
+
+    /// A link found out that its peer does not echo. With several urls each has to be found out.
+    pub(super) fn note_unechoed(&mut self, id: &str) {
+        self.tally.unechoed += 1;
+        let single = |own: &LinkSetup| own.id == id && own.rule.endpoints.count == 1;
+        self.unechoed.extend(self.links.iter().position(single));
+    }
+
+    /// Nothing is sent again and again to a peer whose pongs confirm nothing.
+    pub(super) fn check_held_back(&self, link: usize, order: &LinkOrder) -> Result<(), String> {
+        match order {
+            LinkOrder::Send { .. } if self.unechoed.contains(&link) => {
+                Err(format!("something was sent on link {link}, whose peer does not echo"))
+            }
+            _ => Ok(()),
         }
     }
 

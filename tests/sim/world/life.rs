@@ -40,6 +40,8 @@ impl World {
         self.healed = true;
         self.disk.failing = 0;
         self.disk.short = false;
+        // A peer may come to echo.
+        self.peers.iter_mut().for_each(|peer| peer.mute = false);
         self.get_well();
         if self.agent.is_none() {
             self.after(SECOND, Pending::Start);
@@ -89,6 +91,7 @@ impl World {
         self.note_unremoved();
         self.agent = None;
         self.life += 1;
+        self.unechoed.clear();
         self.offers.clear();
         self.stopping_since = None;
         self.called = false;

@@ -5,6 +5,8 @@ use holdfast_core::config::client::Confirm;
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::port::{LinkOrder, LinkReport, Traffic};
 
+use holdfast_core::wire::ENVELOPE_BYTES_MAX;
+
 use super::{MS, Pending, SECOND, World};
 
 /// How a peer closes that takes nothing, with which code.
@@ -34,6 +36,8 @@ pub(super) struct Conn {
     /// Bytes that have arrived, of what is not there any more.
     arrived: u64,
     heard: u64,
+    /// Bytes of an envelope at most.
+    frame_bytes: usize,
 }
 
 impl Conn {
@@ -70,7 +74,7 @@ fn bytes_of(order: &LinkOrder) -> u64 {
     match order {
         LinkOrder::Send { entries, .. } => 1000 * entries.len() as u64,
         LinkOrder::Hello { .. } | LinkOrder::Publish(_) => 100,
-        LinkOrder::Ping(_) | LinkOrder::Probe(_) | LinkOrder::Close(_) => 10,
+        LinkOrder::Ping(_) | LinkOrder::FrameBytes(_) | LinkOrder::Probe(_) | LinkOrder::Close(_) => 10,
     }
 }
 
@@ -90,6 +94,7 @@ impl World {
             on_its_way: Vec::new(),
             arrived: 0,
             heard: 0,
+            frame_bytes: ENVELOPE_BYTES_MAX,
         });
         let (agent, own) =
             (self.agent.as_ref().expect("it has dialed"), self.of_agent(link).expect("it dials"));
@@ -140,6 +145,9 @@ impl World {
             return Ok(());
         };
         at.heard += 1;
+        if matches!(report, LinkReport::Pong(_)) {
+            self.unechoed.remove(&link);
+        }
         if matches!(report, LinkReport::Closed { .. } | LinkReport::DialFailed(_)) {
             self.conns[link] = None;
         }
@@ -162,7 +170,13 @@ impl World {
             }
             (Some(Unwilling::Refuses(_)) | None, _) => {}
         }
-        let (order, choked) = match (self.peers[link].chokes_at(&order), order) {
+        let frame_bytes = self.conns[link].as_mut().map_or(0, |at| {
+            at.frame_bytes = if let LinkOrder::FrameBytes(bytes) = order { bytes } else { at.frame_bytes };
+            at.frame_bytes
+        });
+        let refused = self.peers[link].refuses_at(&order, frame_bytes);
+        let poison = self.peers[link].chokes_at(&order);
+        let (order, choked) = match (refused.into_iter().chain(poison).min(), order) {
             (Some(at), LinkOrder::Send { lane, through, mut entries }) => {
                 entries.truncate(at);
                 (LinkOrder::Send { lane, through, entries }, true)
@@ -173,8 +187,10 @@ impl World {
             self.peers[link].arrive(order, &mut self.seed).map_err(|e| format!("link {link}: {e}"))?;
         self.check_twice(link)?;
         if choked {
-            self.tally.choked += 1;
-            let code = self.one_of(&[1003, 1007, 1009]);
+            let is_poison = poison.is_some_and(|poison| refused.is_none_or(|refused| poison < refused));
+            self.tally.choked += u64::from(is_poison);
+            self.tally.oversized += u64::from(!is_poison);
+            let code = if is_poison { self.one_of(&[1003, 1007, 1009]) } else { 1009 };
             return self.hang_up(link, conn, code);
         }
         for report in reports {

@@ -96,6 +96,7 @@ impl World {
             };
         }
         self.taken = setup;
+        self.unechoed.clear();
         Ok(())
     }
 
@@ -108,6 +109,7 @@ impl World {
             return Err(format!("{id} went back before the time of its trial was over"));
         }
         standing.in_force = proven;
+        self.unechoed.remove(&link);
         self.tally.failed += 1;
         Ok(())
     }

@@ -7,11 +7,13 @@ use super::{LinkSetup, MqttSetup, Setup};
 use crate::config::buffer::{Bounds, Place};
 use crate::config::replay::Replay;
 use crate::link::caution::{Caution, Suspect};
+use crate::link::frame_limit::FrameLimit;
 use crate::link::{Link, LinkRule};
 use crate::outlet::lane::{self, Routes};
 use crate::outlet::pace::Pace;
 use crate::source::inbox::Inbox;
 use crate::time::{Now, Time};
+use crate::wire::ENVELOPE_BYTES_MAX;
 
 /// A link and what belongs to its connection.
 #[derive(Debug)]
@@ -50,6 +52,10 @@ pub struct Line {
     pub pace: Pace,
     /// How carefully it sends.
     pub caution: Caution,
+    /// How large its envelopes may be.
+    pub frames: FrameLimit,
+    /// Whether somebody was told that its peer does not echo pings.
+    pub told_unechoed: bool,
     /// The last message that its peer took, as far as one was kept.
     pub taken: Option<Sample>,
     /// A message that was sent on this connection.
@@ -88,7 +94,7 @@ impl Line {
         let link = Link::new(own.rule.clone(), now.mono);
         let role = Role::Client(Box::new(own.clone()));
         let line = Line::new(&own.id, lane::of_client(&own.id), role, link, own.window, pace);
-        Line { hello: own.hello, replay: own.replay, ..line }
+        Line { hello: own.hello, replay: own.replay, frames: FrameLimit::new(own.frame_bytes), ..line }
     }
 
     /// The link to the broker.
@@ -141,6 +147,7 @@ impl Line {
     pub fn adopt(&mut self, fresh: Line) -> Role {
         (self.window, self.hello) = (fresh.window, fresh.hello);
         (self.replay, self.pace) = (fresh.replay, fresh.pace);
+        (self.frames, self.told_unechoed) = (fresh.frames, false);
         self.forget_messages();
         self.refused_as.clear();
         std::mem::replace(&mut self.role, fresh.role)
@@ -177,6 +184,8 @@ impl Line {
             replay: Replay::default(),
             pace,
             caution: Caution::default(),
+            frames: FrameLimit::new(ENVELOPE_BYTES_MAX),
+            told_unechoed: false,
             taken: None,
             offered: None,
             convicted: Vec::new(),

@@ -1,4 +1,4 @@
-//! A connection is gone, or given up for another one: what was in flight on it is sent again.
+//! A connection is gone, or given up for another one: what was in flight on it is sent again. Or it is of little use.
 
 use std::time::Duration;
 
@@ -30,6 +30,13 @@ impl Agent {
             line.refused_as.push(error.clone());
         }
         out.push(Action::Note(Notice::LinkRefused { link: name, error, retry_in, again }));
+    }
+
+    /// The pongs of its peer confirm nothing.
+    pub(crate) fn note_unechoed(&mut self, link: usize, out: &mut Vec<Action>) {
+        let line = &mut self.links[link];
+        let again = std::mem::replace(&mut line.told_unechoed, true);
+        out.push(Action::Note(Notice::Unechoed { link: line.id.clone(), again }));
     }
 
     /// A link leaves an endpoint for one that it prefers.

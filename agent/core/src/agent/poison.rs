@@ -50,6 +50,9 @@ impl Agent {
         error: &str,
         out: &mut Vec<Action>,
     ) {
+        if closing == Closing::TooLarge && self.learn_frame_limit(link, out) {
+            return;
+        }
         // Settings that may lead to somebody else's door say nothing about a message.
         if self.is_on_trial(link) {
             self.links[link].offered = None;
@@ -73,6 +76,21 @@ impl Agent {
         if let Some(suspect) = guilty {
             self.convict(now, link, (vec![suspect], error.to_owned()), out);
         }
+    }
+
+    /// The peer closed because something was too large for it. Returns whether envelopes are smaller from here on, so that no single
+    /// message is to blame.
+    fn learn_frame_limit(&mut self, link: usize, out: &mut Vec<Action>) -> bool {
+        let (messages, bytes) = self.in_flight(link);
+        let largest = self.outboxes(link).map(Outbox::largest_in_flight).max().unwrap_or(0);
+        let line = &mut self.links[link];
+        let is_smaller = line.hello && line.frames.refused(messages, bytes, largest);
+        if is_smaller {
+            line.offered = None;
+            let (link, bytes) = (line.id.clone(), line.frames.bytes());
+            out.push(Action::Note(Notice::FrameLimit { link, bytes }));
+        }
+        is_smaller
     }
 
     pub(crate) fn convict(
@@ -276,6 +294,9 @@ impl Agent {
     /// Takes note of what a confirmation says of the suspect and of the message that is kept.
     pub(crate) fn note_confirmed(&mut self, link: usize, confirmed: u64) {
         let line = &mut self.links[link];
+        for (_, outlet) in &line.lanes {
+            line.frames.took(self.buffer.outbox_mut(*outlet).take_largest_confirmed());
+        }
         let has = |outlet: usize, seq: u64| self.buffer.outbox(outlet).has_confirmed(seq);
         let acquitted = line.caution.suspect().is_some_and(|suspect| has(suspect.outlet, suspect.seq));
         line.caution.confirmed(confirmed, acquitted);

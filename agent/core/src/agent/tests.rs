@@ -12,6 +12,7 @@ use crate::link::port::{Heard, Peer, Refusal, RefusalKind, Traffic};
 use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 use crate::outlet::disk::{Held, Numbers};
 use crate::reload::{Changes, Proposal};
+use crate::wire::ENVELOPE_BYTES_MAX;
 
 mod trial;
 
@@ -451,6 +452,7 @@ fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
         rule: rule(confirm),
         window: 100,
         hello,
+        frame_bytes: ENVELOPE_BYTES_MAX,
         place: Place::default(),
         replay: Replay::default(),
         trial: Duration::ZERO,
@@ -783,12 +785,12 @@ fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame()
     for hello in [false, true] {
         let mut sim = Sim::online(client("a", Confirm::Pong, hello));
         sim.offer(1, 3);
-        assert_eq!(close_and_come_back(&mut sim, 1009, ""), [1]);
+        assert_eq!(close_and_come_back(&mut sim, 1007, ""), [1]);
         for _ in 0..2 {
-            assert_eq!(close_and_come_back(&mut sim, 1009, ""), [0; 0], "the peer has to show that it reads");
+            assert_eq!(close_and_come_back(&mut sim, 1007, ""), [0; 0], "the peer has to show that it reads");
             assert_eq!(sent(&pong(&mut sim), 0), [1]);
         }
-        close_and_come_back(&mut sim, 1009, "");
+        close_and_come_back(&mut sim, 1007, "");
         let mut actions = pong(&mut sim);
         if hello {
             assert_eq!(sent(&actions, 0), [0; 0], "the disk has to know of it first");
@@ -811,15 +813,35 @@ fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame()
 }
 
 #[test]
+fn a_limit_of_the_peer_is_learnt_from_its_closing_and_kept_over_connections() {
+    let mut sim = Sim::online(client("a", Confirm::Pong, true));
+    sim.offer(1, 60);
+    let noted = close(&mut sim, 1009, "too big");
+    assert_eq!(set_aside(&noted), [0; 0]);
+    let told = noted.iter().find_map(|action| match action {
+        Action::Note(Notice::FrameLimit { bytes, .. }) => Some(*bytes),
+        _ => None,
+    });
+    for _ in 0..2 {
+        sim.wait(SECOND * 300);
+        let actions = sim.link(0, LinkReport::Up(Peer::default()));
+        assert!(orders(&actions, 0).contains(&&LinkOrder::FrameBytes(told.unwrap())), "{actions:?}");
+        assert_eq!(sent(&actions, 0).len(), 60, "not one at a time");
+        assert_eq!(sim.agent.status(sim.now)["links"]["a"]["frame_bytes"], told.unwrap());
+        close(&mut sim, 1001, "");
+    }
+}
+
+#[test]
 fn what_was_skipped_before_a_crash_is_set_aside_when_the_peer_says_that_it_has_what_is_behind() {
     let mut sim = Sim::online(client("a", Confirm::Pong, true));
     sim.offer(1, 3);
-    close_and_come_back(&mut sim, 1009, "");
+    close_and_come_back(&mut sim, 1007, "");
     for _ in 0..2 {
-        close_and_come_back(&mut sim, 1009, "");
+        close_and_come_back(&mut sim, 1007, "");
         pong(&mut sim);
     }
-    close_and_come_back(&mut sim, 1009, "");
+    close_and_come_back(&mut sim, 1007, "");
     pong(&mut sim);
     let numbers = skips(&mut sim).expect("it is written down");
     assert_eq!(numbers.outlets["client:a"].skipped, [(1, 2)]);

@@ -8,6 +8,7 @@ use super::buffer::Place;
 use super::handshake::{self, Fields, is_token};
 use super::inbound::Inbound;
 use super::proxy::Proxy;
+pub use super::reconnect::Reconnect;
 use super::render::{self, Lines};
 use super::replay::Replay;
 use super::table::{Reading, Table};
@@ -15,6 +16,8 @@ use super::tls::ClientTls;
 use super::tree::{Kind, Node};
 use super::{url, value};
 
+/// Bytes up to which consecutive messages share an envelope frame by default; a larger message has one of its own.
+pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
 const CONFIRM: [(&str, Confirm); 3] =
     [("pong", Confirm::Pong), ("ack", Confirm::Ack), ("none", Confirm::None)];
 const FRAMING: [(&str, Framing); 2] = [("raw", Framing::Raw), ("envelope", Framing::Envelope)];
@@ -87,6 +90,9 @@ pub struct Client {
     pub framing: Framing,
     /// Encoding of envelopes.
     pub encoding: Encoding,
+    /// Bytes of an envelope with several messages, at most: below the limit of a peer that has one, 8 KB say or 32 KB. A peer that
+    /// closes with 1009 has it lowered by halves until the agent ends. A larger message goes alone.
+    pub frame_bytes: usize,
     /// Messages in flight, unconfirmed.
     pub window: usize,
     /// The link's own place in the buffer.
@@ -134,6 +140,7 @@ impl Client {
             confirm: Confirm::default(),
             framing: Framing::default(),
             encoding: Encoding::default(),
+            frame_bytes: ENVELOPE_BYTES_MAX,
             window: 1000,
             buffer: Place::default(),
             replay: Replay::default(),
@@ -182,6 +189,7 @@ impl Client {
             confirm: table.value("confirm", default.confirm, value::word(CONFIRM)),
             framing: table.value("framing", default.framing, value::word(FRAMING)),
             encoding: table.value("encoding", default.encoding, value::word(ENCODING)),
+            frame_bytes: table.value("frame_bytes", default.frame_bytes, frame_bytes),
             window: table.value("window", default.window, value::number(1..=100_000)),
             buffer: table.within("buffer", Place::read),
             replay: table.within("replay", Replay::read),
@@ -226,6 +234,7 @@ impl Client {
             ("confirm", Some(render::word(CONFIRM, self.confirm))),
             ("framing", Some(render::word(FRAMING, self.framing))),
             ("encoding", Some(render::word(ENCODING, self.encoding))),
+            ("frame_bytes", Some(render::string(&render::bytes(self.frame_bytes as u64)))),
             ("window", Some(self.window.to_string())),
             ("buffer", Some(self.buffer.rendered())),
             ("replay", Some(self.replay.rendered())),
@@ -238,6 +247,12 @@ impl Client {
     fn check(&self, table: &Table) {
         if self.confirm == Confirm::Ack && self.framing == Framing::Raw {
             table.fail("confirm", "\"ack\" needs framing = \"envelope\"");
+        }
+        if self.framing == Framing::Raw && self.frame_bytes != ENVELOPE_BYTES_MAX {
+            table.fail(
+                "frame_bytes",
+                "needs framing = \"envelope\": with \"raw\" each message is a frame of its own",
+            );
         }
         if self.confirm == Confirm::Ack && !self.replay.keeps_order() {
             table.fail(
@@ -310,24 +325,6 @@ pub struct Ping {
     /// A ping is unanswered, and for so long no byte has arrived on either side: the connection is ended. A peer that was late
     /// while it was alive has more time from then on, at most eight times as much.
     pub timeout: Duration,
-}
-
-/// Back-off between tries. Always with full jitter, also before the first retry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reconnect {
-    /// False: nothing is tried again. The first failure or loss is the last word until the agent starts anew or this table
-    /// changes.
-    pub active: bool,
-    /// In place of a back-off, the time between two tries. The first wait is random, from nothing to this, so that a fleet
-    /// that has lost its server stays spread over it.
-    pub interval: Option<Duration>,
-    /// Upper end of the first wait. When a stable connection was lost it is 8 times as much, since a whole fleet may have lost
-    /// it.
-    pub min: Duration,
-    /// Upper end of the longest wait. A peer's `Retry-After` is believed up to this, and up to half as long more is added to it.
-    pub max: Duration,
-    /// A connection must have been up for so long before the back-off starts from `min` again.
-    pub stable_after: Duration,
 }
 
 /// What lets a message be forgotten.
@@ -436,54 +433,6 @@ impl Ping {
     }
 }
 
-impl Default for Reconnect {
-    fn default() -> Reconnect {
-        Reconnect {
-            active: true,
-            interval: None,
-            min: Duration::from_secs(1),
-            max: Duration::from_secs(300),
-            stable_after: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Reconnect {
-    pub(super) fn read(table: &mut Table) -> Reconnect {
-        let default = Reconnect::default();
-        table.optional("jitter", value::word([("full", ())]));
-        let reconnect = Reconnect {
-            active: table.value("active", default.active, value::boolean),
-            interval: table.optional("interval", value::timeout()),
-            min: table.value("min", default.min, value::timeout()),
-            max: table.value("max", default.max, value::timeout()),
-            stable_after: table.value("stable_after", default.stable_after, value::duration(0..=value::DAY)),
-        };
-        if reconnect.max < reconnect.min {
-            let key = if table.has("max") { "max" } else { "min" };
-            let (min, max) = (render::duration(reconnect.min), render::duration(reconnect.max));
-            let what = if key == "max" {
-                format!("{max} is below min ({min})")
-            } else {
-                format!("{min} is above max ({max})")
-            };
-            table.fail(key, what);
-        }
-        reconnect
-    }
-
-    pub(super) fn rendered(&self) -> String {
-        render::inline(&[
-            ("active", Some(self.active.to_string())),
-            ("interval", self.interval.map(|interval| render::string(&render::duration(interval)))),
-            ("min", Some(render::string(&render::duration(self.min)))),
-            ("max", Some(render::string(&render::duration(self.max)))),
-            ("jitter", Some(render::string("full"))),
-            ("stable_after", Some(render::string(&render::duration(self.stable_after)))),
-        ])
-    }
-}
-
 /// The name of an application; it may become a level of a topic.
 pub(super) fn application(node: &Node, _: &Reading) -> Result<String, String> {
     let name = value::text(node)?;
@@ -491,6 +440,11 @@ pub(super) fn application(node: &Node, _: &Reading) -> Result<String, String> {
         return Err("must not hold `/`, `+`, `#` or a control character".to_owned());
     }
     Ok(name.to_owned())
+}
+
+fn frame_bytes(node: &Node, reading: &Reading) -> Result<usize, String> {
+    value::bytes(1024..=1 << 20)(node, reading)
+        .map(|bytes| usize::try_from(bytes).unwrap_or(ENVELOPE_BYTES_MAX))
 }
 
 pub(super) fn subprotocols(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {

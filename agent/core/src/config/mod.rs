@@ -19,6 +19,7 @@ pub mod parameter;
 pub mod phc;
 mod plain;
 pub mod proxy;
+pub mod reconnect;
 mod render;
 pub mod replay;
 pub mod reply;

@@ -225,11 +225,11 @@ impl Caution {
                 self.stalled(control, in_flight);
                 None
             }
-            (Closing::Message, Some(control)) => {
+            (Closing::Message | Closing::TooLarge, Some(control)) => {
                 self.refused(control);
                 None
             }
-            (Closing::Message, None) => self.blame(error, in_flight, first?),
+            (Closing::Message | Closing::TooLarge, None) => self.blame(error, in_flight, first?),
         }
     }
 

@@ -35,8 +35,10 @@ pub enum Closing {
     Restarting,
     /// The peer does not, or not any longer, accept who we say that we are.
     Unauthorized,
-    /// 1003, 1007 and 1009 (RFC 6455 §7.4.1): the peer cannot take something that it was sent.
+    /// 1003 and 1007 (RFC 6455 §7.4.1): the peer cannot take something that it was sent.
     Message,
+    /// 1009: something that it was sent is too large for it.
+    TooLarge,
 }
 
 impl Closing {
@@ -48,7 +50,8 @@ impl Closing {
             // RFC 6455 §7.4.1; the IANA registry; what servers make of the HTTP statuses 401 and 403.
             Some(1008 | 3000 | 3003 | 4001 | 4003 | 4401 | 4403) => Closing::Unauthorized,
             Some(_) if speaks_of_credentials(reason) => Closing::Unauthorized,
-            Some(1003 | 1007 | 1009) => Closing::Message,
+            Some(1003 | 1007) => Closing::Message,
+            Some(1009) => Closing::TooLarge,
             Some(_) => Closing::Plain,
         }
     }
@@ -90,8 +93,9 @@ mod tests {
     #[test]
     fn a_message_can_be_the_reason_for_what_cannot_be_read_or_is_too_big() {
         let reasons = ["", "too big", "Unexpected token h in JSON at position 1", "no author", "tokenizer"];
-        for (code, reason) in [1003, 1007, 1009].into_iter().flat_map(|code| reasons.map(|r| (code, r))) {
-            assert_eq!(Closing::of(Some(code), reason), Closing::Message, "{code} {reason}");
+        let codes = [(1003, Closing::Message), (1007, Closing::Message), (1009, Closing::TooLarge)];
+        for ((code, closing), reason) in codes.into_iter().flat_map(|code| reasons.map(|r| (code, r))) {
+            assert_eq!(Closing::of(Some(code), reason), closing, "{code} {reason}");
         }
     }
 

@@ -29,6 +29,8 @@ pub enum LinkOrder {
         /// At least one.
         entries: Vec<Entry>,
     },
+    /// Envelopes with several messages are at most this large from here on (WebSocket with envelopes only).
+    FrameBytes(usize),
     /// Sends a ping that is answered by `Pong` with the same number. It goes out after everything sent before it.
     Ping(u64),
     /// Tries another endpoint beside this connection, and tells by `Probed` (WebSocket only).
@@ -57,6 +59,9 @@ pub enum LinkReport {
     DialFailed(Refusal),
     /// The ping with this number came back.
     Pong(u64),
+    /// A pong came whose payload is not that of a ping of ours: an unsolicited one (RFC 6455 §5.5.3), or the answer of a peer that
+    /// does not echo.
+    OtherPong,
     /// The peer has everything up to and including this number (`{"ack":N}`, or PUBACKs without a hole).
     Ack {
         /// Which lane of the link.

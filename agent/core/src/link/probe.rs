@@ -4,6 +4,21 @@ use std::time::Duration;
 
 use crate::link::port::RefusalKind;
 
+/// What is said of a peer whose pongs confirm nothing.
+pub const UNECHOED: &str = "this peer does not echo pings: confirm = \"pong\" proves nothing here, use \"ack\" with a peer that speaks holdfast.v1, or \"none\"";
+
+/// The error of a test that found such a peer.
+pub const NO_ECHO: &str = "it answers pings, but not with what they hold (RFC 6455 §5.5.3)";
+
+/// How a peer answers a ping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PingAnswer {
+    /// With what the ping held (RFC 6455 §5.5.3).
+    Echo,
+    /// With something else.
+    Other,
+}
+
 /// A step on the way to a connection that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -119,6 +134,7 @@ fn hint(step: Step, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> &'s
             "put the address that the redirect leads to into `url`, if it is to know the credentials of this client"
         }
         Step::Authentication => "check user, password or token of this table, and what the server lets it do",
+        Step::Ping if error == NO_ECHO => UNECHOED,
         Step::Ping => {
             "the peer does not answer pings: confirm = \"pong\" cannot work with it; use \"ack\" or \"none\""
         }
@@ -199,6 +215,13 @@ mod tests {
         let failed = failed(Step::Proxy, RefusalKind::Unauthorized, "HTTP 407", false);
         assert_eq!(failed.step, Step::Proxy);
         assert!(failed.hint.contains("of `proxy`"));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_echo_is_told_apart_from_one_that_does_not_answer() {
+        let hint = |error: &str| failed(Step::Ping, RefusalKind::Retry, error, false).hint;
+        assert!(hint(NO_ECHO).starts_with("this peer does not echo pings"));
+        assert!(hint("no pong within 10 s").contains("does not answer pings"));
     }
 
     #[test]

@@ -754,3 +754,77 @@ fn a_link_that_is_told_to_dial_forgets_the_back_offs_of_all_its_endpoints() {
         dial(&mut sim, endpoint, true);
     }
 }
+
+#[test]
+fn a_peer_that_answers_without_an_echo_is_told_once_stays_up_and_is_sent_nothing_more() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.arrive();
+    sim.send(5);
+    sim.hear(LinkReport::OtherPong);
+    assert!(sim.link.may_send(), "it may be one of the peer's own");
+    assert_eq!(sim.advance(secs(12)), [LinkEffect::Unechoed]);
+    for _ in 0..100 {
+        let effects = sim.advance_to_deadline();
+        assert!(matches!(effects[..], [LinkEffect::Tell(LinkOrder::Ping(_))]), "{effects:?}");
+        assert_eq!(sim.hear(LinkReport::OtherPong), []);
+        assert!(sim.link.is_up() && !sim.link.may_send() && sim.link.proves_nothing());
+    }
+    // Without any pong it is as dead as others.
+    sim.advance_to_deadline();
+    assert!(sim.advance_to_deadline().contains(&LinkEffect::HangUp));
+    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial(0)]);
+    let again = sim.hear(LinkReport::Up(Peer::default()));
+    assert!(matches!(again[..], [LinkEffect::Opened(_), LinkEffect::Tell(LinkOrder::Ping(_))]), "{again:?}");
+    assert!(!sim.link.may_send(), "an echo comes first");
+    sim.hear(LinkReport::Pong(sim.link.pings()));
+    assert!(sim.link.may_send() && !sim.link.proves_nothing());
+}
+
+#[test]
+fn an_echo_that_comes_late_confirms_what_it_covers() {
+    let mut sim = Sim::online(Confirm::Pong);
+    sim.arrive();
+    sim.send(5);
+    let first = sim.link.pings();
+    sim.hear(LinkReport::OtherPong);
+    assert_eq!(sim.advance(secs(12)), [LinkEffect::Unechoed]);
+    sim.advance_to_deadline();
+    assert!(sim.link.pings() > first);
+    assert_eq!(sim.hear(LinkReport::Pong(first)), [LinkEffect::Confirmed(5)]);
+    assert!(sim.link.may_send());
+}
+
+#[test]
+fn pongs_of_its_own_do_no_harm_to_a_peer_that_echoes() {
+    for confirm in [Confirm::Pong, Confirm::Ack, Confirm::None] {
+        let mut sim = Sim::online(confirm);
+        sim.arrive();
+        for round in 1..20 {
+            sim.advance(secs(20));
+            sim.hear(LinkReport::OtherPong);
+            let effects = sim.hear(LinkReport::Pong(sim.link.pings()));
+            assert!(sim.link.is_up() && sim.link.may_send(), "{confirm:?} {round} {effects:?}");
+            sim.hear(LinkReport::OtherPong);
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_need_not_answer_pings_owes_nothing_for_a_pong_of_its_own() {
+    let mut sim = Sim::online(Confirm::None);
+    sim.advance(secs(20));
+    sim.hear(LinkReport::OtherPong);
+    sim.advance(secs(300));
+    assert!(sim.link.is_up());
+}
+
+#[test]
+fn acknowledgements_need_no_echo() {
+    let mut sim = Sim::online(Confirm::Ack);
+    sim.arrive();
+    for _ in 0..20 {
+        sim.advance(secs(20));
+        sim.hear(LinkReport::OtherPong);
+    }
+    assert!(sim.link.is_up() && sim.link.may_send() && sim.link.rtt().is_some());
+}

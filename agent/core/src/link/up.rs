@@ -3,11 +3,12 @@
 //! A deadline is a silence, not a time: as long as bytes of ours arrive at the peer, or a frame of the peer grows, a slow line
 //! is no dead one. How far the bytes have come is looked at while an answer is owed, and before anything is given up.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::prefer::Prefer;
 use super::watch::{Patience, Watch};
-use super::{EndpointPatience, Life, Link, LinkEffect};
+use super::{EndpointHabits, Life, Link, LinkEffect};
 use crate::config::client::Confirm;
 use crate::link::port::{LinkOrder, Peer, Traffic};
 use crate::seed::Seed;
@@ -15,17 +16,22 @@ use crate::time::Time;
 
 /// While something waits for its acknowledgement, pings follow each other by this or a part of the time that a pong has.
 const PING_EACH: Duration = Duration::from_secs(1);
+/// Pings without an echo that are kept in mind.
+const UNECHOED_MAX: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Up {
     pub(crate) since: Time,
     ping_out: Option<PingOut>,
     pinged_at: Time,
-    /// Whether the peer has answered a ping on this connection.
-    answers_pings: bool,
-    /// How many entries were sent, and whether any of them after the ping that is out.
+    /// Whether the peer has echoed a ping on this connection.
+    echoes: bool,
+    /// Whether a pong that echoes nothing came while the ping is out.
+    other_pong: bool,
+    /// Pings that are taken as answered although no echo came, oldest first: it may be late.
+    unechoed: VecDeque<PingOut>,
+    /// How many entries were sent.
     sent: u64,
-    sent_since_ping: bool,
     /// Since when something is in flight without any confirmation.
     pub(crate) waiting_since: Option<Time>,
     pub(crate) watch: Watch,
@@ -38,6 +44,26 @@ struct PingOut {
     /// Number of entries that were sent before it.
     covers: u64,
     at: Time,
+}
+
+impl Up {
+    /// The ping with this number, which is answered with this; those before it are as well (RFC 6455 §5.5.3).
+    fn take_ping(&mut self, number: u64) -> Option<PingOut> {
+        if let Some(ping) = self.ping_out.take_if(|ping| ping.number == number) {
+            self.unechoed.clear();
+            return Some(ping);
+        }
+        let at = self.unechoed.iter().position(|ping| ping.number == number)?;
+        self.unechoed.drain(..=at).next_back()
+    }
+
+    /// No echo of this ping is waited for any more.
+    fn set_aside(&mut self, ping: PingOut) {
+        self.unechoed.push_back(ping);
+        if self.unechoed.len() > UNECHOED_MAX {
+            self.unechoed.pop_front();
+        }
+    }
 }
 
 impl Link {
@@ -55,10 +81,8 @@ impl Link {
         up.sent = count;
         up.waiting_since.get_or_insert(now);
         self.window.sent(now, count, bytes);
-        match (&up.ping_out, self.rule.confirm) {
-            (Some(_), _) => up.sent_since_ping = true,
-            (None, Confirm::Pong) => self.ping(now, out),
-            (None, Confirm::Ack | Confirm::None) => {}
+        if up.ping_out.is_none() && self.rule.confirm == Confirm::Pong {
+            self.ping(now, out);
         }
     }
 
@@ -69,7 +93,7 @@ impl Link {
         let Life::Up(up) = &mut self.life else { return };
         if let Some(since) = up.waiting_since {
             let took = now.since(up.watch.silent_since(since, Duration::ZERO));
-            self.patience[self.endpoints.current()].confirmation.answered(took, usual);
+            self.habits[self.endpoints.current()].confirmation.answered(took, usual);
         }
         up.waiting_since = (entries > 0).then_some(now);
         let confirmed = up.sent.saturating_sub(u64::try_from(entries).unwrap_or(u64::MAX));
@@ -85,9 +109,10 @@ impl Link {
             since: now,
             ping_out: None,
             pinged_at: now,
-            answers_pings: false,
+            echoes: false,
+            other_pong: false,
+            unechoed: VecDeque::new(),
             sent: 0,
-            sent_since_ping: false,
             waiting_since: None,
             watch: Watch::default(),
             prefer: Prefer::after(self.endpoints.prefer_at(now, seed)),
@@ -97,17 +122,27 @@ impl Link {
         self.rtt = None;
         self.window.came_up();
         out.push(LinkEffect::Opened(peer.clone()));
+        if self.is_unechoed() {
+            self.ping(now, out);
+        }
     }
 
     pub(crate) fn pong(&mut self, now: Time, number: u64, out: &mut Vec<LinkEffect>) {
+        let was_held_back = self.is_unechoed();
         let by_pong = self.rule.confirm == Confirm::Pong;
         let (usual, at_most) = (self.rule.ping.timeout, self.rule.confirm_timeout);
         let Life::Up(up) = &mut self.life else { return };
-        let Some(ping) = up.ping_out.take_if(|ping| ping.number == number) else { return };
-        up.answers_pings = true;
+        let Some(ping) = up.take_ping(number) else { return self.other_pong(now, out) };
+        up.echoes = true;
+        let habits = &mut self.habits[self.endpoints.current()];
+        habits.is_unechoed = false;
         let took = now.since(up.watch.silent_since(ping.at, at_most));
-        self.patience[self.endpoints.current()].pong.answered(took, usual);
-        let again = by_pong && std::mem::take(&mut up.sent_since_ping);
+        habits.pong.answered(took, usual);
+        if was_held_back {
+            // Nothing could be confirmed until this moment.
+            up.waiting_since = up.waiting_since.map(|_| now);
+        }
+        let again = by_pong && up.ping_out.is_none() && ping.covers < up.sent;
         self.rtt = Some(now.since(ping.at));
         if by_pong && ping.covers > 0 {
             out.push(LinkEffect::Confirmed(ping.covers));
@@ -117,12 +152,58 @@ impl Link {
         }
     }
 
+    /// A pong came that echoes nothing. It is a sign of life, and no more. Whether it answers a ping shows only when no echo
+    /// comes in time: a peer may send pongs of its own.
+    pub(crate) fn other_pong(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
+        let by_pong = self.rule.confirm == Confirm::Pong;
+        let is_known = self.is_unechoed();
+        let Life::Up(up) = &mut self.life else { return };
+        up.other_pong = true;
+        if is_known {
+            return self.do_without_echo(out);
+        }
+        if !by_pong
+            && !up.echoes
+            && let Some(ping) = up.ping_out.take()
+        {
+            self.rtt = Some(now.since(ping.at));
+            up.set_aside(ping);
+        }
+    }
+
+    /// The ping that is out is taken as answered, by a pong that confirms nothing.
+    fn do_without_echo(&mut self, out: &mut Vec<LinkEffect>) {
+        let Life::Up(up) = &mut self.life else { return };
+        if let Some(ping) = up.ping_out.take() {
+            up.set_aside(ping);
+        }
+        let habits = &mut self.habits[self.endpoints.current()];
+        if !std::mem::replace(&mut habits.is_unechoed, true) {
+            out.push(LinkEffect::Unechoed);
+        }
+    }
+
+    /// Whether its endpoint answers pings and does not echo them, where echoes are what confirms.
+    fn is_unechoed(&self) -> bool {
+        self.rule.confirm == Confirm::Pong && self.habits[self.endpoints.current()].is_unechoed
+    }
+
+    /// Whether nothing is sent because no pong would confirm it.
+    pub(crate) fn is_held_back(&self, up: &Up) -> bool {
+        self.is_unechoed() && !up.echoes
+    }
+
+    /// Whether it is up, and its peer's pongs confirm nothing.
+    pub fn proves_nothing(&self) -> bool {
+        matches!(&self.life, Life::Up(up) if self.is_held_back(up))
+    }
+
     pub(crate) fn ping(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
         let Life::Up(up) = &mut self.life else { return };
         self.pings += 1;
         up.ping_out = Some(PingOut { number: self.pings, covers: up.sent, at: now });
         up.pinged_at = now;
-        up.sent_since_ping = false;
+        up.other_pong = false;
         out.push(LinkEffect::Tell(LinkOrder::Ping(self.pings)));
     }
 
@@ -140,7 +221,9 @@ impl Link {
         if self.owed_pong(up).is_some() {
             return None;
         }
-        let interval = Some(self.rule.ping.interval).filter(|interval| !interval.is_zero());
+        // One that is held back is asked whether it echoes, whatever the keep-alive.
+        let asks = Some(self.rule.ping.timeout).filter(|_| self.is_held_back(up));
+        let interval = Some(self.rule.ping.interval).filter(|interval| !interval.is_zero()).or(asks);
         let usual = interval.map(|interval| up.pinged_at + interval);
         let waits_since = up.waiting_since.filter(|_| self.rule.confirm == Confirm::Ack);
         let sooner =
@@ -151,13 +234,18 @@ impl Link {
     /// The time of the ping whose pong is owed. A peer that needs not answer pings (`confirm = "none"`) must go on once it
     /// has answered one.
     fn owed_pong(&self, up: &Up) -> Option<Time> {
-        let owed = self.rule.confirm != Confirm::None || up.answers_pings;
+        let owed = self.rule.confirm != Confirm::None || up.echoes;
         up.ping_out.as_ref().filter(|_| owed).map(|ping| ping.at)
+    }
+
+    /// Since when a confirmation is owed: none is by a peer whose pongs confirm nothing.
+    fn waiting_since(&self, up: &Up) -> Option<Time> {
+        up.waiting_since.filter(|_| !self.is_held_back(up))
     }
 
     /// Since when an answer of any kind is owed.
     fn owed_since(&self, up: &Up) -> Option<Time> {
-        self.owed_pong(up).into_iter().chain(up.waiting_since).min()
+        self.owed_pong(up).into_iter().chain(self.waiting_since(up)).min()
     }
 
     /// When it is time to see how far the bytes have come.
@@ -174,47 +262,51 @@ impl Link {
         if let Life::Up(up) = &mut self.life {
             up.watch.saw(now, traffic, owed_since);
         }
-        if let Some(error) = self.overdue(now) {
-            self.hang_up(now, &error, seed, out);
+        let by_pong = self.rule.confirm == Confirm::Pong;
+        let answers = matches!(&self.life, Life::Up(up) if by_pong && up.other_pong && !up.echoes);
+        match self.overdue(now) {
+            Some(_) if answers => self.do_without_echo(out),
+            Some((error, longer)) => {
+                self.habits[self.endpoints.current()] = longer;
+                self.hang_up(now, &error, seed, out);
+            }
+            None => {}
         }
     }
 
-    /// Why the connection is given up. A peer that is late and shows life has more time from then on.
-    fn overdue(&mut self, now: Time) -> Option<String> {
+    /// Why the connection is to be given up, and what is known of its endpoint then: one that is late and shows life has more
+    /// time from then on.
+    fn overdue(&self, now: Time) -> Option<(String, EndpointHabits)> {
         let Life::Up(up) = &self.life else { return None };
         let is_past = |deadline: Option<Time>| deadline.is_some_and(|at| at <= now);
-        let patience = self.patience[self.endpoints.current()];
+        let habits = self.habits[self.endpoints.current()];
         let (since, error, longer) = if is_past(self.pong_deadline(up)) {
-            let error = format!(
-                "no pong within {}",
-                seconds(self.allowed(up, self.rule.ping.timeout, patience.pong, self.owed_pong(up)?))
-            );
-            (self.owed_pong(up)?, error, EndpointPatience { pong: patience.pong.after_miss(), ..patience })
+            let since = self.owed_pong(up)?;
+            let allowed = self.allowed(up, self.rule.ping.timeout, habits.pong, since);
+            let error = format!("no pong within {}", seconds(allowed));
+            (since, error, EndpointHabits { pong: habits.pong.after_miss(), ..habits })
         } else if is_past(self.confirmation_deadline(up)) {
-            let allowed =
-                self.allowed(up, self.rule.confirm_timeout, patience.confirmation, up.waiting_since?);
-            let longer = EndpointPatience { confirmation: patience.confirmation.after_miss(), ..patience };
-            (up.waiting_since?, format!("nothing confirmed for {}", seconds(allowed)), longer)
+            let since = self.waiting_since(up)?;
+            let allowed = self.allowed(up, self.rule.confirm_timeout, habits.confirmation, since);
+            let error = format!("nothing confirmed for {}", seconds(allowed));
+            (since, error, EndpointHabits { confirmation: habits.confirmation.after_miss(), ..habits })
         } else {
             return None;
         };
-        if up.watch.is_alive(since) {
-            self.patience[self.endpoints.current()] = longer;
-        }
-        Some(error)
+        Some((error, if up.watch.is_alive(since) { longer } else { habits }))
     }
 
     fn pong_deadline(&self, up: &Up) -> Option<Time> {
         let since = self.owed_pong(up)?;
         let silent_since = up.watch.silent_since(since, self.rule.confirm_timeout);
-        let patience = self.patience[self.endpoints.current()].pong;
+        let patience = self.habits[self.endpoints.current()].pong;
         Some(silent_since + self.allowed(up, self.rule.ping.timeout, patience, since))
     }
 
     fn confirmation_deadline(&self, up: &Up) -> Option<Time> {
-        let since = up.waiting_since?;
+        let since = self.waiting_since(up)?;
         let silent_since = up.watch.silent_since(since, Duration::ZERO);
-        let patience = self.patience[self.endpoints.current()].confirmation;
+        let patience = self.habits[self.endpoints.current()].confirmation;
         Some(silent_since + self.allowed(up, self.rule.confirm_timeout, patience, since))
     }
 

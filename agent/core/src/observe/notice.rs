@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::link::probe::UNECHOED;
 use crate::reload::Reloaded;
 
 /// Something worth a line.
@@ -72,6 +73,20 @@ pub enum Notice {
         dead: u64,
         /// Another one was told a short while ago.
         again: bool,
+    },
+    /// The peer answers pings, and not with what they hold; `again` when it was told before.
+    Unechoed {
+        /// The link's name.
+        link: String,
+        /// It was told before.
+        again: bool,
+    },
+    /// The peer's closing shows that it takes no frames as large as it was sent.
+    FrameLimit {
+        /// The link's name.
+        link: String,
+        /// Bytes of an envelope from here on.
+        bytes: usize,
     },
     /// The peer closes after a message again and again, and nothing shows that it takes any other.
     Blocked {
@@ -170,10 +185,12 @@ impl Notice {
             | Notice::BufferFull(true)
             | Notice::RolledBack { .. }
             | Notice::Refused { again: false, .. }
+            | Notice::Unechoed { again: false, .. }
             | Notice::Blocked { .. } => Loudness::Warn,
             Notice::LinkUp { .. }
             | Notice::LinkLost { .. }
             | Notice::LinkMoves { .. }
+            | Notice::FrameLimit { .. }
             | Notice::LinkRefused { again: false, .. }
             | Notice::BufferFull(false)
             | Notice::Purged { .. }
@@ -185,6 +202,7 @@ impl Notice {
             | Notice::DroppedOldest { .. }
             | Notice::Expired { .. }
             | Notice::PeerOdd { .. }
+            | Notice::Unechoed { again: true, .. }
             | Notice::Refused { again: true, .. }
             | Notice::Device { .. } => Loudness::Debug,
         }
@@ -213,6 +231,12 @@ impl fmt::Display for Notice {
             Notice::Refused { link, seq, reason, dead, .. } => {
                 write!(f, "peer refused a message, set aside {link} seq={seq} reason={reason:?} dead={dead}")
             }
+            Notice::Unechoed { link, .. } => write!(f, "link holds its messages {link}: {UNECHOED}"),
+            Notice::FrameLimit { link, bytes } => write!(
+                f,
+                "peer takes no frames as large as it was sent, envelopes are smaller from here on {link} bytes={bytes}: \
+                 `frame_bytes` of the client sets its limit"
+            ),
             Notice::Blocked { link, seq, reason } => {
                 write!(
                     f,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::agent::{Agent, Line};
 use crate::device::presence::{Device, Presence};
 use crate::link::LinkState;
+use crate::link::probe::UNECHOED;
 use crate::message::{Clock, Format};
 use crate::outlet::buffer::{BufferState, StoreState};
 use crate::outlet::outbox::Outbox;
@@ -67,14 +68,17 @@ impl StatusPace {
     }
 }
 
-/// What makes a status worth publishing at once: the states of the links and of the buffer, and whether a configuration was
+/// What makes a status worth publishing at once: the states of the links, whether they hold back, the state of the buffer, and whether a configuration was
 /// rejected, folded into a number.
 pub fn digest(agent: &Agent) -> u64 {
     let links = agent.links.iter().filter(|line| !line.is_gone());
-    let links = links.map(|line| line.link.is_up() as u64 + 1 + 2 * u64::from(line.rollback.is_some()));
+    let links = links.map(|line| {
+        let facts = [line.link.is_up(), line.rollback.is_some(), line.link.proves_nothing()];
+        facts.iter().fold(1, |all, fact| all * 2 + u64::from(*fact))
+    });
     let buffer = agent.buffer.state() as u64 * 3 + agent.buffer.store() as u64;
     let first = buffer * 2 + u64::from(agent.rejected.is_some());
-    links.fold(first, |digest, state| digest.wrapping_mul(5).wrapping_add(state))
+    links.fold(first, |digest, state| digest.wrapping_mul(17).wrapping_add(state))
 }
 
 /// How the agent is, in a line: `1 of 2 links up, 12 messages held, 3 devices`.
@@ -195,6 +199,12 @@ fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
     if let Some(rollback) = &line.rollback {
         let rest = if line.trial.is_none() { "the old ones are in force" } else { "others are on trial" };
         status["settings_rejected"] = format!("{rollback}, {rest}").into();
+    }
+    if line.link.proves_nothing() {
+        status["held_back"] = UNECHOED.into();
+    }
+    if let Some(bytes) = line.frames.learned() {
+        status["frame_bytes"] = bytes.into();
     }
     if let Some(message) = line.caution.blocked_by() {
         status["blocked_by"] = message.seq.into();

@@ -55,6 +55,8 @@ pub struct Outbox {
     backlog: Option<Backlog>,
     flight: VecDeque<Flying>,
     flight_bytes: usize,
+    /// Bytes of the largest entry that was confirmed in flight since it was asked for.
+    largest_confirmed: usize,
     held: Held,
     tokens: u64,
     memory: VecDeque<Waiting>,
@@ -120,6 +122,7 @@ impl Outbox {
             backlog: None,
             flight: VecDeque::new(),
             flight_bytes: 0,
+            largest_confirmed: 0,
             held,
             tokens: 0,
             memory: VecDeque::new(),
@@ -284,6 +287,7 @@ impl Outbox {
 
     fn landed(&mut self, flying: Flying) {
         self.flight_bytes -= flying.weight;
+        self.largest_confirmed = self.largest_confirmed.max(flying.weight);
     }
 
     fn is_done(&self, entry: &Entry) -> bool {
@@ -392,6 +396,16 @@ impl Outbox {
     /// does not, or a slow disk would hold up the link.
     pub fn load(&self) -> (usize, usize) {
         (self.flight.len(), self.flight_bytes)
+    }
+
+    /// Bytes of the largest entry in flight.
+    pub fn largest_in_flight(&self) -> usize {
+        self.flight.iter().map(|flying| flying.weight).max().unwrap_or(0)
+    }
+
+    /// Bytes of the largest entry that was confirmed in flight since this was asked for.
+    pub fn take_largest_confirmed(&mut self) -> usize {
+        std::mem::take(&mut self.largest_confirmed)
     }
 
     /// The number that was sent first of those in flight, and how many were sent with it.

@@ -34,23 +34,22 @@
 //!
 //! A JSON payload stays text inside CBOR because a conversion would lose digits of numbers and the order of keys.
 
+mod filter;
 mod parse;
 mod write;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::filter::{Arrived, CloseFrame, FrameFilter};
 pub use self::parse::{parse_answer, parse_frame};
 pub use self::write::{
     Envelopes, encode, encode_answer, envelopes, message_line, raw, write_line, write_raw_line,
 };
-pub use crate::config::client::Encoding;
+pub use crate::config::client::{ENVELOPE_BYTES_MAX, Encoding};
 use crate::message::{Body, Clock, Entry, Format};
 
 /// The subprotocol that a client offers when it wants acknowledgements (RFC 6455 §1.9).
 pub const SUBPROTOCOL: &str = "holdfast.v1";
-
-/// Bytes up to which consecutive messages share an envelope frame; a larger message has one of its own.
-pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
 
 /// The payload of a WebSocket frame that is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -123,6 +123,11 @@ impl Iterator for Envelopes<'_> {
 }
 
 impl Envelopes<'_> {
+    /// The same with another bound for consecutive messages that share a frame.
+    pub fn up_to(self, bytes_max: usize) -> Self {
+        Envelopes { bytes_max, ..self }
+    }
+
     fn next_batch(&mut self, first: u64) -> Outgoing {
         let mut batch = Batch::start(self.epoch, self.encoding);
         let mut last = first;

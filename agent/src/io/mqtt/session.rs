@@ -106,7 +106,10 @@ impl Session<'_> {
                 self.pings.push_back(number);
                 self.stream.queue(&Packet::PingReq)?;
             }
-            LinkOrder::Hello { .. } | LinkOrder::Probe(_) | LinkOrder::Close(_) => {}
+            LinkOrder::Hello { .. }
+            | LinkOrder::FrameBytes(_)
+            | LinkOrder::Probe(_)
+            | LinkOrder::Close(_) => {}
         }
         Ok(())
     }

@@ -79,6 +79,7 @@ fn link(client: &Client) -> LinkSetup {
         rule,
         window: client.window,
         hello,
+        frame_bytes: client.frame_bytes,
         place: client.buffer,
         replay: client.replay,
         trial: client.trial,

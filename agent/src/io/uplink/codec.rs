@@ -4,7 +4,7 @@ use async_tungstenite::tungstenite::Message;
 use holdfast_core::config::client::Framing;
 use holdfast_core::link::port::{Heard, LinkReport};
 use holdfast_core::message::Entry;
-use holdfast_core::wire::{self, Answer, Frame, Hello, Payload, PayloadRef};
+use holdfast_core::wire::{self, Answer, Arrived, Frame, Hello, Payload, PayloadRef};
 
 use super::Uplink;
 
@@ -24,29 +24,34 @@ pub fn hello(uplink: &Uplink, lane: usize, first: u64, next: u64) -> Option<Mess
     Some(message(wire::encode(&Frame::Hello(hello), uplink.client.encoding)))
 }
 
-/// The frames of these entries, made one at a time.
+/// The frames of these entries, made one at a time; several messages share an envelope up to this many bytes.
 pub fn frames<'a>(
     uplink: &'a Uplink,
     lane: usize,
     entries: &'a [Entry],
+    frame_bytes: usize,
 ) -> Box<dyn Iterator<Item = Message> + 'a> {
     match uplink.client.framing {
         Framing::Raw => Box::new(entries.iter().filter_map(wire::raw).map(message)),
         Framing::Envelope => {
             let envelopes = wire::envelopes(&uplink.lanes[lane].epoch, entries, uplink.client.encoding);
-            Box::new(envelopes.map(|outgoing| message(outgoing.payload)))
+            Box::new(envelopes.up_to(frame_bytes).map(|outgoing| message(outgoing.payload)))
         }
     }
 }
 
-/// What a text frame of the peer says.
-pub fn text(uplink: &Uplink, text: &str) -> LinkReport {
-    answer(uplink, PayloadRef::Text(text)).unwrap_or_else(|| inbound(uplink, true, text.as_bytes()))
-}
-
-/// What a binary frame of the peer says.
-pub fn binary(uplink: &Uplink, payload: &[u8]) -> LinkReport {
-    answer(uplink, PayloadRef::Binary(payload)).unwrap_or_else(|| inbound(uplink, false, payload))
+/// What a message of the peer says, whose payload is there if it is whole.
+pub fn heard(uplink: &Uplink, arrived: Arrived, payload: &[u8]) -> LinkReport {
+    if !arrived.is_whole {
+        let heard = uplink.inbound.as_ref().map(|inbound| inbound.too_large(arrived.bytes));
+        return LinkReport::Inbound(heard.unwrap_or(Heard::Counted));
+    }
+    let answer = match std::str::from_utf8(payload) {
+        Ok(text) if arrived.is_text => answer(uplink, PayloadRef::Text(text)),
+        Err(_) if arrived.is_text => None,
+        Ok(_) | Err(_) => answer(uplink, PayloadRef::Binary(payload)),
+    };
+    answer.unwrap_or_else(|| inbound(uplink, arrived.is_text, payload))
 }
 
 fn answer(uplink: &Uplink, payload: PayloadRef<'_>) -> Option<LinkReport> {

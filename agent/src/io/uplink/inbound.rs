@@ -32,11 +32,18 @@ impl Inbound {
         Some(Inbound { rule, topic, device, source })
     }
 
+    /// What a message becomes of which nothing but its length is left.
+    pub fn too_large(&self, bytes: u64) -> Heard {
+        Heard::Refused(format!("a message of {bytes} bytes; message_bytes is {}", self.rule.message_bytes))
+    }
+
     /// What a text frame or a binary frame becomes.
     pub fn hear(&self, is_text: bool, bytes: &[u8]) -> Heard {
         if bytes.len() > self.rule.message_bytes {
-            let (bytes, most) = (bytes.len(), self.rule.message_bytes);
-            return Heard::Refused(format!("a message of {bytes} bytes; message_bytes is {most}"));
+            return self.too_large(bytes.len() as u64);
+        }
+        if is_text && std::str::from_utf8(bytes).is_err() {
+            return Heard::Refused("a text message that is not UTF-8".to_owned());
         }
         let (is_text, payload) = match self.rule.encoding {
             // What is no text becomes U+FFFD, and a byte order mark goes (WHATWG Encoding §6, "decode").

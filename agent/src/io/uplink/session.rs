@@ -12,11 +12,14 @@ use futures_util::{SinkExt, StreamExt};
 use holdfast_core::config::client::Confirm;
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::port::{LinkOrder, LinkReport};
+use holdfast_core::wire::{Arrived, CloseFrame as Close};
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::{or, pending, poll_once};
+use smol::io::AsyncReadExt;
 
-use super::{INBOUND_MAX, Uplink, codec};
+use super::filter::Seen;
+use super::{Socket, Uplink, codec};
 use crate::io::net::{self, Gauge, Stream};
 
 /// How long a last frame may take, ours or the peer's.
@@ -28,21 +31,25 @@ const READ_BUDGET: usize = 64 << 10;
 const FRAME_COST: usize = 512;
 /// When nobody is left who gives orders (RFC 6455 §7.4.1, going away).
 const GOING_AWAY: u16 = 1001;
+/// Begins the payload of our pings, so that no pong that a peer sends of its own is taken for an echo.
+const PING: [u8; 8] = *b"holdfast";
 
 /// How a connection ended.
 #[derive(Debug)]
-pub struct End {
+struct End {
     /// What the peer's close frame says.
-    pub closing: Closing,
+    closing: Closing,
     /// What happened.
-    pub error: String,
+    error: String,
     rest: Rest,
 }
 
 /// What is left to do on a connection that has ended.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Nothing,
+    /// The connection broke: the peer may have said why before.
+    Listen,
     /// Our reply to the peer's close frame is to be sent, then the server closes first (RFC 6455 §7.1.1).
     Reply,
     /// The peer is to be told what it did wrong.
@@ -55,37 +62,79 @@ impl End {
     }
 
     fn of(error: &Error) -> End {
-        End { rest: blame(error).map_or(Rest::Nothing, Rest::Blame), ..End::because(words(error)) }
+        let rest = match error {
+            Error::Protocol(
+                ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
+            ) => Rest::Nothing,
+            // RFC 6455 §7.4.1, §8.1. The filter cuts what is too large, unless its head makes no sense.
+            Error::Protocol(_) | Error::Capacity(_) => Rest::Blame(CloseCode::Protocol),
+            Error::Utf8(_) => Rest::Blame(CloseCode::Invalid),
+            _ => Rest::Listen,
+        };
+        End { rest, ..End::because(words(error)) }
+    }
+
+    /// The same end in the words of the peer.
+    fn with(self, close: &Close) -> End {
+        End { closing: Closing::of(close.code, &close.reason), error: words_of_close(close), ..self }
     }
 }
 
 /// Sends what is to be sent first, then carries out orders and reports what arrives, until the connection is over.
 pub async fn run(
-    socket: WebSocketStream<Stream>,
+    socket: Socket,
     uplink: &Uplink,
     first: Vec<String>,
     orders: &Receiver<LinkOrder>,
     reports: &Sender<LinkReport>,
     gauge: &Gauge,
-) -> End {
-    let (sink, source) = socket.split();
+) {
+    let Socket { stream, seen } = socket;
+    let (sink, source) = stream.split();
     let closed_by_us = Cell::new(None);
-    let mut reader = Reader { uplink, source, reports, gauge, closed_by_us: &closed_by_us };
-    let mut writer = Writer { uplink, first, sink, orders, reports, closed_by_us: &closed_by_us };
-    let end = or(reader.run(), writer.run()).await;
-    match end.rest {
-        Rest::Nothing => {}
-        Rest::Reply => {
-            within(FAREWELL, async { while let Some(Ok(_)) = reader.source.next().await {} }).await
-        }
-        Rest::Blame(code) => within(FAREWELL, writer.close(code)).await,
+    let frame_bytes = uplink.client.frame_bytes;
+    let mut reader = Reader { uplink, source, seen: &seen, reports, gauge, closed_by_us: &closed_by_us };
+    let mut writer =
+        Writer { uplink, first, sink, orders, reports, frame_bytes, closed_by_us: &closed_by_us };
+    let mut end = or(reader.run(), writer.run()).await;
+    let mut socket = WebSocketStream::reunite(writer.sink, reader.source);
+    if let (Rest::Listen, Ok(socket)) = (end.rest, &mut socket) {
+        within(FAREWELL, listen(socket.get_mut(), &seen)).await;
     }
-    end
+    // Where this side has closed, the peer's frame is but the answer.
+    if let Some(close) = seen.close().filter(|_| closed_by_us.get().is_none()) {
+        end = end.with(&close);
+    }
+    // Before what takes its time: a deadline must not have the first word.
+    let _ = reports.send(LinkReport::Closed { closing: end.closing, error: end.error }).await;
+    if let Ok(mut socket) = socket {
+        within(FAREWELL, take_leave(&mut socket, end.rest)).await;
+    }
+}
+
+async fn take_leave(socket: &mut WebSocketStream<Stream>, rest: Rest) {
+    match rest {
+        Rest::Nothing | Rest::Listen => {}
+        Rest::Reply => while let Some(Ok(_)) = socket.next().await {},
+        Rest::Blame(code) => {
+            // A connection that cannot take a close frame is as closed as can be.
+            let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: "".into() }))).await;
+        }
+    }
+}
+
+/// Reads past what the WebSocket could not go on from, until the peer's close frame or the end.
+async fn listen(stream: &mut Stream, seen: &Seen) {
+    let mut bytes = [0; 4096];
+    while seen.close().is_none()
+        && let Ok(1..) = stream.read(&mut bytes).await
+    {}
 }
 
 struct Reader<'a> {
     uplink: &'a Uplink,
     source: WebSocketReceiver<Stream>,
+    seen: &'a Seen,
     reports: &'a Sender<LinkReport>,
     gauge: &'a Gauge,
     closed_by_us: &'a Cell<Option<u16>>,
@@ -120,7 +169,9 @@ impl Reader<'_> {
             self.gauge.frame();
             spent += message.len() + FRAME_COST;
             match message {
-                Message::Close(frame) => return Some(closed_by_peer(frame)),
+                Message::Close(_) => {
+                    return Some(End { rest: Rest::Reply, ..End::because("the peer closed without a code") });
+                }
                 other => self.understand(&other, news),
             }
             if spent >= READ_BUDGET {
@@ -132,12 +183,8 @@ impl Reader<'_> {
 
     fn understand(&self, message: &Message, news: &mut Vec<LinkReport>) {
         let report = match message {
-            Message::Text(text) => codec::text(self.uplink, text),
-            Message::Binary(payload) => codec::binary(self.uplink, payload),
-            Message::Pong(payload) => match <[u8; 8]>::try_from(payload.as_ref()) {
-                Ok(number) => LinkReport::Pong(u64::from_be_bytes(number)),
-                Err(_) => return,
-            },
+            Message::Text(_) | Message::Binary(_) => self.heard(message),
+            Message::Pong(payload) => number_of(payload).map_or(LinkReport::OtherPong, LinkReport::Pong),
             Message::Ping(_) | Message::Close(_) | Message::Frame(_) => return,
         };
         match (news.last_mut(), &report) {
@@ -147,8 +194,15 @@ impl Reader<'_> {
                 *last = (*last).max(*new);
             }
             (Some(LinkReport::Pong(last)), LinkReport::Pong(new)) => *last = (*last).max(*new),
+            (Some(LinkReport::OtherPong), LinkReport::OtherPong) => {}
             _ => news.push(report),
         }
+    }
+
+    fn heard(&self, message: &Message) -> LinkReport {
+        let as_it_came = Arrived { is_text: message.is_text(), bytes: message.len() as u64, is_whole: true };
+        let (arrived, payload) = (self.seen.arrived().unwrap_or(as_it_came), message.clone().into_data());
+        codec::heard(self.uplink, arrived, &payload)
     }
 }
 
@@ -159,6 +213,8 @@ struct Writer<'a> {
     sink: WebSocketSender<Stream>,
     orders: &'a Receiver<LinkOrder>,
     reports: &'a Sender<LinkReport>,
+    /// Bytes of an envelope with several messages at most.
+    frame_bytes: usize,
     closed_by_us: &'a Cell<Option<u16>>,
 }
 
@@ -215,14 +271,16 @@ impl Writer<'_> {
                 }
             }
             LinkOrder::Send { lane, through, entries } => {
-                for frame in codec::frames(self.uplink, lane, &entries) {
+                for frame in codec::frames(self.uplink, lane, &entries, self.frame_bytes) {
                     self.sink.feed(frame).await?;
                 }
                 *written = Some(through);
             }
             LinkOrder::Ping(number) => {
-                self.sink.feed(Message::Ping(number.to_be_bytes().to_vec().into())).await?;
+                let payload = [PING, number.to_be_bytes()].concat();
+                self.sink.feed(Message::Ping(payload.into())).await?;
             }
+            LinkOrder::FrameBytes(bytes) => self.frame_bytes = bytes,
             LinkOrder::Publish(_) | LinkOrder::Probe(_) | LinkOrder::Close(_) => {}
         }
         Ok(())
@@ -249,34 +307,22 @@ async fn within(limit: Duration, work: impl Future<Output = ()>) {
     or(work, deadline).await;
 }
 
-fn closed_by_peer(frame: Option<CloseFrame>) -> End {
-    let Some(frame) = frame else {
-        return End { rest: Rest::Reply, ..End::because("the peer closed without a code") };
-    };
-    let code = u16::from(frame.code);
-    let error = if frame.reason.is_empty() {
-        format!("the peer closed with {code}")
-    } else {
-        format!("the peer closed with {code}: {}", frame.reason.escape_debug())
-    };
-    End { closing: Closing::of(Some(code), &frame.reason), error, rest: Rest::Reply }
+/// Which of our pings a pong echoes.
+fn number_of(pong: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(pong.strip_prefix(&PING)?.try_into().ok()?))
+}
+
+/// What the peer's close frame says.
+pub fn words_of_close(close: &Close) -> String {
+    match close.code {
+        None => "the peer closed without a code".to_owned(),
+        Some(code) if close.reason.is_empty() => format!("the peer closed with {code}"),
+        Some(code) => format!("the peer closed with {code}: {}", close.reason.escape_debug()),
+    }
 }
 
 fn closed_by_us(code: u16) -> String {
     format!("closed by this side with {code}")
-}
-
-/// The close code that a fault of the peer calls for (RFC 6455 §7.4.1, §8.1).
-fn blame(error: &Error) -> Option<CloseCode> {
-    match error {
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {
-            None
-        }
-        Error::Protocol(_) => Some(CloseCode::Protocol),
-        Error::Utf8(_) => Some(CloseCode::Invalid),
-        Error::Capacity(_) => Some(CloseCode::Size),
-        _ => None,
-    }
 }
 
 fn words(error: &Error) -> String {
@@ -285,8 +331,10 @@ fn words(error: &Error) -> String {
             "the peer cut the connection without a close frame".to_owned()
         }
         Error::Protocol(fault) => format!("the peer breaks the WebSocket protocol: {fault}"),
-        Error::Utf8(_) => "the peer sent a text frame that is not UTF-8".to_owned(),
-        Error::Capacity(_) => format!("the peer sent a message of more than {INBOUND_MAX} bytes"),
+        Error::Utf8(_) => "the peer sent a close frame whose reason is not UTF-8".to_owned(),
+        Error::Capacity(_) => {
+            "the peer breaks the WebSocket protocol: a frame has a length that none may have".to_owned()
+        }
         Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the peer cut the connection without a close frame".to_owned()
         }

@@ -305,11 +305,11 @@ fn a_peer_that_breaks_the_protocol_is_told_what_it_did() {
             other => panic!("{other:?}"),
         }
     }
-    let too_large = [vec![0x82, 127, 0, 0, 0, 0, 0, 0x20, 0, 0], vec![0; 0x20_0000]].concat();
+    let endless = vec![0x82, 127, 0xff, 0, 0, 0, 0, 0, 0, 0];
     let cases = [
-        (vec![0x81, 2, 0xc3, 0x28], 1007, "the peer sent a text frame that is not UTF-8"),
         (vec![0xf1, 0], 1002, "the peer breaks the WebSocket protocol: Reserved bits are non-zero"),
-        (too_large, 1009, "the peer sent a message of more than 1048576 bytes"),
+        (endless, 1002, "the peer breaks the WebSocket protocol: a frame has a length that none may have"),
+        (vec![0x88, 3, 3, 0xe8, 0xff], 1007, "the peer closed with 1000: \u{fffd}"),
     ];
     for (frame, code, words) in cases {
         let peer = async |tcp| assert_eq!(told(tcp, frame).await, code);
@@ -322,6 +322,163 @@ fn a_peer_that_breaks_the_protocol_is_told_what_it_did() {
             },
         );
     }
+}
+
+#[test]
+fn what_nobody_wants_is_thrown_away_and_counted_and_the_connection_stays() {
+    let peer = async |tcp: TcpStream| {
+        let mut socket = accept_async(tcp).await.unwrap();
+        socket.send(Message::binary(vec![0; 3 << 20])).await.unwrap();
+        let broken_text = [0x01, 1, 0xc3, 0x89, 1, b'p', 0x80, 1, 0x28];
+        socket.get_mut().write_all(&broken_text).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::Pong("p".into()));
+        socket.send(Message::text("{\"ack\":1}")).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    };
+    let wanted = |client: &mut Client| {
+        client.inbound = Some(holdfast_core::config::inbound::Inbound {
+            topic: "in".to_owned(),
+            device: None,
+            format: None,
+            encoding: None,
+            priority: 0,
+            message_bytes: 16,
+        });
+    };
+    let refused = |why: &str| LinkReport::Inbound(Heard::Refused(why.to_owned()));
+    let counted = || LinkReport::Inbound(Heard::Counted);
+    let too_large = refused("a message of 3145728 bytes; message_bytes is 16");
+    let no_text = refused("a text message that is not UTF-8");
+    with_peer(
+        |_| {},
+        peer,
+        async |link| {
+            link.up().await;
+            for _ in 0..3 {
+                assert_eq!(link.report().await, counted());
+            }
+            link.order(LinkOrder::Close(1000)).await;
+            link.closed().await;
+        },
+    );
+    with_peer(wanted, peer, async |link| {
+        link.up().await;
+        assert_eq!((link.report().await, link.report().await), (too_large, no_text));
+        assert!(matches!(link.report().await, LinkReport::Inbound(Heard::Message(_))));
+        link.order(LinkOrder::Close(1000)).await;
+        link.closed().await;
+    });
+    let envelopes =
+        |client: &mut Client| (client.framing, client.confirm) = (Framing::Envelope, Confirm::Ack);
+    with_peer(envelopes, peer, async |link| {
+        link.up().await;
+        assert_eq!((link.report().await, link.report().await), (counted(), counted()));
+        assert_eq!(link.report().await, LinkReport::Ack { lane: 0, seq: 1 });
+        link.order(LinkOrder::Close(1000)).await;
+        link.closed().await;
+    });
+}
+
+#[test]
+fn only_a_pong_with_the_payload_of_a_ping_is_its_echo() {
+    let peer = async |tcp: TcpStream| {
+        let mut socket = accept_async(tcp).await.unwrap();
+        socket.next().await.unwrap().unwrap();
+        // Unsolicited ones, one that counts as our pings do, and a late echo of them.
+        for payload in [&[][..], &[0, 0, 0, 0, 0, 0, 0, 7], b"holdfast\0\0\0\0\0\0\0\x07"] {
+            socket.send(Message::Pong(payload.to_vec().into())).await.unwrap();
+            socket.send(Message::text("between")).await.unwrap();
+        }
+        while let Some(Ok(_)) = socket.next().await {}
+    };
+    with_peer(
+        |_| {},
+        peer,
+        async |link| {
+            link.up().await;
+            link.order(LinkOrder::Ping(7)).await;
+            for pong in [LinkReport::OtherPong, LinkReport::OtherPong, LinkReport::Pong(7)] {
+                assert_eq!(link.report().await, pong);
+                assert_eq!(link.report().await, LinkReport::Inbound(Heard::Counted));
+            }
+            link.order(LinkOrder::Close(1000)).await;
+            link.closed().await;
+        },
+    );
+}
+
+#[test]
+fn a_close_frame_is_reported_before_the_peer_has_hung_up() {
+    let (told, hang_up) = bounded::<()>(1);
+    let peer = async |tcp| {
+        let mut socket = accept_async(tcp).await.unwrap();
+        let frame = CloseFrame { code: 1009.into(), reason: "too big".into() };
+        socket.send(Message::Close(Some(frame))).await.unwrap();
+        hang_up.recv().await.unwrap();
+    };
+    with_peer(
+        |_| {},
+        peer,
+        async |link| {
+            link.up().await;
+            let report = link.report().await;
+            let error = "the peer closed with 1009: too big".to_owned();
+            assert_eq!(report, LinkReport::Closed { closing: Closing::TooLarge, error });
+            told.send(()).await.unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_close_frame_that_came_before_the_line_broke_is_read_all_the_same() {
+    let (told, broken) = bounded::<()>(1);
+    let peer = async |tcp: TcpStream| {
+        let mut socket = accept_async(tcp).await.unwrap();
+        // The answer to the ping cannot be written, and the close frame stands far behind it.
+        let message = [&[0x82, 126, 0x9c, 0x40][..], &[0; 40_000]].concat();
+        let frames = [&b"\x89\x01p"[..], &message, b"\x88\x09\x03\xf1too big"].concat();
+        socket.get_mut().write_all(&frames).await.unwrap();
+        let tcp = socket.get_mut().clone();
+        rustix::net::sockopt::set_socket_linger(&tcp, Some(Duration::ZERO)).unwrap();
+        drop((socket, tcp));
+        told.send(()).await.unwrap();
+    };
+    with_peer(
+        |_| {},
+        peer,
+        async |link| {
+            broken.recv().await.unwrap();
+            link.order(send(vec![entry(1, Format::Text, "x")])).await;
+            link.up().await;
+            assert_eq!(
+                link.closed().await,
+                (Closing::TooLarge, "the peer closed with 1009: too big".to_owned())
+            );
+        },
+    );
+}
+
+#[test]
+fn envelopes_are_as_large_as_the_order_before_says() {
+    let peer = async |tcp| {
+        let mut socket = accept_async(tcp).await.unwrap();
+        for messages in [2, 1, 1] {
+            let batch = socket.next().await.unwrap().unwrap().into_text().unwrap();
+            let batch: serde_json::Value = serde_json::from_str(&batch).unwrap();
+            assert_eq!(batch["messages"].as_array().unwrap().len(), messages);
+        }
+        while let Some(Ok(_)) = socket.next().await {}
+    };
+    let change = |client: &mut Client| client.framing = Framing::Envelope;
+    with_peer(change, peer, async |link| {
+        let both = || vec![entry(1, Format::Text, "x"), entry(2, Format::Text, "y")];
+        link.order(send(both())).await;
+        link.order(LinkOrder::FrameBytes(200)).await;
+        link.order(send(both())).await;
+        link.up().await;
+        link.order(LinkOrder::Close(1000)).await;
+        link.closed().await;
+    });
 }
 
 #[test]
@@ -384,7 +541,7 @@ fn a_peer_that_takes_nothing_is_still_heard() {
         while link.orders.len() > ORDERS {
             smol::future::yield_now().await;
         }
-        socket.send(Message::Pong(Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 5]))).await.unwrap();
+        socket.send(Message::Pong(Bytes::from_static(b"holdfast\0\0\0\0\0\0\0\x05"))).await.unwrap();
         assert_eq!(link.report().await, LinkReport::Pong(5));
         assert_eq!(link.orders.len(), ORDERS, "the writer was not blocked");
     }));
