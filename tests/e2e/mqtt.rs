@@ -23,7 +23,7 @@ fn tables(url: &str, more: &str) -> String {
 fn silent_device(agent: &Agent, device: &str) -> TcpStream {
     let mut stream = TcpStream::connect(&agent.address).unwrap();
     let request = format!(
-        "GET /{device} HTTP/1.1\r\nhost: agent\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        "GET /{device} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).unwrap();

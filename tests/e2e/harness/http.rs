@@ -32,7 +32,7 @@ impl Http {
         body: &[u8],
     ) -> io::Result<(u16, Vec<u8>)> {
         let mut head =
-            format!("{method} {path} HTTP/1.1\r\nhost: agent\r\ncontent-length: {}\r\n", body.len());
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
         fields.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
         head.push_str("\r\n");
         let stream = self.stream.get_mut();
