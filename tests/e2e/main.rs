@@ -51,6 +51,8 @@ mod meter;
 mod mqtt;
 mod names;
 #[cfg(test)]
+mod odd_peer;
+#[cfg(test)]
 mod opening;
 #[cfg(test)]
 mod private;

@@ -151,7 +151,7 @@ fn render(status: &Value, colour: bool) -> String {
         let _ = writeln!(page, "a newer configuration was rejected: {}", clean(&why.replace('\n', "; ")));
     }
     for (id, link) in status["links"].as_object().into_iter().flatten() {
-        if let Some(why) = link["settings_rejected"].as_str() {
+        for why in ["settings_rejected", "held_back"].iter().filter_map(|key| link[*key].as_str()) {
             let _ = writeln!(page, "{}: {}", clean(id), clean(why));
         }
     }
