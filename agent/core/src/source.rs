@@ -8,6 +8,7 @@ pub mod hostname;
 pub mod inbox;
 pub mod intake;
 pub mod last;
+pub mod memory;
 pub mod payload;
 pub mod penalty;
 pub mod subprotocol;

@@ -42,12 +42,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 pub type Stream = Box<dyn Duplex>;
 
 /// A WebSocket on a stream of which this part was read already.
-pub async fn web_socket(
-    stream: Stream,
+pub async fn web_socket<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     part: Vec<u8>,
     role: Role,
     config: WebSocketConfig,
-) -> WebSocketStream<Stream> {
+) -> WebSocketStream<S> {
     if part.is_empty() {
         // A buffer that begins with a part, be it an empty one, grows by single frames, and each costs a read.
         WebSocketStream::from_raw_socket(stream, role, Some(config)).await

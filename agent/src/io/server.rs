@@ -20,6 +20,7 @@ mod length;
 mod linger;
 mod login;
 mod media;
+mod memory;
 mod metrics;
 mod origin;
 mod parameter;
@@ -31,7 +32,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -49,6 +50,7 @@ use holdfast_core::source::payload;
 use host::HostNames;
 pub use judge::{FileRead, has_changed};
 use login::Login;
+use memory::Pool;
 pub use room::Room;
 use smol::LocalExecutor;
 use smol::future::or;
@@ -58,10 +60,9 @@ use super::clock;
 use super::descriptors::TURNED_AWAY;
 use super::intake::Intake;
 
-/// Bytes of HTTP bodies that one server holds at a time.
-const BODY_BUDGET: usize = 16 << 20;
-/// The same for the control socket, where the largest message may come again in its envelope.
-const CONTROL_BODY_BUDGET: usize = 17 << 20;
+/// Memory of the callers of the control socket, whom those of the servers take nothing: the largest message may come again
+/// there in its envelope.
+const CONTROL_MEMORY: usize = 64 << 20;
 /// Whoever may open the control socket is trusted, but not with all memory.
 const CONTROL_LIMITS: Limits = Limits {
     connections: 32,
@@ -197,6 +198,7 @@ pub async fn serve(
         origins: server.access.origins.clone(),
         names: HostNames::new(&server),
         certificate: listeners.certificate,
+        memory: room.memory.clone(),
         room,
         ..Site::new(&source, server.limits, gate, login, intake.clone(), executor.clone())
     });
@@ -245,12 +247,12 @@ pub async fn serve_control(
 ) -> Result<(), String> {
     let cannot = |cause: String| format!("cannot bind the control socket {}: {cause}", path.display());
     let socket = Socket::bind_unix(&path, socket::FOR_OWNER).await.map_err(cannot)?;
-    let budget = Cell::new(CONTROL_BODY_BUDGET);
+    let memory = Pool::new(CONTROL_MEMORY);
     let everybody = Access::default();
     let gate = Rc::new(RefCell::new(Gate::new(&everybody, &CONTROL_LIMITS, clock::now().mono)));
     let login = Login::new(&everybody).map_err(|error| cannot(format!("{error:#}")))?;
     let site = Site::new("control", CONTROL_LIMITS, gate, login, intake.clone(), executor);
-    let site = Rc::new(Site { api_only: true, budget, room, ..site });
+    let site = Rc::new(Site { api_only: true, memory, room, ..site });
     let accepting = admit(&site, || socket.accept());
     or(accepting, or(intake.stopping(), socket.unreachable())).await;
     Ok(())
@@ -275,8 +277,7 @@ struct Site {
     connections: Places,
     turned_away: Places,
     room: Rc<Room>,
-    /// Bytes that bodies may still take.
-    budget: Cell<usize>,
+    memory: Rc<Pool>,
 }
 
 impl Site {
@@ -305,7 +306,7 @@ impl Site {
             connections: Places::new(limits.connections),
             turned_away: Places::new(TURNED_AWAY),
             room: Rc::default(),
-            budget: Cell::new(BODY_BUDGET),
+            memory: Pool::new(0),
         }
     }
 

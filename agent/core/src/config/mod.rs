@@ -13,6 +13,7 @@ mod fault;
 pub mod handshake;
 pub mod host;
 pub mod inbound;
+pub mod limits;
 pub mod mqtt;
 pub mod network;
 pub mod parameter;
@@ -63,6 +64,8 @@ pub struct Config {
     pub presence: agent::Presence,
     /// `[host]`
     pub host: host::Host,
+    /// `[limits]`
+    pub limits: limits::CallerLimits,
 }
 
 /// What the command line says in place of the text.
@@ -137,6 +140,7 @@ impl Config {
         }
         render::table(&mut out, "[presence]", &self.presence.lines(), &agent::Presence::default().lines());
         render::table(&mut out, "[host]", &self.host.lines(), &host::Host::default().lines());
+        render::table(&mut out, "[limits]", &self.limits.lines(), &limits::CallerLimits::default().lines());
         out
     }
 
@@ -175,15 +179,17 @@ impl Config {
         table.known("environment");
         let agent = table.within("agent", |table| agent::Agent::read(table, surroundings));
         let has_mqtt = table.holds("mqtt");
+        let (clients, servers) = (clients(table), servers(table));
         Config {
-            clients: clients(table),
-            servers: servers(table),
+            clients,
             buffer: table.within("buffer", buffer::Buffer::read),
             mqtt: has_mqtt
                 .then(|| table.within("mqtt", |table| mqtt::Mqtt::read(table, &agent.id)))
                 .flatten(),
             presence: table.within("presence", agent::Presence::read),
             host: table.within("host", host::Host::read),
+            limits: table.within("limits", |table| limits::CallerLimits::read(table, &servers)),
+            servers,
             agent,
         }
     }

@@ -15,6 +15,7 @@ use smol::net::TcpStream;
 use smol::net::unix::UnixStream;
 
 use super::linger::Linger;
+use super::memory::Share;
 use super::{Site, connection};
 use crate::io::net::{Stream, words};
 
@@ -26,6 +27,12 @@ const TOO_MANY: &str =
     r#"{"error":"too many connections are open: limits.connections of this server bounds them"}"#;
 const USED_UP: &str = r#"{"error":"no descriptors are left for callers"}"#;
 const TOO_MANY_OF_ONE: &str = r#"{"error":"too many connections of this address are open: limits.connections_per_ip of this server bounds them"}"#;
+
+const NO_MEMORY: &str = r#"{"error":"no memory is left for another connection: limits.memory bounds it"}"#;
+/// Memory of a connection that sends nothing: the head of a request, buffers, its tasks.
+const CONNECTION_BYTES: usize = 16 * 1024;
+/// The same with TLS, which holds a record each way.
+const TLS_BYTES: usize = 48 * 1024;
 
 /// Someone who has connected.
 pub enum Caller {
@@ -155,8 +162,8 @@ fn receive(site: &Rc<Site>, caller: Caller) {
         return;
     }
     match place(site, caller.remote()) {
-        Ok(place) => {
-            let connection = connection::run(site.clone(), caller);
+        Ok((place, share)) => {
+            let connection = connection::run(site.clone(), caller, share);
             let task = async move {
                 connection.await;
                 drop(place);
@@ -184,12 +191,14 @@ fn turn_away(site: &Rc<Site>, caller: Caller, why: &'static str, places: &Places
 }
 
 /// A place for one more, or what is said if there is none.
-fn place(site: &Rc<Site>, remote: Remote) -> Result<Place, &'static str> {
+fn place(site: &Rc<Site>, remote: Remote) -> Result<(Place, Rc<Share>), &'static str> {
     let of_all = site.connections.take().ok_or(TOO_MANY)?;
+    let bytes = if site.certificate.is_some() { TLS_BYTES } else { CONNECTION_BYTES };
+    let share = site.memory.open(remote, bytes).ok_or(NO_MEMORY)?;
     if !site.gate.borrow_mut().connected(remote) {
         return Err(TOO_MANY_OF_ONE);
     }
-    Ok(Place { site: site.clone(), remote, _of_all: of_all })
+    Ok((Place { site: site.clone(), remote, _of_all: of_all }, share))
 }
 
 async fn late() {

@@ -36,7 +36,7 @@ pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> R
         }
         ("/api/reload", &Method::POST) if site.api_only => reload(site).await,
         (path, &Method::POST) if site.api_only && path.starts_with("/api/buffer/") => {
-            buffer::answer(site, request).await
+            buffer::answer(site, guest, request).await
         }
         (path, &Method::POST) if site.api_only && path.starts_with("/api/clients/") => {
             command(site, path).await

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll};
 
 use async_tungstenite::WebSocketStream;
@@ -13,16 +14,14 @@ use holdfast_core::message::Format;
 use holdfast_core::source::intake::Draft;
 use holdfast_schema::Violation;
 
+use super::memory::{Metered, Share};
 use super::path::Target;
 use super::{Site, payload};
-use crate::io::net::Stream;
 
 /// Most messages of a batch.
 const MESSAGES: usize = 64;
 /// Weight at which a batch is full.
 const WEIGHT: usize = 256 * 1024;
-/// What a message weighs beside its payload, so that empty ones weigh too.
-const FRAME_WEIGHT: usize = 256;
 /// Work of the checks by a schema after which a batch is full: the loop has its turn in between.
 const WORK: u64 = 2_000_000;
 /// Frames of all kinds after which other tasks have their turn.
@@ -36,6 +35,10 @@ pub struct Batch {
     weight: usize,
     /// What the checks by a schema have cost.
     work: u64,
+    /// What each message weighs beside its payload, so that empty ones weigh too.
+    each: usize,
+    /// What it takes of the memory for callers.
+    held: usize,
     /// What is wrong with the message behind the last one, if something is. The sender is told of it in its place.
     refused: Option<Violation>,
 }
@@ -65,6 +68,11 @@ impl Batch {
         self.refused.as_ref()
     }
 
+    /// What goes back to the share of its connection once it is stored or refused.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     /// Approximate cost in memory.
     pub fn weight(&self) -> usize {
         self.weight
@@ -78,10 +86,12 @@ impl Batch {
     /// Takes all messages but the first ones off, with what is behind the last one if any are taken.
     pub fn split_off(&mut self, at: usize) -> Batch {
         let frames = self.frames.split_off(at);
-        let weight = frames.iter().map(|(payload, _)| payload.len() + FRAME_WEIGHT).sum();
+        let weight = frames.iter().map(|(payload, _)| payload.len() + self.each).sum();
         self.weight -= weight;
+        // An empty first part is dropped.
+        let held = if at == 0 && !frames.is_empty() { std::mem::take(&mut self.held) } else { 0 };
         let refused = if frames.is_empty() { None } else { self.refused.take() };
-        Batch { frames, weight, work: 0, refused }
+        Batch { frames, weight, work: 0, each: self.each, held, refused }
     }
 
     fn is_full(&self) -> bool {
@@ -89,33 +99,45 @@ impl Batch {
     }
 
     fn push(&mut self, payload: Bytes, format: Format) {
-        self.weight += payload.len() + FRAME_WEIGHT;
+        self.weight += payload.len() + self.each;
         self.frames.push((payload, format));
     }
 }
 
-/// Waits for something to come and takes what is there, up to a bound, but nothing while `busy` is above zero. With an end
-/// nothing more can be read.
-pub async fn read(
-    socket: &mut WebSocketStream<Stream>,
-    target: &Target,
-    limits: &Limits,
-    busy: &Cell<u32>,
-) -> (Batch, Option<End>) {
-    let mut batch = Batch::default();
-    let end = poll_fn(|context| match busy.get() {
-        0 => poll_read(socket, target, limits, &mut batch, context),
+/// What is read of a connection, and within which bounds.
+pub struct Reading<'a> {
+    /// Where the messages go.
+    pub target: &'a Target,
+    /// What each takes beside its payload.
+    pub each: usize,
+    /// Of the server.
+    pub limits: &'a Limits,
+    /// What the connection takes of the memory for callers.
+    pub share: &'a Share,
+    /// Nothing is taken while it is above zero.
+    pub busy: &'a Cell<u32>,
+}
+
+/// Waits for something to come and takes what is there, up to a bound. With an end nothing more can be read.
+pub async fn read(socket: &mut WebSocketStream<Metered>, reading: &Reading<'_>) -> (Batch, Option<End>) {
+    let mut batch = Batch { each: reading.each, ..Batch::default() };
+    let end = poll_fn(|context| match reading.busy.get() {
+        0 => poll_read(socket, reading, &mut batch, context),
         _ => Poll::Pending,
     })
     .await;
+    let held = reading.share.complete(batch.weight);
+    match batch.is_empty() && batch.refused.is_none() {
+        true => reading.share.stored(held),
+        false => batch.held = held,
+    }
     (batch, end)
 }
 
 /// Ready as soon as anything came, be it only a pong. The batch is empty whenever it is pending.
 fn poll_read(
-    socket: &mut WebSocketStream<Stream>,
-    target: &Target,
-    limits: &Limits,
+    socket: &mut WebSocketStream<Metered>,
+    reading: &Reading<'_>,
     batch: &mut Batch,
     context: &mut Context<'_>,
 ) -> Poll<Option<End>> {
@@ -125,19 +147,21 @@ fn poll_read(
         }
         let frame = match socket.poll_next_unpin(context) {
             Poll::Ready(Some(Ok(frame))) => frame,
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(end_of(&error, limits))),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(end_of(&error, reading.limits))),
             Poll::Ready(None) => return Poll::Ready(Some(End::Gone)),
             Poll::Pending if count == 0 => return Poll::Pending,
             Poll::Pending => break,
         };
-        if let Some(end) = take(frame, target, batch) {
+        if let Some(end) = take(frame, reading, batch) {
             return Poll::Ready(Some(end));
         }
     }
     Poll::Ready(None)
 }
 
-fn take(frame: Message, target: &Target, batch: &mut Batch) -> Option<End> {
+fn take(frame: Message, reading: &Reading<'_>, batch: &mut Batch) -> Option<End> {
+    reading.share.frame(frame.len(), frame.is_text() || frame.is_binary());
+    let target = reading.target;
     let required = target.format;
     let (payload, found) = match frame {
         Message::Text(text) => {
@@ -168,6 +192,7 @@ fn end_of(error: &Error, limits: &Limits) -> End {
         Error::Capacity(_) => {
             End::Close(1009, format!("a message may have {} bytes at most", limits.message_bytes))
         }
+        Error::Io(error) if error.kind() == io::ErrorKind::OutOfMemory => End::Close(1013, error.to_string()),
         Error::Utf8(_) => End::Close(1007, "a text frame is not valid UTF-8".to_owned()),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
         Error::Protocol(error) => End::Close(1002, error.to_string()),

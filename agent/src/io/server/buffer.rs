@@ -14,6 +14,7 @@ use smol::Timer;
 use smol::future::or;
 
 use super::body::{LINES, read_body};
+use super::guest::Guest;
 use super::http::{Page, Problem, bytes, stored, stored_in_time};
 use super::path::{self, Target};
 use super::{Site, payload};
@@ -25,18 +26,18 @@ const MESSAGES_BYTES: usize = 17 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Answers a request: `look` with what is seen, `change` with the number of messages given up, `again` with the ids.
-pub async fn answer(site: &Site, request: Request<Incoming>) -> Result<Page, Problem> {
+pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
     match request.uri().path() {
         "/api/buffer/look" => {
-            let look = body(site, request, QUESTION_BYTES).await?;
+            let look = body(site, guest, request, QUESTION_BYTES).await?;
             in_time(site.intake.look(look)).await
         }
         "/api/buffer/change" => {
-            let change = body(site, request, QUESTION_BYTES).await?;
+            let change = body(site, guest, request, QUESTION_BYTES).await?;
             in_time(site.intake.change(change)).await
         }
         "/api/buffer/again" => {
-            let Again { outlet, messages } = body(site, request, MESSAGES_BYTES).await?;
+            let Again { outlet, messages } = body(site, guest, request, MESSAGES_BYTES).await?;
             check(&messages)?;
             let (first, last) = stored_in_time(site.intake.again(outlet, messages)).await?;
             Ok(stored(format!("[{first},{last}]")))
@@ -70,10 +71,11 @@ fn check(messages: &[Message]) -> Result<(), Problem> {
 
 async fn body<T: DeserializeOwned>(
     site: &Site,
+    guest: &Guest,
     request: Request<Incoming>,
     limit: usize,
 ) -> Result<T, Problem> {
-    let body = read_body(site, request, limit).await?;
+    let body = read_body(site, guest, request, limit).await?;
     cbor::read(&body.bytes).map_err(|error| Problem::bad(format!("cannot read the body: {error}")))
 }
 

@@ -16,6 +16,7 @@ use super::accept::Caller;
 use super::guest::Guest;
 use super::http::{Slot, answer};
 use super::linger::Linger;
+use super::memory::Share;
 use super::{Site, session};
 use crate::io::net::{Stream, words};
 
@@ -25,8 +26,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves a caller until it goes, is silent for too long, or the agent stops.
-pub async fn run(site: Rc<Site>, caller: Caller) {
-    let guest = Rc::new(Guest::new(&site, &caller));
+pub async fn run(site: Rc<Site>, caller: Caller, share: Rc<Share>) {
+    let guest = Rc::new(Guest::new(&site, &caller, share));
     let stream = match open(&site, caller).await {
         Ok(stream) => stream,
         Err(error) => {

@@ -12,6 +12,7 @@ use hyper::HeaderMap;
 
 use super::Site;
 use super::accept::Caller;
+use super::memory::Share;
 use crate::io::clock;
 use crate::io::password::Sealed;
 
@@ -26,6 +27,8 @@ pub struct Guest {
     pub remote: Remote,
     /// The address of this machine that it has called; none over a Unix socket.
     pub address: Option<IpAddr>,
+    /// What it takes of the memory for callers.
+    pub share: Rc<Share>,
     /// With what it has logged in.
     pub login: Cell<Option<Sealed>>,
     user: RefCell<Option<Rc<str>>>,
@@ -34,13 +37,14 @@ pub struct Guest {
 
 impl Guest {
     /// Nobody knows yet who it is.
-    pub fn new(site: &Site, caller: &Caller) -> Guest {
+    pub fn new(site: &Site, caller: &Caller, share: Rc<Share>) -> Guest {
         let throttle = Throttle::new(site.limits.rate_per_client, clock::now().mono);
         let throttle = RefCell::new(throttle);
         Guest {
             local: caller.is_local(),
             remote: caller.remote(),
             address: caller.address(),
+            share,
             login: Cell::new(None),
             user: RefCell::new(None),
             throttle,

@@ -21,6 +21,10 @@ const ATTRIBUTES: usize = 32;
 /// Most bytes of all attributes together.
 const ATTRIBUTES_BYTES: usize = 2048;
 
+/// What a message takes beside its texts and its payload, and an attribute beside its.
+const MESSAGE_WEIGHT: usize = 256;
+const ATTRIBUTE_WEIGHT: usize = 64;
+
 /// Where the messages of a request or a connection go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -38,6 +42,16 @@ pub struct Target {
     pub call: Option<Call>,
     /// What checks the payloads, if the route has a schema.
     pub judge: Option<Judge>,
+}
+
+impl Target {
+    /// What each of its messages takes beside its payload, about.
+    pub fn weight(&self) -> usize {
+        let attributes =
+            self.attributes.iter().map(|(name, value)| name.len() + value.len() + ATTRIBUTE_WEIGHT);
+        let texts = self.topic.len() + self.device.as_ref().map_or(0, String::len);
+        MESSAGE_WEIGHT + texts + attributes.sum::<usize>()
+    }
 }
 
 /// Why a request has no target. Meant for the sender.

@@ -2,14 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
 use std::time::Duration;
 
+use holdfast_core::config::limits::CallerLimits;
 use holdfast_core::descriptors::{Ceilings, TURNED_AWAY};
 use smol::Timer;
 use smol::channel::{Sender, bounded};
 use smol::future::or;
 
 use super::accept::Places;
+use super::memory::Pool;
 
 /// How long is waited for a caller to leave before it is looked again: others than callers make room as well.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -19,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Room {
     ceilings: Cell<Ceilings>,
     waiting: RefCell<Vec<Sender<()>>>,
+    /// For what callers of all servers send, and for their connections.
+    pub(super) memory: Rc<Pool>,
     /// Those who are turned away while only the reserve is left.
     pub turned_away: Places,
 }
@@ -26,14 +31,16 @@ pub struct Room {
 impl Default for Room {
     fn default() -> Room {
         let (ceilings, waiting) = (Cell::default(), RefCell::default());
-        Room { ceilings, waiting, turned_away: Places::new(TURNED_AWAY) }
+        let memory = Pool::new(bytes(CallerLimits::default()));
+        Room { ceilings, waiting, memory, turned_away: Places::new(TURNED_AWAY) }
     }
 }
 
 impl Room {
     /// From here on these are in force.
-    pub fn set(&self, ceilings: Ceilings) {
+    pub fn set(&self, ceilings: Ceilings, limits: CallerLimits) {
         self.ceilings.set(ceilings);
+        self.memory.resize(bytes(limits));
     }
 
     /// Whether a caller of a server, or one of the control socket, may not have this descriptor.
@@ -60,4 +67,8 @@ impl Room {
         };
         or(left, pause).await;
     }
+}
+
+fn bytes(limits: CallerLimits) -> usize {
+    usize::try_from(limits.memory).unwrap_or(usize::MAX)
 }

@@ -29,16 +29,17 @@ use smol::io::AsyncWriteExt;
 use smol::{LocalExecutor, Timer};
 use smol_hyper::rt::FuturesIo;
 
-use super::batch::{Batch, End, read};
+use super::batch::{Batch, End, Reading, read};
 use super::call::{self, Call};
 use super::guest::Guest;
 use super::http::{Page, Problem, Slot, empty};
 use super::linger::Linger;
+use super::memory::Metered;
 use super::path::{self, Target};
 use super::{Site, judge, subscribe};
 use crate::io::clock;
 use crate::io::intake::{Feed, Intake};
-use crate::io::net::{self, Stream};
+use crate::io::net;
 
 /// Weight of the batches that may wait for their answers; nothing more is read meanwhile.
 const IN_FLIGHT_BYTES: usize = 1 << 20;
@@ -176,11 +177,12 @@ pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
     let (stream, part) = (parts.io.into_inner().into_inner(), parts.read_buf.to_vec());
+    let stream = Metered::new(stream, guest.share.clone(), part.len());
     let mut socket = net::web_socket(stream, part, Role::Server, config).await;
     match pending.purpose {
         Purpose::Write { target, confirm } => take(site, guest, socket, target, confirm).await,
         Purpose::Read(feed) => {
-            let end = subscribe::run(&site, &mut socket, &feed).await;
+            let end = subscribe::run(&site, &guest, &mut socket, &feed).await;
             log::debug!("subscription ended source={}: {end:?}", site.source);
             close(socket, end).await;
         }
@@ -191,7 +193,7 @@ pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
 async fn take(
     site: Rc<Site>,
     guest: Rc<Guest>,
-    socket: WebSocketStream<Stream>,
+    socket: WebSocketStream<Metered>,
     target: Target,
     confirm: bool,
 ) {
@@ -204,6 +206,7 @@ async fn take(
     let mut session = Session {
         site,
         guest,
+        each: target.weight(),
         target,
         confirm,
         socket,
@@ -227,8 +230,10 @@ struct Session {
     site: Rc<Site>,
     guest: Rc<Guest>,
     target: Target,
+    /// What each message takes beside its payload.
+    each: usize,
     confirm: bool,
-    socket: WebSocketStream<Stream>,
+    socket: WebSocketStream<Metered>,
     /// Batches that found the loop busy and are not yet offered again. What came later must not pass them.
     busy: Rc<Cell<u32>>,
     /// Ticks since something came.
@@ -274,6 +279,7 @@ impl Session {
                     if let Err(end) = or(self.conclude(&batch, answer, ended.is_some()), stop).await {
                         return end;
                     }
+                    self.guest.share.stored(batch.held());
                 }
                 Event::Read(batch, end) => {
                     self.silent = 0;
@@ -336,7 +342,14 @@ impl Session {
                 pause.await;
             }
             self.pause = None;
-            let (batch, end) = read(&mut self.socket, &self.target, &self.site.limits, &self.busy).await;
+            let reading = Reading {
+                target: &self.target,
+                each: self.each,
+                limits: &self.site.limits,
+                share: &self.guest.share,
+                busy: &self.busy,
+            };
+            let (batch, end) = read(&mut self.socket, &reading).await;
             Event::Read(batch, end)
         };
         let tick = async {
@@ -447,7 +460,7 @@ impl Session {
     }
 
     async fn look_at_silence(&mut self, reading: bool) -> Result<(), End> {
-        if !reading || self.busy.get() > 0 {
+        if !reading || self.busy.get() > 0 || self.guest.share.is_waiting() {
             return Ok(());
         }
         self.silent += 1;
@@ -462,7 +475,7 @@ impl Session {
 /// Pings a peer that has been silent for so many ticks, or gives it up.
 pub async fn look_at_silence(
     site: &Site,
-    socket: &mut WebSocketStream<Stream>,
+    socket: &mut WebSocketStream<Metered>,
     silent: u32,
 ) -> Result<(), End> {
     match silent {
@@ -477,7 +490,7 @@ pub async fn look_at_silence(
 
 /// Writes all of these within the time that a peer has to take them.
 pub async fn write(
-    socket: &mut WebSocketStream<Stream>,
+    socket: &mut WebSocketStream<Metered>,
     messages: impl IntoIterator<Item = Message>,
 ) -> Result<(), End> {
     let write = async {
@@ -494,7 +507,7 @@ pub async fn write(
 }
 
 /// Says goodbye and reads until the peer has hung up, so that it sees the reason instead of a reset.
-async fn close(mut socket: WebSocketStream<Stream>, end: End) {
+async fn close(mut socket: WebSocketStream<Metered>, end: End) {
     let goodbye = async {
         match end {
             End::Close(code, reason) => {

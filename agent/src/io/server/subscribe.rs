@@ -17,11 +17,12 @@ use smol::Timer;
 use smol::future::or;
 
 use super::batch::End;
+use super::guest::Guest;
 use super::http::{Page, Problem, Slot};
+use super::memory::Metered;
 use super::session::{self, Purpose};
 use super::{Site, consumer};
 use crate::io::intake::{Feed, News};
-use crate::io::net::Stream;
 
 /// Where it is.
 pub const PATH: &str = "/subscribe";
@@ -65,7 +66,7 @@ enum Event {
 }
 
 /// Tells the news until one side ends it. What the subscriber sends is ignored.
-pub async fn run(site: &Rc<Site>, socket: &mut WebSocketStream<Stream>, feed: &Feed) -> End {
+pub async fn run(site: &Rc<Site>, guest: &Guest, socket: &mut WebSocketStream<Metered>, feed: &Feed) -> End {
     let mut stopping = pin!(site.intake.stopping());
     let mut ticks = Timer::interval(site.limits.idle_timeout / session::TICKS);
     let mut silent = 0;
@@ -86,6 +87,7 @@ pub async fn run(site: &Rc<Site>, socket: &mut WebSocketStream<Stream>, feed: &F
             Event::Stopping | Event::News(None) => return session::stopped(),
             Event::Heard(false) => return End::Gone,
             Event::Heard(true) => {
+                guest.share.give_up(usize::MAX);
                 silent = 0;
                 Ok(())
             }
@@ -102,7 +104,7 @@ pub async fn run(site: &Rc<Site>, socket: &mut WebSocketStream<Stream>, feed: &F
 }
 
 /// Writes this and what waits behind it, up to a bound.
-async fn tell(socket: &mut WebSocketStream<Stream>, first: News, feed: &Feed) -> Result<(), End> {
+async fn tell(socket: &mut WebSocketStream<Metered>, first: News, feed: &Feed) -> Result<(), End> {
     let rest = std::iter::from_fn(|| feed.waiting()).take(BATCH - 1);
     let frames = std::iter::once(first).chain(rest).map(|news| match news {
         News::Message(message) => Message::text(wire::message_line(&message)),

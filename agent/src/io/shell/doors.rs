@@ -59,7 +59,7 @@ impl Doors {
 
     /// Sees to it that there are descriptors for a configuration: callers get those that nothing else needs.
     pub fn provide(&self, config: &Config) {
-        self.room.set(descriptors::provide(config));
+        self.room.set(descriptors::provide(config), config.limits);
     }
 
     /// Whether they are open.

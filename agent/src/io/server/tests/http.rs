@@ -1,5 +1,6 @@
 //! Requests, limits and the control socket.
 
+use holdfast_core::config::limits::CallerLimits;
 use holdfast_core::descriptors::{Ceilings, Needs};
 
 use super::*;
@@ -116,36 +117,46 @@ fn a_sender_of_far_too_much_still_sees_the_answer() {
     });
 }
 
-/// Posts again and again until it is answered so, which depends on how fast the server reads others.
-async fn post_until(bench: &Bench, body: &str, status: u16) {
-    for _ in 0..2_000 {
-        if bench.post("/a", body).await.0 == status {
-            return;
-        }
-        while bench.seen.try_recv().is_ok() {}
-    }
-    panic!("it was never answered {status}");
-}
-
 #[test]
-fn bodies_that_wait_share_a_bounded_memory_and_give_it_back() {
+fn a_body_that_stays_incomplete_gives_way_to_one_that_waits_for_its_memory() {
     let mut server = config();
     server.limits.message_bytes = 7 << 20;
     with(server, async |bench| {
         let body = "x".repeat(7 << 20);
+        let mut unfinished = bench.connect().await;
+        let request = request("POST", "/a", "", &body);
+        unfinished.write_all(&request.as_bytes()[..request.len() - 1]).await.unwrap();
+        let answered = bench.post("/a", &body).await;
+        assert_eq!(answered.0, 200, "{}", answered.1);
+        let mut answer = [0; 300];
+        let length = unfinished.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 10"), "{answer}");
+        assert!(answer.contains("limits.memory"), "{answer}");
         for _ in 0..3 {
-            assert_eq!(bench.post("/a", &body).await.0, 200);
+            assert_eq!(bench.post("/a", &body).await.0, 200, "what was stored or given up makes room");
         }
-        let mut unfinished = Vec::new();
-        for _ in 0..2 {
-            let mut stream = bench.connect().await;
-            let request = request("POST", "/a", "", &body);
-            stream.write_all(&request.as_bytes()[..request.len() - 1]).await.unwrap();
-            unfinished.push(stream);
-        }
-        post_until(&bench, &body[..3 << 20], 429).await;
         drop(unfinished);
-        post_until(&bench, &body[..3 << 20], 200).await;
+        let open = bench.room.memory.taken();
+        assert!(open < 1 << 20, "{open} bytes are held for nobody");
+    });
+}
+
+#[test]
+fn a_body_that_never_finds_room_is_refused_with_the_key_that_bounds_it() {
+    let mut server = config();
+    server.limits.message_bytes = 7 << 20;
+    with(server, async |bench| {
+        bench.room.set(Default::default(), CallerLimits { memory: 1 << 20 });
+        let (status, body) = bench.post("/a", &"x".repeat(2 << 20)).await;
+        assert!(status == 413 && body.contains("limits.memory"), "{status} {body}");
+        assert_eq!(bench.post("/a", "small").await.0, 200);
+        bench.room.set(Default::default(), CallerLimits { memory: 1 });
+        let (status, body) = bench.post("/a", "small").await;
+        assert!(
+            status == 503 && body.contains("no memory is left for another connection"),
+            "{status} {body}"
+        );
     });
 }
 
@@ -370,7 +381,7 @@ fn the_control_socket_serves_the_api_and_nothing_else() {
 #[test]
 fn callers_wait_while_only_the_reserve_is_left_and_one_of_them_is_told() {
     with(config(), async |bench| {
-        bench.room.set(Needs::default().ceilings(0));
+        bench.room.set(Needs::default().ceilings(0), Default::default());
         let (status, body) = bench.post("/a", "1").await;
         assert_eq!((status, body.as_str()), (503, r#"{"error":"no descriptors are left for callers"}"#));
         let waiting =
@@ -380,7 +391,7 @@ fn callers_wait_while_only_the_reserve_is_left_and_one_of_them_is_told() {
                     talk(TcpStream::connect(address).await.unwrap(), &request("POST", "/a", "", "1")).await
                 }
             });
-        bench.room.set(Ceilings::default());
+        bench.room.set(Ceilings::default(), Default::default());
         bench.room.left();
         assert_eq!(split(&waiting.await).0, 200);
         assert_eq!(bench.draft().await.payload, b"1");
@@ -394,10 +405,10 @@ fn a_control_socket_is_served_from_the_reserve() {
     let path = directory.path().join("control.sock");
     with(config(), async |bench| {
         // All but four are kept from servers: whatever the number, the control socket is asked another question.
-        bench.room.set(Needs::default().ceilings(0));
+        bench.room.set(Needs::default().ceilings(0), Default::default());
         let any = std::fs::File::open("/dev/null").unwrap();
         assert!(bench.room.keeps(&any, false));
-        bench.room.set(Needs::default().ceilings(1 << 20));
+        bench.room.set(Needs::default().ceilings(1 << 20), Default::default());
         assert!(!bench.room.keeps(&any, true) && !bench.room.keeps(&any, false));
         let serving =
             serve_control(path.clone(), bench.intake.clone(), bench.executor.clone(), bench.room.clone());

@@ -1,0 +1,339 @@
+//! How much memory callers may fill with what they send until it is stored: one budget for all servers, whatever they speak.
+//!
+//! Two things keep it from standing still. What is complete is stored or refused within a bounded time, and gives its room back. What
+//! is not complete may wait for the room that others hold in the same state: [`Memory::to_end`] says which connection gives way then. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::config::network::Remote;
+
+/// Less than this is no room, or something would be read byte by byte.
+const LEAST: usize = 1024;
+
+/// The budget, and what of it is taken.
+#[derive(Debug)]
+pub struct Memory {
+    max: usize,
+    /// What connections take by being open.
+    open: usize,
+    all: Held,
+    remotes: BTreeMap<Remote, Held>,
+    shares: BTreeMap<ShareId, Share>,
+    next: u64,
+}
+
+/// Names the share of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ShareId(u64);
+
+/// Bytes of messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Held {
+    /// Of those that are not complete.
+    unfinished: usize,
+    /// Of those that are, until they are stored or refused.
+    complete: usize,
+}
+
+#[derive(Debug)]
+struct Share {
+    remote: Remote,
+    open: usize,
+    held: Held,
+    /// When the message that is not complete began, in the order of all.
+    begun: u64,
+    is_ending: bool,
+}
+
+/// Whether something finds room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// This much at this moment.
+    Now(usize),
+    /// None before others have given theirs back.
+    Later,
+    /// It is larger than what there is, and never will find any.
+    Never,
+}
+
+impl Memory {
+    /// So many bytes, all free.
+    pub fn new(max: usize) -> Memory {
+        Memory {
+            max,
+            open: 0,
+            all: Held::default(),
+            remotes: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Goes on with another size. What is taken stays taken.
+    pub fn resize(&mut self, max: usize) {
+        self.max = max;
+    }
+
+    /// Bytes that are taken.
+    pub fn taken(&self) -> usize {
+        self.open + self.all.total()
+    }
+
+    /// A connection comes that takes so much by itself. None when open connections have three quarters: what is left is for messages.
+    pub fn open(&mut self, remote: Remote, bytes: usize) -> Option<ShareId> {
+        if self.open + bytes > self.max / 4 * 3 {
+            return None;
+        }
+        self.open += bytes;
+        let id = ShareId(self.next());
+        let share = Share { remote, open: bytes, held: Held::default(), begun: 0, is_ending: false };
+        self.shares.insert(id, share);
+        Some(id)
+    }
+
+    /// The connection is gone with all that it held.
+    pub fn close(&mut self, id: ShareId) {
+        let Some(share) = self.shares.remove(&id) else { return };
+        self.open -= share.open;
+        self.all.subtract(share.held);
+        if let Some(of_remote) = self.remotes.get_mut(&share.remote) {
+            of_remote.subtract(share.held);
+            if *of_remote == Held::default() {
+                self.remotes.remove(&share.remote);
+            }
+        }
+    }
+
+    /// How much of `wanted` may be read for a connection. One address has half of what there is for messages at most.
+    pub fn to_read(&self, id: ShareId, wanted: usize) -> Room {
+        match self.free(id) {
+            free if free >= wanted.min(LEAST) => Room::Now(free.min(wanted)),
+            _ => Room::Later,
+        }
+    }
+
+    /// Whether all of `wanted` finds room beside what the connection holds.
+    pub fn fits(&self, id: ShareId, wanted: usize) -> Room {
+        let own = self.shares.get(&id).map_or(0, |share| share.held.total());
+        match self.free(id) {
+            free if free >= wanted => Room::Now(wanted),
+            _ if own + wanted > self.for_messages() => Room::Never,
+            _ => Room::Later,
+        }
+    }
+
+    /// So much came of a message that is not complete.
+    pub fn read(&mut self, id: ShareId, bytes: usize) {
+        let Some(share) = self.shares.get_mut(&id) else { return };
+        if share.held.unfinished < LEAST {
+            self.next += 1;
+            share.begun = self.next;
+        }
+        self.change(id, |held| held.unfinished += bytes);
+    }
+
+    /// All is complete but the last `rest` bytes at most, and takes `more` from here on. Returns what [`Memory::stored`] gives back.
+    pub fn complete(&mut self, id: ShareId, rest: usize, more: usize) -> usize {
+        let unfinished = self.shares.get(&id).map_or(0, |share| share.held.unfinished);
+        let rest = rest.min(unfinished);
+        let weight = unfinished - rest + more;
+        if let Some(share) = self.shares.get_mut(&id) {
+            self.next += 1;
+            share.begun = self.next;
+        }
+        self.change(id, |held| {
+            held.unfinished = rest;
+            held.complete += weight;
+        });
+        weight
+    }
+
+    /// So much of what was complete is stored or refused.
+    pub fn stored(&mut self, id: ShareId, bytes: usize) {
+        self.change(id, |held| held.complete -= bytes.min(held.complete));
+    }
+
+    /// So much of a message that is not complete is given up, and with it the reason to end the connection.
+    pub fn given_up(&mut self, id: ShareId, bytes: usize) {
+        if let Some(share) = self.shares.get_mut(&id) {
+            share.is_ending = false;
+        }
+        self.change(id, |held| held.unfinished -= bytes.min(held.unfinished));
+    }
+
+    /// So much of what is not complete is, and waits to be stored.
+    pub fn finished(&mut self, id: ShareId, bytes: usize) {
+        self.change(id, |held| {
+            let bytes = bytes.min(held.unfinished);
+            held.unfinished -= bytes;
+            held.complete += bytes;
+        });
+    }
+
+    /// The connection that has to end since `waiting` found no room for long: the one whose message takes longest, of the address that
+    /// has most of them. None while most of what is held is complete, and so gives its room back by itself.
+    pub fn to_end(&mut self, waiting: ShareId) -> Option<ShareId> {
+        let own = self.shares.get(&waiting)?.remote;
+        let holds = |held: &Held| held.unfinished > held.complete;
+        let is_full = |held: &&Held| held.total() + LEAST > self.for_messages() / 2 && holds(held);
+        let remote = match self.remotes.get(&own).filter(is_full) {
+            Some(_) => own,
+            None if holds(&self.all) => *self.remotes.iter().max_by_key(|(_, held)| held.unfinished)?.0,
+            None => return None,
+        };
+        let is_its =
+            |share: &Share| share.remote == remote && share.held.unfinished >= LEAST && !share.is_ending;
+        let shares = self.shares.iter_mut().filter(|(_, share)| is_its(share));
+        let (id, share) = shares.min_by_key(|(_, share)| share.begun)?;
+        share.is_ending = true;
+        Some(*id)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn for_messages(&self) -> usize {
+        self.max.saturating_sub(self.open)
+    }
+
+    /// A connection that alone holds something may have everything: what finds no room beside others finds it after them.
+    fn free(&self, id: ShareId) -> usize {
+        let Some(share) = self.shares.get(&id) else { return 0 };
+        let all = self.for_messages().saturating_sub(self.all.total());
+        if share.held == self.all {
+            return all;
+        }
+        let of_remote = self.remotes.get(&share.remote).map_or(0, |held| held.total());
+        all.min((self.for_messages() / 2).saturating_sub(of_remote))
+    }
+
+    fn change(&mut self, id: ShareId, change: impl FnOnce(&mut Held)) {
+        let Some(share) = self.shares.get_mut(&id) else { return };
+        let before = share.held;
+        change(&mut share.held);
+        let of_remote = self.remotes.entry(share.remote).or_default();
+        for held in [of_remote, &mut self.all] {
+            held.add(share.held);
+            held.subtract(before);
+        }
+    }
+}
+
+impl Held {
+    fn total(self) -> usize {
+        self.unfinished + self.complete
+    }
+
+    fn add(&mut self, other: Held) {
+        self.unfinished += other.unfinished;
+        self.complete += other.complete;
+    }
+
+    fn subtract(&mut self, other: Held) {
+        self.unfinished -= other.unfinished;
+        self.complete -= other.complete;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KB: usize = 1024;
+
+    fn remote(last: u8) -> Remote {
+        Remote::At(core::net::IpAddr::from([10, 0, 0, last]))
+    }
+
+    /// 64 KB for messages, and connections that take nothing by themselves, one for each of these addresses.
+    fn memory(remotes: &[u8]) -> (Memory, Vec<ShareId>) {
+        let mut memory = Memory::new(64 * KB);
+        let shares = remotes.iter().map(|last| memory.open(remote(*last), 0).unwrap()).collect();
+        (memory, shares)
+    }
+
+    #[test]
+    fn what_is_read_takes_room_until_it_is_stored() {
+        let (mut memory, ids) = memory(&[1, 2]);
+        memory.read(ids[0], 30 * KB);
+        memory.read(ids[1], 30 * KB);
+        assert_eq!(memory.to_read(ids[0], 8 * KB), Room::Now(2 * KB), "half of all is for its address");
+        memory.read(ids[0], 2 * KB);
+        assert_eq!(memory.to_read(ids[0], 8 * KB), Room::Later);
+        let weight = memory.complete(ids[0], 0, KB);
+        assert_eq!((weight, memory.to_read(ids[0], 8 * KB)), (33 * KB, Room::Later));
+        memory.stored(ids[0], weight);
+        assert_eq!(memory.to_read(ids[0], 8 * KB), Room::Now(8 * KB));
+        memory.close(ids[1]);
+        assert_eq!((memory.taken(), memory.remotes.get(&remote(2))), (0, None));
+    }
+
+    #[test]
+    fn what_stands_behind_a_complete_message_is_unfinished() {
+        let (mut memory, ids) = memory(&[1]);
+        memory.read(ids[0], 10 * KB);
+        assert_eq!(memory.complete(ids[0], 2 * KB, 0), 8 * KB);
+        memory.given_up(ids[0], usize::MAX);
+        assert_eq!(memory.taken(), 8 * KB);
+    }
+
+    #[test]
+    fn an_address_leaves_half_to_others_and_one_that_is_alone_may_have_all() {
+        let (mut memory, ids) = memory(&[1, 1, 2]);
+        assert_eq!(memory.fits(ids[0], 64 * KB), Room::Now(64 * KB));
+        assert_eq!(memory.fits(ids[0], 65 * KB), Room::Never);
+        memory.read(ids[0], KB);
+        assert_eq!(memory.fits(ids[1], 40 * KB), Room::Later);
+        assert_eq!(memory.fits(ids[1], 31 * KB), Room::Now(31 * KB));
+        memory.read(ids[1], 31 * KB);
+        assert_eq!((memory.to_read(ids[0], 10), memory.to_read(ids[2], 10)), (Room::Later, Room::Now(10)));
+    }
+
+    #[test]
+    fn two_that_each_hold_half_of_a_message_do_not_wait_for_each_other() {
+        let (mut memory, ids) = memory(&[1, 2]);
+        memory.read(ids[1], 32 * KB);
+        memory.read(ids[0], 32 * KB);
+        assert_eq!([memory.fits(ids[0], KB), memory.fits(ids[1], KB)], [Room::Later; 2]);
+        let ends = memory.to_end(ids[0]).unwrap();
+        memory.close(ends);
+        let left = if ends == ids[0] { ids[1] } else { ids[0] };
+        assert_eq!(memory.fits(left, 32 * KB), Room::Now(32 * KB));
+    }
+
+    #[test]
+    fn the_oldest_unfinished_message_of_the_address_that_has_most_gives_way() {
+        let (mut memory, ids) = memory(&[2, 1, 1, 3]);
+        for (id, bytes) in [(0, 20), (2, 15), (1, 16), (3, 10)] {
+            memory.read(ids[id], bytes * KB);
+        }
+        assert_eq!(memory.to_end(ids[3]), Some(ids[2]));
+        assert_eq!(memory.to_end(ids[3]), Some(ids[1]), "no connection is ended twice");
+        assert_eq!(memory.to_end(ids[3]), None);
+    }
+
+    #[test]
+    fn nobody_gives_way_while_what_is_complete_will_make_room() {
+        let (mut memory, ids) = memory(&[1, 2, 2]);
+        memory.read(ids[0], 31 * KB);
+        memory.complete(ids[0], 0, 0);
+        memory.read(ids[1], 30 * KB);
+        assert_eq!(memory.to_end(ids[0]), None);
+        memory.read(ids[2], 2 * KB);
+        assert_eq!(memory.to_end(ids[1]), Some(ids[1]), "its address stands in its own way");
+    }
+
+    #[test]
+    fn open_connections_leave_a_quarter_to_messages() {
+        let mut memory = Memory::new(64 * KB);
+        let ids: Vec<_> = (0..10).filter_map(|_| memory.open(remote(1), 8 * KB)).collect();
+        assert_eq!((ids.len(), memory.taken()), (6, 48 * KB));
+        assert_eq!(memory.fits(ids[0], 16 * KB), Room::Now(16 * KB));
+        ids.iter().for_each(|id| memory.close(*id));
+        assert_eq!(memory.taken(), 0);
+        memory.resize(4 * KB);
+        assert_eq!(memory.open(remote(1), 8 * KB), None);
+    }
+}
