@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod bucket;
+pub mod content;
 pub mod gate;
 pub mod gather;
 pub mod hostname;
@@ -9,6 +10,7 @@ pub mod inbox;
 pub mod intake;
 pub mod last;
 pub mod memory;
+pub mod parts;
 pub mod payload;
 pub mod penalty;
 pub mod subprotocol;
