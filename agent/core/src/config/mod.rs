@@ -14,6 +14,7 @@ pub mod handshake;
 pub mod host;
 pub mod inbound;
 pub mod limits;
+pub mod method;
 pub mod mqtt;
 pub mod network;
 pub mod parameter;

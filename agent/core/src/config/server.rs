@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::client::{application, subprotocols};
+use super::method::Method;
 use super::parameter::{Parameter, header_name, query_name};
 use super::render::{self, Lines};
 use super::reply::{MODES, Mode, Reply};
@@ -146,10 +147,17 @@ pub struct Route {
     pub path: String,
     /// What a connection is for.
     pub mode: Mode,
+    /// What messages come by, beside WebSockets. A GET has its query as the message: a JSON object of its parameters, each in the `type` that
+    /// `query` gives it, else a string. It is for devices that can send nothing else: what a page can make a browser ask is refused, and a
+    /// device must say in `User-Agent` what it is.
+    /// By default POST and PUT, and GET too with `mode = "connection"`.
+    pub methods: Option<Vec<Method>>,
     /// The one reply of `mode = "connection"`; `{"stored":ID}` by default. A file may have 1 MB.
     pub reply: Option<Reply>,
     /// What payloads must be; by default text frames are text or JSON as they come and binary frames binary.
     pub format: Option<Format>,
+    /// Whether a body that is a JSON array holds a message in each of its elements. It implies `format = "json"`.
+    pub batch: bool,
     /// Topic template; the path without its leading slash by default.
     pub topic: Option<String>,
     /// Device template; `{device}` by default if the path names one.
@@ -310,8 +318,10 @@ impl Route {
         Route {
             path: path.to_owned(),
             mode: Mode::default(),
+            methods: None,
             reply: None,
             format: None,
+            batch: false,
             topic: None,
             device: None,
             priority: 0,
@@ -326,6 +336,7 @@ impl Route {
         let path = table.required("path", path);
         let names = path.as_ref().map(|(_, names)| names.as_slice());
         let mode = table.value("mode", Mode::default(), value::word(MODES));
+        let methods = table.optional("methods", Method::list);
         let reply =
             table.optional("reply", |node, reading| Reply::read(node, reading, |node| topic(node, names)));
         let format = table.optional("format", value::word(FORMAT));
@@ -336,11 +347,22 @@ impl Route {
             }
             Mode::Data | Mode::Connection => {}
         }
+        let is_other = format.is_some_and(|format| format != Format::Json);
+        if is_other && methods.as_ref().is_some_and(|methods| methods.contains(&Method::Get)) {
+            table.fail("methods", "has \"GET\", which needs format = \"json\"");
+        }
+        let batch = table.value("batch", false, value::boolean);
+        if batch && is_other {
+            table.fail("batch", "needs format = \"json\"");
+        }
+        if batch && mode == Mode::Connection {
+            table.fail("batch", "needs mode = \"data\"");
+        }
         let topic = table.optional("topic", |node, _| topic(node, names));
         let device = table.optional("device", |node, _| template(node, names));
         let priority = table.value("priority", 0, value::number(0..=9));
         let schema = table.optional("schema", value::path);
-        if schema.is_some() && format.is_some_and(|format| format != Format::Json) {
+        if schema.is_some() && is_other {
             table.fail("schema", "needs format = \"json\"");
         }
         let query = Parameter::list(table, "query", query_name);
@@ -349,8 +371,10 @@ impl Route {
         Some(Route {
             path: path?.0,
             mode,
+            methods,
             reply,
             format,
+            batch,
             topic,
             device,
             priority,
@@ -359,6 +383,11 @@ impl Route {
             header,
             subprotocols,
         })
+    }
+
+    /// The methods in force.
+    pub fn methods(&self) -> Vec<Method> {
+        self.methods.clone().unwrap_or_else(|| Method::of_mode(self.mode))
     }
 
     /// Puts the server's application into the templates, unless the path itself has that name. False without one.
@@ -379,8 +408,10 @@ impl Route {
         vec![
             ("path", Some(render::string(&self.path))),
             ("mode", Some(render::word(MODES, self.mode))),
+            ("methods", self.methods.as_deref().map(Method::rendered)),
             ("reply", self.reply.as_ref().map(Reply::rendered)),
             ("format", self.format.map(|format| render::word(FORMAT, format))),
+            ("batch", Some(self.batch.to_string())),
             ("topic", self.topic.as_deref().map(render::string)),
             ("device", self.device.as_deref().map(render::string)),
             ("priority", Some(self.priority.to_string())),

@@ -49,3 +49,25 @@ fn a_reply_is_one_thing_and_only_of_a_connection() {
         "f:5:10: server.route.format: is of no use with mode = \"connection\", whose messages are JSON";
     assert_eq!(faults("mode = 'connection'\nformat = 'text'"), [useless]);
 }
+
+#[test]
+fn methods_are_named_once_and_what_makes_json_needs_it() {
+    let cases = [
+        (
+            "methods = []",
+            "4:11: server.route.methods: must name at least one of \"GET\", \"POST\" and \"PUT\"",
+        ),
+        ("methods = ['get']", "4:11: server.route.methods: `get` must be \"GET\" or \"POST\" or \"PUT\""),
+        ("methods = ['PUT', 'PUT']", "4:11: server.route.methods: `PUT` is named twice"),
+        (
+            "methods = ['GET']\nformat = 'binary'",
+            "4:11: server.route.methods: has \"GET\", which needs format = \"json\"",
+        ),
+        ("batch = true\nformat = 'text'", "4:9: server.route.batch: needs format = \"json\""),
+        ("batch = true\nmode = 'connection'", "4:9: server.route.batch: needs mode = \"data\""),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(faults(lines), [format!("f:{expected}")], "{lines}");
+    }
+    assert_eq!(faults("methods = ['GET', 'POST']\nbatch = true\nformat = 'json'"), [""; 0]);
+}
