@@ -12,6 +12,7 @@ mod auth;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod body;
 mod buffer;
 #[cfg(test)]
 mod card;

@@ -9,6 +9,7 @@ mod body;
 mod buffer;
 mod call;
 mod certificate;
+mod coding;
 mod connection;
 mod consumer;
 mod files;
@@ -317,7 +318,15 @@ impl Site {
 
     /// Where the messages of a request go.
     fn target<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::Miss> {
-        let target = self.router.target(request.uri().path(), request.uri().query(), request.headers())?;
+        self.judged(self.router.target(request.uri().path(), request.uri().query(), request.headers())?)
+    }
+
+    /// The same where the query is the message.
+    fn called<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::Miss> {
+        self.judged(self.router.called(request.uri().path(), request.uri().query(), request.headers())?)
+    }
+
+    fn judged(&self, target: path::Target) -> Result<path::Target, path::Miss> {
         if let (Some(judge), Some(call)) = (&target.judge, &target.call)
             && let Err(violation) = judge.check(call.payload.as_bytes()).result
         {

@@ -200,7 +200,7 @@ async fn connect(
             Outcome::Switched(tail) => {
                 let keep_max = keep_max(client);
                 let (stream, seen) = filter::filtered(stream, &tail, keep_max);
-                let stream = Box::new(stream);
+                let stream: Stream = Box::new(stream);
                 let stream = net::web_socket(stream, Vec::new(), Role::Client, limits(keep_max)).await;
                 return Ok((Socket { stream, seen }, peer, request.first));
             }

@@ -1,11 +1,10 @@
 //! `/api/…`: what `holdfast status` and `holdfast send` talk to. For loopback peers and the control socket only.
 
 use holdfast_core::agent::LinkCommand;
-use holdfast_core::message::Format;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
-use super::body::{is_ndjson, take};
+use super::body::take;
 use super::guest::Guest;
 use super::http::{Page, Problem, empty, json, ndjson, status_page};
 use super::{Site, buffer, consumer, path};
@@ -78,10 +77,6 @@ async fn command(site: &Site, path: &str) -> Result<Page, Problem> {
 async fn send(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
     let query = request.uri().query();
     let target = path::named_by_query(query).map_err(Problem::bad)?;
-    let lines = if path::is_set(query, "lines") {
-        Some(None)
-    } else {
-        is_ndjson(request.headers()).then_some(Some(Format::Json))
-    };
-    take(site, guest, request, target, lines).await
+    let by_line = path::is_set(query, "lines");
+    take(site, guest, request, target, by_line).await
 }

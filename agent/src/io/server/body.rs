@@ -4,19 +4,22 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use holdfast_core::message::Format;
+use holdfast_core::source::content::{self, Coding, Content};
 use holdfast_core::source::intake::Draft;
+use holdfast_core::source::parts::{By, Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
 use smol::Timer;
 use smol::future::{or, yield_now};
 
+use super::coding::Inflater;
 use super::guest::Guest;
 use super::http::{Page, Problem, stored, stored_in_time};
 use super::memory::{self, NoRoom, Share};
 use super::path::Target;
-use super::{Site, judge, length, payload};
+use super::{Site, judge, length, parameter, payload};
 
 /// A body must have arrived within this, or within the server's `idle_timeout` if that is shorter.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,55 +27,68 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const COPIES: usize = 2;
 /// How long the rest of a refused body is read, so that the sender sees the answer instead of a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Most bytes of one body of lines.
+/// What can be taken off a body.
+const CODINGS: &str = "gzip, deflate, identity";
+/// Most bytes of one body of several messages.
 const LINES_BYTES: usize = 8 << 20;
-/// How many times the limit of one message a body of lines may hold.
+/// How many times the limit of one message it may hold.
 const LINES_FACTOR: usize = 16;
-/// Most lines of one body, and most messages of a batch.
+/// Most messages of one body, and of a batch.
 pub const LINES: usize = 10_000;
 
-/// Takes the messages of a request. `lines`: every line is a message, in this format if one is given.
+/// Takes the messages of a request. `by_line`: each line is one, of any format.
 pub async fn take(
     site: &Site,
     guest: &Guest,
     request: Request<Incoming>,
     mut target: Target,
-    lines: Option<Option<Format>>,
+    by_line: bool,
 ) -> Result<Page, Problem> {
-    let declared = declared_format(request.headers());
-    let limit = site.limits.message_bytes;
-    match lines {
-        None => {
-            target.format = target.format.or(declared);
-            let mut body = read_body(site, guest, request, limit).await?;
-            let format = format_of(target.format, &body.bytes).map_err(Problem::bad)?;
-            judge_it(site, &target, &body.bytes, "")?;
-            body.reserve_messages(&target, 1).await?;
-            let draft = site.draft(&target, format, std::mem::take(&mut body.bytes));
-            body.finish();
-            Ok(stored(offer(site, guest, vec![draft]).await?.0.to_string()))
-        }
-        Some(format) => {
-            target.format = target.format.or(format);
-            let bound = limit.saturating_mul(LINES_FACTOR).min(LINES_BYTES).max(limit);
-            let mut body = read_body(site, guest, request, bound).await?;
-            let lines = body.bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
-            body.reserve_messages(&target, lines).await?;
-            let drafts = split(site, &target, &body.bytes).await?;
-            body.finish();
-            guest.spend(site, drafts.len() - 1);
-            let (first, last) = offer(site, guest, drafts).await?;
-            Ok(stored(format!("[{first},{last}]")))
-        }
+    let content = match Content::read(request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes))
+    {
+        Ok(content) => content,
+        Err(error) => return Err(turn_away(request, unsupported(error)).await),
+    };
+    target.format = target.format.or(content.format().filter(|_| !by_line));
+    let by = if by_line { Some(By::Line) } else { content.parts(target.batch) };
+    let one = site.limits.message_bytes;
+    let limit = by.map_or(one, |_| one.saturating_mul(LINES_FACTOR).min(LINES_BYTES).max(one));
+    let mut held = read_body(site, guest, request, limit).await?;
+    let body = content.text(target.format, std::mem::take(&mut held.bytes));
+    held.become_text(body.map_err(|error| Problem::bad(format!("the body is {error}")))?, limit).await?;
+    if content.is_form()
+        && target.format == Some(Format::Json)
+        && let Some(object) = parameter::of_form(&target.query, &held.bytes)?
+    {
+        held.become_text(object.into_bytes(), limit).await?;
     }
+    if let Some(count) = by.and_then(|by| Parts::of(by, &held.bytes)).map(|parts| parts.take(LINES).count()) {
+        held.reserve_messages(&target, count).await?;
+    }
+    if let Some(parts) = by.and_then(|by| Parts::of(by, &held.bytes)) {
+        let drafts = split(site, &target, parts).await?;
+        held.finish();
+        guest.spend(site, drafts.len() - 1);
+        let (first, last) = offer(site, guest, drafts).await?;
+        return Ok(stored(format!("[{first},{last}]")));
+    }
+    if held.bytes.len() > one {
+        return Err(too_large("the body", one));
+    }
+    let format = format_of(target.format, &held.bytes).map_err(Problem::bad)?;
+    judge_it(site, &target, &held.bytes, "")?;
+    held.reserve_messages(&target, 1).await?;
+    let draft = site.draft(&target, format, std::mem::take(&mut held.bytes));
+    held.finish();
+    Ok(stored(offer(site, guest, vec![draft]).await?.0.to_string()))
 }
 
-/// Whether the content is said to be a JSON text a line.
-pub fn is_ndjson(headers: &HeaderMap) -> bool {
-    matches!(
-        content_type(headers).as_str(),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl"
-    )
+/// Refuses a request. Its body is read for a while, so that the sender sees the answer instead of a reset.
+pub async fn turn_away(request: Request<Incoming>, problem: Problem) -> Problem {
+    if !request.headers().contains_key(header::EXPECT) {
+        drain(request.into_body()).await;
+    }
+    problem
 }
 
 /// A body, and its room in the memory for callers until it is stored.
@@ -101,6 +117,16 @@ impl Held {
     async fn push(&mut self, more: &[u8]) -> Result<(), Problem> {
         self.reserve(more.len() * COPIES).await?;
         self.bytes.extend_from_slice(more);
+        Ok(())
+    }
+
+    /// The same in another charset or form.
+    async fn become_text(&mut self, text: Vec<u8>, limit: usize) -> Result<(), Problem> {
+        if text.len() > limit {
+            return Err(too_large("the body in UTF-8", limit));
+        }
+        self.reserve((text.len() * COPIES).saturating_sub(self.taken)).await?;
+        self.bytes = text;
         Ok(())
     }
 
@@ -134,7 +160,7 @@ fn no_room(why: NoRoom) -> Problem {
     }
 }
 
-/// Reads a whole body, within its time and a number of bytes.
+/// Reads a whole body and undoes its content codings, within its time and a number of bytes.
 pub async fn read_body(
     site: &Site,
     guest: &Guest,
@@ -142,6 +168,16 @@ pub async fn read_body(
     limit: usize,
 ) -> Result<Held, Problem> {
     length::check(request.method(), request.headers())?;
+    let fields = request.headers().get_all(header::CONTENT_ENCODING);
+    let codings = match content::codings(fields.iter().map(HeaderValue::as_bytes)) {
+        Ok(codings) => codings,
+        Err(error) => {
+            let problem = unsupported(error).with(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
+            return Err(turn_away(request, problem).await);
+        }
+    };
+    // What cannot be made smaller is made a little larger.
+    let coded_limit = if codings.is_empty() { limit } else { limit + limit / 256 + 1024 };
     let waits_for_consent = request.headers().contains_key(header::EXPECT);
     let mut body = request.into_body();
     let timeout = BODY_TIMEOUT.min(site.limits.idle_timeout);
@@ -157,7 +193,7 @@ pub async fn read_body(
         guest.share.ending().await;
         Err(no_room(NoRoom::Ended))
     };
-    let result = or(gather(guest, &mut body, limit), or(ending, late)).await;
+    let result = or(gather(guest, &mut body, coded_limit), or(ending, late)).await;
     let is_cut_off = matches!(
         result.as_ref().map_err(Problem::status),
         Err(StatusCode::PAYLOAD_TOO_LARGE | StatusCode::SERVICE_UNAVAILABLE)
@@ -165,7 +201,11 @@ pub async fn read_body(
     if is_cut_off && !waits_for_consent {
         drain(body).await;
     }
-    result
+    let mut held = result?;
+    for (left, coding) in (0..codings.len()).rev().zip(codings) {
+        held = decoded(guest, coding, &held.bytes, if left == 0 { limit } else { coded_limit }).await?;
+    }
+    Ok(held)
 }
 
 async fn gather(guest: &Guest, body: &mut Incoming, limit: usize) -> Result<Held, Problem> {
@@ -185,7 +225,27 @@ async fn gather(guest: &Guest, body: &mut Incoming, limit: usize) -> Result<Held
     Ok(held)
 }
 
-fn too_large(what: &str, limit: usize) -> Problem {
+/// Undoes one content coding. A few bytes may become a great many, so others have their turn between the pieces.
+async fn decoded(guest: &Guest, coding: Coding, body: &[u8], limit: usize) -> Result<Held, Problem> {
+    let mut inflater = Inflater::new(coding, body);
+    let mut held = Held::empty(guest);
+    let wrong = |cause| Problem::bad(format!("the body is not valid {}: {cause}", coding.name()));
+    while let Some(piece) = inflater.piece().map_err(wrong)? {
+        if held.bytes.len() + piece.len() > limit {
+            return Err(too_large("the decoded body", limit));
+        }
+        held.push(&piece).await?;
+        yield_now().await;
+    }
+    Ok(held)
+}
+
+fn unsupported(error: String) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error)
+}
+
+/// 413.
+pub fn too_large(what: &str, limit: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("{what} is larger than {limit} bytes"))
 }
 
@@ -195,22 +255,6 @@ async fn drain(mut body: Incoming) {
         Timer::after(DRAIN_TIMEOUT).await;
     })
     .await;
-}
-
-fn content_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-/// What the content type says; none where it says nothing, as with `curl -d`.
-fn declared_format(headers: &HeaderMap) -> Option<Format> {
-    match content_type(headers).as_str() {
-        "" | "application/x-www-form-urlencoded" => None,
-        "application/json" => Some(Format::Json),
-        kind if kind.ends_with("+json") => Some(Format::Json),
-        kind if kind.starts_with("text/") => Some(Format::Text),
-        _ => Some(Format::Binary),
-    }
 }
 
 fn format_of(required: Option<Format>, bytes: &[u8]) -> Result<Format, String> {
@@ -229,28 +273,27 @@ fn judge_it(site: &Site, target: &Target, payload: &[u8], place: &str) -> Result
     })
 }
 
-/// Makes a message of each line. Others have their turn in between: a body has ten thousand lines.
-async fn split(site: &Site, target: &Target, body: &[u8]) -> Result<Vec<Draft>, Problem> {
-    let mut drafts = Vec::new();
-    for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        if line.len() > site.limits.message_bytes {
-            return Err(too_large(&format!("line {number}"), site.limits.message_bytes));
+/// Makes a message of each part. Others have their turn in between: a body has ten thousand of them.
+async fn split(site: &Site, target: &Target, parts: Parts<'_>) -> Result<Vec<Draft>, Problem> {
+    let name = parts.name();
+    let (limit, mut drafts) = (site.limits.message_bytes, Vec::new());
+    for (number, part) in parts {
+        let wrong = |error: &str| Problem::bad(format!("{name} {number} of the body is {error}"));
+        let part = part.map_err(wrong)?;
+        if part.len() > limit {
+            return Err(too_large(&format!("{name} {number}"), limit));
         }
         if drafts.len() == LINES {
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {LINES} lines")));
+            let error = format!("more than {LINES} {name}s");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error));
         }
-        let format = format_of(target.format, line)
-            .map_err(|error| Problem::bad(format!("line {number} of the body is {error}")))?;
-        judge_it(site, target, line, &format!("line {number} of the body: "))?;
-        drafts.push(site.draft(target, format, line.to_vec()));
+        let format = format_of(target.format, part).map_err(|error| wrong(&error))?;
+        judge_it(site, target, part, &format!("{name} {number} of the body: "))?;
+        drafts.push(site.draft(target, format, part.to_vec()));
         yield_now().await;
     }
     if drafts.is_empty() {
-        return Err(Problem::bad("no message: every line is empty"));
+        return Err(Problem::bad(format!("no message: the body has no {name} that is one")));
     }
     Ok(drafts)
 }

@@ -54,13 +54,10 @@ fn check(messages: &[Message]) -> Result<(), Problem> {
     }
     for (number, message) in (1..).zip(messages) {
         let target = Target {
-            call: None,
-            judge: None,
             topic: message.topic.clone(),
             device: message.device.clone(),
-            format: None,
             attributes: message.attributes.clone(),
-            priority: 0,
+            ..Target::default()
         };
         let sound =
             path::check(target).map(drop).and_then(|()| payload::check(message.format, &message.payload));

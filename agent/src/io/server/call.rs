@@ -14,7 +14,7 @@ use hyper::{Request, StatusCode};
 use super::guest::Guest;
 use super::http::{Page, Problem, bytes, stored_in_time};
 use super::path::Target;
-use super::{Site, consumer, files, length, media, origin, payload};
+use super::{Site, body, consumer, files, length, media, origin, payload};
 use crate::io::net::words;
 
 /// Most bytes of a file that is a reply.
@@ -59,7 +59,8 @@ pub async fn answer(
     let is_hidden =
         length::is_missing(request.method(), headers) && headers.contains_key(header::CONTENT_TYPE);
     if is_hidden || !request.body().is_end_stream() {
-        let error = "this route takes no body: its path, query and headers are the message";
+        let error =
+            "this request has a body, but its path, query and headers are the message: send it without one";
         return Err(Problem::bad(error));
     }
     // An image on any page in the web makes a browser send a GET, without an origin.
@@ -73,6 +74,10 @@ pub async fn answer(
 
 /// Stores the message, then finds the reply.
 pub async fn speak(site: &Site, guest: &Guest, target: &Target, call: &Call) -> Result<Said, Problem> {
+    let limit = site.limits.message_bytes;
+    if call.payload.len() > limit {
+        return Err(body::too_large("the message", limit));
+    }
     let draft = site.draft(target, Format::Json, call.payload.clone().into_bytes());
     let (id, _) = stored_in_time(site.intake.offer(vec![draft], Some(guest.remote))).await?;
     match &call.reply {

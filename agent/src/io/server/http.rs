@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use holdfast_core::config::server::{Audience, HttpPage};
-use holdfast_core::message::Format;
 use holdfast_core::observe::health::Health;
 use holdfast_core::source::intake::{Answer, Refused};
 use holdfast_schema::Violation;
@@ -100,30 +99,53 @@ async fn dispatch(
     if site.api_only {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}")));
     }
+    if request.method() == Method::GET && session::is_upgrade(request.headers()) {
+        return session::upgrade(site, request, slot);
+    }
+    if site.router.methods(path).iter().any(|method| method.name() == request.method().as_str()) {
+        return enter(site, guest, request).await;
+    }
     let root = path == "/";
     match *request.method() {
-        Method::POST | Method::PUT => {
-            let target = site.target(&request)?;
-            if let Some(call) = &target.call {
-                return call::answer(site, guest, request, &target, call).await;
-            }
-            let lines = body::is_ndjson(request.headers()).then_some(Some(Format::Json));
-            body::take(site, guest, request, target, lines).await
-        }
-        Method::GET if session::is_upgrade(request.headers()) => session::upgrade(site, request, slot),
-        Method::GET if site.router.is_called(path) => {
-            let target = site.target(&request)?;
-            let call = target.call.as_ref().ok_or_else(|| Problem::not_allowed("POST, PUT, OPTIONS"))?;
-            call::answer(site, guest, request, &target, call).await
-        }
         Method::GET | Method::HEAD if root => front_page(site, &request).await,
         Method::GET | Method::HEAD if let HttpPage::Files { folder, index } = &site.page => {
             files::answer(&site.room, folder, index, &request).await
         }
         Method::OPTIONS => Ok(origin::options(request.headers())),
-        _ if root => Err(Problem::not_allowed("GET, HEAD, POST, PUT, OPTIONS")),
-        _ => Err(Problem::not_allowed("POST, PUT, OPTIONS")),
+        _ => {
+            let problem = not_taken(site, &request);
+            Err(body::turn_away(request, problem).await)
+        }
     }
+}
+
+/// Takes what comes in on a path.
+async fn enter(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
+    let is_get = request.method() == Method::GET;
+    let target = match if is_get { site.called(&request) } else { site.target(&request) } {
+        Ok(target) => target,
+        Err(miss) => return Err(body::turn_away(request, miss.into()).await),
+    };
+    match &target.call {
+        Some(call) => call::answer(site, guest, request, &target, call).await,
+        None => body::take(site, guest, request, target, false).await,
+    }
+}
+
+/// Says which methods the path of a request takes.
+fn not_taken(site: &Site, request: &Request<Incoming>) -> Problem {
+    let path = request.uri().path();
+    let mut names = if path == "/" { vec!["GET", "HEAD"] } else { Vec::new() };
+    for name in site.router.methods(path).iter().map(|method| method.name()).chain(["OPTIONS"]) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let (method, names) = (request.method(), names.join(", "));
+    let error = format!(
+        "{method} is not allowed here, only {names}; `methods` of a [[server.route]] says what its path takes"
+    );
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, error).allows(&names)
 }
 
 /// Whether it wants to know how the agent is, which anyone may.
@@ -188,8 +210,11 @@ impl Problem {
     /// 405, with the methods that are allowed.
     pub fn not_allowed(methods: &'static str) -> Problem {
         let error = format!("this method is not allowed here, only {methods}");
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, error)
-            .with(header::ALLOW, HeaderValue::from_static(methods))
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, error).allows(methods)
+    }
+
+    fn allows(self, methods: &str) -> Problem {
+        self.with(header::ALLOW, HeaderValue::from_str(methods).expect("names of methods are header values"))
     }
 
     /// The same with a header.

@@ -11,8 +11,7 @@ pub type Pairs = Vec<(String, String)>;
 
 /// All parameters of a query (the `application/x-www-form-urlencoded` of the URL standard).
 pub fn of_query(query: Option<&str>) -> Pairs {
-    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+    decoded(query.unwrap_or_default().as_bytes())
 }
 
 /// The headers that are declared, in the order of the declaration.
@@ -73,6 +72,24 @@ pub fn object(all: &[(&[Parameter], &Pairs)]) -> String {
         }
     }
     Value::Object(object).to_string()
+}
+
+/// The fields of a form as a JSON object, each in the type that is declared for it. None if the body is no form: `curl -d` says of
+/// everything that it is one.
+pub fn of_form(declared: &[Parameter], body: &[u8]) -> Result<Option<String>, Miss> {
+    let begins_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'));
+    if begins_json || !body.contains(&b'=') {
+        return Ok(None);
+    }
+    let optional = |parameter: &Parameter| Parameter { required: false, ..parameter.clone() };
+    let declared: Vec<Parameter> = declared.iter().map(optional).collect();
+    let mut pairs = decoded(body.trim_ascii());
+    check("form field", &declared, &mut pairs)?;
+    Ok(Some(object(&[(&declared, &pairs)])))
+}
+
+fn decoded(form: &[u8]) -> Pairs {
+    form_urlencoded::parse(form).map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
 
 fn typed(kind: ParameterType, text: &str) -> Value {

@@ -1,5 +1,8 @@
 //! What a path with its query says: topic, device, format and attributes. Pure.
 
+use std::rc::Rc;
+
+use holdfast_core::config::method::Method;
 use holdfast_core::config::parameter::Parameter;
 use holdfast_core::config::reply::{Mode, Reply};
 use holdfast_core::config::route::{Template, expand};
@@ -26,7 +29,7 @@ const MESSAGE_WEIGHT: usize = 256;
 const ATTRIBUTE_WEIGHT: usize = 64;
 
 /// Where the messages of a request or a connection go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Target {
     /// Topic, valid.
     pub topic: String,
@@ -34,6 +37,10 @@ pub struct Target {
     pub device: Option<String>,
     /// What the payloads must be, if the route says so.
     pub format: Option<Format>,
+    /// Whether a JSON array is a message for each of its elements.
+    pub batch: bool,
+    /// The declared query parameters, which give the fields of a form their types.
+    pub query: Rc<[Parameter]>,
     /// Path parameters, then query parameters, then the declared headers.
     pub attributes: Vec<(String, String)>,
     /// From 0 to 9.
@@ -107,23 +114,33 @@ impl Router {
     /// Without a match the topic is the path and the device comes from `?device=`. When there are no routes at all,
     /// the first segment of the path is the device unless `?device=` names one (the rule of zero configuration).
     pub fn target(&self, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Target, Miss> {
-        let matched = self.entries.iter().find_map(|entry| Some((entry, entry.template.matches(path)?)));
-        match (matched, self.unmatched) {
-            (Some((entry, values)), _) => entry.target(path, parameter::of_query(query), headers, values),
+        match (self.find(path), self.unmatched) {
+            (Some((entry, values)), _) => {
+                entry.target(path, parameter::of_query(query), headers, values, false)
+            }
             (None, Unmatched::Topic) => Ok(self.unrouted(path, Query::of(parameter::of_query(query)))?),
             (None, Unmatched::Refuse) => Err(Miss::NoRoute(path.to_owned())),
         }
     }
 
+    /// The target of a GET to a route that takes one: the query is the message.
+    pub fn called(&self, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Target, Miss> {
+        let (entry, values) = self.find(path).ok_or_else(|| Miss::NoRoute(path.to_owned()))?;
+        entry.target(path, parameter::of_query(query), headers, values, true)
+    }
+
+    /// The methods by which messages come in at this path.
+    pub fn methods(&self, path: &str) -> &[Method] {
+        self.find(path).map_or(&Method::DEFAULT, |(entry, _)| &entry.methods)
+    }
+
+    fn find(&self, path: &str) -> Option<(&Entry, Pairs)> {
+        self.entries.iter().find_map(|entry| Some((entry, entry.template.matches(path)?)))
+    }
+
     /// What the schemas of the routes are made of.
     pub fn files(&self) -> impl Iterator<Item = &FileRead> {
         self.entries.iter().filter_map(|entry| entry.judge.as_ref()).flat_map(Judge::files)
-    }
-
-    /// Whether this path is that of a route in connection mode.
-    pub fn is_called(&self, path: &str) -> bool {
-        let matched = self.entries.iter().find(|entry| entry.template.matches(path).is_some());
-        matched.is_some_and(|entry| entry.mode == Mode::Connection)
     }
 
     /// The subprotocols of the route of this path, if it has a list.
@@ -138,15 +155,7 @@ impl Router {
         };
         let first = topic.split('/').next().filter(|_| self.entries.is_empty()).map(str::to_owned);
         let device = query.device.clone().or(first);
-        check(Target {
-            topic,
-            device,
-            format: None,
-            attributes: query.attributes(false),
-            priority: 0,
-            call: None,
-            judge: None,
-        })
+        check(Target { topic, device, attributes: query.attributes(false), ..Target::default() })
     }
 }
 
@@ -170,9 +179,11 @@ struct Entry {
     device: Option<String>,
     priority: u8,
     mode: Mode,
+    methods: Vec<Method>,
+    batch: bool,
     reply: Option<Reply>,
     judge: Option<Judge>,
-    query: Vec<Parameter>,
+    query: Rc<[Parameter]>,
     header: Vec<Parameter>,
     subprotocols: Option<Vec<String>>,
 }
@@ -184,10 +195,11 @@ impl Entry {
         let named = template.names().any(|name| name == "device").then(|| "{device}".to_owned());
         let device = route.device.clone().or(named);
         let (format, topic, priority) = (route.format, route.topic.clone(), route.priority);
-        let (query, header) = (route.query.clone(), route.header.clone());
+        let (query, header) = (route.query.as_slice().into(), route.header.clone());
         let (mode, reply) = (route.mode, route.reply.clone());
+        let (methods, batch) = (route.methods(), route.batch);
         let judge = route.schema.as_deref().map(|file| Judge::new(&route.path, file)).transpose()?;
-        let format = format.or(judge.is_some().then_some(Format::Json));
+        let format = format.or((judge.is_some() || batch).then_some(Format::Json));
         let subprotocols = route.subprotocols.clone();
         Ok(Entry {
             template,
@@ -196,6 +208,8 @@ impl Entry {
             device,
             priority,
             mode,
+            methods,
+            batch,
             reply,
             judge,
             query,
@@ -210,8 +224,11 @@ impl Entry {
         mut query: Pairs,
         headers: &HeaderMap,
         mut values: Pairs,
+        is_message: bool,
     ) -> Result<Target, Miss> {
         parameter::check("query parameter", &self.query, &mut query)?;
+        let message = (is_message && self.mode == Mode::Data)
+            .then(|| Call { payload: parameter::object(&[(&self.query, &query)]), reply: None });
         let mut headers = parameter::of_headers(&self.header, headers)?;
         parameter::check("header", &self.header, &mut headers)?;
         let query = Query::of(query);
@@ -224,9 +241,9 @@ impl Entry {
         };
         let device = self.device.as_ref().map(|template| expand(template, &values));
         let device = device.or_else(|| query.device.clone());
-        let query = query.attributes(path == "/");
+        let query = if message.is_some() { Pairs::new() } else { query.attributes(path == "/") };
         let call = match self.mode {
-            Mode::Data => None,
+            Mode::Data => message,
             Mode::Connection => {
                 let all = [(&[][..], &values), (&self.query, &query), (&self.header, &headers)];
                 let reply = self.reply.clone().map(|reply| match reply {
@@ -244,6 +261,8 @@ impl Entry {
             device,
             format,
             attributes: values,
+            batch: self.batch,
+            query: self.query.clone(),
             priority,
             call,
             judge: self.judge.clone(),
@@ -278,7 +297,7 @@ impl Query {
         let topic = self.topic.take().ok_or(NO_TOPIC)?;
         let device = self.device.take();
         let attributes = self.others.into_iter().filter(|(name, _)| name != "lines").collect();
-        check(Target { topic, device, format: None, attributes, priority: 0, call: None, judge: None })
+        check(Target { topic, device, attributes, ..Target::default() })
     }
 
     /// All but `confirm` and `device`, and `topic` if it has become the topic.

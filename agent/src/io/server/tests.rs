@@ -1,5 +1,6 @@
 //! The whole server over real sockets, in front of a loop that answers as it is told.
 
+mod body;
 mod buffer;
 mod call;
 mod consumer;

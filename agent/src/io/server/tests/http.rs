@@ -68,14 +68,21 @@ fn what_is_wrong_with_a_request_is_said() {
                 "the origin https://evil.example is not in `origins` of this server: \
                  origins = [\"https://evil.example\"] in [[server]] sensors lets it in",
             ),
-            ("GET", "/a", "", "", 405, "this method is not allowed here, only POST, PUT, OPTIONS"),
+            (
+                "GET",
+                "/a",
+                "",
+                "",
+                405,
+                "GET is not allowed here, only POST, PUT, OPTIONS; `methods` of a [[server.route]] says what its path takes",
+            ),
             (
                 "DELETE",
                 "/",
                 "",
                 "",
                 405,
-                "this method is not allowed here, only GET, HEAD, POST, PUT, OPTIONS",
+                "DELETE is not allowed here, only GET, HEAD, POST, PUT, OPTIONS; `methods` of a [[server.route]] says what its path takes",
             ),
             ("GET", "/api/nothing", "", "", 404, "there is nothing at /api/nothing"),
             ("GET", "/api/send", "", "", 405, "this method is not allowed here, only POST, PUT"),
