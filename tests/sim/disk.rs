@@ -121,6 +121,13 @@ impl Disk {
         stored || self.durable.dead.iter().any(|message| message.payload == payload)
     }
 
+    /// How many numbers the gaps hold that still wait there for a link.
+    pub fn announced_later(&self, link: &str) -> u64 {
+        let own = self.all_groups().filter(|(name, _)| lane::parse(name).0 == link);
+        let gaps = own.flat_map(|(_, group)| group).filter(|entry| matches!(entry.body, Body::Gap { .. }));
+        gaps.map(|gap| gap.last() - gap.seq + 1).sum()
+    }
+
     pub fn dead(&self) -> impl Iterator<Item = &Arc<Message>> {
         self.flushed.dead.iter()
     }

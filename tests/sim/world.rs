@@ -139,6 +139,8 @@ pub struct World {
     stopping_since: Option<u64>,
     /// Whether there was a power cut, so that what was not synced may come again.
     power_cut: bool,
+    /// Whether an agent ended without its last word on the disk: by a crash, or since the disk took nothing.
+    ended_open: bool,
     /// Links that know that their peer does not echo: nothing is sent on them until it does.
     unechoed: BTreeSet<usize>,
     bounded: bool,
@@ -211,6 +213,7 @@ impl World {
             healed: false,
             stopping_since: None,
             power_cut: false,
+            ended_open: false,
             unechoed: BTreeSet::new(),
             bounded,
             bad_disk,
@@ -239,7 +242,11 @@ impl World {
                 self.feed(Event::Tick)?;
             }
             if self.healed && self.is_quiet() {
-                return self.judge();
+                // What it has just been told may give it more to do.
+                self.feed(Event::Tick)?;
+                if self.is_quiet() {
+                    return self.judge();
+                }
             }
             if self.tally.steps > 400_000 {
                 return Err(format!("no end in sight at {}, {}", self.now, self.rest()));
@@ -518,7 +525,7 @@ impl World {
             let alive = matches!(
                 pending,
                 Pending::ToPeer { order: LinkOrder::Ping(_), .. }
-                    | Pending::ToAgent { report: LinkReport::Pong(_), .. }
+                    | Pending::ToAgent { report: LinkReport::Pong(_) | LinkReport::OtherPong, .. }
             );
             *life == self.life && !later && !alive
         })

@@ -98,10 +98,12 @@ impl World {
             };
             let lost: Vec<_> = self.stored.iter().filter(lost).map(|p| String::from_utf8_lossy(p)).collect();
             let drops_newest = self.bounds_of(link).when_full == WhenFull::DropNewest && self.bounded;
-            // What it gave up is announced to a peer that has numbers; after a crash as a part of the block left open.
-            let announced = peer.numbered && self.tally.crashes == 0;
+            // What it gave up is announced to a peer that has numbers; where its last word is not on the disk as a part of the block
+            // left open.
+            let announced = peer.numbered && !self.ended_open;
             let excused = match (drops_newest, announced) {
-                (true, true) => peer.given_up,
+                // Where no message is behind it, a gap may still wait for its turn on a slow line.
+                (true, true) => peer.given_up + self.disk.announced_later(&self.outlet_of(link)),
                 (true, false) => u64::MAX,
                 (false, _) => 0,
             };

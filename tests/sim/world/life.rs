@@ -30,6 +30,7 @@ impl World {
         self.begin_life(&setup);
         let opened = self.disk.opened(setup.outlets(), &self.given);
         let is_clean = opened.numbers.as_ref().is_none_or(|numbers| numbers.clean);
+        self.ended_open |= !is_clean;
         let before = opened.given.clone().filter(|_| !is_clean);
         self.volatile = opened.facts.read_only.is_some();
         let agent = self.agent.insert(Agent::new(setup, &opened, now));
