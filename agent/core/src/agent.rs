@@ -71,6 +71,8 @@ pub struct Agent {
     status: StatusPace,
     /// Last device that was announced to the broker on this connection; none when all are.
     announced: Option<String>,
+    /// How much news of devices had become too old before it was sent, when that was last looked at.
+    news_expired: u64,
     /// Applications of which the broker was told.
     applications: BTreeSet<String>,
     seed: Seed,
@@ -100,6 +102,7 @@ impl Agent {
             leaving: Leaving::default(),
             status: StatusPace::default(),
             announced: None,
+            news_expired: 0,
             applications: BTreeSet::new(),
             seed: Seed::new(setup.seed),
             stop: Stop::Running,

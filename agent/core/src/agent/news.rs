@@ -32,10 +32,14 @@ impl Agent {
         act(effects, out);
     }
 
-    /// On a new connection to the broker, which may have forgotten everything, and after news that could not be queued, tells
-    /// the state of every device; after what was held for it, so that the last word is the newest.
+    /// On a new connection to the broker, which may have forgotten everything, and after news that could not be queued or became
+    /// too old on a slow line, tells the state of every device; after what was held for it, so that the last word is the newest.
     pub(crate) fn announce(&mut self, now: Now, out: &mut Vec<Action>) {
         let Some(line) = self.mqtt_line().filter(|_| self.mqtt_is_up()) else { return };
+        let expired = self.links[line].lanes.iter().map(|(_, outlet)| self.buffer.expired_of(*outlet)).sum();
+        if std::mem::replace(&mut self.news_expired, expired) < expired {
+            self.announced = Some(String::new());
+        }
         let has_room = matches!(self.buffer.state(), BufferState::Empty | BufferState::Holding);
         if self.announced.is_none()
             || !self.outboxes(line).all(Outbox::is_drained)

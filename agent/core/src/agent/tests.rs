@@ -1058,6 +1058,23 @@ fn news_of_a_device_that_could_not_be_queued_is_told_later() {
 }
 
 #[test]
+fn news_of_a_device_that_became_too_old_on_a_slow_line_is_told_anew() {
+    let mut setup = setup(vec![client("cloud", Confirm::Pong, false)], true);
+    setup.buffer.ttl = SECOND * 5;
+    let mut sim = Sim::of(setup);
+    sim.link(1, LinkReport::Up(Peer::default()));
+    for device in ["a", "b", "c"] {
+        sim.hear_of(device);
+    }
+    sim.wait(SECOND * 6);
+    assert_eq!(topics(&sim.link(1, LinkReport::Ack { lane: 0, seq: 1 }), 1), ["gap"]);
+    let mut told = topics(&sim.link(1, LinkReport::Ack { lane: 0, seq: 3 }), 1);
+    let sent = sim.agent.buffer.outbox(1).sent();
+    told.extend(topics(&sim.link(1, LinkReport::Ack { lane: 0, seq: sent }), 1));
+    assert_eq!(told, ["a", "b", "c"].map(|device| format!("p/devices/{device}/status")));
+}
+
+#[test]
 fn the_will_says_lost_and_carries_the_session() {
     let sim = Sim::with_broker();
     let will = sim.agent.will().expect("there is a broker");
