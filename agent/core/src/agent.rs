@@ -71,7 +71,7 @@ pub struct Agent {
     status: StatusPace,
     /// Last device that was announced to the broker on this connection; none when all are.
     announced: Option<String>,
-    /// How much news of devices had become too old before it was sent, when that was last looked at.
+    /// How often news of devices had become too old before it was sent, when that was last looked at.
     news_expired: u64,
     /// Applications of which the broker was told.
     applications: BTreeSet<String>,

@@ -36,7 +36,8 @@ impl Agent {
     /// too old on a slow line, tells the state of every device; after what was held for it, so that the last word is the newest.
     pub(crate) fn announce(&mut self, now: Now, out: &mut Vec<Action>) {
         let Some(line) = self.mqtt_line().filter(|_| self.mqtt_is_up()) else { return };
-        let expired = self.links[line].lanes.iter().map(|(_, outlet)| self.buffer.expired_of(*outlet)).sum();
+        let expired =
+            self.links[line].lanes.iter().map(|(_, outlet)| self.buffer.expired_unsent(*outlet)).sum();
         if std::mem::replace(&mut self.news_expired, expired) < expired {
             self.announced = Some(String::new());
         }

@@ -23,8 +23,9 @@ pub(super) struct Expiry {
     /// For each outlet, the numbers that were counted: what was given up when it was to be sent is not counted again when the
     /// disk gives it up.
     counted: Vec<Runs>,
-    /// For each outlet, how many messages were given up.
-    messages: Vec<u64>,
+    messages: u64,
+    /// For each outlet, how often some were given up before they were sent.
+    unsent: Vec<u64>,
     look_at: Option<Time>,
     /// For each outlet, when it may be asked for at the earliest.
     not_before: Vec<Time>,
@@ -33,13 +34,13 @@ pub(super) struct Expiry {
 impl Expiry {
     pub(super) fn new(outlets: usize) -> Self {
         let (counted, not_before) = (vec![Runs::default(); outlets], vec![Time::default(); outlets]);
-        Expiry { counted, messages: vec![0; outlets], look_at: None, not_before }
+        Expiry { counted, messages: 0, unsent: vec![0; outlets], look_at: None, not_before }
     }
 
     /// Another outlet has come.
     pub(super) fn grow(&mut self) {
         self.counted.push(Runs::default());
-        self.messages.push(0);
+        self.unsent.push(0);
         self.not_before.push(Time::default());
     }
 
@@ -56,12 +57,12 @@ impl Expiry {
 impl Buffer {
     /// Messages given up since the start because they became too old.
     pub fn expired(&self) -> u64 {
-        self.expiry.messages.iter().sum()
+        self.expiry.messages
     }
 
-    /// Those of one outlet.
-    pub fn expired_of(&self, outlet: usize) -> u64 {
-        self.expiry.messages[outlet]
+    /// How often messages of an outlet became too old before they were sent.
+    pub fn expired_unsent(&self, outlet: usize) -> u64 {
+        self.expiry.unsent[outlet]
     }
 
     /// Looks once more at what is about to be sent: what is too old is announced as a gap, the rest gets its true time.
@@ -70,8 +71,8 @@ impl Buffer {
             let looked = age::look_over(entries, |stamp| clocks.age(&now, stamp) >= ttl);
             let counted = &mut self.expiry.counted[outlet];
             counted.remove_through(self.outboxes[outlet].confirmed());
-            self.expiry.messages[outlet] +=
-                looked.expired.iter().map(|seq| counted.insert(*seq, *seq)).sum::<u64>();
+            self.expiry.unsent[outlet] += u64::from(!looked.expired.is_empty());
+            self.expiry.messages += looked.expired.iter().map(|seq| counted.insert(*seq, *seq)).sum::<u64>();
             entries = looked.entries;
         }
         clocks.restamp(&mut entries);
@@ -128,7 +129,8 @@ impl Buffer {
         self.dropping = false;
         self.outboxes[outlet].reread();
         let Some((from, to)) = gap else { return };
-        self.expiry.messages[outlet] += messages.min(self.expiry.counted[outlet].insert(from, to));
+        self.expiry.unsent[outlet] += u64::from(to > self.outboxes[outlet].sent());
+        self.expiry.messages += messages.min(self.expiry.counted[outlet].insert(from, to));
         let outlet = self.outboxes[outlet].name.clone();
         out.push(BufferEffect::Note(Notice::Expired { outlet, messages, from, to }));
     }
