@@ -59,6 +59,54 @@ fn an_image_on_another_page_sets_no_pump_and_a_program_does() {
     assert_eq!(curl(&["-X", "POST", "-d", "", "-H", "User-Agent: Mozilla/5.0", &url]).0, 200);
 }
 
+const READING: &str = r#"
+hostnames = ["gw.test"]
+http = { page = "own.html" }
+[[server.route]]
+path = "/get/{device}"
+methods = ["GET"]
+[[server]]
+id = "other"
+bind = ["127.0.0.1:0"]
+hostnames = ["gw.test"]
+http = { page = "other.html" }
+"#;
+
+#[test]
+fn a_reading_comes_by_get_from_a_device_and_from_a_page_of_the_server_but_not_from_another_page() {
+    let directory = scratch();
+    let (own, other) = (directory.path().join("own.html"), directory.path().join("other.html"));
+    let asks = |url: &str| {
+        format!(
+            "<title>no</title><img src=\"{url}\" onerror=\"document.title = 'none'\"><script>fetch(\"{url}\", {{ mode: \
+             \"no-cors\" }}).then(r => document.title += r.status, e => document.title += e.name);</script>"
+        )
+    };
+    std::fs::write(&own, asks("/get/own?t=1")).unwrap();
+    std::fs::write(&other, "").unwrap();
+    let agent = Agent::start_of(directory.path(), "id = \"gw\"\n", READING);
+    let (_, port) = agent.address.rsplit_once(':').unwrap();
+    let foreign = agent.process.read("the other server listens", |line| {
+        let (_, url) = line.split_once("listening server=other url=")?;
+        Some(url.trim().rsplit_once(':')?.1.to_owned())
+    });
+    for (host, accepted, denied) in [("127.0.0.1", 2, 2), ("gw.test", 4, 4)] {
+        browse(directory.path(), &format!("http://{host}:{port}/"));
+        agent.wait_for_fact("/buffer/accepted", accepted);
+        std::fs::write(&other, asks(&format!("http://{host}:{port}/get/other?t=1"))).unwrap();
+        browse(directory.path(), &format!("http://{host}:{foreign}/"));
+        agent.wait_for_fact("/servers/sensors/denied_origins", denied);
+        agent.wait_for_fact("/buffer/accepted", accepted);
+    }
+    let url = format!("http://{}/get/esp?t=1", agent.address);
+    assert_eq!(curl(&["-H", "User-Agent:", "-H", "Accept:", &url]).0, 200, "an ESP says nothing of itself");
+    let (status, error) = curl(&["-A", "Mozilla/5.0", "-e", "http://evil.example/page", &url]);
+    assert!(
+        status == 403 && error.contains("http://evil.example") && error.contains("/get/{device}"),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_client_that_offers_subprotocols_gets_the_one_of_the_route_or_the_first() {
     let directory = scratch();

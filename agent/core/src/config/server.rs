@@ -148,8 +148,8 @@ pub struct Route {
     /// What a connection is for.
     pub mode: Mode,
     /// What messages come by, beside WebSockets. A GET has its query as the message: a JSON object of its parameters, each in the `type` that
-    /// `query` gives it, else a string. It is for devices that can send nothing else: what a page can make a browser ask is refused, and a
-    /// device must say in `User-Agent` what it is.
+    /// `query` gives it, else a string. It is for devices that can send nothing else. A browser is refused unless the page that has it ask is
+    /// of this server or in `origins`, or it sends `X-Requested-With: 1`: any page can have an image loaded from here.
     /// By default POST and PUT, and GET too with `mode = "connection"`.
     pub methods: Option<Vec<Method>>,
     /// The one reply of `mode = "connection"`; `{"stored":ID}` by default. A file may have 1 MB.

@@ -93,15 +93,45 @@ fn is_same_host(origin: &str, is_browser: bool, asked: &Asked<'_>, names: &Names
     is_ours && (at_port || own.port.is_none() && names.is_configured(&own.host))
 }
 
+/// A request that changes something, beside what its header fields tell.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// Its method is one that no link and no image has.
+    pub is_post: bool,
+    /// It may come from who says nothing of itself, as the smallest devices do and no browser does.
+    pub takes_unknown: bool,
+    /// The page that it names ([`page_of`]) is configured, or every page is.
+    pub is_listed: bool,
+    /// The page that it names is one of this gateway.
+    pub is_own: bool,
+}
+
 /// Whether a request that may come from any page may change something: by a method that no link and no image has (an origin
-/// that is not welcome is refused before), or with something that no browser sends to another site by itself.
-pub fn may_change<'a>(is_post: bool, asker: Asker, field: impl Fn(&str) -> Option<&'a [u8]>) -> bool {
-    match field("sec-fetch-site") {
-        Some(site) if site.eq_ignore_ascii_case(b"same-origin") => return true,
-        Some(_) if field("origin").is_none() => return is_sent_by_script(field(BY_SCRIPT)),
-        Some(_) | None => {}
+/// that is not welcome is refused before), for a page that is let in, or with something that no browser sends to another site by
+/// itself.
+pub fn may_change<'a>(change: Change, asker: Asker, field: impl Fn(&str) -> Option<&'a [u8]>) -> bool {
+    if change.is_listed || field("origin").is_some() || is_sent_by_script(field(BY_SCRIPT)) {
+        return true;
     }
-    is_post || asker == Asker::Program || field("origin").is_some() || is_sent_by_script(field(BY_SCRIPT))
+    match field("sec-fetch-site") {
+        // It knows of redirects over another site, which `Referer` does not.
+        Some(site) => site.eq_ignore_ascii_case(b"same-origin"),
+        None => {
+            let is_device = asker == Asker::Unknown && change.takes_unknown;
+            change.is_post || change.is_own || is_device || asker == Asker::Program
+        }
+    }
+}
+
+/// The origin of the page that had a browser ask, if the request names it: no page can put another one there.
+pub fn page_of<'a>(field: impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a str> {
+    let text = |name| field(name).and_then(|value| std::str::from_utf8(value).ok());
+    text("origin").or_else(|| {
+        let url = text("referer")?;
+        let host = url.find("://")? + "://".len();
+        let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+        Some(&url[..end])
+    })
 }
 
 /// Android's browsers within apps put the app's name there, which has a dot, and into every request.
@@ -237,21 +267,71 @@ mod tests {
         }
     }
 
+    const LINK: Change = Change { is_post: false, takes_unknown: false, is_listed: false, is_own: false };
+    const POST: Change = Change { is_post: true, ..LINK };
+    const MESSAGE: Change = Change { takes_unknown: true, ..LINK };
+
+    fn may(change: Change, fields: &[(&str, &str)]) -> bool {
+        may_change(change, asker(fields), |name| field(fields, name))
+    }
+
     #[test]
     fn nothing_changes_by_what_a_page_makes_a_browser_send_without_asking() {
-        let may =
-            |is_post, fields: &[(&str, &str)]| may_change(is_post, asker(fields), |name| field(fields, name));
         let with = |more: &[(&'static str, &'static str)]| [&CHROMIUM[..], more].concat();
-        assert!(!may(false, &CHROMIUM), "an image, without Sec-Fetch-Site");
-        assert!(!may(false, &with(&[("sec-fetch-site", "none")])), "a link in a mail");
-        assert!(!may(false, &with(&[("sec-fetch-site", "same-site")])), "another port");
-        assert!(!may(true, &with(&[("sec-fetch-site", "cross-site")])), "a form without an origin");
-        assert!(!may(false, &with(&[("x-requested-with", "com.example.app")])), "a page within an app");
-        assert!(!may(false, &[]), "nothing is no permission");
-        assert!(may(false, &with(&[("sec-fetch-site", "same-origin")])));
-        assert!(may(false, &with(&[("x-requested-with", "fetch")])));
-        assert!(may(false, &with(&[("origin", "https://panel.example"), ("sec-fetch-site", "cross-site")])));
-        assert!(may(true, &CHROMIUM) && may(true, &[]));
-        assert!(may(false, &[("user-agent", "curl/8.5.0")]), "no page can name another program");
+        for link in [LINK, MESSAGE] {
+            assert!(!may(link, &CHROMIUM), "an image, without Sec-Fetch-Site");
+            assert!(!may(link, &with(&[("sec-fetch-site", "none")])), "a link in a mail");
+            assert!(!may(link, &with(&[("sec-fetch-site", "same-site")])), "another port");
+            assert!(!may(link, &with(&[("x-requested-with", "com.example.app")])), "a page within an app");
+            assert!(may(link, &with(&[("sec-fetch-site", "same-origin")])));
+            assert!(may(link, &with(&[("x-requested-with", "fetch")])));
+            assert!(may(
+                link,
+                &with(&[("origin", "https://panel.example"), ("sec-fetch-site", "cross-site")])
+            ));
+            assert!(may(link, &[("user-agent", "curl/8.5.0")]), "no page can name another program");
+        }
+        assert!(!may(POST, &with(&[("sec-fetch-site", "cross-site")])), "a form without an origin");
+        assert!(!may(LINK, &[]), "nothing is no permission");
+        assert!(may(POST, &CHROMIUM) && may(POST, &[]));
+    }
+
+    #[test]
+    fn who_says_nothing_of_itself_may_bring_a_message() {
+        let esp: [(&str, &str); 2] = [("host", "192.168.1.5"), ("connection", "close")];
+        for device in [&[][..], &esp, &[("user-agent", "")]] {
+            assert!(may(MESSAGE, device) && !may(LINK, device));
+        }
+        for mark in MARKS {
+            assert!(!may(MESSAGE, &[(mark, "1")]), "{mark}");
+        }
+        assert!(!may(MESSAGE, &[("accept-language", "de")]));
+    }
+
+    #[test]
+    fn a_page_that_is_let_in_may_have_a_browser_ask() {
+        let image = [("referer", "http://gw.local:9998/panel.html"), CHROMIUM[0]];
+        let own = Change { is_own: true, ..LINK };
+        assert!(may(own, &image) && !may(LINK, &image));
+        let redirected = [image[0], image[1], ("sec-fetch-site", "cross-site")];
+        assert!(!may(own, &redirected), "over another site");
+        assert!(may(Change { is_listed: true, ..LINK }, &redirected));
+    }
+
+    #[test]
+    fn a_page_is_named_by_its_origin_else_by_the_referer() {
+        let page = |fields: &[(&str, &'static str)]| page_of(|name| field(fields, name));
+        assert_eq!(page(&[("origin", "https://a"), ("referer", "https://b/")]), Some("https://a"));
+        for (url, origin) in [
+            ("http://gw.local:9998/a/b?c=http://d/#e", Some("http://gw.local:9998")),
+            ("http://gw.local", Some("http://gw.local")),
+            ("http://evil.example?http://gw.local/", Some("http://evil.example")),
+            ("http://gw.local@evil.example/", Some("http://gw.local@evil.example")),
+            ("about:blank", None),
+            ("", None),
+        ] {
+            assert_eq!(page(&[("referer", url)]), origin, "{url}");
+        }
+        assert_eq!(page(&CHROMIUM), None);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use async_tungstenite::tungstenite;
-use holdfast_core::config::reply::Reply;
+use holdfast_core::config::reply::{Mode, Reply};
 use holdfast_core::config::server::Server;
 use holdfast_core::message::Format;
 use hyper::body::{Body, Incoming};
@@ -23,6 +24,12 @@ const FILE_BYTES: u64 = 1 << 20;
 /// What a request to such a route is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
+    /// Path of the route.
+    pub route: Rc<str>,
+    /// What the route is for.
+    pub mode: Mode,
+    /// Whether the route takes POST, too.
+    pub takes_post: bool,
     /// The parameters as a JSON object.
     pub payload: String,
     /// What is said; the id of the message if there is nothing else. Its topic is expanded.
@@ -55,6 +62,8 @@ pub async fn answer(
     target: &Target,
     call: &Call,
 ) -> Result<Page, Problem> {
+    // An image on any page in the web makes a browser send a GET, without an origin.
+    origin::check_change(site, guest, &request, call)?;
     let headers = request.headers();
     let is_hidden =
         length::is_missing(request.method(), headers) && headers.contains_key(header::CONTENT_TYPE);
@@ -63,8 +72,6 @@ pub async fn answer(
             "this request has a body, but its path, query and headers are the message: send it without one";
         return Err(Problem::bad(error));
     }
-    // An image on any page in the web makes a browser send a GET, without an origin.
-    origin::check_change(site, request.method(), headers)?;
     let said = speak(site, guest, target, call).await?;
     let mut page = bytes(said.kind, said.bytes);
     page.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,14 +1,16 @@
 //! Which pages of browsers may talk to a server (the Fetch standard's CORS protocol, and RFC 6455 §10.2 for WebSockets).
 
+use holdfast_core::config::reply::Mode;
 use holdfast_core::config::toml_string;
-use holdfast_core::source::browser::{self, Asked, Asker};
+use holdfast_core::source::browser::{self, Asked, Asker, Change};
 use holdfast_core::source::hostname::Authority;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
-use super::Site;
+use super::call::Call;
 use super::guest::Guest;
 use super::http::{Page, Problem, empty};
+use super::{Site, host};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, OPTIONS";
 /// How long a browser may remember the answer to a preflight.
@@ -21,28 +23,58 @@ pub fn check(
     asked: Option<&Authority>,
     headers: &HeaderMap,
 ) -> Result<(), Problem> {
-    let asked = Asked { host: asked, address: guest.address, secure: site.certificate.is_some() };
     for origin in headers.get_all(header::ORIGIN) {
-        let listed =
-            |known: &String| known == "*" || known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
         let text = std::str::from_utf8(origin.as_bytes());
-        let by_itself = |origin| browser::is_welcome(origin, asker(headers), &asked, &site.names.all());
-        if !site.origins.iter().any(listed) && !text.is_ok_and(by_itself) {
+        let by_itself = |origin| is_welcome(site, guest, asked, origin, asker(headers));
+        if !is_listed(site, origin.as_bytes()) && !text.is_ok_and(by_itself) {
             return Err(refused(site, &String::from_utf8_lossy(origin.as_bytes())));
         }
     }
     Ok(())
 }
 
-/// Refuses a request that changes something and that any page may have made a browser send.
-pub fn check_change(site: &Site, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let is_post = *method == Method::POST || *method == Method::PUT;
-    if browser::may_change(is_post, asker(headers), |name| field(headers, name)) {
+fn is_listed(site: &Site, origin: &[u8]) -> bool {
+    site.origins.iter().any(|known| known == "*" || known.as_bytes().eq_ignore_ascii_case(origin))
+}
+
+fn is_welcome(site: &Site, guest: &Guest, host: Option<&Authority>, origin: &str, asker: Asker) -> bool {
+    let asked = Asked { host, address: guest.address, secure: site.certificate.is_some() };
+    browser::is_welcome(origin, asker, &asked, &site.names.all())
+}
+
+/// Refuses a request to a route whose request is the message, where any page may have made a browser send it. Who sets something
+/// must say who it is, or use POST; who brings a reading must only be no browser.
+pub fn check_change<B>(site: &Site, guest: &Guest, request: &Request<B>, call: &Call) -> Result<(), Problem> {
+    let (method, headers) = (request.method(), request.headers());
+    let host = host::check(site, guest, request)?;
+    let asker = asker(headers);
+    let page = browser::page_of(|name| field(headers, name));
+    let change = Change {
+        is_post: *method == Method::POST || *method == Method::PUT,
+        takes_unknown: call.mode == Mode::Data,
+        is_listed: is_listed(site, page.unwrap_or_default().as_bytes()),
+        is_own: page.is_some_and(|page| is_welcome(site, guest, host.as_ref(), page, Asker::Browser)),
+    };
+    if browser::may_change(change, asker, |name| field(headers, name)) {
         return Ok(());
     }
-    site.gate.borrow_mut().counts.denied_origins += 1;
+    let (server, route) = (site.id(), toml_string(&call.route));
+    let lets_in = page.map_or_else(
+        || "`origins` lists the pages that may".to_owned(),
+        |page| format!("origins = [{}] lets its page in", toml_string(page)),
+    );
+    let named = if asker == Asker::Unknown { ", or say in `User-Agent` which program asks" } else { "" };
+    let post = if call.takes_post { "" } else { ", which `methods` of the route must name" };
+    let mut gate = site.gate.borrow_mut();
+    gate.counts.denied_origins += 1;
+    let level = if gate.is_news(page.unwrap_or(&call.route)) { log::Level::Warn } else { log::Level::Debug };
+    log::log!(
+        level,
+        "page denied server={server} route={route}: a browser asked for it, and {lets_in} ([[server]] {server})"
+    );
     let error = format!(
-        "this changes something, and any page could have made a browser ask for it: use POST, or send the header {}: 1",
+        "this {method} brings a message to the route path = {route}, and any page could have made a browser ask for it: \
+         {lets_in} ([[server]] {server}); else use POST{post}, or send the header {}: 1{named}",
         browser::BY_SCRIPT
     );
     Err(Problem::new(StatusCode::FORBIDDEN, error))

@@ -174,6 +174,7 @@ pub fn is_set(query: Option<&str>, name: &str) -> bool {
 #[derive(Debug)]
 struct Entry {
     template: Template,
+    path: Rc<str>,
     format: Option<Format>,
     topic: Option<String>,
     device: Option<String>,
@@ -203,6 +204,7 @@ impl Entry {
         let subprotocols = route.subprotocols.clone();
         Ok(Entry {
             template,
+            path: route.path.as_str().into(),
             format,
             topic,
             device,
@@ -218,6 +220,11 @@ impl Entry {
         })
     }
 
+    fn call(&self, payload: String, reply: Option<Reply>) -> Call {
+        let takes_post = self.methods.contains(&Method::Post);
+        Call { route: self.path.clone(), mode: self.mode, takes_post, payload, reply }
+    }
+
     fn target(
         &self,
         path: &str,
@@ -228,7 +235,7 @@ impl Entry {
     ) -> Result<Target, Miss> {
         parameter::check("query parameter", &self.query, &mut query)?;
         let message = (is_message && self.mode == Mode::Data)
-            .then(|| Call { payload: parameter::object(&[(&self.query, &query)]), reply: None });
+            .then(|| self.call(parameter::object(&[(&self.query, &query)]), None));
         let mut headers = parameter::of_headers(&self.header, headers)?;
         parameter::check("header", &self.header, &mut headers)?;
         let query = Query::of(query);
@@ -250,7 +257,7 @@ impl Entry {
                     Reply::Last(topic) => Reply::Last(expand(&topic, &values)),
                     Reply::Text(_) | Reply::File(_) => reply,
                 });
-                Some(Call { payload: parameter::object(&all), reply })
+                Some(self.call(parameter::object(&all), reply))
             }
         };
         values.extend(query);
