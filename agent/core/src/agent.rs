@@ -8,6 +8,7 @@ mod inbound;
 mod leaving;
 mod line;
 mod loss;
+mod machine;
 mod news;
 mod poison;
 mod reconfigure;
@@ -33,7 +34,7 @@ use crate::link::LinkEffect;
 use crate::link::caution::Suspect;
 use crate::link::port::{LinkOrder, LinkReport, Publication};
 use crate::observe::health::Health;
-use crate::observe::host::{Host, HostFacts};
+use crate::observe::host::Host;
 use crate::observe::notice::Notice;
 use crate::observe::status::{self, StatusPace};
 use crate::outlet::buffer::{Buffer, BufferEffect};
@@ -576,18 +577,6 @@ impl Agent {
             self.links[link].link.sent(now.mono, sent, bytes, &mut effects);
             self.apply(now, link, effects, out);
         }
-    }
-
-    fn saw_host(&mut self, now: Now, facts: HostFacts, out: &mut Vec<Action>) {
-        let due = self.host.saw(now.mono, facts);
-        out.push(Action::Disk(DiskOrder::Measure));
-        if !due || self.stop != Stop::Running {
-            return;
-        }
-        let draft = self.host.draft(self.buffer.facts().free_bytes);
-        let mut effects = Vec::new();
-        self.buffer.offer(now, None, vec![draft], &self.routes, &mut effects);
-        act(effects, out);
     }
 }
 

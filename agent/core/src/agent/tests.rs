@@ -10,6 +10,7 @@ use crate::link::closing::Closing;
 use crate::link::endpoint::EndpointRule;
 use crate::link::port::{Heard, Peer, Refusal, RefusalKind, Traffic};
 use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
+use crate::observe::host::HostFacts;
 use crate::outlet::disk::{Held, Numbers};
 use crate::reload::{Changes, Proposal};
 use crate::wire::ENVELOPE_BYTES_MAX;
