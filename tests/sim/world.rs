@@ -16,10 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
 use holdfast_core::config::client::Confirm;
+use holdfast_core::link::LinkState;
 use holdfast_core::link::port::{LinkOrder, LinkReport};
 use holdfast_core::message::Format;
 use holdfast_core::observe::host::HostFacts;
 use holdfast_core::observe::notice::Notice;
+use holdfast_core::observe::status::LinkStatus;
 use holdfast_core::outlet::disk::DiskOrder;
 use holdfast_core::outlet::given::Given;
 use holdfast_core::reload::Proposal;
@@ -508,14 +510,13 @@ impl World {
             return false;
         }
         let status = agent.status(self.clock());
-        let up =
-            |links: &serde_json::Map<_, serde_json::Value>| links.values().all(|link| link["state"] == "up");
-        status["buffer"]["messages"].as_u64() == Some(0)
-            && status["buffer"]["error"].is_null()
-            && (status["mqtt"].is_null() || status["mqtt"]["state"] == "up")
+        let is_up = |link: &LinkStatus| link.state == LinkState::Up;
+        status.buffer.messages == 0
+            && status.buffer.error.is_none()
+            && status.mqtt.as_ref().is_none_or(is_up)
             // What it was to be told meanwhile it is told on its next connection.
             && self.conns.get(self.links.len()).and_then(Option::as_ref).is_none_or(|broker| !broker.is_half_open())
-            && status["links"].as_object().is_some_and(up)
+            && status.links.values().all(is_up)
     }
 
     fn is_anything_in_transit(&self) -> bool {
@@ -532,7 +533,7 @@ impl World {
     }
 
     fn rest(&self) -> String {
-        let status = self.agent.as_ref().map(|agent| agent.status(self.clock()).to_string());
+        let status = self.agent.as_ref().map(|agent| agent.status(self.clock()));
         format!("queued {}, offers {:?}, status {status:?}", self.queue.len(), self.offers.keys())
     }
 }

@@ -17,7 +17,7 @@ mod seating;
 mod stop;
 mod trial;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use self::command::{CommandError, LinkCommand};
@@ -36,7 +36,7 @@ use crate::link::port::{LinkOrder, LinkReport, Publication};
 use crate::observe::health::Health;
 use crate::observe::host::Host;
 use crate::observe::notice::Notice;
-use crate::observe::status::{self, StatusPace};
+use crate::observe::status::{self, ServerStatus, Status, StatusPace};
 use crate::outlet::buffer::{Buffer, BufferEffect};
 use crate::outlet::disk::{DiskFacts, DiskOrder, DiskOrderKind, DiskReport, Opened};
 use crate::outlet::disk_queue::DiskQueue;
@@ -65,7 +65,7 @@ pub struct Agent {
     reloading: Option<u64>,
     /// Whether another life begins when this one has ended.
     succeeded: bool,
-    pub(crate) servers: serde_json::Value,
+    pub(crate) servers: BTreeMap<String, ServerStatus>,
     routes: Routes,
     /// Messages on their way to the dead letters.
     leaving: Leaving,
@@ -99,7 +99,7 @@ impl Agent {
             rejected: None,
             reloading: None,
             succeeded: false,
-            servers: serde_json::Value::Null,
+            servers: BTreeMap::new(),
             leaving: Leaving::default(),
             status: StatusPace::default(),
             announced: None,
@@ -268,7 +268,7 @@ impl Agent {
     }
 
     /// How the agent and everything around it is, with the devices.
-    pub fn status(&self, now: Now) -> serde_json::Value {
+    pub fn status(&self, now: Now) -> Status {
         status::whole(self, now)
     }
 

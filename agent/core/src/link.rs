@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 pub mod backoff;
 pub mod caution;
 pub mod closing;
@@ -134,7 +136,8 @@ pub struct Link {
 }
 
 /// The state as people see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LinkState {
     /// Configured not to connect, or stopped.
     Inactive,
@@ -142,7 +145,8 @@ pub enum LinkState {
     Disconnected,
     /// Waiting for the next try.
     Down,
-    /// Trying.
+    /// Trying. That a try is under way at this moment is not worth a status message each time.
+    #[serde(rename = "down")]
     Connecting,
     /// In use.
     Up,

@@ -12,6 +12,7 @@ use holdfast_core::config::network::Remote;
 use holdfast_core::glob::Glob;
 use holdfast_core::message::Message;
 use holdfast_core::observe::health::Health;
+use holdfast_core::observe::status::Status;
 use holdfast_core::outlet::look::{Change, Look, Seen};
 use holdfast_core::reload::Reloaded;
 use holdfast_core::source::intake::{Answer, Draft, Refused};
@@ -53,8 +54,8 @@ pub enum Input {
     Look(Look, Sender<Result<Seen, String>>),
     /// Asks to give up something in the store; the answer is how many messages.
     Change(Change, Sender<Result<u64, String>>),
-    /// Asks for the status as JSON.
-    Status(Sender<serde_json::Value>),
+    /// Asks for the status.
+    Status(Sender<Status>),
     /// Asks whether the agent makes progress.
     Health(Sender<Health>),
     /// Asks to listen in on the topics of this filter.
@@ -158,8 +159,8 @@ impl Intake {
         let _ = self.inputs.send(Input::Disconnected(device.to_owned())).await;
     }
 
-    /// The status as JSON, none when the agent is stopping.
-    pub async fn status(&self) -> Option<serde_json::Value> {
+    /// The status, none when the agent is stopping.
+    pub async fn status(&self) -> Option<Status> {
         let (reply, answer) = bounded(1);
         self.inputs.send(Input::Status(reply)).await.ok()?;
         answer.recv().await.ok()

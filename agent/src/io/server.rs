@@ -45,6 +45,7 @@ use certificate::Certificate;
 use holdfast_core::config::access::Access;
 use holdfast_core::config::server::{Audience, HttpPage, Limits, Server};
 use holdfast_core::message::Format;
+use holdfast_core::observe::status::{CertificateStatus, ServerStatus};
 use holdfast_core::source::gate::Gate;
 use holdfast_core::source::intake::Draft;
 use holdfast_core::source::payload;
@@ -96,7 +97,7 @@ impl Kept {
 }
 
 /// How a server is, as JSON.
-pub type Facts = Rc<dyn Fn() -> serde_json::Value>;
+pub type Facts = Rc<dyn Fn() -> ServerStatus>;
 
 /// The bound listeners of one `[[server]]`.
 pub struct Listeners {
@@ -133,17 +134,15 @@ impl Listeners {
     }
 
     /// How the server is, at any time: what it has turned away, and its certificate.
-    pub fn facts(&self) -> Facts {
+    pub fn facts(&self, application: &str) -> Facts {
         let (gate, certificate) = (self.gate.clone(), self.certificate.clone());
+        let application = application.to_owned();
         Rc::new(move || {
-            let counts = gate.borrow().counts.named();
-            let mut facts: serde_json::Map<_, _> =
-                counts.iter().map(|(name, count)| ((*name).to_owned(), (*count).into())).collect();
-            if let Some(certificate) = &certificate {
-                facts.insert("certificate_days_left".to_owned(), certificate.days_left().into());
-                facts.insert("certificate_error".to_owned(), certificate.fault().into());
-            }
-            facts.into()
+            let certificate = certificate.as_ref().map(|certificate| CertificateStatus {
+                certificate_days_left: certificate.days_left(),
+                certificate_error: certificate.fault(),
+            });
+            ServerStatus { counts: gate.borrow().counts, application: application.clone(), certificate }
         })
     }
 }

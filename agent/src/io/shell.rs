@@ -17,6 +17,7 @@ use holdfast_core::config::Config;
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::port::{LinkOrder, LinkReport};
 use holdfast_core::observe::notice::{Loudness, Notice};
+use holdfast_core::observe::status::{SourceCounts, Status};
 use holdfast_core::outlet::disk::{DiskFacts, DiskReport};
 use holdfast_core::reload::Reloaded;
 use holdfast_core::setup::LinkSetup;
@@ -369,21 +370,19 @@ impl Shell {
         self.agent.step(clock::now(), event, actions);
     }
 
-    fn status(&mut self, actions: &mut Vec<Action>) -> serde_json::Value {
+    fn status(&mut self, actions: &mut Vec<Action>) -> Status {
         let now = clock::now();
         if self.agent.wants_host(now) {
             self.agent.step(now, Event::Host(self.machine.look()), actions);
         }
         self.agent.step(now, self.look_at_servers(), actions);
-        let mut status = self.agent.status(now);
-        status["violations"] = self.intake.tally.shown();
-        status["consumers"] = self.subscribers.status();
-        status
+        let sources =
+            SourceCounts { violations: self.intake.tally.shown(), consumers: self.subscribers.status() };
+        Status { sources: Some(sources), ..self.agent.status(now) }
     }
 
     fn look_at_servers(&self) -> Event {
-        let facts = self.doors.facts().map(|(id, facts)| (id.to_owned(), facts));
-        Event::Servers(serde_json::Value::Object(facts.collect()))
+        Event::Servers(self.doors.status())
     }
 
     /// A number for what has to be answered.

@@ -144,11 +144,11 @@ impl World {
             return Ok(());
         };
         let status = agent.status(self.clock());
-        let devices = status["devices"].as_object().cloned().unwrap_or_default();
-        for (id, device) in devices {
+        for (id, device) in status.devices.into_iter().flat_map(|all| all.devices) {
+            let device = serde_json::to_string(&device).map_err(|error| error.to_string())?;
             let topic = format!("p/devices/{id}/status");
             let told = broker.retained.get(&topic).map(|told| String::from_utf8_lossy(told).into_owned());
-            if told.as_deref() != Some(device.to_string().as_str()) {
+            if told.as_ref() != Some(&device) {
                 return Err(format!("{topic} says {told:?}, the agent believes {device}"));
             }
         }

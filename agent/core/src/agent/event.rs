@@ -1,11 +1,14 @@
 //! What the agent is told, and what it orders.
 
+use std::collections::BTreeMap;
+
 use super::command::{CommandError, LinkCommand};
 use crate::config::network::Remote;
 use crate::link::port::{LinkOrder, LinkReport};
 use crate::message::Message;
 use crate::observe::host::HostFacts;
 use crate::observe::notice::Notice;
+use crate::observe::status::ServerStatus;
 use crate::outlet::disk::{DiskFacts, DiskOrder, DiskReport};
 use crate::reload::{Proposal, ReloadError, Reloaded};
 use crate::source::intake::{Answer, Draft};
@@ -71,8 +74,8 @@ pub enum Event {
         /// What it says.
         outcome: Result<Box<Proposal>, String>,
     },
-    /// How each server is, as JSON by its name.
-    Servers(serde_json::Value),
+    /// How each server is, by its id.
+    Servers(BTreeMap<String, ServerStatus>),
     /// Why a configuration that was offered before the start is not in force.
     Rejected(Option<String>),
     /// Someone asked the agent to stop.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::message::Format;
 use crate::source::intake::Draft;
@@ -14,7 +14,7 @@ const FRESH: Duration = Duration::from_secs(5);
 const TOPIC: &str = "host/metrics";
 
 /// What a look at the machine finds; none where the machine does not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct HostFacts {
     /// Time in which the processors were busy since the look before, all of them together, 0 to 100.
     pub cpu_percent: Option<f64>,
@@ -32,6 +32,16 @@ pub struct HostFacts {
     pub network_received_bytes: Option<u64>,
     /// Bytes sent by them.
     pub network_sent_bytes: Option<u64>,
+}
+
+/// How the machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct HostStatus {
+    /// What was seen last.
+    #[serde(flatten)]
+    pub facts: HostFacts,
+    /// Bytes that are left on the store's file system.
+    pub disk_free_bytes: Option<u64>,
 }
 
 /// When the machine is looked at, and what was seen last.
@@ -74,19 +84,14 @@ impl Host {
     }
 
     /// What was seen last, with the room that the store's thread found on its file system.
-    pub fn shown(&self, disk_free_bytes: Option<u64>) -> Value {
+    pub fn status(&self, disk_free_bytes: Option<u64>) -> HostStatus {
         let facts = self.seen.map(|(_, facts)| facts).unwrap_or_default();
-        json!({
-            "cpu_percent": facts.cpu_percent.map(tenths),
-            "memory_used_bytes": facts.memory_used_bytes,
-            "memory_total_bytes": facts.memory_total_bytes,
-            "disk_free_bytes": disk_free_bytes,
-            "temperature_c": facts.temperature_c.map(tenths),
-            "load_1m": facts.load_1m,
-            "uptime_s": facts.uptime_s,
-            "network_received_bytes": facts.network_received_bytes,
-            "network_sent_bytes": facts.network_sent_bytes,
-        })
+        let facts = HostFacts {
+            cpu_percent: facts.cpu_percent.map(tenths),
+            temperature_c: facts.temperature_c.map(tenths),
+            ..facts
+        };
+        HostStatus { facts, disk_free_bytes }
     }
 
     /// The same as a message.
@@ -96,7 +101,7 @@ impl Host {
             device: None,
             source: "host".into(),
             format: Format::Json,
-            payload: self.shown(disk_free_bytes).to_string().into_bytes(),
+            payload: serde_json::to_vec(&self.status(disk_free_bytes)).expect("its keys are strings"),
             attributes: Vec::new(),
             priority: 0,
         }
@@ -121,8 +126,8 @@ mod tests {
     fn a_machine_that_was_not_looked_at_has_no_facts() {
         let host = Host::new(None, at(0));
         assert!(host.is_stale(at(0)));
-        assert_eq!(host.shown(Some(7))["cpu_percent"], Value::Null);
-        assert_eq!(host.shown(Some(7))["disk_free_bytes"], 7);
+        assert_eq!(host.status(Some(7)).facts.cpu_percent, None);
+        assert_eq!(host.status(Some(7)).disk_free_bytes, Some(7));
     }
 
     #[test]
@@ -131,7 +136,7 @@ mod tests {
         assert!(!host.saw(at(10), HostFacts { cpu_percent: Some(12.34), ..HostFacts::default() }));
         assert!(!host.is_stale(at(14)));
         assert!(host.is_stale(at(15)));
-        assert_eq!(host.shown(None)["cpu_percent"], 12.3);
+        assert_eq!(host.status(None).facts.cpu_percent, Some(12.3));
     }
 
     #[test]

@@ -1,384 +1,296 @@
-//! How the agent says that it is: the status as JSON, for MQTT and for the control interface.
+//! How the agent says that it is, for MQTT, for the control interface and for Prometheus: one type, which becomes JSON where it is
+//! printed.
 
+mod pace;
+mod report;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
 
-use crate::agent::{Agent, Line};
-use crate::device::presence::{Device, Presence};
+pub use self::pace::StatusPace;
+pub use self::report::{NEWS, device_news, digest, headline, last_words, message, of_application, whole};
+use crate::device::presence::Reason;
 use crate::link::LinkState;
-use crate::link::probe::UNECHOED;
-use crate::message::{Clock, Format};
+use crate::message::Clock;
+use crate::observe::host::HostStatus;
 use crate::outlet::buffer::{BufferState, StoreState};
-use crate::outlet::outbox::Outbox;
-use crate::source::intake::Draft;
-use crate::time::{Now, Time};
+use crate::source::gate::Counts;
 
-/// A status that changes faster than this is published once for several changes.
-const LEAST_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Devices that the status lists; the others are counted. Each has a topic of its own at the broker.
-const DEVICES_LISTED: usize = 100;
-
-/// The source of the agent's news of its devices.
-pub const NEWS: &str = "agent";
-
-/// When the status was published and what it said.
-#[derive(Debug, Default)]
-pub struct StatusPace {
-    last: Option<Published>,
-    hurry: bool,
+/// How the agent and everything around it is. What is not known is null; what does not exist is left out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// Whether it is there.
+    pub state: Online,
+    /// Its id.
+    pub agent: String,
+    /// Its version.
+    pub version: String,
+    /// How often it was started with this data directory.
+    pub session: u64,
+    /// When it was started.
+    pub since: Timestamp,
+    /// Seconds since then, by a clock that nobody sets.
+    pub uptime_s: u64,
+    /// Whether the wall clock can be trusted.
+    pub clock: Clock,
+    /// Since when it can.
+    pub clock_since: Option<Timestamp>,
+    /// Links to the outside, by the id of their client.
+    pub links: BTreeMap<String, LinkStatus>,
+    /// The link to the broker, where one is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<LinkStatus>,
+    /// What is held.
+    pub buffer: BufferStatus,
+    /// The machine.
+    pub host: HostStatus,
+    /// Days until the first certificate of a peer ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_days_left: Option<i64>,
+    /// Servers, by their id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub servers: BTreeMap<String, ServerStatus>,
+    /// Why the file of the configuration is not in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration_rejected: Option<String>,
+    /// What was found damaged in the store and mended, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<String>,
+    /// The first of the devices, for the control interface.
+    #[serde(flatten)]
+    pub devices: Option<Devices>,
+    /// What the sources count, for the control interface.
+    #[serde(flatten)]
+    pub sources: Option<SourceCounts>,
 }
 
-#[derive(Debug)]
-struct Published {
-    at: Time,
-    digest: u64,
-    next_at: Time,
+/// Whether something is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Online {
+    /// It is.
+    Online,
+    /// It is not.
+    Offline,
 }
 
-impl StatusPace {
-    /// Makes the next one due at once: a new connection to the broker.
-    pub fn hurry(&mut self) {
-        self.hurry = true;
-    }
-
-    /// Whether it is to be published.
-    pub fn is_due(&mut self, now: Time, digest: u64) -> bool {
-        if let Some(last) = &mut self.last
-            && !self.hurry
-        {
-            if last.digest != digest {
-                last.next_at = last.next_at.min(last.at + LEAST_INTERVAL);
-            }
-            return last.next_at <= now;
-        }
-        true
-    }
-
-    /// It was published.
-    pub fn published(&mut self, now: Time, digest: u64, interval: Duration) {
-        self.hurry = false;
-        self.last = Some(Published { at: now, digest, next_at: now + interval });
-    }
-
-    /// When it is due if nothing changes.
-    pub fn deadline(&self) -> Option<Time> {
-        self.last.as_ref().map(|last| last.next_at)
-    }
+/// How a link is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LinkStatus {
+    /// Of its life.
+    pub state: LinkState,
+    /// Since when it is in it.
+    pub since: Timestamp,
+    /// Round trip of the last ping, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// How often it came up again.
+    pub reconnects: u64,
+    /// When the peer confirmed something for the last time.
+    pub last_confirmed: Option<Timestamp>,
+    /// Why it was lost, or could not be made, for the last time.
+    pub last_error: Option<String>,
+    /// Seconds until the next try.
+    pub retry_in_s: Option<f64>,
+    /// Messages that the peer confirmed since the start.
+    pub confirmed: u64,
+    /// Messages that are held for it.
+    pub unconfirmed: u64,
+    /// Messages that the peer sent.
+    pub received: u64,
+    /// Those of them that were given up.
+    pub received_dropped: u64,
+    /// Why settings that were on trial are not in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings_rejected: Option<String>,
+    /// Why nothing is sent although it is up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<&'static str>,
+    /// Bytes of the largest frame that the peer takes, where its closing has shown it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame_bytes: Option<usize>,
+    /// Number of the message that the peer closes at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<u64>,
+    /// What a client's table says of it.
+    #[serde(flatten)]
+    pub client: Option<ClientStatus>,
+    /// Messages held by their priority, where it has more than one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unconfirmed_by_priority: BTreeMap<u8, u64>,
 }
 
-/// What makes a status worth publishing at once: the states of the links, whether they hold back, the state of the buffer, and whether a configuration was
-/// rejected, folded into a number.
-pub fn digest(agent: &Agent) -> u64 {
-    let links = agent.links.iter().filter(|line| !line.is_gone());
-    let links = links.map(|line| {
-        let facts = [line.link.is_up(), line.rollback.is_some(), line.link.proves_nothing()];
-        facts.iter().fold(1, |all, fact| all * 2 + u64::from(*fact))
-    });
-    let buffer = agent.buffer.state() as u64 * 3 + agent.buffer.store() as u64;
-    let first = buffer * 2 + u64::from(agent.rejected.is_some());
-    links.fold(first, |digest, state| digest.wrapping_mul(17).wrapping_add(state))
+/// What the table of a client adds to the status of its link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClientStatus {
+    /// Whether its settings have to prove themselves.
+    pub on_trial: bool,
+    /// Bound of the messages held for it, 0 for none.
+    pub max_messages: u64,
+    /// Where it connects to, without secrets.
+    pub url: Option<String>,
+    /// Which of its urls that is, where it has several; the first is 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_number: Option<usize>,
+    /// The application that it belongs to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub application: String,
 }
 
-/// How the agent is, in a line: `1 of 2 links up, 12 messages held, 3 devices`.
-pub fn headline(agent: &Agent) -> String {
-    let active = || agent.links.iter().filter(|line| line.link.state() != LinkState::Inactive);
-    let (up, all) = (active().filter(|line| line.link.is_up()).count(), active().count());
-    let held: u64 = agent.buffer.live().map(Outbox::unconfirmed).sum();
-    let devices = agent.presence.devices().len();
-    let line = format!("{up} of {all} links up, {held} messages held, {devices} devices");
-    match agent.buffer.failure() {
-        Some(error) if agent.buffer.store() == StoreState::ReadOnly => {
-            format!("{line}, the store is read-only: {error}")
-        }
-        Some(error) => format!("{line}, the store is failing: {error}"),
-        None => line,
-    }
+/// What is held, and what was done with it since the start.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BufferStatus {
+    /// In a word.
+    pub state: BufferState,
+    /// Whether the store takes what it is given.
+    pub store: StoreState,
+    /// Messages held for all links.
+    pub messages: u64,
+    /// Bytes of those on the disk.
+    pub bytes: u64,
+    /// Seconds that the oldest of them waits, at the least.
+    pub oldest_age_s: u64,
+    /// Messages taken.
+    pub accepted: u64,
+    /// Bytes of their payloads.
+    pub accepted_bytes: u64,
+    /// Messages given up at a bound.
+    pub dropped: u64,
+    /// Messages given up for their age.
+    pub expired: u64,
+    /// Messages that could not be held and were refused.
+    pub refused: u64,
+    /// Messages that a peer refused, among the dead letters.
+    pub dead: u64,
+    /// Groups of messages found damaged.
+    pub damaged: u64,
+    /// Bytes of all files of the store.
+    pub disk_bytes: u64,
+    /// Bytes that its file system has left.
+    pub disk_bytes_free: Option<u64>,
+    /// Bound of these files by the configuration, in bytes.
+    pub disk_bytes_max: u64,
+    /// The bound in force: no more than the file system can give.
+    pub disk_bytes_max_in_force: u64,
+    /// Bytes written.
+    pub disk_bytes_written: u64,
+    /// Bytes written today.
+    pub disk_bytes_written_today: u64,
+    /// Bytes ever written.
+    pub disk_bytes_written_total: u64,
+    /// Syncs made.
+    pub syncs: u64,
+    /// Syncs made today.
+    pub syncs_today: u64,
+    /// Syncs ever made.
+    pub syncs_total: u64,
+    /// Seconds between two commits.
+    pub commit_after_s: f64,
+    /// Why the store takes nothing.
+    pub error: Option<String>,
 }
 
-/// The status with the first of the devices, for the control interface.
-pub fn whole(agent: &Agent, now: Now) -> Value {
-    let mut status = base(agent, now);
-    let devices = agent.presence.devices().iter().take(DEVICES_LISTED);
-    let devices = devices.map(|(id, device)| (id.clone(), device_status(device)));
-    status["devices"] = Value::Object(devices.collect());
-    let (online, offline) = agent.presence.counts();
-    status["devices_total"] = json!({ "online": online, "offline": offline });
-    status["devices_ignored"] = agent.presence.ignored().into();
-    status
+/// The first of the devices, and how many there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Devices {
+    /// By their id.
+    pub devices: BTreeMap<String, DeviceStatus>,
+    /// All of them.
+    pub devices_total: DeviceCounts,
+    /// Ids that came when there was no place for another device.
+    pub devices_ignored: u64,
 }
 
-/// The status message for the broker; each device has a topic of its own.
-pub fn message(agent: &Agent, now: Now) -> Vec<u8> {
-    base(agent, now).to_string().into_bytes()
+/// Known devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DeviceCounts {
+    /// Those that are online.
+    pub online: usize,
+    /// Those that are not.
+    pub offline: usize,
 }
 
-/// The status of what belongs to an application, for the broker.
-pub fn of_application(agent: &Agent, application: &str, now: Now) -> Vec<u8> {
-    let its = |line: &Line| line.own().is_some_and(|own| own.application == application);
-    let lines = || agent.links.iter().enumerate().filter(|(_, line)| its(line));
-    let links: Map<_, _> =
-        lines().map(|(link, line)| (line.id.clone(), link_status(agent, link, line, now))).collect();
-    let status = json!({
-        "state": "online",
-        "agent": agent.setup.agent,
-        "application": application,
-        "session": agent.buffer.session(),
-        "links_up": lines().filter(|(_, line)| line.link.is_up()).count(),
-        "unconfirmed": lines().map(|(link, _)| agent.unconfirmed(link)).sum::<u64>(),
-        "links": links,
-    });
-    status.to_string().into_bytes()
+/// How a device is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceStatus {
+    /// Whether it is there.
+    pub status: Online,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why that is believed.
+    pub reason: Reason,
 }
 
-/// The status of an agent that is gone: `lost` as the last will, `stopped` as goodbye.
-pub fn last_words(agent: &Agent, reason: &str) -> Vec<u8> {
-    let words = json!({
-        "state": "offline",
-        "reason": reason,
-        "agent": agent.setup.agent,
-        "version": agent.setup.version,
-        "session": agent.buffer.session(),
-    });
-    words.to_string().into_bytes()
+/// How a server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServerStatus {
+    /// What it has turned away.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// The application that it belongs to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub application: String,
+    /// Its certificate, where it has one.
+    #[serde(flatten)]
+    pub certificate: Option<CertificateStatus>,
 }
 
-/// The news of a device as a message for the broker.
-pub fn device_news(prefix: &str, id: &str, presence: &Presence) -> Option<Draft> {
-    let device = presence.devices().get(id)?;
-    Some(Draft {
-        topic: format!("{prefix}/devices/{id}/status"),
-        device: Some(id.to_owned()),
-        source: NEWS.into(),
-        format: Format::Json,
-        payload: device_status(device).to_string().into_bytes(),
-        attributes: Vec::new(),
-        priority: 0,
-    })
+/// How the certificate of a server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CertificateStatus {
+    /// Days until it ends.
+    pub certificate_days_left: Option<i64>,
+    /// What is wrong with the files that were to renew it.
+    pub certificate_error: Option<String>,
 }
 
-fn base(agent: &Agent, now: Now) -> Value {
-    let lines = agent.links.iter().enumerate().filter(|(_, line)| line.is_client());
-    let links: Map<_, _> =
-        lines.map(|(link, line)| (line.id.clone(), link_status(agent, link, line, now))).collect();
-    let days = agent.links.iter().filter_map(|line| line.certificate_days_left).min();
-    let mut status = json!({
-        "state": "online",
-        "agent": agent.setup.agent,
-        "version": agent.setup.version,
-        "session": agent.buffer.session(),
-        "since": rfc3339(agent.started.wall_ns),
-        "uptime_s": now.mono.since(agent.started.mono).as_secs(),
-        "clock": if now.clock == Clock::Synced { "synced" } else { "unsynced" },
-        "clock_since": agent.clocks.since_ns().map(rfc3339),
-        "links": links,
-        "buffer": buffer_status(agent, now),
-        "host": agent.host.shown(agent.buffer.facts().free_bytes),
-    });
-    if let Some(link) = agent.mqtt_line() {
-        status["mqtt"] = link_status(agent, link, &agent.links[link], now);
-    }
-    if let Some(days) = days {
-        status["certificate_days_left"] = days.into();
-    }
-    if !agent.servers.is_null() {
-        status["servers"] = agent.servers.clone();
-    }
-    if let Some(why) = &agent.rejected {
-        status["configuration_rejected"] = why.clone().into();
-    }
-    if !agent.repairs.is_empty() {
-        status["repairs"] = agent.repairs.clone().into();
-    }
-    status
+/// What the sources count by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceCounts {
+    /// Messages that broke the schema of their route.
+    pub violations: Vec<Violations>,
+    /// Those who listen.
+    pub consumers: Consumers,
 }
 
-fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
-    let mut status = link_facts(agent, link, line, now);
-    if let Some(rollback) = &line.rollback {
-        let rest = if line.trial.is_none() { "the old ones are in force" } else { "others are on trial" };
-        status["settings_rejected"] = format!("{rollback}, {rest}").into();
-    }
-    if line.link.proves_nothing() {
-        status["held_back"] = UNECHOED.into();
-    }
-    if let Some(bytes) = line.frames.learned() {
-        status["frame_bytes"] = bytes.into();
-    }
-    if let Some(message) = line.caution.blocked_by() {
-        status["blocked_by"] = message.seq.into();
-    }
-    if let Some(own) = line.own() {
-        status["on_trial"] = line.trial.is_some().into();
-        status["max_messages"] = line.bounds(&agent.setup).max_messages.into();
-        status["url"] = own.places.get(line.link.endpoint()).cloned().into();
-        if own.places.len() > 1 {
-            status["url_number"] = (line.link.endpoint() + 1).into();
-        }
-        if !own.application.is_empty() {
-            status["application"] = own.application.clone().into();
-        }
-    }
-    if line.lanes.len() > 1 {
-        let lanes = line.lanes.iter().map(|(priority, outlet)| {
-            (priority.to_string(), Value::from(agent.buffer.outbox(*outlet).unconfirmed()))
-        });
-        status["unconfirmed_by_priority"] = Value::Object(lanes.collect());
-    }
-    status
+/// Messages that broke the schema of one route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violations {
+    /// Id of the server.
+    pub server: String,
+    /// Path of the route.
+    pub route: String,
+    /// How many.
+    pub count: u64,
 }
 
-fn link_facts(agent: &Agent, link: usize, line: &Line, now: Now) -> Value {
-    let since = now.wall_ns.saturating_sub(nanos(now.mono.since(line.link.since())));
-    json!({
-        "state": state_of_link(&line.link),
-        "since": rfc3339(since),
-        "rtt_ms": line.link.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
-        "reconnects": line.link.reconnects(),
-        "last_confirmed": line.last_confirmed_ns.map(rfc3339),
-        "last_error": line.link.last_error(),
-        "retry_in_s": line.link.retry_at().map(|at| at.since(now.mono).as_secs_f64()),
-        "confirmed": line.confirmed,
-        "unconfirmed": agent.unconfirmed(link),
-        "received": line.received,
-        "received_dropped": line.inbox.dropped(),
-    })
+/// Those who read at `/subscribe`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Consumers {
+    /// How many there are.
+    pub subscribers: usize,
+    /// Messages that one of them had no room for.
+    pub dropped: u64,
 }
 
-fn buffer_status(agent: &Agent, now: Now) -> Value {
-    let outboxes = || agent.buffer.live();
-    let facts = agent.buffer.facts();
-    json!({
-        "state": state_of_buffer(agent.buffer.state()),
-        "store": state_of_store(agent.buffer.store()),
-        "messages": outboxes().map(|outbox| outbox.unconfirmed()).sum::<u64>(),
-        "bytes": outboxes().map(|outbox| outbox.held().bytes).sum::<u64>(),
-        "oldest_age_s": outboxes().filter_map(|outbox| oldest_age(agent, outbox, now)).max().map_or(0, |age| age.as_secs()),
-        "accepted": agent.buffer.accepted().messages,
-        "accepted_bytes": agent.buffer.accepted().bytes,
-        "dropped": agent.buffer.dropped(),
-        "expired": agent.buffer.expired(),
-        "refused": agent.buffer.refused(),
-        "dead": facts.dead,
-        "damaged": facts.damaged,
-        "disk_bytes": facts.disk_bytes,
-        "disk_bytes_free": facts.free_bytes,
-        "disk_bytes_max": agent.setup.buffer.max_bytes,
-        "disk_bytes_max_in_force": agent.buffer.max_bytes(),
-        "disk_bytes_written": facts.written_bytes,
-        "disk_bytes_written_today": facts.today.bytes,
-        "disk_bytes_written_total": facts.total.bytes,
-        "syncs": facts.syncs,
-        "syncs_today": facts.today.syncs,
-        "syncs_total": facts.total.syncs,
-        "commit_after_s": agent.buffer.commit_after().as_secs_f64(),
-        "error": agent.buffer.failure(),
-    })
-}
+/// A wall time, UTC, in ns since 1970. It is written as RFC 3339 has it, to the millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp(pub u64);
 
-/// Age of the oldest message of an outlet, at the least: the wall clock may be wrong.
-fn oldest_age(agent: &Agent, outbox: &Outbox, now: Now) -> Option<Duration> {
-    let held = outbox.held();
-    let in_store = held.oldest_group.map(|newest| {
-        let span = Duration::from_nanos(newest.time_ns.saturating_sub(held.oldest_ns));
-        agent.clocks.age(&now, &newest) + span
-    });
-    let in_memory = outbox.oldest_in_memory().filter(|_| outbox.memory_messages() > 0);
-    in_store.max(in_memory.map(|at| now.mono.since(at)))
-}
-
-fn device_status(device: &Device) -> Value {
-    json!({
-        "status": if device.online { "online" } else { "offline" },
-        "since": rfc3339(device.since_ns),
-        "reason": device.reason,
-    })
-}
-
-fn state_of_link(link: &crate::link::Link) -> &'static str {
-    match link.state() {
-        LinkState::Inactive => "inactive",
-        LinkState::Disconnected => "disconnected",
-        // Whether a try is under way at this moment is not worth a status message each time.
-        LinkState::Down | LinkState::Connecting => "down",
-        LinkState::Up => "up",
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&rfc3339(self.0))
     }
 }
 
-fn state_of_store(state: StoreState) -> &'static str {
-    match state {
-        StoreState::Ok => "ok",
-        StoreState::ReadOnly => "read-only",
-        StoreState::Failing => "failing",
-    }
-}
-
-fn state_of_buffer(state: BufferState) -> &'static str {
-    match state {
-        BufferState::Empty => "empty",
-        BufferState::Holding => "holding",
-        BufferState::Full => "full",
-        BufferState::Failing => "failing",
+impl From<bool> for Online {
+    fn from(is_online: bool) -> Online {
+        if is_online { Online::Online } else { Online::Offline }
     }
 }
 
 /// A wall time in words, UTC, to the millisecond.
 pub fn rfc3339(wall_ns: u64) -> String {
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns)).to_string()
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INTERVAL: Duration = Duration::from_secs(30);
-
-    fn at(ms: u64) -> Time {
-        Time::default() + Duration::from_millis(ms)
-    }
-
-    fn pace() -> StatusPace {
-        let mut pace = StatusPace::default();
-        assert!(publishes(&mut pace, at(0), 1), "the first one is due at once");
-        pace
-    }
-
-    fn publishes(pace: &mut StatusPace, now: Time, digest: u64) -> bool {
-        let due = pace.is_due(now, digest);
-        if due {
-            pace.published(now, digest, INTERVAL);
-        }
-        due
-    }
-
-    #[test]
-    fn a_change_is_due_at_once_unless_one_went_out_less_than_a_second_ago() {
-        let mut pace = pace();
-        assert!(!publishes(&mut pace, at(400), 2));
-        assert_eq!(pace.deadline(), Some(at(1000)));
-        assert!(publishes(&mut pace, at(1000), 2));
-        assert!(publishes(&mut pace, at(5000), 3));
-    }
-
-    #[test]
-    fn without_a_change_it_is_due_each_interval() {
-        let mut pace = pace();
-        assert!(!publishes(&mut pace, at(29_999), 1));
-        assert_eq!(pace.deadline(), Some(at(30_000)));
-        assert!(publishes(&mut pace, at(30_000), 1));
-        assert!(!publishes(&mut pace, at(30_001), 1));
-    }
-
-    #[test]
-    fn a_new_connection_to_the_broker_makes_it_due_once() {
-        let mut pace = pace();
-        pace.hurry();
-        assert!(publishes(&mut pace, at(1), 1));
-        assert!(!publishes(&mut pace, at(2), 1));
-    }
 }

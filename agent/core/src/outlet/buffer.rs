@@ -18,6 +18,8 @@ mod widen;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use self::expire::Expiry;
 use self::health::{Failure, Shortage};
 use self::memory::Memory;
@@ -51,7 +53,8 @@ pub enum BufferEffect {
 }
 
 /// How the buffer is, in a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BufferState {
     /// Nothing waits for its turn.
     Empty,
@@ -64,7 +67,8 @@ pub enum BufferState {
 }
 
 /// How the store is, in a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StoreState {
     /// It takes what it is given.
     Ok,

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::config::access::Access;
 use crate::config::network::Remote;
 use crate::config::server::Limits;
@@ -34,7 +36,7 @@ pub struct Gate {
 }
 
 /// How often something was turned away since the start.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Connections from a network that may not come in.
     pub denied_networks: u64,

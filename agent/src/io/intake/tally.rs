@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use holdfast_core::observe::status::Violations;
 
 /// Messages that broke the schema of a route, by server and route. There are no more of them than the configuration has.
 #[derive(Debug, Default)]
@@ -15,11 +15,13 @@ impl Tally {
         *self.0.borrow_mut().entry((server.to_owned(), route.to_owned())).or_default() += 1;
     }
 
-    /// All of them: `[{"server":…,"route":…,"count":…}]`.
-    pub fn shown(&self) -> Value {
-        let all = self.0.borrow();
-        all.iter()
-            .map(|((server, route), count)| json!({ "server": server, "route": route, "count": count }))
-            .collect()
+    /// All of them.
+    pub fn shown(&self) -> Vec<Violations> {
+        let own = |((server, route), count): (&(String, String), &u64)| Violations {
+            server: server.clone(),
+            route: route.clone(),
+            count: *count,
+        };
+        self.0.borrow().iter().map(own).collect()
     }
 }

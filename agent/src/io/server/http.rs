@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use holdfast_core::config::server::{Audience, HttpPage};
 use holdfast_core::observe::health::Health;
+use holdfast_core::observe::status::Status;
 use holdfast_core::source::intake::{Answer, Refused};
 use holdfast_schema::Violation;
 use http_body_util::{Either, Full, StreamBody};
@@ -159,7 +160,9 @@ fn reads(request: &Request<Incoming>) -> bool {
 
 /// The status as a page.
 pub async fn status_page(site: &Site) -> Result<Page, Problem> {
-    Ok(json(StatusCode::OK, status(site).await?.to_string()))
+    let broken =
+        |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the status: {error}"));
+    Ok(json(StatusCode::OK, serde_json::to_string(&status(site).await?).map_err(broken)?))
 }
 
 /// 200 while the agent makes progress, else 503 with the reasons. A loop that does not even answer is told as such.
@@ -187,7 +190,7 @@ async fn metrics_page(site: &Site) -> Result<Page, Problem> {
     Ok(page)
 }
 
-async fn status(site: &Site) -> Result<serde_json::Value, Problem> {
+async fn status(site: &Site) -> Result<Status, Problem> {
     let stopping = || Problem::of_refusal(&Refused::Stopping);
     let late = async {
         Timer::after(STORE_TIMEOUT).await;

@@ -9,6 +9,7 @@ mod host;
 mod http;
 mod length;
 mod schema;
+pub(super) mod status;
 mod web_socket;
 
 use std::cell::RefCell;
@@ -178,7 +179,7 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
                     if client == "cloud" { Ok(()) } else { Err(format!("cannot {command:?} {client}")) };
                 reply.try_send(told).unwrap();
             }
-            Input::Status(reply) => reply.try_send(serde_json::json!({ "state": "online" })).unwrap(),
+            Input::Status(reply) => reply.try_send(status::status()).unwrap(),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The servers and the control socket: bound before anything changes, opened once messages can be taken, and each replaced by
 //! itself while the others go on.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use holdfast_core::config::Config;
 use holdfast_core::config::server::Server;
+use holdfast_core::observe::status::ServerStatus;
 use smol::LocalExecutor;
 use smol::channel::Sender;
 
@@ -107,14 +109,8 @@ impl Doors {
     }
 
     /// How each server is, with its id.
-    pub fn facts(&self) -> impl Iterator<Item = (&str, serde_json::Value)> {
-        self.servers.iter().map(|door| {
-            let mut facts = (door.facts)();
-            if !door.table.application.is_empty() {
-                facts["application"] = door.table.application.clone().into();
-            }
-            (door.table.id.as_str(), facts)
-        })
+    pub fn status(&self) -> BTreeMap<String, ServerStatus> {
+        self.servers.iter().map(|door| (door.table.id.clone(), (door.facts)())).collect()
     }
 
     /// Those whose schemas are not what they have read.
@@ -131,7 +127,7 @@ impl Doors {
 
 impl Door {
     fn shut(table: Rc<Server>, listeners: Listeners) -> Door {
-        let (kept, facts) = (listeners.kept().collect(), listeners.facts());
+        let (kept, facts) = (listeners.kept().collect(), listeners.facts(&table.application));
         let files = listeners.files().collect();
         Door { table, kept, files, facts, state: State::Shut(Box::new(listeners)) }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use holdfast_core::glob::Glob;
 use holdfast_core::message::Message;
-use serde_json::{Value, json};
+use holdfast_core::observe::status::Consumers;
 
 use crate::io::intake::{Feed, Spout, feed};
 
@@ -43,9 +43,9 @@ impl Subscribers {
     }
 
     /// How many there are, and what they lost.
-    pub fn status(&mut self) -> Value {
+    pub fn status(&mut self) -> Consumers {
         self.spouts.retain(|spout| !spout.is_over());
-        json!({ "subscribers": self.spouts.len(), "dropped": self.dropped })
+        Consumers { subscribers: self.spouts.len(), dropped: self.dropped }
     }
 
     /// Sends all of them away.
@@ -67,6 +67,6 @@ mod tests {
         reading.pop();
         assert!(subscribers.add(Vec::new()).is_ok());
         drop(reading);
-        assert_eq!(subscribers.status(), json!({ "subscribers": 0, "dropped": 0 }));
+        assert_eq!(subscribers.status(), Consumers { subscribers: 0, dropped: 0 });
     }
 }

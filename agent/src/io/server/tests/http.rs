@@ -193,12 +193,16 @@ fn lines_are_one_offer_and_one_answer() {
     });
 }
 
+fn told() -> String {
+    serde_json::to_string(&super::status::status()).unwrap()
+}
+
 #[test]
 fn the_front_page_is_the_status_or_empty() {
     with(config(), async |bench| {
-        assert_eq!(bench.ask("GET", "/", "", "").await, (200, r#"{"state":"online"}"#.to_owned()));
+        assert_eq!(bench.ask("GET", "/", "", "").await, (200, told()));
         assert_eq!(bench.ask("HEAD", "/", "", "").await, (200, String::new()));
-        assert_eq!(bench.ask("GET", "/api/status", "", "").await, (200, r#"{"state":"online"}"#.to_owned()));
+        assert_eq!(bench.ask("GET", "/api/status", "", "").await, (200, told()));
     });
     with(Server { http: HttpPage::Empty, ..config() }, async |bench| {
         assert_eq!(bench.ask("GET", "/", "", "").await, (204, String::new()));
@@ -342,7 +346,7 @@ fn the_control_socket_serves_the_api_and_nothing_else() {
                 }
             }
         };
-        assert_eq!(ask("/api/status", "").await, (200, r#"{"state":"online"}"#.to_owned()));
+        assert_eq!(ask("/api/status", "").await, (200, told()));
         assert_eq!(ask("/api/send?topic=a/b", "x").await, (200, r#"{"stored":1}"#.to_owned()));
         assert_eq!(&*bench.draft().await.source, "control");
         let tapped = async {

@@ -39,7 +39,7 @@ fn a_post_that_breaks_the_schema_is_told_where_and_counted() {
         assert_eq!(bench.draft().await.topic, "other");
         assert!(bench.seen.is_empty());
         let counted = serde_json::json!([{ "server": "sensors", "route": "/r/{device}", "count": 3 }]);
-        assert_eq!(bench.intake.tally().shown(), counted);
+        assert_eq!(serde_json::to_value(bench.intake.tally().shown()).unwrap(), counted);
     });
 }
 
@@ -65,7 +65,7 @@ fn a_frame_that_breaks_the_schema_is_refused_in_its_place_or_ends_the_connection
         socket.send(Message::text("{}")).await.unwrap();
         let (code, reason, _) = farewell(&mut socket).await;
         assert_eq!((code, reason.as_str()), (1007, "the message lacks the member \"values\""));
-        assert_eq!(bench.intake.tally().shown()[0]["count"], 3);
+        assert_eq!(bench.intake.tally().shown()[0].count, 3);
     });
 }
 
