@@ -62,8 +62,24 @@ fn a_handshake_that_is_not_finished_in_time_is_cut() {
     let mut stream = TcpStream::connect(&agent.address).unwrap();
     stream.write_all(b"GET /pump HTTP/1.1\r\nupgrade: webso").unwrap();
     let answer = answer_of(stream);
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("limits.handshake_timeout"), "{answer}");
     agent.post("/a", "others come in");
+}
+
+#[test]
+fn curl_is_told_what_is_wrong_with_a_request_that_cannot_be_read() {
+    let directory = scratch();
+    let agent = Agent::start(directory.path(), "");
+    let url = format!("http://{}/a", agent.address);
+    let (status, error) = curl(&["-X", "PO ST", &url]);
+    assert!(status == 400 && error.contains("in `PO ST /a HTTP/1.1`"), "{error}");
+    let (status, error) = curl(&["-H", &format!("x: {}", "c".repeat(20_000)), &url]);
+    assert!(status == 431 && error.contains("larger than 16384 bytes"), "{error}");
+    let (status, error) = curl(&[&format!("{url}?{}", "q".repeat(20_000))]);
+    assert!(status == 414 && error.contains("the body of a POST"), "{error}");
+    let secure = url.replace("http:", "https:");
+    assert_eq!(curl(&["-k", &secure]).0, 0, "TLS is not spoken there");
+    agent.process.said(&["a caller speaks TLS", "[[server]] has no tls"]);
 }
 
 #[test]

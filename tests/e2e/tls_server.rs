@@ -54,6 +54,15 @@ fn replace(old: &Files, new: &Files) {
 }
 
 #[test]
+fn plain_http_is_told_that_tls_is_spoken() {
+    let directory = scratch();
+    let files = Authority::new(directory.path(), "ours").issue("localhost");
+    let agent = Agent::start_with(directory.path(), "", &tls(&files));
+    let (status, error) = curl(&["-d", "1", &format!("http://{}/a", agent.address)]);
+    assert!(status == 400 && error.contains("use https:// or wss://"), "{error}");
+}
+
+#[test]
 fn what_is_wrong_with_a_certificate_is_told_at_the_start_and_by_a_check() {
     let directory = scratch();
     let authority = Authority::new(directory.path(), "ours");

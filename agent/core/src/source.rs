@@ -9,6 +9,7 @@ pub mod hostname;
 pub mod inbox;
 pub mod intake;
 pub mod last;
+pub mod malformed;
 pub mod memory;
 pub mod parts;
 pub mod payload;

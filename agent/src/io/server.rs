@@ -20,6 +20,7 @@ mod judge;
 mod length;
 mod linger;
 mod login;
+mod malformed;
 mod media;
 mod memory;
 mod metrics;

@@ -136,6 +136,16 @@ impl Caller {
         }
     }
 
+    /// The first byte that comes, which stays to be read; none over a Unix socket, or if nothing comes.
+    pub async fn first(&self) -> io::Result<Vec<u8>> {
+        let mut first = [0];
+        let length = match self {
+            Caller::Tcp(stream, _) => stream.peek(&mut first).await?,
+            Caller::Unix(_) => 0,
+        };
+        Ok(first[..length].to_vec())
+    }
+
     /// The bare connection.
     pub fn into_stream(self) -> io::Result<Stream> {
         match self {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::accept::Caller;
 use super::guest::Guest;
 use super::http::{Slot, answer};
 use super::linger::Linger;
+use super::malformed::{self, Worded};
 use super::memory::Share;
 use super::{Site, session};
 use crate::io::net::{Stream, words};
@@ -23,7 +24,7 @@ use crate::io::net::{Stream, words};
 /// How long requests in flight may take once the agent stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size of hyper's buffer, and with it of a request's head.
-const HEAD_BYTES: usize = 16 * 1024;
+pub const HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves a caller until it goes, is silent for too long, or the agent stops.
 pub async fn run(site: Rc<Site>, caller: Caller, share: Rc<Share>) {
@@ -44,10 +45,19 @@ pub async fn run(site: Rc<Site>, caller: Caller, share: Rc<Share>) {
 }
 
 async fn open(site: &Site, caller: Caller) -> io::Result<Stream> {
-    let stream = caller.into_stream()?;
-    let Some(certificate) = &site.certificate else { return Ok(stream) };
-    let acceptor = certificate.acceptor();
-    let handshake = async { Ok(Box::new(acceptor.accept(stream).await?) as Stream) };
+    let Some(certificate) = &site.certificate else { return caller.into_stream() };
+    let handshake = async {
+        let is_plain = malformed::is_plain(&caller.first().await?);
+        let stream = caller.into_stream()?;
+        if is_plain {
+            malformed::plain_to_tls(site, Linger::new(stream)).await;
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it speaks plain HTTP where TLS is spoken",
+            ));
+        }
+        Ok(Box::new(certificate.acceptor().accept(stream).await?) as Stream)
+    };
     let late = async {
         Timer::after(site.limits.handshake_timeout).await;
         Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))
@@ -60,34 +70,29 @@ async fn converse(site: &Rc<Site>, stream: Stream, guest: &Rc<Guest>, slot: &Slo
         let (site, guest, slot) = (site.clone(), guest.clone(), slot.clone());
         async move { Ok::<_, Infallible>(answer(&site, &guest, request, &slot).await) }
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(SmolTimer::new())
         .header_read_timeout(site.limits.handshake_timeout)
         .half_close(true)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(FuturesIo::new(Linger::new(stream)), service)
+        .serve_connection(FuturesIo::new(Worded::new(Linger::new(stream))), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = async {
-        report(site, connection.as_mut().await);
-        true
-    };
     let stopped = async {
         site.intake.stopping().await;
-        false
+        None
     };
-    if or(ended, stopped).await {
-        return;
+    let mut ended = or(async { Some(Pin::new(&mut connection).await) }, stopped).await;
+    if ended.is_none() {
+        Pin::new(&mut connection).graceful_shutdown();
+        let late = async {
+            Timer::after(STOP_TIMEOUT).await;
+            None
+        };
+        ended = or(async { Some(Pin::new(&mut connection).await) }, late).await;
     }
-    connection.as_mut().graceful_shutdown();
-    or(async { report(site, connection.await) }, async {
-        Timer::after(STOP_TIMEOUT).await;
-    })
-    .await;
-}
-
-fn report(site: &Site, result: hyper::Result<()>) {
-    if let Err(error) = result {
-        log::debug!("a connection broke source={}: {error}", site.source);
+    let Some(Err(error)) = ended else { return };
+    log::debug!("a connection broke source={}: {error}", site.source);
+    if let Some(parts) = connection.into_parts() {
+        malformed::answer(site, parts.io.into_inner(), &error, &parts.read_buf).await;
     }
 }

@@ -33,7 +33,7 @@ use super::batch::{Batch, End, Reading, read};
 use super::call::{self, Call};
 use super::guest::Guest;
 use super::http::{Page, Problem, Slot, empty};
-use super::linger::Linger;
+use super::malformed::Worded;
 use super::memory::Metered;
 use super::path::{self, Target};
 use super::{Site, judge, subscribe};
@@ -164,7 +164,7 @@ fn subprotocol(headers: &HeaderMap, wanted: Option<&[String]>) -> Option<HeaderV
 /// Does what a WebSocket is for until one side ends it.
 pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
     let Ok(upgraded) = pending.upgrade.await else { return };
-    let Ok(parts) = upgraded.downcast::<FuturesIo<Linger>>() else { return };
+    let Ok(parts) = upgraded.downcast::<FuturesIo<Worded>>() else { return };
     let limit = site.limits.message_bytes;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -176,7 +176,7 @@ pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
         })
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
-    let (stream, part) = (parts.io.into_inner().into_inner(), parts.read_buf.to_vec());
+    let (stream, part) = (parts.io.into_inner().into_inner().into_inner(), parts.read_buf.to_vec());
     let stream = Metered::new(stream, guest.share.clone(), part.len());
     let mut socket = net::web_socket(stream, part, Role::Server, config).await;
     match pending.purpose {

@@ -8,6 +8,7 @@ mod files;
 mod host;
 mod http;
 mod length;
+mod malformed;
 mod schema;
 pub(super) mod status;
 mod web_socket;
