@@ -68,6 +68,8 @@ mod reload;
 #[cfg(test)]
 mod removed;
 #[cfg(test)]
+mod reverse_proxy;
+#[cfg(test)]
 mod rotate;
 #[cfg(test)]
 mod route;

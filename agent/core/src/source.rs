@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod bucket;
 pub mod content;
+pub mod forwarded;
 pub mod gate;
 pub mod gather;
 pub mod hostname;

@@ -14,6 +14,7 @@ use holdfast_core::config::phc::Phc;
 use holdfast_core::config::reply::Reply;
 use holdfast_core::config::server::{HttpPage, Server};
 use holdfast_core::config::tls::ClientTls;
+use holdfast_core::config::trusted_proxy;
 use holdfast_core::config::{Config, Overrides, Secret, Surroundings};
 
 use super::pam::Pam;
@@ -103,6 +104,7 @@ fn server_warnings(server: &Server) -> Vec<String> {
     if let Some(Err(error)) = server.access.pam.as_ref().map(|_| Pam::load()) {
         warnings.push(format!("pam: {error}"));
     }
+    warnings.extend(trusted_proxy::warnings(server));
     for user in &server.access.users {
         let name = &user.name;
         if let Some(Secret::Plain(_)) = &user.password {

@@ -13,6 +13,7 @@ mod coding;
 mod connection;
 mod consumer;
 mod files;
+mod forwarded;
 mod guest;
 mod host;
 mod http;

@@ -8,6 +8,7 @@ use super::phc::Phc;
 use super::render::{self, Lines};
 use super::table::{Reading, Table};
 use super::tree::Node;
+use super::trusted_proxy::{TrustedProxy, trusted_proxies};
 use super::{url, value};
 
 const AUTH: [(&str, LoginBy); 3] =
@@ -29,6 +30,13 @@ pub struct Access {
     pub allow: Vec<Network>,
     /// Those that may not, even if they are in `allow`. They are hung up on before TLS.
     pub deny: Vec<Network>,
+    /// Reverse proxies in front of this server, by the addresses or networks that they connect from; `unix` is one at a Unix socket.
+    /// Their requests count for the caller that `Forwarded` (RFC 7239) or `X-Forwarded-For` names: the last address there that is no trusted
+    /// proxy itself. `allow`, `deny`, `limits` and failed logins go by it; the proxy itself needs no entry in `allow`, and its own connections
+    /// count for nobody. When both fields are there they have to agree. When they do not, or cannot be read, the caller is one of those unknown,
+    /// who count as one. `X-Forwarded-Host` and `X-Forwarded-Proto` are believed, too. Without an entry none of these is believed; but a
+    /// request that has one, or `Via` or `X-Real-IP`, never counts as one of this machine.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// Accounts that may come in; all if there are none. The others get 403.
     pub allow_users: Vec<String>,
     /// Those that may not, even if they are in `allow_users`.
@@ -91,6 +99,7 @@ impl Access {
             pam: if table.holds("pam") { table.within("pam", Pam::read) } else { None },
             allow: table.value("allow", Vec::new(), networks),
             deny: table.value("deny", Vec::new(), networks),
+            trusted_proxies: table.value("trusted_proxies", Vec::new(), trusted_proxies),
             allow_users: table.value("allow_users", Vec::new(), names),
             deny_users: table.value("deny_users", Vec::new(), names),
             origins: table.value("origins", Vec::new(), origins),
@@ -102,9 +111,6 @@ impl Access {
     }
 
     pub(super) fn lines(&self) -> Lines {
-        let shown = |networks: &[Network]| {
-            render::strings(&networks.iter().map(Network::to_string).collect::<Vec<_>>())
-        };
         let users: Vec<String> = self.users.iter().map(User::rendered).collect();
         vec![
             ("auth", Some(render::word(AUTH, self.auth))),
@@ -112,6 +118,7 @@ impl Access {
             ("pam", self.pam.as_ref().map(Pam::rendered)),
             ("allow", Some(shown(&self.allow))),
             ("deny", Some(shown(&self.deny))),
+            ("trusted_proxies", Some(shown(&self.trusted_proxies))),
             ("allow_users", Some(render::strings(&self.allow_users))),
             ("deny_users", Some(render::strings(&self.deny_users))),
             ("origins", Some(render::strings(&self.origins))),
@@ -176,6 +183,10 @@ impl Pam {
             ("confdir", self.confdir.as_deref().map(render::path)),
         ])
     }
+}
+
+fn shown<T: ToString>(list: &[T]) -> String {
+    render::strings(&list.iter().map(T::to_string).collect::<Vec<_>>())
 }
 
 fn service(node: &Node, reading: &Reading) -> Result<String, String> {

@@ -32,6 +32,7 @@ mod table;
 pub mod throttle;
 pub mod tls;
 mod tree;
+pub mod trusted_proxy;
 mod url;
 mod value;
 mod variable;

@@ -1,6 +1,6 @@
 //! Networks that may or may not come in, and what counts as one remote machine.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -13,19 +13,38 @@ use super::value;
 pub struct Network(IpNet);
 
 /// What counts as one remote machine: an IPv4 address, the first half of an IPv6 address (a customer has as many of the
-/// others as there are), or this machine over a Unix socket.
+/// others as there are), this machine over a Unix socket, or one behind a proxy that nothing is known of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Remote {
     /// Over a Unix socket.
     Here,
     /// Over TCP.
     At(IpAddr),
+    /// Somewhere behind a proxy: all of these are one.
+    Unknown,
 }
 
 impl Network {
     /// Whether the address is in it. An IPv4 address that came as an IPv6 one counts as IPv4.
     pub fn holds(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+
+    /// Whether all addresses of the other one are in it.
+    pub fn covers(&self, other: &Network) -> bool {
+        self.0.contains(&other.0)
+    }
+
+    /// Whether every address is in it.
+    pub fn is_everything(&self) -> bool {
+        self.0.prefix_len() == 0
+    }
+
+    /// Whether an address of loopback is in it.
+    pub fn has_loopback(&self) -> bool {
+        self.0.addr().is_loopback()
+            || self.0.contains(&IpAddr::from(Ipv4Addr::LOCALHOST))
+            || self.0.contains(&IpAddr::from(Ipv6Addr::LOCALHOST))
     }
 }
 
@@ -41,7 +60,7 @@ impl Remote {
         match address.to_canonical() {
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
-                Remote::At(std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
+                Remote::At(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
             }
             address @ IpAddr::V4(_) => Remote::At(address),
         }
@@ -52,6 +71,7 @@ impl std::fmt::Display for Remote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Remote::Here => f.write_str("unix"),
+            Remote::Unknown => f.write_str("unknown"),
             Remote::At(address @ IpAddr::V4(_)) => address.fmt(f),
             Remote::At(address @ IpAddr::V6(_)) => write!(f, "{address}/64"),
         }
@@ -63,7 +83,7 @@ pub(super) fn networks(node: &Node, reading: &Reading) -> Result<Vec<Network>, S
     value::strings(node, reading)?.iter().map(|text| network(text)).collect()
 }
 
-fn network(text: &str) -> Result<Network, String> {
+pub(super) fn network(text: &str) -> Result<Network, String> {
     let single = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical())).ok();
     let network = single.or_else(|| text.parse::<IpNet>().ok());
     let network =

@@ -127,11 +127,13 @@ pub struct Limits {
     /// A connection from which nothing came for so long is pinged, and closed when it stays silent as long again.
     pub idle_timeout: Duration,
     /// Open connections of one address (an IPv6 client counts by its first 64 bits), so that no single one takes all places: half of
-    /// `connections` by default; 0 is no bound of their own. Behind a reverse proxy all callers have its address.
+    /// `connections` by default; 0 is no bound of their own. Behind a reverse proxy all callers have its address, unless `trusted_proxies`
+    /// names it: then the requests under way and the WebSockets of one caller count.
     pub connections_per_ip: usize,
     /// Messages of one connection: "200/s", with a burst "200/s burst 400" (without one it is what a second allows), "30/min",
     /// "100/h"; "" is no bound. Over it a request is answered with 429 and `Retry-After`; on a WebSocket what is too much is
-    /// refused with a frame `{"error":…,"refused":N}`, and whoever goes on is closed with 1008. Requests count as messages.
+    /// refused with a frame `{"error":…,"refused":N}`, and whoever goes on is closed with 1008. Requests count as messages. Those that a
+    /// trusted proxy passes on count by the address of their caller, since they share connections.
     pub rate_per_client: Option<Throttle>,
     /// The same for all connections of one user.
     pub rate_per_user: Option<Throttle>,

@@ -108,6 +108,7 @@ users = [{ name = "pump", password_hash = { file = "pump.hash" } }, { name = "é
 pam = { service = "login", groups = ["sensors"], confdir = "pam.d" }
 allow = ["192.168.1.0/24", "fd00::/8", "10.0.0.7"]
 deny = ["192.168.1.66"]
+trusted_proxies = ["127.0.0.1", "10.0.0.0/8", "unix"]
 allow_users = ["pump", "é"]
 deny_users = ["guest"]
 origins = ["https://panel.example:8443", "*", "file://", "null", "https://github.com/a/b", "esp32"]

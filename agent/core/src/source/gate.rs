@@ -1,6 +1,7 @@
 //! Who may come in at a server, and how much: networks, accounts, throttles, failed logins, connections of one address.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 use crate::config::access::Access;
 use crate::config::network::Remote;
 use crate::config::server::Limits;
+use crate::source::forwarded::{self, Head, Way};
 use crate::source::penalty::{Penalties, Penalty};
 use crate::source::throttle::{Throttle, Throttles};
 use crate::time::Time;
@@ -28,6 +30,8 @@ pub struct Gate {
     connected: BTreeMap<Remote, usize>,
     users: Throttles<Rc<str>>,
     remotes: Throttles<Remote>,
+    /// Of callers behind a proxy, whose requests share connections.
+    proxied: Throttles<Remote>,
     penalties: Penalties,
     loud: Throttle,
     told: BTreeSet<String>,
@@ -38,7 +42,7 @@ pub struct Gate {
 /// How often something was turned away since the start.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Connections from a network that may not come in.
+    /// Connections from a network that may not come in, and requests from there through a trusted proxy.
     pub denied_networks: u64,
     /// Connections over `limits.connections` or `limits.connections_per_ip`.
     pub denied_connections: u64,
@@ -72,8 +76,8 @@ impl Counts {
 /// Who sends: the throttle of the connection, the address, and the user if there is one.
 #[derive(Debug)]
 pub struct Sender<'a> {
-    /// Of the connection.
-    pub throttle: &'a mut Throttle,
+    /// Of the connection, unless that brings what others send, too.
+    pub throttle: Option<&'a mut Throttle>,
     /// Where it comes from.
     pub remote: Remote,
     /// Who it is.
@@ -91,6 +95,7 @@ impl Gate {
             connected: BTreeMap::new(),
             users: Throttles::new(limits.rate_per_user),
             remotes: Throttles::new(limits.rate_per_ip),
+            proxied: Throttles::new(limits.rate_per_client),
             penalties: Penalties::default(),
             loud: Throttle::new(Some(loud), now),
             told: BTreeSet::new(),
@@ -98,13 +103,41 @@ impl Gate {
         }
     }
 
-    /// Whether an address may connect at all.
-    pub fn lets_in(&mut self, address: core::net::IpAddr) -> bool {
-        let Access { allow, deny, .. } = &self.access;
-        let allowed = allow.is_empty() || allow.iter().any(|network| network.holds(address));
-        let lets_in = allowed && !deny.iter().any(|network| network.holds(address));
+    /// Whether an address may connect at all. What a trusted proxy brings is looked at request by request.
+    pub fn lets_in(&mut self, address: IpAddr) -> bool {
+        let is_allowed = self.allows(address) || self.trusts(Some(address));
+        let lets_in = is_allowed && !self.denies(address);
         self.counts.denied_networks += u64::from(!lets_in);
         lets_in
+    }
+
+    /// Whether a request may come from an address, through a trusted proxy or from that machine itself. One that is not known could be any.
+    pub fn lets_in_caller(&mut self, address: Option<IpAddr>) -> bool {
+        let lets_in = match address {
+            Some(address) => self.allows(address) && !self.denies(address),
+            None => self.access.allow.is_empty() && self.access.deny.is_empty(),
+        };
+        self.counts.denied_networks += u64::from(!lets_in);
+        lets_in
+    }
+
+    /// Whether a peer is a trusted proxy; one without an address is at a Unix socket.
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        self.access.trusted_proxies.iter().any(|proxy| proxy.holds(peer))
+    }
+
+    /// Which way a request came that a peer has sent.
+    pub fn way(&self, peer: Option<IpAddr>, head: &Head<'_>) -> Way {
+        forwarded::way(peer, head, &self.access.trusted_proxies)
+    }
+
+    fn allows(&self, address: IpAddr) -> bool {
+        let allow = &self.access.allow;
+        allow.is_empty() || allow.iter().any(|network| network.holds(address))
+    }
+
+    fn denies(&self, address: IpAddr) -> bool {
+        self.access.deny.iter().any(|network| network.holds(address))
     }
 
     /// Takes another connection of an address in, unless it has too many. Each one that is taken in needs a [`Gate::left`].
@@ -158,23 +191,30 @@ impl Gate {
 
     /// So many have passed without having been asked for; they are owed if there was no room.
     pub fn spend(&mut self, now: Time, sender: &mut Sender<'_>, messages: u64) {
-        sender.throttle.spend(messages);
+        let of_client = match &mut sender.throttle {
+            Some(throttle) => Some(&mut **throttle),
+            None => self.proxied.of(&sender.remote, now),
+        };
         let of_remote = self.remotes.of(&sender.remote, now);
         let of_user = sender.user.and_then(|user| self.users.of(user, now));
-        of_remote.into_iter().chain(of_user).for_each(|throttle| throttle.spend(messages));
+        [of_client, of_remote, of_user].into_iter().flatten().for_each(|throttle| throttle.spend(messages));
     }
 
     fn room(&mut self, now: Time, sender: &mut Sender<'_>) -> Result<u64, Duration> {
         let Sender { throttle, remote, user } = sender;
         let user = user.and_then(|user| self.users.of(user, now));
-        let all = [Some(&mut **throttle), self.remotes.of(remote, now), user];
+        let of_client = match throttle {
+            Some(throttle) => Some(&mut **throttle),
+            None => self.proxied.of(remote, now),
+        };
+        let all = [of_client, self.remotes.of(remote, now), user];
         let rooms = all.into_iter().flatten().map(|throttle| (throttle.room(now), throttle.wait()));
         let (room, wait) =
             rooms.fold((u64::MAX, Duration::ZERO), |(room, wait), next| (room.min(next.0), wait.max(next.1)));
         if room == 0 { Err(wait) } else { Ok(room) }
     }
 
-    /// Whether it is worth a loud word that this origin or name was turned away: once each, for a bounded number of them.
+    /// Whether it is worth a loud word that this origin, name or proxy was met: once each, for a bounded number of them.
     pub fn is_news(&mut self, turned_away: &str) -> bool {
         self.told.len() < TOLD && turned_away.len() <= TOLD_BYTES && self.told.insert(turned_away.to_owned())
     }
@@ -235,6 +275,33 @@ mod tests {
     }
 
     #[test]
+    fn a_trusted_proxy_may_connect_and_its_callers_are_let_in_by_their_own_addresses() {
+        let mut lan = gate(
+            "allow = ['192.168.1.0/24']\ndeny = ['192.168.1.66', '10.0.0.2']\ntrusted_proxies = ['127.0.0.1', '10.0.0.0/8']",
+        );
+        let peers = ["127.0.0.1", "10.0.0.1", "10.0.0.2", "192.168.1.66", "203.0.113.9"];
+        let found = peers.map(|address| lan.lets_in(address.parse().unwrap()));
+        assert_eq!(found, [true, true, false, false, false]);
+        let callers = ["192.168.1.7", "127.0.0.1", "192.168.1.66", "203.0.113.9"];
+        let found = callers.map(|address| lan.lets_in_caller(Some(address.parse().unwrap())));
+        assert_eq!(found, [true, false, false, false]);
+        assert!(!lan.lets_in_caller(None), "it could be any of those who may not");
+        assert_eq!(lan.counts.denied_networks, 7);
+        assert!(gate("").lets_in_caller(None) && !gate("deny = ['10.0.0.2']").lets_in_caller(None));
+    }
+
+    #[test]
+    fn callers_who_share_a_connection_have_a_rate_each() {
+        let mut gate = gate("limits = { rate_per_client = '1/s burst 2' }");
+        let mut pass = |address: &str| {
+            let mut sender = Sender { throttle: None, remote: remote(address), user: None };
+            gate.pass(Time::default(), &mut sender, 1).is_ok()
+        };
+        let found = ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2"].map(&mut pass);
+        assert_eq!(found, [true, true, false, true]);
+    }
+
+    #[test]
     fn an_account_that_is_denied_stays_out_even_if_it_is_allowed() {
         let mut gate = gate(&format!("{LOGIN}allow_users = ['a', 'b']\ndeny_users = ['b']"));
         assert_eq!(["a", "b", "c"].map(|user| gate.lets_in_user(user)), [true, false, false]);
@@ -274,7 +341,8 @@ mod tests {
         let user: Rc<str> = "a".into();
         let mut pass = |address: &str, messages| {
             let mut throttle = Throttle::new(None, now);
-            let mut sender = Sender { throttle: &mut throttle, remote: remote(address), user: Some(&user) };
+            let mut sender =
+                Sender { throttle: Some(&mut throttle), remote: remote(address), user: Some(&user) };
             gate.pass(now, &mut sender, messages)
         };
         assert_eq!(pass("10.0.0.1", 4), Ok(3));

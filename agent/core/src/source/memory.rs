@@ -91,17 +91,22 @@ impl Memory {
         Some(id)
     }
 
+    /// What the connection brings from here on is from this address, and what it holds.
+    pub fn belongs_to(&mut self, id: ShareId, remote: Remote) {
+        let Some(share) = self.shares.get_mut(&id).filter(|share| share.remote != remote) else { return };
+        let (held, before) = (share.held, std::mem::replace(&mut share.remote, remote));
+        self.give_back(before, held);
+        if held != Held::default() {
+            self.remotes.entry(remote).or_default().add(held);
+        }
+    }
+
     /// The connection is gone with all that it held.
     pub fn close(&mut self, id: ShareId) {
         let Some(share) = self.shares.remove(&id) else { return };
         self.open -= share.open;
         self.all.subtract(share.held);
-        if let Some(of_remote) = self.remotes.get_mut(&share.remote) {
-            of_remote.subtract(share.held);
-            if *of_remote == Held::default() {
-                self.remotes.remove(&share.remote);
-            }
-        }
+        self.give_back(share.remote, share.held);
     }
 
     /// How much of `wanted` may be read for a connection. One address has half of what there is for messages at most.
@@ -189,6 +194,15 @@ impl Memory {
         Some(*id)
     }
 
+    fn give_back(&mut self, remote: Remote, held: Held) {
+        if let Some(of_remote) = self.remotes.get_mut(&remote) {
+            of_remote.subtract(held);
+            if *of_remote == Held::default() {
+                self.remotes.remove(&remote);
+            }
+        }
+    }
+
     fn next(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -268,6 +282,21 @@ mod tests {
         assert_eq!(memory.to_read(ids[0], 8 * KB), Room::Now(8 * KB));
         memory.close(ids[1]);
         assert_eq!((memory.taken(), memory.remotes.get(&remote(2))), (0, None));
+    }
+
+    #[test]
+    fn a_connection_that_brings_the_messages_of_another_address_takes_the_room_of_that_one() {
+        let (mut memory, ids) = memory(&[1, 1, 3]);
+        memory.read(ids[0], 30 * KB);
+        memory.read(ids[2], KB);
+        assert_eq!(memory.to_read(ids[1], 8 * KB), Room::Now(2 * KB));
+        memory.belongs_to(ids[1], remote(2));
+        assert_eq!(memory.to_read(ids[1], 8 * KB), Room::Now(8 * KB));
+        memory.belongs_to(ids[0], remote(2));
+        assert_eq!(memory.remotes.get(&remote(1)), None);
+        assert_eq!(memory.to_read(ids[1], 8 * KB), Room::Now(2 * KB));
+        ids.iter().for_each(|id| memory.close(*id));
+        assert!(memory.remotes.is_empty() && memory.taken() == 0);
     }
 
     #[test]

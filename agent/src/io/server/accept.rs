@@ -1,5 +1,6 @@
 //! Who may come in: accepts callers, counts them, and turns away those over the limit.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use holdfast_core::config::network::Remote;
+use holdfast_core::source::gate::Gate;
 use rustix::net::sockopt;
 use smol::Timer;
 use smol::future::{or, yield_now};
@@ -63,13 +65,33 @@ impl Places {
 /// What a connection takes, free again when it is dropped.
 struct Place {
     site: Rc<Site>,
+    of_remote: Option<RemotePlace>,
+    of_all: Option<Rc<()>>,
+}
+
+/// What counts as a connection of one address, until it is dropped.
+pub struct RemotePlace {
+    gate: Rc<RefCell<Gate>>,
     remote: Remote,
-    _of_all: Rc<()>,
+}
+
+impl RemotePlace {
+    /// None if the address has as many as it may.
+    pub fn take(gate: &Rc<RefCell<Gate>>, remote: Remote) -> Option<RemotePlace> {
+        let is_in = gate.borrow_mut().connected(remote);
+        is_in.then(|| RemotePlace { gate: gate.clone(), remote })
+    }
+}
+
+impl Drop for RemotePlace {
+    fn drop(&mut self) {
+        self.gate.borrow_mut().left(self.remote);
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.site.gate.borrow_mut().left(self.remote);
+        (self.of_remote, self.of_all) = (None, None);
         self.site.room.left();
     }
 }
@@ -110,11 +132,11 @@ impl AsFd for Caller {
 }
 
 impl Caller {
-    /// Whether it calls from this machine.
-    pub fn is_local(&self) -> bool {
+    /// Its own address; none over a Unix socket.
+    pub fn peer(&self) -> Option<IpAddr> {
         match self {
-            Caller::Tcp(_, peer) => peer.ip().to_canonical().is_loopback(),
-            Caller::Unix(_) => true,
+            Caller::Tcp(_, peer) => Some(peer.ip().to_canonical()),
+            Caller::Unix(_) => None,
         }
     }
 
@@ -171,7 +193,7 @@ fn receive(site: &Rc<Site>, caller: Caller) {
         log::debug!("network denied source={} from={}", site.source, peer.ip().to_canonical());
         return;
     }
-    match place(site, caller.remote()) {
+    match place(site, &caller) {
         Ok((place, share)) => {
             let connection = connection::run(site.clone(), caller, share);
             let task = async move {
@@ -200,15 +222,18 @@ fn turn_away(site: &Rc<Site>, caller: Caller, why: &'static str, places: &Places
     }
 }
 
-/// A place for one more, or what is said if there is none.
-fn place(site: &Rc<Site>, remote: Remote) -> Result<(Place, Rc<Share>), &'static str> {
+/// A place for one more, or what is said if there is none. A trusted proxy connects for many: what each of them has is counted by request.
+fn place(site: &Rc<Site>, caller: &Caller) -> Result<(Place, Rc<Share>), &'static str> {
+    let remote = caller.remote();
     let of_all = site.connections.take().ok_or(TOO_MANY)?;
     let bytes = if site.certificate.is_some() { TLS_BYTES } else { CONNECTION_BYTES };
     let share = site.memory.open(remote, bytes).ok_or(NO_MEMORY)?;
-    if !site.gate.borrow_mut().connected(remote) {
+    let is_proxy = site.gate.borrow().trusts(caller.peer());
+    let of_remote = if is_proxy { None } else { RemotePlace::take(&site.gate, remote) };
+    if of_remote.is_none() && !is_proxy {
         return Err(TOO_MANY_OF_ONE);
     }
-    Ok((Place { site: site.clone(), remote, _of_all: of_all }, share))
+    Ok((Place { site: site.clone(), of_remote, of_all: Some(of_all) }, share))
 }
 
 async fn late() {

@@ -18,8 +18,8 @@ use super::{Site, buffer, consumer, path};
 /// configuration as it is on the disk, and `POST /api/buffer/…` is what `holdfast buffer` asks; both for the control
 /// socket only, like `POST /api/clients/{id}/connect` and `…/disconnect`.
 pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
-    if !guest.is_local(request.headers()) {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "/api is open to this machine only"));
+    if !guest.is_local() {
+        return Err(guest.not_local(site, "/api"));
     }
     match (request.uri().path(), request.method()) {
         ("/api/status", &Method::GET | &Method::HEAD) => status_page(site).await,

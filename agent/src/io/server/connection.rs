@@ -1,11 +1,14 @@
 //! One connection: TLS if there is any, then HTTP, then perhaps a WebSocket.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use smol::Timer;
@@ -14,17 +17,21 @@ use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::accept::Caller;
 use super::guest::Guest;
-use super::http::{Slot, answer};
+use super::http::{Page, Slot, answer};
 use super::linger::Linger;
 use super::malformed::{self, Worded};
 use super::memory::Share;
-use super::{Site, session};
+use super::session::Pending;
+use super::{Site, forwarded, session};
 use crate::io::net::{Stream, words};
 
 /// How long requests in flight may take once the agent stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size of hyper's buffer, and with it of a request's head.
 pub const HEAD_BYTES: usize = 16 * 1024;
+
+/// The WebSocket that a connection becomes, and whose it is.
+type Upgraded = Rc<Cell<Option<(Pending, Rc<Guest>)>>>;
 
 /// Serves a caller until it goes, is silent for too long, or the agent stops.
 pub async fn run(site: Rc<Site>, caller: Caller, share: Rc<Share>) {
@@ -36,10 +43,11 @@ pub async fn run(site: Rc<Site>, caller: Caller, share: Rc<Share>) {
             return;
         }
     };
-    let slot = Slot::default();
+    let upgraded = Upgraded::default();
     // Boxed, so that a session does not carry the memory of the HTTP part along.
-    Box::pin(converse(&site, stream, &guest, &slot)).await;
-    if let Some(pending) = slot.take() {
+    Box::pin(converse(&site, stream, guest, &upgraded)).await;
+    if let Some((pending, guest)) = upgraded.take() {
+        guest.has_connection(&site);
         session::run(site, pending, guest).await;
     }
 }
@@ -65,10 +73,10 @@ async fn open(site: &Site, caller: Caller) -> io::Result<Stream> {
     or(handshake, late).await
 }
 
-async fn converse(site: &Rc<Site>, stream: Stream, guest: &Rc<Guest>, slot: &Slot) {
+async fn converse(site: &Rc<Site>, stream: Stream, connected: Rc<Guest>, upgraded: &Upgraded) {
     let service = service_fn(|request| {
-        let (site, guest, slot) = (site.clone(), guest.clone(), slot.clone());
-        async move { Ok::<_, Infallible>(answer(&site, &guest, request, &slot).await) }
+        let (site, connected, upgraded) = (site.clone(), connected.clone(), upgraded.clone());
+        async move { Ok::<_, Infallible>(serve(&site, &connected, request, &upgraded).await) }
     });
     let mut connection = http1::Builder::new()
         .timer(SmolTimer::new())
@@ -95,4 +103,17 @@ async fn converse(site: &Rc<Site>, stream: Stream, guest: &Rc<Guest>, slot: &Slo
     if let Some(parts) = connection.into_parts() {
         malformed::answer(site, parts.io.into_inner(), &error, &parts.read_buf).await;
     }
+}
+
+async fn serve(site: &Site, connected: &Rc<Guest>, request: Request<Incoming>, upgraded: &Upgraded) -> Page {
+    let guest = match forwarded::guest(site, connected, &request) {
+        Ok(guest) => guest,
+        Err(problem) => return problem.into(),
+    };
+    let slot = Slot::default();
+    let page = answer(site, &guest, request, &slot).await;
+    if let Some(pending) = slot.take() {
+        upgraded.set(Some((pending, guest)));
+    }
+    page
 }

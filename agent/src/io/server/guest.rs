@@ -6,55 +6,103 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use holdfast_core::config::network::Remote;
+use holdfast_core::source::forwarded::{Proxied, Sign, is_here};
 use holdfast_core::source::gate::Sender;
 use holdfast_core::source::throttle::Throttle;
-use hyper::HeaderMap;
+use hyper::StatusCode;
 
-use super::Site;
-use super::accept::Caller;
+use super::accept::{Caller, RemotePlace};
+use super::http::Problem;
 use super::memory::Share;
+use super::{Site, forwarded};
 use crate::io::clock;
 use crate::io::password::Sealed;
 
-/// What a proxy adds to a request that it passes on.
-const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
-
-/// One connection's peer.
+/// The peer of a connection, or the one whose request a trusted proxy has passed on.
 pub struct Guest {
-    /// Whether its connection comes from this machine.
-    local: bool,
+    /// Address of the connection's peer; none over a Unix socket.
+    pub peer: Option<IpAddr>,
     /// Where it is.
     pub remote: Remote,
-    /// The address of this machine that it has called; none over a Unix socket.
+    /// The address of this machine that was called; none over a Unix socket.
     pub address: Option<IpAddr>,
     /// What it takes of the memory for callers.
     pub share: Rc<Share>,
     /// With what it has logged in.
     pub login: Cell<Option<Sealed>>,
+    /// What a trusted proxy says of it.
+    pub proxied: Option<Proxied>,
+    /// How its request shows that it was passed on by a proxy that is not trusted.
+    pub passed_on: Cell<Option<Sign>>,
     user: RefCell<Option<Rc<str>>>,
-    throttle: RefCell<Throttle>,
+    /// None while its connection has requests of others, too.
+    throttle: RefCell<Option<Throttle>>,
+    _place: Option<RemotePlace>,
 }
 
 impl Guest {
     /// Nobody knows yet who it is.
     pub fn new(site: &Site, caller: &Caller, share: Rc<Share>) -> Guest {
-        let throttle = Throttle::new(site.limits.rate_per_client, clock::now().mono);
-        let throttle = RefCell::new(throttle);
-        Guest {
-            local: caller.is_local(),
+        let guest = Guest {
+            peer: caller.peer(),
             remote: caller.remote(),
             address: caller.address(),
             share,
-            login: Cell::new(None),
-            user: RefCell::new(None),
-            throttle,
+            login: Cell::default(),
+            proxied: None,
+            passed_on: Cell::default(),
+            user: RefCell::default(),
+            throttle: RefCell::default(),
+            _place: None,
+        };
+        guest.has_connection(site);
+        guest
+    }
+
+    /// The one for whom a request came over this connection.
+    pub fn behind(&self, remote: Remote, proxied: Proxied, place: RemotePlace) -> Guest {
+        Guest {
+            peer: self.peer,
+            remote,
+            address: self.address,
+            share: self.share.clone(),
+            login: Cell::default(),
+            proxied: Some(proxied),
+            passed_on: Cell::default(),
+            user: RefCell::default(),
+            throttle: RefCell::default(),
+            _place: Some(place),
         }
     }
 
-    /// Whether this request comes from this machine, and not from another one through a proxy here, which says so in a header
-    /// (RFC 7239, or the field's older ones).
-    pub fn is_local(&self, headers: &HeaderMap) -> bool {
-        self.local && !FORWARDED.iter().any(|name| headers.contains_key(*name))
+    /// Nothing of others comes over its connection.
+    pub fn has_connection(&self, site: &Site) {
+        let throttle = || Throttle::new(site.limits.rate_per_client, clock::now().mono);
+        self.throttle.borrow_mut().get_or_insert_with(throttle);
+    }
+
+    /// Whether its request comes from this machine, and not from another one through a proxy here.
+    pub fn is_local(&self) -> bool {
+        is_here(self.peer) && self.proxied.is_none() && self.passed_on.get().is_none()
+    }
+
+    /// What it is told that is not from this machine and asks for what only this machine may have.
+    pub fn not_local(&self, site: &Site, what: &str) -> Problem {
+        let error = format!("{what} is open to this machine only");
+        let error = match self.passed_on.get().filter(|_| is_here(self.peer) && !site.api_only) {
+            Some(sign) => format!(
+                "{error}, and {sign} shows that a proxy has passed this on: ask the server itself, without the proxy; {} counts the \
+                 callers behind it by their own addresses",
+                forwarded::remedy(site, self.peer)
+            ),
+            None => error,
+        };
+        Problem::new(StatusCode::FORBIDDEN, error)
+    }
+
+    /// Whether its browser has a page that came encrypted.
+    pub fn is_secure(&self, site: &Site) -> bool {
+        site.certificate.is_some() || self.proxied.as_ref().is_some_and(|proxied| proxied.is_secure)
     }
 
     /// It is this user.
@@ -84,6 +132,6 @@ impl Guest {
 
     fn as_sender<T>(&self, then: impl FnOnce(&mut Sender<'_>) -> T) -> T {
         let (mut throttle, user) = (self.throttle.borrow_mut(), self.user.borrow());
-        then(&mut Sender { throttle: &mut throttle, remote: self.remote, user: user.as_ref() })
+        then(&mut Sender { throttle: throttle.as_mut(), remote: self.remote, user: user.as_ref() })
     }
 }

@@ -75,13 +75,15 @@ impl HostNames {
 
 /// Where a request is addressed to, if it says so. The error says that it is no name of this server.
 ///
-/// No browser reaches a Unix socket, so there every name is taken.
+/// No browser reaches a Unix socket but through a proxy, so there every name is taken. What a trusted proxy says of the name counts beside
+/// the one that it asks under itself.
 pub fn check<B>(site: &Site, guest: &Guest, request: &Request<B>) -> Result<Option<Authority>, Problem> {
     let fields = request.headers().get_all(header::HOST);
     let named: Vec<String> = fields.iter().map(text_of).collect();
     // RFC 9112 §3.2.2: a url in the place of the path overrides the header.
     let target = request.uri().authority().map(|authority| text_of_target(authority.as_str()));
-    if guest.address.is_none() {
+    let is_passed_on = guest.proxied.is_some() || guest.passed_on.get().is_some();
+    if guest.address.is_none() && !is_passed_on {
         return Ok(named.first().and_then(|name| Authority::parse(name)));
     }
     if named.len() > 1 {
@@ -93,10 +95,14 @@ pub fn check<B>(site: &Site, guest: &Guest, request: &Request<B>) -> Result<Opti
         return Err(Problem::bad(error));
     }
     let mut asked = None;
-    for name in named.iter().chain(&target).filter(|name| !name.is_empty()) {
+    let forwarded = guest.proxied.iter().flat_map(|proxied| proxied.hosts.iter().rev());
+    let named = named.iter().chain(&target).map(|name| ("Host", name));
+    let forwarded = forwarded.map(|name| ("X-Forwarded-Host or Forwarded", name));
+    for (header, name) in named.chain(forwarded).filter(|(_, name)| !name.is_empty()) {
         let authority = Authority::parse(name);
-        let authority = authority
-            .ok_or_else(|| Problem::bad(format!("the header Host is no host: {}", name.escape_debug())))?;
+        let authority = authority.ok_or_else(|| {
+            Problem::bad(format!("the header {header} is no host: {}", name.escape_debug()))
+        })?;
         if !is_ours(site, &authority) {
             return Err(misdirected(site, &authority.host));
         }

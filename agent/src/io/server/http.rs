@@ -94,8 +94,7 @@ async fn dispatch(
         _ => {}
     }
     if path == subscribe::PATH && request.method() == Method::GET && site.subscribe != Audience::None {
-        let local = guest.is_local(request.headers());
-        return subscribe::upgrade(site, local, request, slot).await;
+        return subscribe::upgrade(site, guest, request, slot).await;
     }
     if site.api_only {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}")));

@@ -132,6 +132,11 @@ impl Drop for Share {
 }
 
 impl Share {
+    /// What comes from here on is from this address.
+    pub fn belongs_to(&self, remote: Remote) {
+        self.pool.memory.borrow_mut().belongs_to(self.id, remote);
+    }
+
     /// Waits for room for so much of a message that is not complete, and takes it.
     pub async fn take(self: &Rc<Share>, bytes: usize) -> Result<(), NoRoom> {
         let mut wait = Wait::default();

@@ -38,7 +38,7 @@ fn is_listed(site: &Site, origin: &[u8]) -> bool {
 }
 
 fn is_welcome(site: &Site, guest: &Guest, host: Option<&Authority>, origin: &str, asker: Asker) -> bool {
-    let asked = Asked { host, address: guest.address, secure: site.certificate.is_some() };
+    let asked = Asked { host, address: guest.address, secure: guest.is_secure(site) };
     browser::is_welcome(origin, asker, &asked, &site.names.all())
 }
 

@@ -98,7 +98,7 @@ pub fn lost_upgrade(headers: &HeaderMap) -> Option<Problem> {
             StatusCode::UPGRADE_REQUIRED,
             "this WebSocket handshake came without `Upgrade: websocket`: a proxy in front of this server took it away; have it \
              pass on `Upgrade` and `Connection` (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
-             proxy_set_header Connection \"upgrade\";)",
+             proxy_set_header Connection \"upgrade\"; proxy_set_header X-Forwarded-For $remote_addr;)",
         )
         .with(header::UPGRADE, HeaderValue::from_static("websocket"))
     })

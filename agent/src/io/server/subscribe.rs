@@ -29,15 +29,15 @@ pub const PATH: &str = "/subscribe";
 /// Messages that are written before the socket is flushed.
 const BATCH: usize = 64;
 
-/// Accepts a subscriber, or says why not. `local`: it calls from this machine.
+/// Accepts a subscriber, or says why not.
 pub async fn upgrade(
     site: &Site,
-    local: bool,
+    guest: &Guest,
     request: Request<Incoming>,
     slot: &Slot,
 ) -> Result<Page, Problem> {
-    if site.subscribe == Audience::Local && !local {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "/subscribe is open to this machine only"));
+    if site.subscribe == Audience::Local && !guest.is_local() {
+        return Err(guest.not_local(site, "/subscribe"));
     }
     if !session::is_upgrade(request.headers()) {
         let error = "/subscribe is for WebSockets: GET /api/topics tells the last messages";

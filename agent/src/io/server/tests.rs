@@ -5,6 +5,7 @@ mod buffer;
 mod call;
 mod consumer;
 mod files;
+mod forwarded;
 mod host;
 mod http;
 mod length;

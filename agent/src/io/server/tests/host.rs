@@ -4,7 +4,7 @@ use super::*;
 
 /// Status and error of a request with these lines.
 async fn ask(bench: &Bench, version: &str, lines: &str) -> (u16, String) {
-    split(&bench.raw(&format!("GET /api/status HTTP/{version}\r\n{lines}connection: close\r\n\r\n")).await)
+    split(&bench.raw(&format!("GET / HTTP/{version}\r\n{lines}connection: close\r\n\r\n")).await)
 }
 
 #[test]
