@@ -89,13 +89,17 @@ impl Guest {
     /// What it is told that is not from this machine and asks for what only this machine may have.
     pub fn not_local(&self, site: &Site, what: &str) -> Problem {
         let error = format!("{what} is open to this machine only");
-        let error = match self.passed_on.get().filter(|_| is_here(self.peer) && !site.api_only) {
-            Some(sign) => format!(
-                "{error}, and {sign} shows that a proxy has passed this on: ask the server itself, without the proxy; {} counts the \
-                 callers behind it by their own addresses",
+        let direct = "ask the server itself, without the proxy";
+        let error = match self.passed_on.get() {
+            Some(sign) if is_here(self.peer) && !site.api_only => format!(
+                "{error}, and {sign} shows that a proxy has passed this on: {direct}; {} counts the callers behind it by their own \
+                 addresses",
                 forwarded::remedy(site, self.peer)
             ),
-            None => error,
+            None if is_here(self.peer) && self.proxied.is_some() => {
+                format!("{error}, and a proxy has passed this on: {direct}")
+            }
+            Some(_) | None => error,
         };
         Problem::new(StatusCode::FORBIDDEN, error)
     }
