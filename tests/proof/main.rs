@@ -10,6 +10,7 @@ mod corruption;
 mod crowd;
 mod cut;
 mod disk_full;
+mod flood;
 mod kill;
 mod limits;
 #[path = "../bench/load.rs"]
@@ -46,7 +47,7 @@ pub struct Scale {
 /// Gives the figures, or says which promise was broken.
 type Proof = fn(Scale) -> anyhow::Result<String>;
 
-const PROOFS: [(&str, Proof); 11] = [
+const PROOFS: [(&str, Proof); 12] = [
     ("power-cut", cut::prove),
     ("kill", kill::prove),
     ("disk-full", disk_full::prove),
@@ -56,6 +57,7 @@ const PROOFS: [(&str, Proof); 11] = [
     ("bytes", bytes::prove),
     ("malformed", malformed::prove),
     ("crowd", crowd::prove),
+    ("flood", flood::prove),
     ("limits", limits::prove),
     ("network", network::prove),
 ];
