@@ -24,7 +24,7 @@
 //!    says what it gave up. `holdfast buffer` asks it for what is held; a directory without an agent is read by the same code, in
 //!    [`io::store::stopped`].
 //! 5. [`io::uplink`]: one connection, from the name to the last close frame. [`io::net`] and [`io::tls`] make it. It carries out what
-//!    [`holdfast_core::link::port`] orders and reports what it sees: in the end, the peer's confirmation.
+//!    [`holdfast_core::link::protocol`] orders and reports what it sees: in the end, the peer's confirmation.
 //!
 //! # What is told
 //!

@@ -84,8 +84,10 @@ fn a_subscriber_that_does_not_read_holds_nobody_up_and_is_told_what_it_lost() {
     assert!(lost > 0, "all of it fitted");
     lazy.signal(Signal::CONT);
     let told = || -> u64 {
-        let notices = lazy.lines().into_iter().filter(|line| line.starts_with("{\"dropped\":"));
-        notices.map(|line| serde_json::from_str::<Value>(&line).unwrap()["dropped"].as_u64().unwrap()).sum()
+        let log_events = lazy.lines().into_iter().filter(|line| line.starts_with("{\"dropped\":"));
+        log_events
+            .map(|line| serde_json::from_str::<Value>(&line).unwrap()["dropped"].as_u64().unwrap())
+            .sum()
     };
     wait_until("it is told all of its loss", || told() == lost);
     assert_eq!(lazy.count(&["\"topic\":\"a\""]) as u64, 4000 - lost);

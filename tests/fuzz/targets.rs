@@ -7,7 +7,7 @@ use holdfast::io::mqtt::packet_stream::PacketStream;
 use holdfast::io::server::path::Router;
 use holdfast::io::store::group::{Head, MAGIC, Packer, unpack};
 use holdfast_core::config::server::Route;
-use holdfast_core::config::{Config, Overrides, Surroundings};
+use holdfast_core::config::{Config, Environment, Overrides};
 use holdfast_core::message::Format;
 use holdfast_core::wire::{self, Encoding, Frame, PayloadRef};
 use smol::future::block_on;
@@ -119,14 +119,14 @@ fn assert_line(line: &[u8]) {
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let env = |name: &str| (name == "STAGE").then(|| "plant".to_owned());
-    let surroundings = Surroundings { host_name: "pi", data_dir: Path::new("/var/lib/holdfast"), env: &env };
+    let environment = Environment { host_name: "pi", data_dir: Path::new("/var/lib/holdfast"), env: &env };
     let parse = |text: &str| {
-        Config::parse(text, Path::new("/etc/holdfast/holdfast.toml"), &Overrides::default(), &surroundings)
+        Config::parse(text, Path::new("/etc/holdfast/holdfast.toml"), &Overrides::default(), &environment)
     };
     match parse(text) {
         Err(errors) => assert!(!errors.to_string().is_empty()),
         Ok(config) => {
-            let shown = config.render(&surroundings);
+            let shown = config.render(&environment);
             let again = parse(&shown).unwrap_or_else(|errors| panic!("{shown}\n{errors}"));
             // Three stars stand for a secret.
             if !shown.contains("***") {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use holdfast_core::message::{Body, Boot, Clock, Entry, GapReason, Message, Stamp};
 use holdfast_core::outlet::age::Limit;
-use holdfast_core::outlet::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
 use holdfast_core::outlet::given::Given;
 use holdfast_core::outlet::lane;
+use holdfast_core::outlet::store_protocol::{Held, Opened, Sequences, StoreFacts, StoreOrder, StoreReport};
 use holdfast_core::seed::Seed;
 
 const GROUP_MAX: u64 = 20;
@@ -16,7 +16,7 @@ const GROUP_MAX: u64 = 20;
 struct Content {
     /// By the name of the outlet, groups by their first number.
     outlets: BTreeMap<String, BTreeMap<u64, Vec<Entry>>>,
-    numbers: Option<Numbers>,
+    numbers: Option<Sequences>,
     presence: Option<Vec<u8>>,
     clocks: Option<Vec<u8>>,
     dead: Vec<Arc<Message>>,
@@ -39,7 +39,7 @@ pub struct Disk {
     names: Vec<String>,
     durable: Content,
     flushed: Content,
-    orders: VecDeque<DiskOrder>,
+    orders: VecDeque<StoreOrder>,
     /// Of a thousand orders so many fail.
     pub failing: u64,
     pub mood: Mood,
@@ -68,7 +68,7 @@ impl Disk {
         }
     }
 
-    pub fn queue(&mut self, order: DiskOrder) {
+    pub fn queue(&mut self, order: StoreOrder) {
         self.orders.push_back(order);
     }
 
@@ -144,24 +144,24 @@ impl Disk {
     }
 
     /// Carries out the oldest order.
-    pub fn work(&mut self, seed: &mut Seed) -> Option<(DiskReport, DiskFacts)> {
+    pub fn work(&mut self, seed: &mut Seed) -> Option<(StoreReport, StoreFacts)> {
         if self.mood == Mood::Hung {
             return None;
         }
         // What is read does not wait for a sync.
-        let quick = |order: &DiskOrder| matches!(order, DiskOrder::Read { .. } | DiskOrder::Measure);
+        let quick = |order: &StoreOrder| matches!(order, StoreOrder::Read { .. } | StoreOrder::Measure);
         let first = self.orders.iter().position(quick).filter(|_| seed.below(2) == 0);
         let order = self.orders.remove(first.unwrap_or(0))?;
         // What is confirmed is remembered, as long as the agent lives.
         let writes = !matches!(
             order,
-            DiskOrder::Read { .. } | DiskOrder::Forget { .. } | DiskOrder::Measure | DiskOrder::Close
+            StoreOrder::Read { .. } | StoreOrder::Forget { .. } | StoreOrder::Measure | StoreOrder::Close
         );
         let report = if self.mood == Mood::ReadOnly && writes {
             failed(&order)
-        } else if order != DiskOrder::Close && seed.below(1000) < self.failing {
+        } else if order != StoreOrder::Close && seed.below(1000) < self.failing {
             let report = failed(&order);
-            if let DiskOrder::Append { parts } = order {
+            if let StoreOrder::Append { parts } = order {
                 self.append_some(parts, seed);
             }
             report
@@ -183,11 +183,11 @@ impl Disk {
                 break;
             }
             match order {
-                DiskOrder::Append { parts } => {
+                StoreOrder::Append { parts } => {
                     self.append_some(parts, seed);
                     break;
                 }
-                DiskOrder::Close | DiskOrder::Read { .. } => {}
+                StoreOrder::Close | StoreOrder::Read { .. } => {}
                 other => drop(self.carry_out(other, seed)),
             }
         }
@@ -198,18 +198,18 @@ impl Disk {
         }
     }
 
-    fn carry_out(&mut self, order: DiskOrder, seed: &mut Seed) -> DiskReport {
+    fn carry_out(&mut self, order: StoreOrder, seed: &mut Seed) -> StoreReport {
         match order {
-            DiskOrder::Append { parts } => {
+            StoreOrder::Append { parts } => {
                 self.commits += 1;
                 parts.into_iter().for_each(|(outlet, entries)| self.append(outlet, entries, seed));
                 self.sync();
-                DiskReport::Appended
+                StoreReport::Appended
             }
-            DiskOrder::Read { outlet, from, falling, max_bytes, token } => {
-                DiskReport::Read { outlet, token, entries: self.read(outlet, from, falling, max_bytes) }
+            StoreOrder::Read { outlet, from, falling, max_bytes, token } => {
+                StoreReport::Read { outlet, token, entries: self.read(outlet, from, falling, max_bytes) }
             }
-            DiskOrder::Forget { parts } => {
+            StoreOrder::Forget { parts } => {
                 let last = |group: &Vec<Entry>| group.last().expect("no group is empty").last();
                 for (outlet, ranges) in parts {
                     let within = |first: &u64, group: &Vec<Entry>| {
@@ -220,11 +220,11 @@ impl Disk {
                 if seed.below(3) == 0 {
                     self.sync();
                 }
-                DiskReport::Forgot
+                StoreReport::Forgot
             }
-            DiskOrder::DropOldest { outlet, bytes } => self.drop_oldest(outlet, bytes),
-            DiskOrder::Expire { outlet, limit } => self.expire(outlet, &limit),
-            DiskOrder::SetAside { outlet, seq, message, .. } => {
+            StoreOrder::DropOldest { outlet, bytes } => self.drop_oldest(outlet, bytes),
+            StoreOrder::Expire { outlet, limit } => self.expire(outlet, &limit),
+            StoreOrder::SetAside { outlet, seq, message, .. } => {
                 let stored = self.groups(outlet).flatten().find(|entry| entry.seq == seq);
                 let stored = stored.and_then(|entry| match &entry.body {
                     Body::Message(message) => Some(Arc::clone(message)),
@@ -233,35 +233,35 @@ impl Disk {
                 let message = message.or(stored);
                 self.flushed.dead.extend(message.clone());
                 self.sync();
-                DiskReport::SetAside { outlet, seq, found: message.is_some() }
+                StoreReport::SetAside { outlet, seq, found: message.is_some() }
             }
-            DiskOrder::SaveNumbers(numbers) => {
+            StoreOrder::SaveNumbers(numbers) => {
                 self.flushed.numbers = Some(numbers.clone());
                 self.durable.numbers = Some(numbers);
-                DiskReport::NumbersSaved
+                StoreReport::NumbersSaved
             }
-            DiskOrder::SavePresence(bytes) => {
+            StoreOrder::SavePresence(bytes) => {
                 self.flushed.presence = Some(bytes.clone());
                 self.durable.presence = Some(bytes);
-                DiskReport::PresenceSaved
+                StoreReport::PresenceSaved
             }
-            DiskOrder::SaveClocks(bytes) => {
+            StoreOrder::SaveClocks(bytes) => {
                 self.flushed.clocks = Some(bytes.clone());
                 self.durable.clocks = Some(bytes);
-                DiskReport::ClocksSaved
+                StoreReport::ClocksSaved
             }
-            DiskOrder::Widen { outlets } => {
+            StoreOrder::Widen { outlets } => {
                 for name in outlets {
                     assert!(!self.names.contains(&name), "{name} has a place already");
                     self.names.push(name);
                 }
-                DiskReport::Widened
+                StoreReport::Widened
             }
-            DiskOrder::Reopen => DiskReport::Reopened,
-            DiskOrder::Measure => DiskReport::Measured,
-            DiskOrder::Close => {
+            StoreOrder::Reopen => StoreReport::Reopened,
+            StoreOrder::Measure => StoreReport::Measured,
+            StoreOrder::Close => {
                 self.sync();
-                DiskReport::Closed
+                StoreReport::Closed
             }
         }
     }
@@ -320,9 +320,9 @@ impl Disk {
         found
     }
 
-    fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> DiskReport {
+    fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> StoreReport {
         let (messages, gap) = self.give_up(outlet, bytes, GapReason::DroppedOldest);
-        DiskReport::Dropped { outlet, messages, gap }
+        StoreReport::Dropped { outlet, messages, gap }
     }
 
     /// How many outlets there are.
@@ -331,9 +331,9 @@ impl Disk {
     }
 
     /// People give up everything that is stored for an outlet.
-    pub fn purge(&mut self, outlet: usize) -> (DiskReport, DiskFacts) {
+    pub fn purge(&mut self, outlet: usize) -> (StoreReport, StoreFacts) {
         let (messages, gap) = self.give_up(outlet, u64::MAX, GapReason::Purged);
-        (DiskReport::Purged { outlet, messages, gap }, self.facts())
+        (StoreReport::Purged { outlet, messages, gap }, self.facts())
     }
 
     fn give_up(&mut self, outlet: usize, bytes: u64, reason: GapReason) -> (u64, Option<(u64, u64)>) {
@@ -360,7 +360,7 @@ impl Disk {
         (messages, range)
     }
 
-    fn expire(&mut self, outlet: usize, limit: &Limit) -> DiskReport {
+    fn expire(&mut self, outlet: usize, limit: &Limit) -> StoreReport {
         let mut groups = std::mem::take(self.groups_mut(outlet));
         let old = |group: &Vec<Entry>| newest(group).is_none_or(|stamp| limit.has_passed(&stamp));
         let front: Vec<u64> =
@@ -384,20 +384,20 @@ impl Disk {
         }
         *self.groups_mut(outlet) = groups;
         self.sync();
-        DiskReport::Expired { outlet, messages, gap: range }
+        StoreReport::Expired { outlet, messages, gap: range }
     }
 
-    fn facts(&self) -> DiskFacts {
+    fn facts(&self) -> StoreFacts {
         let empty = BTreeMap::new();
         let of = |name: &String| held(self.flushed.outlets.get(name).unwrap_or(&empty));
         let held: Vec<Held> = self.names.iter().map(of).collect();
         let free_bytes = Some(if self.short { 1 << 19 } else { 1 << 40 });
-        DiskFacts {
+        StoreFacts {
             disk_bytes: held.iter().map(|held| held.bytes).sum(),
             free_bytes,
             held,
             read_only: (self.mood == Mood::ReadOnly).then(|| "read-only file system".to_owned()),
-            ..DiskFacts::default()
+            ..StoreFacts::default()
         }
     }
 }
@@ -447,7 +447,7 @@ fn weight(group: &[Entry]) -> u64 {
     group.iter().map(|entry| entry.weight() as u64).sum()
 }
 
-fn failed(order: &DiskOrder) -> DiskReport {
+fn failed(order: &StoreOrder) -> StoreReport {
     let (order, outlet) = order.kind();
-    DiskReport::Failed { order, outlet, error: "no space left on device".to_owned() }
+    StoreReport::Failed { order, outlet, error: "no space left on device".to_owned() }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use holdfast_core::config::client::{Confirm, Ping, Reconnect};
 use holdfast_core::link::endpoint::EndpointRule;
-use holdfast_core::link::port::{LinkOrder, LinkReport, Peer};
+use holdfast_core::link::protocol::{LinkOrder, LinkReport, Peer};
 use holdfast_core::link::{Link, LinkEffect, LinkRule};
 use holdfast_core::seed::Seed;
 use holdfast_core::time::Time;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::config::client::Confirm;
 use holdfast_core::link::closing::Closing;
-use holdfast_core::link::port::{LinkOrder, LinkReport};
+use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use holdfast_core::message::{Body, Entry, GapReason};
 use holdfast_core::seed::Seed;
 use holdfast_core::wire::{self, Encoding};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use holdfast_core::agent::{LinkSetup, MqttSetup, Setup};
 use holdfast_core::config::address::Balance;
 use holdfast_core::config::agent::Presence;
-use holdfast_core::config::buffer::{Buffer, Place, WhenFull};
+use holdfast_core::config::buffer::{Buffer, BufferLimits, WhenFull};
 use holdfast_core::config::client::{Client, Confirm, Ping, Reconnect};
 use holdfast_core::config::host::Host;
 use holdfast_core::config::mqtt::Mqtt;
@@ -45,15 +45,28 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
     for link in &mut links {
         // Where one link refuses what another one drops, who is told what is still the truth.
         let when_full = (bounded && seed.below(2) == 0).then(|| some_when_full(seed));
-        link.place = Place { when_full, ..Place::default() };
+        link.place = BufferLimits { when_full, ..BufferLimits::default() };
     }
     let priorities = vec![0];
     let presence =
         Presence { offline_after: Duration::from_secs(30), max_devices: 100, max_devices_per_ip: 0 };
     let host = Host::default();
     let (agent, version) = ("sim".into(), "0".into());
-    let (proven, births) = (Vec::new(), Vec::new());
-    Setup { agent, version, links, proven, priorities, mqtt, buffer, presence, host, births, run: 0, seed: 0 }
+    let (proven, new_epochs) = (Vec::new(), Vec::new());
+    Setup {
+        agent,
+        version,
+        links,
+        proven,
+        priorities,
+        mqtt,
+        buffer,
+        presence,
+        host,
+        new_epochs,
+        run: 0,
+        seed: 0,
+    }
 }
 
 fn some_when_full(seed: &mut Seed) -> WhenFull {
@@ -84,7 +97,7 @@ fn link(n: u64, seed: &mut Seed) -> LinkSetup {
         window,
         hello,
         frame_bytes: ENVELOPE_BYTES_MAX,
-        place: Place::default(),
+        place: BufferLimits::default(),
         replay: replay(confirm, seed),
         trial: Duration::ZERO,
         places: Vec::new(),

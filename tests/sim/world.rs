@@ -17,13 +17,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_core::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
 use holdfast_core::config::client::Confirm;
 use holdfast_core::link::LinkState;
-use holdfast_core::link::port::{LinkOrder, LinkReport};
+use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use holdfast_core::message::Format;
 use holdfast_core::observe::host::HostFacts;
-use holdfast_core::observe::notice::Notice;
+use holdfast_core::observe::log_event::LogEvent;
 use holdfast_core::observe::status::LinkStatus;
-use holdfast_core::outlet::disk::DiskOrder;
 use holdfast_core::outlet::given::Given;
+use holdfast_core::outlet::store_protocol::StoreOrder;
 use holdfast_core::reload::Proposal;
 use holdfast_core::seed::Seed;
 use holdfast_core::source::intake::Draft;
@@ -126,7 +126,7 @@ pub struct World {
     came: BTreeMap<Vec<u8>, u64>,
     /// For which links.
     takers: BTreeMap<Vec<u8>, Vec<usize>>,
-    births: u64,
+    new_epochs: u64,
     /// Which message an outlet has under which number, as far as it showed.
     numbers: BTreeMap<(String, u64), Vec<u8>>,
     /// What was confirmed by an outlet's peer in an earlier life, and what the end of that life left on the disk all the same.
@@ -206,7 +206,7 @@ impl World {
             stored: Vec::new(),
             came: BTreeMap::new(),
             takers: BTreeMap::new(),
-            births: 0,
+            new_epochs: 0,
             numbers: BTreeMap::new(),
             unremoved: BTreeSet::new(),
             given: BTreeMap::new(),
@@ -469,7 +469,7 @@ impl World {
                 self.tell(link, order);
             }
             Action::Disk(order) => {
-                if let DiskOrder::Append { parts } = &order {
+                if let StoreOrder::Append { parts } = &order {
                     for (outlet, entries) in parts {
                         let name = self.disk.name(*outlet).to_owned();
                         self.note_numbers(&name, entries);
@@ -480,9 +480,9 @@ impl World {
                 self.after(slow, Pending::Disk);
             }
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
-            Action::Note(Notice::LinkMoves { .. }) => self.tally.moves += 1,
-            Action::Note(Notice::Unechoed { link, .. }) => self.note_unechoed(&link),
-            Action::Note(Notice::RolledBack { link, .. }) => return self.rolled_back(&link),
+            Action::Note(LogEvent::LinkMoves { .. }) => self.tally.moves += 1,
+            Action::Note(LogEvent::Unechoed { link, .. }) => self.note_unechoed(&link),
+            Action::Note(LogEvent::RolledBack { link, .. }) => return self.rolled_back(&link),
             Action::ReplyToCommand { request, outcome } => return self.obeyed(request, &outcome),
             Action::StartAnew => {
                 self.tally.anew += 1;

@@ -6,15 +6,15 @@ mod command;
 mod event;
 mod inbound;
 mod leaving;
-mod line;
+mod link_context;
 mod loss;
 mod machine;
 mod news;
 mod poison;
 mod reconfigure;
 mod reply;
-mod seating;
 mod stop;
+mod topology;
 mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub use self::command::{CommandError, LinkCommand};
 pub use self::event::{Action, Event};
 use self::leaving::Leaving;
-pub(crate) use self::line::Line;
+pub(crate) use self::link_context::LinkContext;
 use self::poison::Turn;
 use self::stop::Stop;
 use crate::clocks::Clocks;
@@ -31,18 +31,18 @@ use crate::config::mqtt::Mqtt;
 use crate::config::network::Remote;
 use crate::device::presence::Presence;
 use crate::link::LinkEffect;
-use crate::link::caution::Suspect;
-use crate::link::port::{LinkOrder, LinkReport, Publication};
+use crate::link::poison::MessageRef;
+use crate::link::protocol::{LinkOrder, LinkReport, Publication};
 use crate::observe::health::Health;
 use crate::observe::host::Host;
-use crate::observe::notice::Notice;
+use crate::observe::log_event::LogEvent;
 use crate::observe::status::{self, ServerStatus, Status, StatusPace};
 use crate::outlet::buffer::{Buffer, BufferEffect};
-use crate::outlet::disk::{DiskFacts, DiskOrder, DiskOrderKind, DiskReport, Opened};
-use crate::outlet::disk_queue::DiskQueue;
 use crate::outlet::given::Given;
 use crate::outlet::lane::{self, Routes};
-use crate::outlet::outbox::{Outbox, Room};
+use crate::outlet::order_queue::OrderQueue;
+use crate::outlet::queue::{OutletQueue, Room};
+use crate::outlet::store_protocol::{Opened, StoreFacts, StoreOrder, StoreOrderKind, StoreReport};
 use crate::seed::Seed;
 pub use crate::setup::{LinkSetup, MqttSetup, Setup};
 use crate::source::intake::{Answer, Draft, Refused};
@@ -52,12 +52,12 @@ use crate::time::{Now, Time};
 #[derive(Debug)]
 pub struct Agent {
     pub(crate) setup: Setup,
-    pub(crate) links: Vec<Line>,
+    pub(crate) links: Vec<LinkContext>,
     pub(crate) buffer: Buffer,
     pub(crate) presence: Presence,
     pub(crate) host: Host,
     pub(crate) clocks: Clocks,
-    queue: DiskQueue,
+    queue: OrderQueue,
     pub(crate) started: Now,
     pub(crate) repairs: Vec<String>,
     pub(crate) rejected: Option<String>,
@@ -84,16 +84,16 @@ impl Agent {
     /// An agent that goes on after its last run.
     pub fn new(mut setup: Setup, opened: &Opened, now: Now) -> Self {
         let clients = std::mem::take(&mut setup.links);
-        let links = seating::lines(&clients, setup.mqtt.as_ref(), now);
-        let seats = seating::seats(&links, &setup, &opened.outlets);
+        let links = topology::lines(&clients, setup.mqtt.as_ref(), now);
+        let owners = topology::owners(&links, &setup, &opened.outlets);
         let mut agent = Agent {
-            buffer: Buffer::new(setup.buffer, seats, &setup.births, opened, setup.run, now.wall_ns),
+            buffer: Buffer::new(setup.buffer, owners, &setup.new_epochs, opened, setup.run, now.wall_ns),
             routes: Routes::default(),
             links,
             presence: Presence::new(setup.presence.clone(), opened.presence.as_deref(), now.mono),
             host: Host::new(setup.host.interval, now.mono),
             clocks: Clocks::new(opened.clocks.as_deref(), now.mono),
-            queue: DiskQueue::default(),
+            queue: OrderQueue::default(),
             started: now,
             repairs: opened.repairs.clone(),
             rejected: None,
@@ -122,7 +122,7 @@ impl Agent {
     pub fn step(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Offer { ticket, drafts, from } => self.offered(now, ticket, drafts, from, out),
-            Event::Again { ticket, outlet, messages } => {
+            Event::Reimport { ticket, outlet, messages } => {
                 self.offered_again(now, ticket, outlet, messages, out);
             }
             Event::Connected(device) => {
@@ -168,7 +168,7 @@ impl Agent {
             return self.go_on_stopping(now, out);
         }
         if let Some(bytes) = self.clocks.look(now) {
-            out.push(Action::Disk(DiskOrder::SaveClocks(bytes)));
+            out.push(Action::Disk(StoreOrder::SaveClocks(bytes)));
         }
         // A link that goes back to its old settings dials in the same step.
         self.judge_trials(now, out);
@@ -183,7 +183,7 @@ impl Agent {
             self.notify(now, &device, out);
         }
         if let Some(bytes) = self.presence.save(now.mono) {
-            out.push(Action::Disk(DiskOrder::SavePresence(bytes)));
+            out.push(Action::Disk(StoreOrder::SavePresence(bytes)));
         }
         self.announce(now, out);
         self.set_aside_again(out);
@@ -205,7 +205,7 @@ impl Agent {
         if let Some(until) = self.is_ending() {
             return until;
         }
-        let links = self.links.iter().filter_map(Line::deadline).min();
+        let links = self.links.iter().filter_map(LinkContext::deadline).min();
         let stop = match self.stop {
             Stop::Running | Stop::Done => None,
             Stop::Flushing { until } | Stop::Closing { until } | Stop::Saving { until } => Some(until),
@@ -300,15 +300,15 @@ impl Agent {
 
     /// Messages held for a link, about.
     pub(crate) fn unconfirmed(&self, link: usize) -> u64 {
-        self.outboxes(link).map(Outbox::unconfirmed).sum()
+        self.outboxes(link).map(OutletQueue::unconfirmed).sum()
     }
 
-    fn outboxes(&self, link: usize) -> impl Iterator<Item = &Outbox> {
+    fn outboxes(&self, link: usize) -> impl Iterator<Item = &OutletQueue> {
         self.links[link].lanes.iter().map(|(_, outlet)| self.buffer.outbox(*outlet))
     }
 
     /// When a backlog that waits for its pace may go on.
-    fn paced(&self, line: &Line) -> Option<Time> {
+    fn paced(&self, line: &LinkContext) -> Option<Time> {
         let waits = |outlet: usize| self.buffer.outbox(outlet).is_behind(true);
         line.pace.opens_at().filter(|_| line.lanes.iter().any(|(_, outlet)| waits(*outlet)))
     }
@@ -389,41 +389,41 @@ impl Agent {
         }
     }
 
-    fn disk(&mut self, now: Now, report: DiskReport, facts: DiskFacts, out: &mut Vec<Action>) {
+    fn disk(&mut self, now: Now, report: StoreReport, facts: StoreFacts, out: &mut Vec<Action>) {
         self.queue.reported(&report);
-        if report == DiskReport::Closed {
+        if report == StoreReport::Closed {
             self.stop = Stop::Done;
             out.push(Action::Exit);
             return;
         }
-        if let DiskReport::Failed { order, outlet, .. } = &report {
+        if let StoreReport::Failed { order, outlet, .. } = &report {
             match (order, outlet) {
-                (DiskOrderKind::SavePresence, _) => self.presence.save_failed(),
-                (DiskOrderKind::SaveClocks, _) => self.clocks.save_failed(now.mono),
-                (DiskOrderKind::SetAside, Some(outlet)) => self.leaving.failed(*outlet),
+                (StoreOrderKind::SavePresence, _) => self.presence.save_failed(),
+                (StoreOrderKind::SaveClocks, _) => self.clocks.save_failed(now.mono),
+                (StoreOrderKind::SetAside, Some(outlet)) => self.leaving.failed(*outlet),
                 // The buffer's.
                 (
-                    DiskOrderKind::Append
-                    | DiskOrderKind::Read
-                    | DiskOrderKind::Forget
-                    | DiskOrderKind::DropOldest
-                    | DiskOrderKind::Expire
-                    | DiskOrderKind::SetAside
-                    | DiskOrderKind::SaveNumbers
-                    | DiskOrderKind::Widen
-                    | DiskOrderKind::Reopen
-                    | DiskOrderKind::Measure
-                    | DiskOrderKind::Close,
+                    StoreOrderKind::Append
+                    | StoreOrderKind::Read
+                    | StoreOrderKind::Forget
+                    | StoreOrderKind::DropOldest
+                    | StoreOrderKind::Expire
+                    | StoreOrderKind::SetAside
+                    | StoreOrderKind::SaveNumbers
+                    | StoreOrderKind::Widen
+                    | StoreOrderKind::Reopen
+                    | StoreOrderKind::Measure
+                    | StoreOrderKind::Close,
                     _,
                 ) => {}
             }
         }
-        if let DiskReport::Repaired { repairs } = &report {
+        if let StoreReport::Repaired { repairs } = &report {
             self.repairs.extend_from_slice(repairs);
         }
-        let may_seat = report == DiskReport::NumbersSaved && self.stop == Stop::Running;
-        let left = if let DiskReport::SetAside { outlet, seq, .. } = &report {
-            Some(Suspect { outlet: *outlet, seq: *seq })
+        let may_seat = report == StoreReport::NumbersSaved && self.stop == Stop::Running;
+        let left = if let StoreReport::SetAside { outlet, seq, .. } = &report {
+            Some(MessageRef { outlet: *outlet, seq: *seq })
         } else {
             None
         };
@@ -471,7 +471,7 @@ impl Agent {
         }
     }
 
-    fn opened(&mut self, link: usize, peer: &crate::link::port::Peer, out: &mut Vec<Action>) {
+    fn opened(&mut self, link: usize, peer: &crate::link::protocol::Peer, out: &mut Vec<Action>) {
         let held = self.unconfirmed(link);
         self.start_of_trial(link);
         let line = &mut self.links[link];
@@ -481,7 +481,7 @@ impl Agent {
         line.offered = None;
         line.introduced = line.lanes.iter().map(|(_, outlet)| *outlet).collect();
         line.certificate_days_left = peer.certificate_days_left;
-        out.push(Action::Note(Notice::LinkUp { link: line.id.clone(), peer: peer.address.clone(), held }));
+        out.push(Action::Note(LogEvent::LinkUp { link: line.id.clone(), peer: peer.address.clone(), held }));
         if let Some(bytes) = line.frames.learned() {
             out.push(Action::Tell { link, order: LinkOrder::FrameBytes(bytes) });
         }
@@ -493,7 +493,7 @@ impl Agent {
             }
         }
         if self.mqtt_line() == Some(link) {
-            self.status.hurry();
+            self.status.flush_now();
             self.announced = Some(String::new());
         }
     }
@@ -504,7 +504,7 @@ impl Agent {
 
     /// How many entries of a link are in flight, with how many bytes.
     fn in_flight(&self, link: usize) -> (usize, usize) {
-        let of = |outbox: &Outbox| (outbox.flying(), outbox.load().1);
+        let of = |outbox: &OutletQueue| (outbox.flying(), outbox.load().1);
         self.outboxes(link).map(of).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
     }
 
@@ -516,12 +516,12 @@ impl Agent {
         out: &mut Vec<Action>,
         confirm: impl FnOnce(&mut Agent, &mut Vec<BufferEffect>) -> bool,
     ) {
-        let before: u64 = self.outboxes(link).map(Outbox::accounted).sum();
+        let before: u64 = self.outboxes(link).map(OutletQueue::accounted).sum();
         let mut effects = Vec::new();
         let changed = confirm(self, &mut effects);
         act(effects, out);
         if changed {
-            let confirmed = self.outboxes(link).map(Outbox::accounted).sum::<u64>() - before;
+            let confirmed = self.outboxes(link).map(OutletQueue::accounted).sum::<u64>() - before;
             let (entries, bytes) = self.in_flight(link);
             let line = &mut self.links[link];
             line.confirmed += confirmed;
@@ -584,7 +584,7 @@ fn act(effects: Vec<BufferEffect>, out: &mut Vec<Action>) {
     out.extend(effects.into_iter().map(|effect| match effect {
         BufferEffect::Disk(order) => Action::Disk(order),
         BufferEffect::Answer(ticket, answer) => Action::Answer(ticket, answer),
-        BufferEffect::Note(notice) => Action::Note(notice),
+        BufferEffect::Note(log_event) => Action::Note(log_event),
     }));
 }
 

@@ -4,18 +4,18 @@
 //!
 //! # The way of a message, from a POST to its confirmation
 //!
-//! 1. [`source`]: who may come in and how much ([`source::gate`], [`source::throttle`]), what a failed login costs
+//! 1. [`source`]: who may come in and how much ([`source::access`], [`source::throttle`]), what a failed login costs
 //!    ([`source::penalty`]). A request or a frame becomes a [`Draft`](source::intake::Draft), which waits for its
 //!    [`Answer`](source::intake::Answer).
 //! 2. [`agent`]: the whole agent as one state machine. It composes the links, the buffer and the presence, and hands a batch of
 //!    drafts to an outlet of every link: each priority has one of its own there ([`outlet::lane`]).
-//! 3. [`outlet`]: messages that are not confirmed yet ([`outlet::buffer`], [`outlet::outbox`]). Confirmed within `commit_after`,
-//!    they never touch the disk; older ones go to the store in groups ([`outlet::disk`] is what is said to it and heard from
-//!    it). [`outlet::numbers`] sees to it that no number is used twice, [`outlet::accepts`] to who is told `stored`, [`outlet::age`] to
+//! 3. [`outlet`]: messages that are not confirmed yet ([`outlet::buffer`], [`outlet::queue`]). Confirmed within `commit_after`,
+//!    they never touch the disk; older ones go to the store in groups ([`outlet::store_protocol`] is what is said to it and heard from
+//!    it). [`outlet::sequence`] sees to it that no number is used twice, [`outlet::pending_acks`] to who is told `stored`, [`outlet::age`] to
 //!    what is too old, by [`clocks`] that can be trusted.
 //! 4. [`link`]: the life of one connection to the outside, with every deadline that watches it; [`link::backoff`] and
-//!    [`link::endpoint`] say when and where to dial again, [`link::caution`] finds the message that a peer cannot bear. WebSocket links and the MQTT link
-//!    live the same life, and speak the same words ([`link::port`]).
+//!    [`link::endpoint`] say when and where to dial again, [`link::poison`] finds the message that a peer cannot bear. WebSocket links and the MQTT link
+//!    live the same life, and speak the same words ([`link::protocol`]).
 //! 5. The peer's confirmation comes back as a report, through the link to the outbox, and the message is forgotten.
 //!
 //! # Around it
@@ -34,7 +34,6 @@ pub mod config;
 pub mod date;
 pub mod descriptors;
 pub mod device;
-pub mod glob;
 pub mod link;
 pub mod message;
 pub mod observe;
@@ -46,4 +45,5 @@ pub mod setup;
 pub mod source;
 pub mod terminal;
 pub mod time;
+pub mod topic_filter;
 pub mod wire;

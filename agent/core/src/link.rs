@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub mod backoff;
-pub mod caution;
 pub mod closing;
 pub mod endpoint;
 pub mod frame_limit;
 pub mod lookup;
-pub mod port;
+pub mod poison;
 mod prefer;
 pub mod probe;
+pub mod protocol;
 pub mod redirect;
 mod up;
 mod watch;
@@ -27,7 +27,7 @@ use crate::config::client::{Confirm, Ping, Reconnect};
 use crate::link::backoff::Cause;
 use crate::link::closing::Closing;
 use crate::link::endpoint::{EndpointRule, Endpoints};
-use crate::link::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
+use crate::link::protocol::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
 use crate::seed::Seed;
 use crate::time::Time;
 

@@ -2,8 +2,8 @@
 
 pub mod health;
 pub mod host;
+pub mod log_event;
 pub mod meter;
-pub mod notice;
 pub mod status;
 pub mod tap;
-pub mod watch;
+pub mod watchdog;

@@ -1,14 +1,14 @@
 //! Messages that are held: the queue of each outlet in memory, the orders to the disk, and every bound of both.
 
-pub mod accepts;
 pub mod age;
 pub mod buffer;
-pub mod disk;
-pub mod disk_queue;
 pub mod given;
+pub mod inspect;
 pub mod lane;
-pub mod look;
-pub mod numbers;
-pub mod outbox;
-pub mod pace;
-pub mod runs;
+pub mod order_queue;
+pub mod pending_acks;
+pub mod queue;
+pub mod range_set;
+pub mod replay_limiter;
+pub mod sequence;
+pub mod store_protocol;

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::outlet::runs::Runs;
+use crate::outlet::range_set::RangeSet;
 
 /// Epochs that are remembered; a peer that names more is refused.
 const EPOCHS_MAX: usize = 1000;
@@ -190,13 +190,19 @@ struct Epoch {
     next: u64,
     /// First number that nothing was heard of.
     end: u64,
-    came: Runs,
-    covered: Runs,
+    came: RangeSet,
+    covered: RangeSet,
 }
 
 impl Epoch {
     fn starting_at(first: u64) -> Epoch {
-        Epoch { base: first, next: first, end: first, came: Runs::default(), covered: Runs::default() }
+        Epoch {
+            base: first,
+            next: first,
+            end: first,
+            came: RangeSet::default(),
+            covered: RangeSet::default(),
+        }
     }
 
     fn hole_before(&self, seq: u64) -> Option<(u64, u64)> {

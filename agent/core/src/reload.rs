@@ -135,14 +135,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Overrides, Surroundings};
+    use crate::config::{Environment, Overrides};
 
     const BASE: &str = "[[client]]\nid = \"a\"\nurl = \"ws://a/\"\n[[client]]\nid = \"b\"\nurl = \"ws://b/\"\n\
                         [mqtt]\nurl = \"mqtt://m/\"\n[buffer]\nmax_messages = 5\n";
 
     fn config(text: &str) -> Config {
-        let surroundings = Surroundings { host_name: "gw", data_dir: Path::new("/d"), env: &|_| None };
-        Config::parse(text, Path::new("/t"), &Overrides::default(), &surroundings).unwrap()
+        let environment = Environment { host_name: "gw", data_dir: Path::new("/d"), env: &|_| None };
+        Config::parse(text, Path::new("/t"), &Overrides::default(), &environment).unwrap()
     }
 
     fn changes(from: &str, to: &str) -> Changes {

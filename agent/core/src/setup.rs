@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
-use crate::config::buffer::Place;
+use crate::config::buffer::BufferLimits;
 use crate::config::client::Client;
 use crate::config::mqtt::Mqtt;
 use crate::config::replay::Replay;
@@ -34,7 +34,7 @@ pub struct Setup {
     /// `[host]`
     pub host: config::host::Host,
     /// An epoch for each outlet that has none yet.
-    pub births: Vec<String>,
+    pub new_epochs: Vec<String>,
     /// Names this run of the agent, by chance.
     pub run: u64,
     /// Where chance starts.
@@ -74,7 +74,7 @@ pub struct LinkSetup {
     /// Bytes of an envelope with several messages at most, unless the peer takes less.
     pub frame_bytes: usize,
     /// What it says of its place in the buffer.
-    pub place: Place,
+    pub place: BufferLimits,
     /// How a backlog is sent.
     pub replay: Replay,
     /// Changed settings are confirmed within this, or the old ones come back; zero tries nothing.

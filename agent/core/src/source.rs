@@ -1,11 +1,11 @@
 //! The way in: access, limits of each sender, and the draft of a message until it has an outlet.
 
+pub mod access;
 pub mod browser;
 pub mod bucket;
+pub mod coalesce;
 pub mod content;
 pub mod forwarded;
-pub mod gate;
-pub mod gather;
 pub mod hostname;
 pub mod inbox;
 pub mod intake;

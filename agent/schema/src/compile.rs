@@ -45,7 +45,7 @@ enum Draft {
 
 /// Where a schema stands.
 #[derive(Debug, Clone)]
-struct Place {
+struct SchemaLocation {
     document: usize,
     pointer: String,
     /// What references are relative to: the name of its resource.
@@ -53,13 +53,13 @@ struct Place {
     draft: Draft,
 }
 
-impl Place {
-    fn below(&self, token: &str) -> Place {
+impl SchemaLocation {
+    fn below(&self, token: &str) -> SchemaLocation {
         let token = token.replace('~', "~0").replace('/', "~1");
-        Place { pointer: format!("{}/{token}", self.pointer), ..self.clone() }
+        SchemaLocation { pointer: format!("{}/{token}", self.pointer), ..self.clone() }
     }
 
-    fn named(&self, key: &str, token: impl ToString) -> Place {
+    fn named(&self, key: &str, token: impl ToString) -> SchemaLocation {
         self.below(key).below(&token.to_string())
     }
 }
@@ -73,9 +73,9 @@ struct Document {
 pub struct Compiler<'l, 'f> {
     load: &'l mut Load<'f>,
     documents: Vec<Document>,
-    resources: BTreeMap<String, Place>,
+    resources: BTreeMap<String, SchemaLocation>,
     /// By resource and name, with whether it is a dynamic one.
-    anchors: BTreeMap<(String, String), (Place, bool)>,
+    anchors: BTreeMap<(String, String), (SchemaLocation, bool)>,
     numbers: BTreeMap<String, usize>,
     nodes: Vec<Node>,
     known: BTreeMap<(usize, String), usize>,
@@ -118,11 +118,11 @@ impl<'l, 'f> Compiler<'l, 'f> {
     }
 
     /// Takes in the document at a path, under the name that others call it.
-    fn add(&mut self, name: &str, path: &str, draft: Draft) -> Compiled<Place> {
+    fn add(&mut self, name: &str, path: &str, draft: Draft) -> Compiled<SchemaLocation> {
         let root = Rc::new((self.load)(path)?);
         let document = self.documents.len();
         self.documents.push(Document { name: path.to_owned(), root: Rc::clone(&root) });
-        let place = Place { document, pointer: String::new(), base: name.to_owned(), draft };
+        let place = SchemaLocation { document, pointer: String::new(), base: name.to_owned(), draft };
         self.resources.insert(name.to_owned(), place.clone());
         let entered = self.enter(&place, &root)?;
         self.resources.insert(name.to_owned(), entered);
@@ -131,7 +131,7 @@ impl<'l, 'f> Compiler<'l, 'f> {
     }
 
     /// Finds the names of all schemas of a document.
-    fn scan(&mut self, place: &Place, schema: &Value) -> Compiled<()> {
+    fn scan(&mut self, place: &SchemaLocation, schema: &Value) -> Compiled<()> {
         let Value::Object(members) = schema else { return Ok(()) };
         let place = &self.enter(place, schema)?;
         if members.get("$id").is_some() {
@@ -167,7 +167,7 @@ impl<'l, 'f> Compiler<'l, 'f> {
     }
 
     /// The same place, in the resource that begins there if one does.
-    fn enter(&self, place: &Place, schema: &Value) -> Compiled<Place> {
+    fn enter(&self, place: &SchemaLocation, schema: &Value) -> Compiled<SchemaLocation> {
         let mut place = place.clone();
         let text = |key: &str| schema.get(key).and_then(Value::as_str);
         if let Some(name) = text("$schema") {
@@ -183,7 +183,7 @@ impl<'l, 'f> Compiler<'l, 'f> {
         Ok(place)
     }
 
-    fn fault(&self, place: &Place, what: &str) -> String {
+    fn fault(&self, place: &SchemaLocation, what: &str) -> String {
         format!("{}#{}: {what}", self.documents[place.document].name, place.pointer)
     }
 
@@ -193,7 +193,7 @@ impl<'l, 'f> Compiler<'l, 'f> {
     }
 
     /// The node of the schema at a place.
-    fn node(&mut self, place: &Place) -> Compiled<usize> {
+    fn node(&mut self, place: &SchemaLocation) -> Compiled<usize> {
         let root = Rc::clone(&self.documents[place.document].root);
         let schema = root.pointer(&place.pointer).ok_or_else(|| self.fault(place, "there is nothing"))?;
         let key = (place.document, place.pointer.clone());
@@ -219,7 +219,12 @@ impl<'l, 'f> Compiler<'l, 'f> {
     }
 
     /// The node to which a reference leads, and the anchor if it is a dynamic one.
-    fn reference(&mut self, place: &Place, key: &str, text: &str) -> Compiled<(usize, Option<String>)> {
+    fn reference(
+        &mut self,
+        place: &SchemaLocation,
+        key: &str,
+        text: &str,
+    ) -> Compiled<(usize, Option<String>)> {
         let (name, fragment) = uri::split(text);
         let at = place.below(key);
         let full = uri::resolve(&place.base, name);
@@ -248,7 +253,7 @@ impl<'l, 'f> Compiler<'l, 'f> {
     }
 
     /// The resource of this full name; one that is not known is a file, or beside the file that refers to it.
-    fn resource(&mut self, at: &Place, name: &str, full: &str) -> Compiled<Place> {
+    fn resource(&mut self, at: &SchemaLocation, name: &str, full: &str) -> Compiled<SchemaLocation> {
         if let Some(known) = self.resources.get(full) {
             return Ok(known.clone());
         }
@@ -264,7 +269,7 @@ impl<'l, 'f> Compiler<'l, 'f> {
         self.add(full, &path, at.draft).map_err(|error| self.fault(at, &error))
     }
 
-    fn rules(&mut self, place: &Place, members: &Members) -> Compiled<Vec<Rule>> {
+    fn rules(&mut self, place: &SchemaLocation, members: &Members) -> Compiled<Vec<Rule>> {
         let mut rules = Vec::new();
         if let Some(text) = self.text(place, members, "$ref")? {
             let (node, _) = self.reference(place, "$ref", &text)?;
@@ -296,7 +301,12 @@ impl<'l, 'f> Compiler<'l, 'f> {
         Ok(rules)
     }
 
-    fn plain_rules(&mut self, place: &Place, members: &Members, rules: &mut Vec<Rule>) -> Compiled<()> {
+    fn plain_rules(
+        &mut self,
+        place: &SchemaLocation,
+        members: &Members,
+        rules: &mut Vec<Rule>,
+    ) -> Compiled<()> {
         if let Some(types) = members.get("type") {
             let words = "must be a type or a list of types";
             let one = |value: &Value| TYPES.iter().find(|(word, _)| value == word).map(|(_, kind)| *kind);
@@ -350,7 +360,12 @@ impl<'l, 'f> Compiler<'l, 'f> {
         Ok(())
     }
 
-    fn logic_rules(&mut self, place: &Place, members: &Members, rules: &mut Vec<Rule>) -> Compiled<()> {
+    fn logic_rules(
+        &mut self,
+        place: &SchemaLocation,
+        members: &Members,
+        rules: &mut Vec<Rule>,
+    ) -> Compiled<()> {
         rules.extend(self.list(place, members, "allOf")?.map(Rule::All));
         rules.extend(self.list(place, members, "anyOf")?.map(Rule::Any));
         rules.extend(self.list(place, members, "oneOf")?.map(Rule::ExactlyOne));
@@ -362,7 +377,12 @@ impl<'l, 'f> Compiler<'l, 'f> {
         Ok(())
     }
 
-    fn object_rules(&mut self, place: &Place, members: &Members, rules: &mut Vec<Rule>) -> Compiled<()> {
+    fn object_rules(
+        &mut self,
+        place: &SchemaLocation,
+        members: &Members,
+        rules: &mut Vec<Rule>,
+    ) -> Compiled<()> {
         let named = self.map(place, members, "properties")?;
         let mut patterns = Vec::new();
         for (pattern, node) in self.map(place, members, "patternProperties")?.into_iter().flatten() {
@@ -387,7 +407,13 @@ impl<'l, 'f> Compiler<'l, 'f> {
     }
 
     /// Names that need others; in draft 7 they may also imply a schema.
-    fn needs(&mut self, place: &Place, members: &Members, key: &str, rules: &mut Vec<Rule>) -> Compiled<()> {
+    fn needs(
+        &mut self,
+        place: &SchemaLocation,
+        members: &Members,
+        key: &str,
+        rules: &mut Vec<Rule>,
+    ) -> Compiled<()> {
         let all = match members.get(key) {
             Some(Value::Object(all)) => all,
             Some(_) => return Err(self.fault(&place.below(key), "must be an object")),
@@ -406,7 +432,12 @@ impl<'l, 'f> Compiler<'l, 'f> {
         Ok(())
     }
 
-    fn array_rules(&mut self, place: &Place, members: &Members, rules: &mut Vec<Rule>) -> Compiled<()> {
+    fn array_rules(
+        &mut self,
+        place: &SchemaLocation,
+        members: &Members,
+        rules: &mut Vec<Rule>,
+    ) -> Compiled<()> {
         let (first, rest) = match (place.draft, members.get("items")) {
             (Draft::Seven, Some(Value::Array(_))) => {
                 (self.list(place, members, "items")?, self.one(place, members, "additionalItems")?)
@@ -432,11 +463,11 @@ impl<'l, 'f> Compiler<'l, 'f> {
         Ok(())
     }
 
-    fn one(&mut self, place: &Place, members: &Members, key: &str) -> Compiled<Option<usize>> {
+    fn one(&mut self, place: &SchemaLocation, members: &Members, key: &str) -> Compiled<Option<usize>> {
         members.get(key).map(|_| self.node(&place.below(key))).transpose()
     }
 
-    fn list(&mut self, place: &Place, members: &Members, key: &str) -> Compiled<Option<Vec<usize>>> {
+    fn list(&mut self, place: &SchemaLocation, members: &Members, key: &str) -> Compiled<Option<Vec<usize>>> {
         match members.get(key) {
             Some(Value::Array(list)) if !list.is_empty() || key == "items" => {
                 let nodes = (0..list.len()).map(|index| self.node(&place.named(key, index)));
@@ -449,7 +480,7 @@ impl<'l, 'f> Compiler<'l, 'f> {
 
     fn map(
         &mut self,
-        place: &Place,
+        place: &SchemaLocation,
         members: &Members,
         key: &str,
     ) -> Compiled<Option<BTreeMap<String, usize>>> {
@@ -463,13 +494,13 @@ impl<'l, 'f> Compiler<'l, 'f> {
         }
     }
 
-    fn names(&self, at: &Place, value: &Value) -> Compiled<Vec<String>> {
+    fn names(&self, at: &SchemaLocation, value: &Value) -> Compiled<Vec<String>> {
         let names = value.as_array().into_iter().flatten().map(|name| name.as_str().map(str::to_owned));
         let names: Option<Vec<String>> = names.collect();
         names.filter(|_| value.is_array()).ok_or_else(|| self.fault(at, "must be a list of names"))
     }
 
-    fn text(&self, place: &Place, members: &Members, key: &str) -> Compiled<Option<String>> {
+    fn text(&self, place: &SchemaLocation, members: &Members, key: &str) -> Compiled<Option<String>> {
         match members.get(key) {
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(_) => Err(self.fault(&place.below(key), "must be a string")),
@@ -477,7 +508,7 @@ impl<'l, 'f> Compiler<'l, 'f> {
         }
     }
 
-    fn numeric(&self, place: &Place, members: &Members, key: &str) -> Compiled<Option<Number>> {
+    fn numeric(&self, place: &SchemaLocation, members: &Members, key: &str) -> Compiled<Option<Number>> {
         match members.get(key) {
             Some(Value::Number(number)) => Ok(Some(number.clone())),
             Some(_) => Err(self.fault(&place.below(key), "must be a number")),
@@ -485,14 +516,14 @@ impl<'l, 'f> Compiler<'l, 'f> {
         }
     }
 
-    fn count(&self, place: &Place, members: &Members, key: &str) -> Compiled<Option<u64>> {
+    fn count(&self, place: &SchemaLocation, members: &Members, key: &str) -> Compiled<Option<u64>> {
         let Some(number) = self.numeric(place, members, key)? else { return Ok(None) };
         let count = whole(&number).and_then(|number| u64::try_from(number).ok());
         count.map(Some).ok_or_else(|| self.fault(&place.below(key), "must be a whole number of at least 0"))
     }
 
     /// Compiles a pattern, and warns of one that costs too much for a string of `length` characters, or of any length.
-    fn pattern(&mut self, at: &Place, text: &str, length: Option<u64>) -> Compiled<Pattern> {
+    fn pattern(&mut self, at: &SchemaLocation, text: &str, length: Option<u64>) -> Compiled<Pattern> {
         let pattern = Pattern::new(text)
             .map_err(|error| self.fault(at, &format!("{text:?} cannot be used as a pattern: {error}")))?;
         let most = pattern.characters_max();

@@ -17,7 +17,7 @@ use crate::io::control;
 
 /// Which configuration, and which agent.
 #[derive(clap::Args, Debug)]
-pub struct Place {
+pub struct AgentArgs {
     /// Control socket of the agent; it follows from the configuration by default
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub struct Target {
     /// Its id
     id: String,
     #[command(flatten)]
-    place: Place,
+    place: AgentArgs,
 }
 
 /// Which way `active` is set.
@@ -47,7 +47,7 @@ pub enum Toggle {
 /// A change of the file.
 pub struct Change<'a> {
     /// Where.
-    pub place: &'a Place,
+    pub place: &'a AgentArgs,
     /// What was done, for people: `added`.
     pub done: &'static str,
 }
@@ -66,7 +66,7 @@ impl From<String> for Edited {
     }
 }
 
-impl Place {
+impl AgentArgs {
     /// The file of the configuration.
     pub fn file(&self) -> &Path {
         self.options.config.as_deref().unwrap_or(Path::new(config_file::DEFAULT_FILE))
@@ -168,7 +168,7 @@ impl Change<'_> {
 }
 
 /// Prints a table in force, and what the running agent says of it.
-pub fn show(place: &Place, kind: Kind, id: &str, in_json: bool) -> anyhow::Result<ExitCode> {
+pub fn show(place: &AgentArgs, kind: Kind, id: &str, in_json: bool) -> anyhow::Result<ExitCode> {
     let config = place.options.load()?;
     let table = config_file::shown_table(&config, kind, id)
         .with_context(|| format!("there is no {} {id}, only {}", kind.key(), config.ids(kind).join(", ")))?;

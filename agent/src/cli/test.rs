@@ -137,8 +137,8 @@ fn milliseconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_core::link::port::RefusalKind;
-    use holdfast_core::link::probe::{Done, Failed, Step};
+    use holdfast_core::link::probe::{DialStep, Failed, FinishedStep};
+    use holdfast_core::link::protocol::RefusalKind;
 
     fn probe() -> Probe {
         let took = Duration::from_micros(1234);
@@ -146,8 +146,8 @@ mod tests {
         Probe {
             id: "cloud".to_owned(),
             url: "ws://localhost:1/".to_owned(),
-            done: vec![Done { step: Step::Name, took, found: "127.0.0.1".to_owned() }],
-            failed: Some(Failed::new(Step::Tcp, RefusalKind::Retry, error, took, false)),
+            done: vec![FinishedStep { step: DialStep::Name, took, found: "127.0.0.1".to_owned() }],
+            failed: Some(Failed::new(DialStep::Tcp, RefusalKind::Retry, error, took, false)),
         }
     }
 

@@ -15,7 +15,7 @@ use holdfast_core::config::reply::Reply;
 use holdfast_core::config::server::{HttpPage, Server};
 use holdfast_core::config::tls::ClientTls;
 use holdfast_core::config::trusted_proxy;
-use holdfast_core::config::{Config, Overrides, Secret, Surroundings};
+use holdfast_core::config::{Config, Environment, Overrides, Secret};
 
 use super::pam::Pam;
 use super::{clock, descriptors, secret, tls};
@@ -40,17 +40,17 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config
 pub fn parse_in_place(text: &str, path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
     let file = absolute(path.unwrap_or(Path::new(DEFAULT_FILE)));
     let overrides = Overrides { data_dir: overrides.data_dir.as_deref().map(absolute), ..overrides.clone() };
-    Ok(in_surroundings(|surroundings| Config::parse(text, &file, &overrides, surroundings))?)
+    Ok(in_surroundings(|environment| Config::parse(text, &file, &overrides, environment))?)
 }
 
 /// One table and what belongs to it as [`Config::render`] shows them; none if there is none with this id.
 pub fn shown_table(config: &Config, kind: edit::Kind, id: &str) -> Option<String> {
-    in_surroundings(|surroundings| config.render_table(kind, id, surroundings))
+    in_surroundings(|environment| config.render_table(kind, id, environment))
 }
 
 /// [`Config::render`] in the surroundings of this process.
 pub fn shown(config: &Config) -> String {
-    in_surroundings(|surroundings| config.render(surroundings))
+    in_surroundings(|environment| config.render(environment))
 }
 
 pub use password_file::NewPassword;
@@ -247,12 +247,12 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn in_surroundings<T>(then: impl FnOnce(&Surroundings) -> T) -> T {
+fn in_surroundings<T>(then: impl FnOnce(&Environment) -> T) -> T {
     let names = rustix::system::uname();
     let env = |name: &str| std::env::var(name).ok();
     let root = rustix::process::geteuid().is_root();
     let data_dir = default_data_dir(root, &env);
-    then(&Surroundings { host_name: &names.nodename().to_string_lossy(), data_dir: &data_dir, env: &env })
+    then(&Environment { host_name: &names.nodename().to_string_lossy(), data_dir: &data_dir, env: &env })
 }
 
 fn default_data_dir(root: bool, env: &dyn Fn(&str) -> Option<String>) -> PathBuf {

@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use holdfast_core::agent::LinkCommand;
 use holdfast_core::config::network::Remote;
-use holdfast_core::glob::Glob;
 use holdfast_core::message::Message;
 use holdfast_core::observe::health::Health;
 use holdfast_core::observe::status::Status;
-use holdfast_core::outlet::look::{Change, Look, Seen};
+use holdfast_core::outlet::inspect::{Change, StoreAnswer, StoreQuery};
 use holdfast_core::reload::Reloaded;
 use holdfast_core::source::intake::{Answer, Draft, Refused};
+use holdfast_core::topic_filter::TopicFilter;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::or;
 
-pub use self::feed::{Feed, News, Spout, feed};
+pub use self::feed::{Delivery, Publisher, Subscription, feed};
 pub use self::tally::Tally;
 
 /// How many batches may wait for the loop; a source that finds it full waits.
@@ -42,7 +42,7 @@ pub enum Input {
     /// A connection that spoke for this device has closed.
     Disconnected(String),
     /// Messages that were taken once come in again, for one outlet.
-    Again {
+    Reimport {
         /// Its name.
         outlet: String,
         /// At least one.
@@ -51,7 +51,7 @@ pub enum Input {
         reply: Sender<Answer>,
     },
     /// Asks to look into the store.
-    Look(Look, Sender<Result<Seen, String>>),
+    StoreQuery(StoreQuery, Sender<Result<StoreAnswer, String>>),
     /// Asks to give up something in the store; the answer is how many messages.
     Change(Change, Sender<Result<u64, String>>),
     /// Asks for the status.
@@ -66,9 +66,9 @@ pub enum Input {
         reply: Sender<Result<Receiver<String>, String>>,
     },
     /// Asks for all that is accepted from here on and that any of these filters means.
-    Subscribe(Vec<Glob>, Sender<Result<Feed, String>>),
+    Subscribe(Vec<TopicFilter>, Sender<Result<Subscription, String>>),
     /// Asks which topics were heard of lately.
-    Topics(Glob, Sender<serde_json::Value>),
+    Topics(TopicFilter, Sender<serde_json::Value>),
     /// Asks for the last message of a topic.
     Last(String, Sender<Option<Arc<Message>>>),
     /// Asks to take over the configuration as it is on the disk.
@@ -96,7 +96,7 @@ pub struct Intake {
 
 /// The loop's end.
 #[derive(Debug)]
-pub struct Outtake {
+pub struct SourceQueue {
     /// What the sources said.
     pub inputs: Receiver<Input>,
     /// Dropped when the sources must close.
@@ -106,12 +106,12 @@ pub struct Outtake {
 }
 
 /// Makes both ends.
-pub fn channel() -> (Intake, Outtake) {
+pub fn channel() -> (Intake, SourceQueue) {
     let (inputs, received) = bounded(QUEUE);
     let (alive, stopping) = bounded(1);
     let tally = Rc::<Tally>::default();
     let intake = Intake { inputs, stopping, own: None, tally: Rc::clone(&tally) };
-    (intake, Outtake { inputs: received, alive: Some(alive), tally })
+    (intake, SourceQueue { inputs: received, alive: Some(alive), tally })
 }
 
 impl Intake {
@@ -133,15 +133,15 @@ impl Intake {
     /// Hands over messages that were taken once, for one outlet, and waits until all of them are stored, or refused.
     pub async fn again(&self, outlet: String, messages: Vec<Message>) -> Answer {
         let (reply, answer) = bounded(1);
-        if self.inputs.send(Input::Again { outlet, messages, reply }).await.is_err() {
+        if self.inputs.send(Input::Reimport { outlet, messages, reply }).await.is_err() {
             return Answer::Refused(Refused::Stopping);
         }
         answer.recv().await.unwrap_or(Answer::Refused(Refused::Stopping))
     }
 
     /// Looks into the store. The error says why not.
-    pub async fn look(&self, look: Look) -> Result<Seen, String> {
-        self.ask(|reply| Input::Look(look, reply)).await
+    pub async fn look(&self, look: StoreQuery) -> Result<StoreAnswer, String> {
+        self.ask(|reply| Input::StoreQuery(look, reply)).await
     }
 
     /// Gives up something in the store, and tells how many messages. The error says why not.
@@ -174,12 +174,12 @@ impl Intake {
     }
 
     /// What is accepted from here on and meant by any of these filters, until the agent stops. The error says why not.
-    pub async fn subscribe(&self, filters: Vec<Glob>) -> Result<Feed, String> {
+    pub async fn subscribe(&self, filters: Vec<TopicFilter>) -> Result<Subscription, String> {
         self.ask(|reply| Input::Subscribe(filters, reply)).await
     }
 
     /// The topics of this filter that were heard of lately, none when the agent is stopping.
-    pub async fn topics(&self, filter: Glob) -> Option<serde_json::Value> {
+    pub async fn topics(&self, filter: TopicFilter) -> Option<serde_json::Value> {
         let (reply, answer) = bounded(1);
         self.inputs.send(Input::Topics(filter, reply)).await.ok()?;
         answer.recv().await.ok()

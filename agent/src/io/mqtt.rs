@@ -9,15 +9,15 @@ use std::time::Duration;
 use holdfast_core::config::Url;
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::link::closing::Closing;
-use holdfast_core::link::port::{LinkOrder, LinkReport, Peer, Publication, Refusal, RefusalKind};
-use holdfast_core::link::probe::Step;
+use holdfast_core::link::probe::DialStep;
+use holdfast_core::link::protocol::{LinkOrder, LinkReport, Peer, Publication, Refusal, RefusalKind};
 use rumqttc::QoS;
 use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, LastWill, Login, Packet};
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
-use super::net::{self, Gauge, Stage, Stream, Target};
+use super::net::{self, DialTrace, Gauge, Stream, Target};
 use super::secret;
 
 mod flight;
@@ -49,7 +49,7 @@ pub struct Broker {
 /// The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are gone it says goodbye.
 /// The gauge counts its bytes.
 pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sender<LinkReport>, gauge: Gauge) {
-    let last = match dial(&broker.mqtt, Some(&broker.will), &Stage::new(), &gauge).await {
+    let last = match dial(&broker.mqtt, Some(&broker.will), &DialTrace::new(), &gauge).await {
         Err(refusal) => LinkReport::DialFailed(refusal),
         Ok((stream, peer)) => {
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
@@ -63,12 +63,12 @@ pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sende
 
 /// Makes one connection as the agent does, has a ping answered, and says goodbye. It has an id of its own, so that it does
 /// not push the agent off, and no will. The stage tells how far it came.
-pub async fn test(mqtt: &Mqtt, stage: &Stage) -> Result<(), Refusal> {
+pub async fn test(mqtt: &Mqtt, stage: &DialTrace) -> Result<(), Refusal> {
     let mqtt = Mqtt { client_id: format!("{}-test", mqtt.client_id), ..mqtt.clone() };
     let (mut stream, _) = dial(&mqtt, None, stage, &Gauge::default()).await?;
-    stage.enter(Step::Authentication);
+    stage.enter(DialStep::Authentication);
     stage.found(if mqtt.username.is_some() { "accepted" } else { "none asked for" });
-    stage.enter(Step::Ping);
+    stage.enter(DialStep::Ping);
     let late = async {
         Timer::after(mqtt.keep_alive).await;
         Err(format!("no PINGRESP within {} s", mqtt.keep_alive.as_secs_f32()))
@@ -95,7 +95,7 @@ async fn answer_to_ping(stream: &mut PacketStream<Stream>) -> Result<(), String>
 async fn dial(
     mqtt: &Mqtt,
     will: Option<&Publication>,
-    stage: &Stage,
+    stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(PacketStream<Stream>, Peer), Refusal> {
     let target = target(mqtt).map_err(|cause| retry(format!("cannot dial the broker: {cause}")))?;
@@ -116,13 +116,13 @@ async fn connect(
     mqtt: &Mqtt,
     will: Option<&Publication>,
     target: &Target,
-    stage: &Stage,
+    stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(PacketStream<Stream>, Peer), Refusal> {
     let request = request(mqtt, will).map_err(retry)?;
     let user_timeout = mqtt.keep_alive.saturating_mul(2);
     let (stream, peer) = net::open(target, None, &mqtt.tls, user_timeout, stage, gauge).await?;
-    stage.enter(Step::Connack);
+    stage.enter(DialStep::Connack);
     let mut stream = PacketStream::new(stream);
     stream.queue(&Packet::Connect(request)).map_err(retry)?;
     stream.flush().await.map_err(retry)?;

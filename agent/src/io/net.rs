@@ -17,8 +17,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use holdfast_core::config::Url;
 use holdfast_core::config::tls::ClientTls;
-use holdfast_core::link::port::{Peer, Refusal, RefusalKind};
-use holdfast_core::link::probe::{Done, Step};
+use holdfast_core::link::probe::{DialStep, FinishedStep};
+use holdfast_core::link::protocol::{Peer, Refusal, RefusalKind};
 use holdfast_core::time::Time;
 use rustix::net::sockopt;
 use smol::Timer;
@@ -69,11 +69,11 @@ pub struct Target {
 
 /// How far a dial has come, and what was found on the way.
 #[derive(Debug)]
-pub struct Stage {
-    step: Cell<Step>,
+pub struct DialTrace {
+    step: Cell<DialStep>,
     since: Cell<Time>,
     found: RefCell<String>,
-    done: RefCell<Vec<Done>>,
+    done: RefCell<Vec<FinishedStep>>,
 }
 
 impl Target {
@@ -97,15 +97,20 @@ impl Target {
     }
 }
 
-impl Stage {
+impl DialTrace {
     /// Nothing has been done.
-    pub fn new() -> Stage {
+    pub fn new() -> DialTrace {
         let since = Cell::new(clock::now().mono);
-        Stage { step: Cell::new(Step::Settings), since, found: RefCell::default(), done: RefCell::default() }
+        DialTrace {
+            step: Cell::new(DialStep::Settings),
+            since,
+            found: RefCell::default(),
+            done: RefCell::default(),
+        }
     }
 
     /// The step before is done, and this one begins.
-    pub fn enter(&self, step: Step) {
+    pub fn enter(&self, step: DialStep) {
         self.done.borrow_mut().push(self.ended());
         self.step.set(step);
     }
@@ -121,7 +126,7 @@ impl Stage {
     }
 
     /// The step that goes on.
-    pub fn step(&self) -> Step {
+    pub fn step(&self) -> DialStep {
         self.step.get()
     }
 
@@ -131,21 +136,21 @@ impl Stage {
     }
 
     /// All steps that are done; the one that goes on is among them if it `succeeded`.
-    pub fn done(self, succeeded: bool) -> Vec<Done> {
+    pub fn done(self, succeeded: bool) -> Vec<FinishedStep> {
         let last = succeeded.then(|| self.ended());
         self.done.into_inner().into_iter().chain(last).collect()
     }
 
-    fn ended(&self) -> Done {
+    fn ended(&self) -> FinishedStep {
         let took = self.took();
         self.since.set(clock::now().mono);
-        Done { step: self.step.get(), took, found: self.found.take() }
+        FinishedStep { step: self.step.get(), took, found: self.found.take() }
     }
 }
 
-impl Default for Stage {
+impl Default for DialTrace {
     fn default() -> Self {
-        Stage::new()
+        DialTrace::new()
     }
 }
 
@@ -156,7 +161,7 @@ pub async fn open(
     tunnel: Option<&Tunnel>,
     tls: &ClientTls,
     user_timeout: Duration,
-    stage: &Stage,
+    stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(Stream, Peer), Refusal> {
     let retry = |error| Refusal { kind: RefusalKind::Retry, error };
@@ -168,7 +173,7 @@ pub async fn open(
     })?;
     let mut address = tcp.peer_addr().map_err(|error| retry(words(&error)))?.to_string();
     if let Some(tunnel) = tunnel {
-        stage.enter(Step::Proxy);
+        stage.enter(DialStep::Proxy);
         tunnel.open(&mut tcp, target).await.map_err(|blocked| Refusal {
             kind: if blocked.unauthorized { RefusalKind::Unauthorized } else { RefusalKind::Retry },
             error: blocked.error,
@@ -180,7 +185,7 @@ pub async fn open(
     if !target.secure {
         return Ok((Box::new(tcp), Peer { address, certificate_days_left: None }));
     }
-    stage.enter(Step::Tls);
+    stage.enter(DialStep::Tls);
     let (stream, certificate_days_left) = tls::connect(tcp, tls, target.name()).await.map_err(retry)?;
     stage.found(tls::shown(&stream, certificate_days_left));
     Ok((Box::new(stream), Peer { address, certificate_days_left }))
@@ -190,11 +195,11 @@ pub async fn open(
 ///
 /// What was sent and is not acknowledged for `user_timeout` ends the connection, and so does a peer that is gone while
 /// nothing is sent; zero leaves both to the kernel. The caller sets the deadline of the whole.
-pub async fn dial(host: &str, port: u16, user_timeout: Duration, stage: &Stage) -> io::Result<TcpStream> {
-    stage.enter(Step::Name);
+pub async fn dial(host: &str, port: u16, user_timeout: Duration, stage: &DialTrace) -> io::Result<TcpStream> {
+    stage.enter(DialStep::Name);
     let addresses = resolve(host, port).await?;
     stage.found(addresses.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", "));
-    stage.enter(Step::Tcp);
+    stage.enter(DialStep::Tcp);
     let stream = first_to_answer(interleaved(addresses)).await?;
     stage.found(stream.peer_addr()?.to_string());
     stream.set_nodelay(true)?;
@@ -384,7 +389,7 @@ mod tests {
     #[test]
     fn a_name_that_does_not_exist_is_named() {
         let error =
-            smol::block_on(dial("no-such-host.invalid", 80, USER_TIMEOUT, &Stage::new())).unwrap_err();
+            smol::block_on(dial("no-such-host.invalid", 80, USER_TIMEOUT, &DialTrace::new())).unwrap_err();
         assert!(error.to_string().starts_with("cannot resolve no-such-host.invalid: "), "{error}");
     }
 
@@ -393,7 +398,7 @@ mod tests {
         smol::block_on(async {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let port = listener.local_addr().unwrap().port();
-            let stream = dial("127.0.0.1", port, USER_TIMEOUT, &Stage::new()).await.unwrap();
+            let stream = dial("127.0.0.1", port, USER_TIMEOUT, &DialTrace::new()).await.unwrap();
             assert!(stream.nodelay().unwrap());
             assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 30_000);
             assert!(sockopt::socket_keepalive(&stream).unwrap());
@@ -407,7 +412,7 @@ mod tests {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let port = listener.local_addr().unwrap().port();
             for user_timeout in [Duration::ZERO, Duration::MAX] {
-                dial("127.0.0.1", port, user_timeout, &Stage::new()).await.unwrap();
+                dial("127.0.0.1", port, user_timeout, &DialTrace::new()).await.unwrap();
             }
         });
     }

@@ -3,10 +3,10 @@
 use holdfast_core::config::client::Client;
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::config::shown_url;
-use holdfast_core::link::port::Refusal;
-use holdfast_core::link::probe::{Done, Failed};
+use holdfast_core::link::probe::{Failed, FinishedStep};
+use holdfast_core::link::protocol::Refusal;
 
-use crate::io::net::Stage;
+use crate::io::net::DialTrace;
 use crate::io::{clock, mqtt, uplink};
 
 /// A time before which this program did not exist: 2026-11-01, in ns since 1970.
@@ -20,14 +20,14 @@ pub struct Probe {
     /// Where it leads, secrets hidden.
     pub url: String,
     /// The steps that were done, in order.
-    pub done: Vec<Done>,
+    pub done: Vec<FinishedStep>,
     /// The one that failed; nothing was tried behind it.
     pub failed: Option<Failed>,
 }
 
 /// Tests one url of a WebSocket link. Ends within its `connect_timeout` and its ping's timeout.
 pub async fn link(client: &Client, endpoint: usize) -> Probe {
-    let stage = Stage::new();
+    let stage = DialTrace::new();
     let outcome = uplink::test(client, endpoint, &stage).await;
     let url = client.endpoints().get(endpoint).map(|url| shown_url(url)).unwrap_or_default();
     conclude(client.id.clone(), url, stage, outcome)
@@ -35,12 +35,12 @@ pub async fn link(client: &Client, endpoint: usize) -> Probe {
 
 /// Tests the MQTT broker. Ends within the deadline of a connection and its `keep_alive`.
 pub async fn broker(table: &Mqtt) -> Probe {
-    let stage = Stage::new();
+    let stage = DialTrace::new();
     let outcome = mqtt::test(table, &stage).await;
     conclude("mqtt".to_owned(), shown_url(&table.url), stage, outcome)
 }
 
-fn conclude(id: String, url: String, stage: Stage, outcome: Result<(), Refusal>) -> Probe {
+fn conclude(id: String, url: String, stage: DialTrace, outcome: Result<(), Refusal>) -> Probe {
     let failed = outcome.err().map(|Refusal { kind, error }| {
         let clock_is_wrong = clock::now().wall_ns < PROGRAM_EXISTS_NS;
         Failed::new(stage.step(), kind, bare(&error).to_owned(), stage.took(), clock_is_wrong)

@@ -7,17 +7,14 @@ mod api;
 mod batch;
 mod body;
 mod buffer;
-mod call;
 mod certificate;
 mod coding;
 mod connection;
 mod consumer;
 mod files;
 mod forwarded;
-mod guest;
 mod host;
 mod http;
-mod judge;
 mod length;
 mod linger;
 mod login;
@@ -25,15 +22,18 @@ mod malformed;
 mod media;
 mod memory;
 mod metrics;
+mod one_shot;
 mod origin;
 mod parameter;
 pub mod path;
+mod peer;
 mod room;
 mod session;
 mod socket;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod validator;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -48,17 +48,17 @@ use holdfast_core::config::access::Access;
 use holdfast_core::config::server::{Audience, HttpPage, Limits, Server};
 use holdfast_core::message::Format;
 use holdfast_core::observe::status::{CertificateStatus, ServerStatus};
-use holdfast_core::source::gate::Gate;
+use holdfast_core::source::access::AccessControl;
 use holdfast_core::source::intake::Draft;
 use holdfast_core::source::payload;
 use host::HostNames;
-pub use judge::{FileRead, has_changed};
 use login::Login;
 use memory::Pool;
 pub use room::Room;
 use smol::LocalExecutor;
 use smol::future::or;
 use socket::Socket;
+pub use validator::{FileRead, has_changed};
 
 use super::clock;
 use super::descriptors::TURNED_AWAY;
@@ -84,14 +84,14 @@ const BIND_EACH: Duration = Duration::from_secs(5);
 
 /// A socket that stays open from one life of a server to the next.
 #[derive(Clone)]
-pub struct Kept {
+pub struct KeptSocket {
     server: String,
     /// As `bind` names it.
     name: String,
     socket: Socket,
 }
 
-impl Kept {
+impl KeptSocket {
     /// Whether it is what a server means by this name. Port 0 is another one for each server.
     fn serves(&self, server: &str, name: &str) -> bool {
         self.name == name && (self.server == server || !name.ends_with(":0"))
@@ -109,7 +109,7 @@ pub struct Listeners {
     sockets: Vec<Socket>,
     certificate: Option<Rc<Certificate>>,
     router: path::Router,
-    gate: Rc<RefCell<Gate>>,
+    gate: Rc<RefCell<AccessControl>>,
     login: Login,
 }
 
@@ -130,9 +130,9 @@ impl Listeners {
     }
 
     /// The sockets, to be kept open for the next life of the server.
-    pub fn kept(&self) -> impl Iterator<Item = Kept> {
+    pub fn kept(&self) -> impl Iterator<Item = KeptSocket> {
         let named = self.names.iter().cloned().zip(self.sockets.iter().cloned());
-        named.map(|(name, socket)| Kept { server: self.server.clone(), name, socket })
+        named.map(|(name, socket)| KeptSocket { server: self.server.clone(), name, socket })
     }
 
     /// How the server is, at any time: what it has turned away, and its certificate.
@@ -153,7 +153,7 @@ impl Listeners {
 pub fn schema_faults(server: &Server) -> Vec<String> {
     let there = server.routes.iter().filter_map(|route| Some((route, route.schema.as_deref()?)));
     let there = there.filter(|(_, file)| file.is_file());
-    let faults = there.flat_map(|(route, file)| match judge::Judge::new(&route.path, file) {
+    let faults = there.flat_map(|(route, file)| match validator::SchemaValidator::new(&route.path, file) {
         Ok(judge) => judge.warnings().collect(),
         Err(fault) => vec![fault],
     });
@@ -162,15 +162,15 @@ pub fn schema_faults(server: &Server) -> Vec<String> {
 
 /// Binds every address of a server, but those that are among the kept ones, and reads its certificate. The error names the
 /// server and the address or file.
-pub async fn bind(server: &Server, kept: &[Kept]) -> Result<Listeners, String> {
+pub async fn bind(server: &Server, kept: &[KeptSocket]) -> Result<Listeners, String> {
     let of = |error| format!("{error} (server {})", server.id);
     let certificate = server.tls.as_ref().map(|tls| Certificate::load(&server.id, tls));
     let certificate = certificate.transpose().map_err(of)?.map(Rc::new);
     let router = path::Router::new(&server.routes, server.unmatched).map_err(of)?;
-    call::check(server).map_err(of)?;
+    one_shot::check(server).map_err(of)?;
     files::check(server).map_err(of)?;
     let login = Login::new(&server.access).map_err(|error| of(format!("{error:#}")))?;
-    let gate = Rc::new(RefCell::new(Gate::new(&server.access, &server.limits, clock::now().mono)));
+    let gate = Rc::new(RefCell::new(AccessControl::new(&server.access, &server.limits, clock::now().mono)));
     let mut sockets = Vec::new();
     for name in &server.bind {
         let cannot = |cause| format!("cannot bind {name} (server.bind of {}): {cause}", server.id);
@@ -193,7 +193,7 @@ pub async fn serve(
 ) {
     let source = format!("server:{}", server.id);
     let (gate, login) = (listeners.gate, listeners.login);
-    let site = Rc::new(Site {
+    let site = Rc::new(ServerState {
         router: listeners.router,
         page: server.http.clone(),
         subscribe: server.subscribe,
@@ -202,7 +202,7 @@ pub async fn serve(
         certificate: listeners.certificate,
         memory: room.memory.clone(),
         room,
-        ..Site::new(&source, server.limits, gate, login, intake.clone(), executor.clone())
+        ..ServerState::new(&source, server.limits, gate, login, intake.clone(), executor.clone())
     });
     let tasks = listeners.sockets.into_iter().map(|socket| {
         let site = site.clone();
@@ -251,17 +251,17 @@ pub async fn serve_control(
     let socket = Socket::bind_unix(&path, socket::FOR_OWNER).await.map_err(cannot)?;
     let memory = Pool::new(CONTROL_MEMORY);
     let everybody = Access::default();
-    let gate = Rc::new(RefCell::new(Gate::new(&everybody, &CONTROL_LIMITS, clock::now().mono)));
+    let gate = Rc::new(RefCell::new(AccessControl::new(&everybody, &CONTROL_LIMITS, clock::now().mono)));
     let login = Login::new(&everybody).map_err(|error| cannot(format!("{error:#}")))?;
-    let site = Site::new("control", CONTROL_LIMITS, gate, login, intake.clone(), executor);
-    let site = Rc::new(Site { api_only: true, memory, room, ..site });
+    let site = ServerState::new("control", CONTROL_LIMITS, gate, login, intake.clone(), executor);
+    let site = Rc::new(ServerState { api_only: true, memory, room, ..site });
     let accepting = admit(&site, || socket.accept());
     or(accepting, or(intake.stopping(), socket.unreachable())).await;
     Ok(())
 }
 
 /// What all connections of one server share.
-struct Site {
+struct ServerState {
     router: path::Router,
     limits: Limits,
     page: HttpPage,
@@ -269,7 +269,7 @@ struct Site {
     origins: Vec<String>,
     names: HostNames,
     certificate: Option<Rc<Certificate>>,
-    gate: Rc<RefCell<Gate>>,
+    gate: Rc<RefCell<AccessControl>>,
     login: Login,
     source: Arc<str>,
     /// Nothing but `/api` is there.
@@ -282,16 +282,16 @@ struct Site {
     memory: Rc<Pool>,
 }
 
-impl Site {
+impl ServerState {
     fn new(
         source: &str,
         limits: Limits,
-        gate: Rc<RefCell<Gate>>,
+        gate: Rc<RefCell<AccessControl>>,
         login: Login,
         intake: Intake,
         executor: Rc<LocalExecutor<'static>>,
-    ) -> Site {
-        Site {
+    ) -> ServerState {
+        ServerState {
             router: path::Router::default(),
             limits,
             page: HttpPage::Empty,
@@ -318,27 +318,27 @@ impl Site {
     }
 
     /// Where the messages of a request go.
-    fn target<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::Miss> {
+    fn target<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::RouteError> {
         self.judged(self.router.target(request.uri().path(), request.uri().query(), request.headers())?)
     }
 
     /// The same where the query is the message.
-    fn called<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::Miss> {
+    fn called<B>(&self, request: &hyper::Request<B>) -> Result<path::Target, path::RouteError> {
         self.judged(self.router.called(request.uri().path(), request.uri().query(), request.headers())?)
     }
 
-    fn judged(&self, target: path::Target) -> Result<path::Target, path::Miss> {
+    fn judged(&self, target: path::Target) -> Result<path::Target, path::RouteError> {
         if let (Some(judge), Some(call)) = (&target.judge, &target.call)
             && let Err(violation) = judge.check(call.payload.as_bytes()).result
         {
             self.violated(judge);
-            return Err(path::Miss::Violation(violation));
+            return Err(path::RouteError::Violation(violation));
         }
         Ok(target)
     }
 
     /// Counts a message that broke the schema of its route.
-    fn violated(&self, judge: &judge::Judge) {
+    fn violated(&self, judge: &validator::SchemaValidator) {
         self.intake.tally().add(self.id(), judge.route());
     }
 

@@ -1,8 +1,8 @@
 //! The loop: everything that happens becomes an event for the agent, and its actions are carried out. Nothing is decided
 //! here; what a source, a connection or the store says is passed on, and what the agent orders is done.
 
-mod doors;
 mod listener;
+mod listeners;
 mod reload;
 mod setup;
 mod subscriber;
@@ -15,10 +15,10 @@ use async_signal::{Signal, Signals};
 use holdfast_core::agent::{Action, Agent, Event, Setup};
 use holdfast_core::config::Config;
 use holdfast_core::link::closing::Closing;
-use holdfast_core::link::port::{LinkOrder, LinkReport};
-use holdfast_core::observe::notice::{Loudness, Notice};
+use holdfast_core::link::protocol::{LinkOrder, LinkReport};
+use holdfast_core::observe::log_event::{Level, LogEvent};
 use holdfast_core::observe::status::{SourceCounts, Status};
-use holdfast_core::outlet::disk::{DiskFacts, DiskReport};
+use holdfast_core::outlet::store_protocol::{StoreFacts, StoreReport};
 use holdfast_core::reload::Reloaded;
 use holdfast_core::setup::LinkSetup;
 use holdfast_core::source::intake::Answer;
@@ -27,15 +27,15 @@ use smol::future::{or, pending, zip};
 use smol::stream::StreamExt;
 use smol::{LocalExecutor, Task};
 
-use self::doors::{Bound, Doors, bind};
 use self::listener::Listeners as Taps;
+use self::listeners::{BoundServers, Doors, bind};
 use self::reload::{Candidate, Prepared, Successor};
 use self::subscriber::Subscribers;
 use super::clock;
 use super::config_file;
 use super::given::{self, GivenFile};
 use super::host::Machine;
-use super::intake::{self, Input, Outtake};
+use super::intake::{self, Input, SourceQueue};
 use super::mqtt::{self, Broker};
 use super::net::Gauge;
 use super::server;
@@ -60,7 +60,7 @@ const SIGNALS: usize = 8;
 pub type Load = Rc<dyn Fn() -> anyhow::Result<Config>>;
 
 /// Sockets that stay open from one life to the next.
-type Kept = Vec<server::Kept>;
+type KeptSockets = Vec<server::KeptSocket>;
 
 /// Runs the agent until it is told to stop. Returns once everything is flushed, or cannot be. The error says why it cannot
 /// start; a new configuration with which it cannot start gives way to the one before. `rejected` says why a configuration that
@@ -130,9 +130,9 @@ struct Shell {
     candidate: Option<Candidate>,
     /// Who comes after this life, when it ends for another configuration.
     successor: Option<Successor>,
-    intake: Outtake,
+    intake: SourceQueue,
     events: (Sender<Event>, Receiver<Event>),
-    disk: Receiver<(DiskReport, DiskFacts)>,
+    disk: Receiver<(StoreReport, StoreFacts)>,
     alarm: clock::Alarm,
     /// Events of the loop's own making, in their order, for the next step.
     overdue: VecDeque<Event>,
@@ -171,7 +171,7 @@ enum Wake {
 impl Shell {
     async fn start(
         config: Config,
-        bound: Option<Bound>,
+        bound: Option<BoundServers>,
         proven: Vec<LinkSetup>,
         load: &Load,
         signals: &Receiver<Signal>,
@@ -294,7 +294,7 @@ impl Shell {
     /// A store that has said goodbye ends at once. One that has not hangs in the disk, and is not waited for: the service
     /// has to stop in time, and nobody was told `stored` for what it has not written.
     /// Returns who comes next, and what there is to go back to.
-    fn leave(self) -> Option<(Config, Kept, Successor)> {
+    fn leave(self) -> Option<(Config, KeptSockets, Successor)> {
         let old = self.proven_config();
         if !self.store_closed {
             log::warn!("the store does not answer and is left behind");
@@ -306,7 +306,7 @@ impl Shell {
     fn take(&mut self, wake: Wake, actions: &mut Vec<Action>) {
         let event = match wake {
             Wake::Event(event) => {
-                self.store_closed |= matches!(event, Event::Disk(DiskReport::Closed, _));
+                self.store_closed |= matches!(event, Event::Disk(StoreReport::Closed, _));
                 // A look at the machine comes before a status is told.
                 if matches!(event, Event::Host(_)) {
                     self.agent.step(clock::now(), self.look_at_servers(), actions);
@@ -336,12 +336,12 @@ impl Shell {
                 self.tickets.insert(ticket, reply);
                 Event::Offer { ticket, drafts, from }
             }
-            Wake::Input(Input::Again { outlet, messages, reply }) => {
+            Wake::Input(Input::Reimport { outlet, messages, reply }) => {
                 let ticket = self.request();
                 self.tickets.insert(ticket, reply);
-                Event::Again { ticket, outlet, messages }
+                Event::Reimport { ticket, outlet, messages }
             }
-            Wake::Input(Input::Look(look, reply)) => return self.store.look(look, reply),
+            Wake::Input(Input::StoreQuery(look, reply)) => return self.store.look(look, reply),
             Wake::Input(Input::Change(change, reply)) => return self.store.change(change, reply),
             Wake::Input(Input::Health(reply)) => {
                 let _ = reply.try_send(self.agent.health(clock::now()));
@@ -488,7 +488,7 @@ impl Shell {
             Action::StartAnew => self.start_anew(),
             Action::DropSuccessor => self.drop_successor(),
             Action::ReplyToReload { request, outcome } => self.reply_to_reload(request, outcome),
-            Action::Note(notice) => write_down(&notice),
+            Action::Note(log_event) => write_down(&log_event),
             Action::LookAtHost => self.overdue.push_back(Event::Host(self.machine.look())),
             Action::CloseSources => {
                 if self.successor.is_none() {
@@ -581,11 +581,11 @@ fn signals(executor: &Rc<LocalExecutor<'static>>) -> anyhow::Result<Receiver<Sig
     Ok(receiver)
 }
 
-fn write_down(notice: &Notice) {
-    match notice.loudness() {
-        Loudness::Error => log::error!("{notice}"),
-        Loudness::Warn => log::warn!("{notice}"),
-        Loudness::Info => log::info!("{notice}"),
-        Loudness::Debug => log::debug!("{notice}"),
+fn write_down(log_event: &LogEvent) {
+    match log_event.level() {
+        Level::Error => log::error!("{log_event}"),
+        Level::Warn => log::warn!("{log_event}"),
+        Level::Info => log::info!("{log_event}"),
+        Level::Debug => log::debug!("{log_event}"),
     }
 }

@@ -2,24 +2,24 @@
 //!
 //! It decides nothing but how to get an open store from whatever lies on the disk.
 
+mod atomic_file;
 mod backend;
-mod frame;
+mod file_queue;
 pub mod group;
-mod hold;
+mod group_index;
 mod leftovers;
+mod log_check;
 mod look;
 mod numbers;
+mod open_store;
 mod progress;
 mod recovery;
 mod salvage;
 mod scan;
-mod shelf;
 mod space;
 pub mod stopped;
 mod syncer;
 mod syncs;
-mod tear;
-mod tray;
 mod view;
 mod worker;
 
@@ -32,9 +32,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendErr
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use holdfast_core::outlet::disk::{DiskFacts, DiskOrder, DiskReport, Opened};
-use holdfast_core::outlet::disk_queue::AT_ONCE;
-use holdfast_core::outlet::look::{Change, Look, Seen};
+use holdfast_core::outlet::inspect::{Change, StoreAnswer, StoreQuery};
+use holdfast_core::outlet::order_queue::AT_ONCE;
+use holdfast_core::outlet::store_protocol::{Opened, StoreFacts, StoreOrder, StoreReport};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -84,8 +84,8 @@ pub struct Store {
 
 #[derive(Debug)]
 enum Queued {
-    Order(DiskOrder),
-    Look(Look, Reply<Seen>),
+    Order(StoreOrder),
+    StoreQuery(StoreQuery, Reply<StoreAnswer>),
     Change(Change, Reply<u64>),
     /// What the disk was waited for has come.
     Synced(io::Result<()>),
@@ -99,7 +99,7 @@ impl Queued {
         let cause = || format!("{VISITORS} others ask the store already; try again");
         // Whoever has gone needs no answer.
         match self {
-            Queued::Look(_, reply) => drop(reply.try_send(Err(cause()))),
+            Queued::StoreQuery(_, reply) => drop(reply.try_send(Err(cause()))),
             Queued::Change(_, reply) => drop(reply.try_send(Err(cause()))),
             Queued::Order(_) | Queued::Synced(_) | Queued::End => {}
         }
@@ -123,7 +123,7 @@ impl std::error::Error for OpenError {}
 pub fn open(
     settings: Settings,
     progress: impl Fn(Duration) + Send + 'static,
-    reports: impl Fn(DiskReport, DiskFacts) + Send + 'static,
+    reports: impl Fn(StoreReport, StoreFacts) + Send + 'static,
 ) -> Result<(Store, Opened), OpenError> {
     let lock = lock(&settings.dir)?;
     let dir = settings.dir.clone();
@@ -149,7 +149,7 @@ pub fn open(
 
 impl Store {
     /// Gives an order; never waits: there is room for as many as [`AT_ONCE`]. What is given after `Close` is not answered.
-    pub fn order(&self, order: DiskOrder) {
+    pub fn order(&self, order: StoreOrder) {
         let (kind, _) = order.kind();
         let sent = self.orders.as_ref().is_some_and(|orders| orders.try_send(Queued::Order(order)).is_ok());
         if !sent {
@@ -158,8 +158,8 @@ impl Store {
     }
 
     /// Lets somebody look into the store, and answers them; never waits.
-    pub fn look(&self, look: Look, reply: Reply<Seen>) {
-        self.visit(Queued::Look(look, reply));
+    pub fn look(&self, look: StoreQuery, reply: Reply<StoreAnswer>) {
+        self.visit(Queued::StoreQuery(look, reply));
     }
 
     /// Gives up what somebody wants to be given up, answers them, and reports it; never waits.
@@ -207,7 +207,7 @@ fn run(
     mut worker: Worker,
     orders: &Receiver<Queued>,
     visitors: &AtomicUsize,
-    reports: &dyn Fn(DiskReport, DiskFacts),
+    reports: &dyn Fn(StoreReport, StoreFacts),
     _end: Sender<()>,
 ) {
     loop {
@@ -218,11 +218,11 @@ fn run(
         match queued {
             Err(RecvTimeoutError::Timeout) => worker.wake(),
             Err(RecvTimeoutError::Disconnected) | Ok(Queued::End) => return worker.close(),
-            Ok(Queued::Order(DiskOrder::Close)) => {
+            Ok(Queued::Order(StoreOrder::Close)) => {
                 worker.close();
-                return reports(DiskReport::Closed, worker.facts());
+                return reports(StoreReport::Closed, worker.facts());
             }
-            Ok(Queued::Look(look, reply)) => {
+            Ok(Queued::StoreQuery(look, reply)) => {
                 visitors.fetch_sub(1, Ordering::AcqRel);
                 let _ = reply.try_send(worker.look(&look));
                 worker.wake();
@@ -241,7 +241,7 @@ fn run(
         }
         let repairs = worker.take_repairs();
         if !repairs.is_empty() {
-            reports(DiskReport::Repaired { repairs }, worker.facts());
+            reports(StoreReport::Repaired { repairs }, worker.facts());
         }
         for report in worker.take_reports() {
             let facts = worker.facts();

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use holdfast_core::agent::Agent;
-use holdfast_core::observe::watch::{Watch, Word};
+use holdfast_core::observe::watchdog::{Notify, Watchdog};
 use holdfast_core::time::Time;
 use sd_notify::NotifyState;
 
@@ -12,13 +12,13 @@ use crate::io::clock;
 
 /// The supervisor, if `NOTIFY_SOCKET` names one.
 #[derive(Debug)]
-pub struct Supervisor(Option<Watch>);
+pub struct Supervisor(Option<Watchdog>);
 
 impl Supervisor {
     /// Whoever started the agent.
     pub fn from_environment() -> Self {
         let named = std::env::var_os("NOTIFY_SOCKET").is_some_and(|name| !name.is_empty());
-        Supervisor(named.then(|| Watch::new(sd_notify::watchdog_enabled(), clock::now().mono)))
+        Supervisor(named.then(|| Watchdog::new(sd_notify::watchdog_enabled(), clock::now().mono)))
     }
 
     /// Keeps it patient while the store is opened, in this thread or in another: so much more time is asked for.
@@ -96,9 +96,9 @@ pub fn logs_to_journal() -> bool {
     facts.is_ok_and(|facts| stream == format!("{}:{}", facts.dev(), facts.ino()))
 }
 
-fn state(word: &Word) -> NotifyState<'_> {
+fn state(word: &Notify) -> NotifyState<'_> {
     match word {
-        Word::Alive => NotifyState::Watchdog,
-        Word::Status(line) => NotifyState::Status(line),
+        Notify::Alive => NotifyState::Watchdog,
+        Notify::Status(line) => NotifyState::Status(line),
     }
 }

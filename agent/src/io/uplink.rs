@@ -10,14 +10,14 @@ use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message};
 use futures_util::StreamExt;
 use holdfast_core::config::client::{Auth, Client, Confirm, Framing};
-use holdfast_core::link::port::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
-use holdfast_core::link::probe::{NO_ECHO, PingAnswer, Step};
+use holdfast_core::link::probe::{DialStep, NO_ECHO, PingAnswer};
+use holdfast_core::link::protocol::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
 use holdfast_core::link::redirect::REDIRECTS_MAX;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
-use super::net::{self, Gauge, Stage, Stream};
+use super::net::{self, DialTrace, Gauge, Stream};
 
 mod codec;
 mod filter;
@@ -82,7 +82,7 @@ pub async fn run(
     reports: Sender<LinkReport>,
     gauge: Gauge,
 ) {
-    let last = match dial(&uplink.client, endpoint, &Stage::new(), &gauge).await {
+    let last = match dial(&uplink.client, endpoint, &DialTrace::new(), &gauge).await {
         Err(refusal) => LinkReport::DialFailed(refusal),
         Ok((socket, peer, first)) => {
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
@@ -96,8 +96,9 @@ pub async fn run(
 /// Whether an endpoint of a client works: it takes the connection, and answers a ping if the client counts on its pongs. The
 /// error says why not.
 pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
-    let (mut socket, ..) =
-        dial(client, endpoint, &Stage::new(), &Gauge::default()).await.map_err(|refusal| refusal.error)?;
+    let (mut socket, ..) = dial(client, endpoint, &DialTrace::new(), &Gauge::default())
+        .await
+        .map_err(|refusal| refusal.error)?;
     if client.confirm != Confirm::None {
         let answer = ping(client, &mut socket).await?;
         if client.confirm == Confirm::Pong && answer != PingAnswer::Echo {
@@ -109,11 +110,11 @@ pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
 }
 
 /// Makes one connection as the agent does, has a ping answered, and says goodbye. The stage tells how far it came.
-pub async fn test(client: &Client, endpoint: usize, stage: &Stage) -> Result<(), Refusal> {
+pub async fn test(client: &Client, endpoint: usize, stage: &DialTrace) -> Result<(), Refusal> {
     let (mut socket, ..) = dial(client, endpoint, stage, &Gauge::default()).await?;
-    stage.enter(Step::Authentication);
+    stage.enter(DialStep::Authentication);
     stage.found(if client.auth == Auth::None { "none asked for" } else { "accepted" });
-    stage.enter(Step::Ping);
+    stage.enter(DialStep::Ping);
     match ping(client, &mut socket).await.map_err(retry)? {
         PingAnswer::Echo => {}
         PingAnswer::Other if client.confirm == Confirm::Pong => return Err(retry(NO_ECHO.to_owned())),
@@ -168,7 +169,7 @@ async fn echo_of_ping(socket: &mut Socket, other_came: &Cell<bool>) -> Result<Pi
 async fn dial(
     client: &Client,
     endpoint: usize,
-    stage: &Stage,
+    stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(Socket, Peer, Vec<String>), Refusal> {
     let request = Request::new(client, endpoint)
@@ -187,7 +188,7 @@ async fn dial(
 async fn connect(
     client: &Client,
     mut request: Request,
-    stage: &Stage,
+    stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(Socket, Peer, Vec<String>), Refusal> {
     for redirects in 0..=REDIRECTS_MAX {
@@ -218,13 +219,13 @@ async fn connect(
 async fn try_once(
     client: &Client,
     request: &Request,
-    stage: &Stage,
+    stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(Stream, Peer, Outcome), Refusal> {
     let tunnel = request.tunnel.as_ref();
     let (mut stream, peer) =
         net::open(&request.target, tunnel, &request.tls, user_timeout(client), stage, gauge).await?;
-    stage.enter(Step::Upgrade);
+    stage.enter(DialStep::Upgrade);
     let outcome = upgrade::upgrade(&mut stream, request, stage).await?;
     Ok((stream, peer, outcome))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast_core::config::client::Reconnect;
 use holdfast_core::link::closing::Closing;
-use holdfast_core::link::port::{LinkReport, RefusalKind};
+use holdfast_core::link::protocol::{LinkReport, RefusalKind};
 use holdfast_core::time::Time;
 
 /// What most agents do that have an exponential back-off.

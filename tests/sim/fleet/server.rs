@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_core::link::closing::Closing;
-use holdfast_core::link::port::{LinkReport, Peer, Refusal, RefusalKind};
+use holdfast_core::link::protocol::{LinkReport, Peer, Refusal, RefusalKind};
 use holdfast_core::time::Time;
 
 /// What it does to those that are one too many.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use holdfast_core::link::port::LinkOrder;
+use holdfast_core::link::protocol::LinkOrder;
 use holdfast_core::message::{Body, Boot, Clock, Entry, GapReason};
 use holdfast_core::outlet::lane;
 use holdfast_core::time::{Now, Time};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use holdfast_core::agent::LinkSetup;
 use holdfast_core::config::buffer::WhenFull;
 use holdfast_core::config::client::Confirm;
-use holdfast_core::link::port::LinkOrder;
+use holdfast_core::link::protocol::LinkOrder;
 use holdfast_core::outlet::given::Given;
 use holdfast_core::outlet::lane;
 

@@ -24,7 +24,7 @@ impl World {
             }
         };
         self.mend(&proven);
-        self.setup.births = self.births();
+        self.setup.new_epochs = self.new_epochs();
         let (seed, run) = (self.seed.draw(), self.seed.draw());
         let setup = Setup { seed, run, proven, ..self.setup.clone() };
         self.begin_life(&setup);

@@ -3,7 +3,7 @@
 use holdfast_core::agent::Event;
 use holdfast_core::config::client::Confirm;
 use holdfast_core::link::closing::Closing;
-use holdfast_core::link::port::{LinkOrder, LinkReport, Traffic};
+use holdfast_core::link::protocol::{LinkOrder, LinkReport, Traffic};
 
 use holdfast_core::wire::ENVELOPE_BYTES_MAX;
 

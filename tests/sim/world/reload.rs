@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use holdfast_core::agent::{CommandError, Event, LinkCommand, LinkSetup, Setup};
-use holdfast_core::config::buffer::{Place, WhenFull};
+use holdfast_core::config::buffer::{BufferLimits, WhenFull};
 use holdfast_core::config::client::Confirm;
 use holdfast_core::config::replay::Replay;
 use holdfast_core::reload::{Changes, Proposal, ReloadError, Reloaded, Takeover};
@@ -152,7 +152,7 @@ impl World {
 
     /// The configuration as it is, and what differs from what was taken over last.
     fn proposal(&mut self) -> Proposal {
-        self.setup.births = self.births();
+        self.setup.new_epochs = self.new_epochs();
         let mut tables = Vec::new();
         let shared = |setup: &Setup| (setup.mqtt.clone(), setup.buffer, setup.priorities.clone());
         if shared(&self.setup) != shared(&self.taken) {
@@ -217,7 +217,7 @@ fn lead_nowhere(said: &mut LinkSetup, seed: &mut Seed) {
         said.replay = Replay::default();
     }
     let when_full = [WhenFull::DropOldest, WhenFull::DropNewest, WhenFull::Reject];
-    said.place = Place {
+    said.place = BufferLimits {
         max_messages: Some(1 + seed.below(3)),
         ttl: Some(Duration::from_secs(1)),
         when_full: Some(when_full[usize::try_from(seed.below(3)).expect("small")]),

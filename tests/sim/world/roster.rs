@@ -1,6 +1,6 @@
 //! Which links are configured, and which number each has here and in the agent.
 
-use holdfast_core::config::buffer::{Bounds, Place};
+use holdfast_core::config::buffer::{Bounds, BufferLimits};
 use holdfast_core::outlet::lane;
 
 use super::World;
@@ -13,7 +13,7 @@ impl World {
 
     /// What bounds the place of a link in the buffer.
     pub(super) fn bounds_of(&self, link: usize) -> Bounds {
-        self.setup.buffer.bounds(self.links.get(link).map_or(Place::default(), |own| own.place))
+        self.setup.buffer.bounds(self.links.get(link).map_or(BufferLimits::default(), |own| own.place))
     }
 
     /// The number here of a link of the agent.
@@ -58,8 +58,8 @@ impl World {
     }
 
     /// Epochs that no outlet has.
-    pub(super) fn births(&mut self) -> Vec<String> {
-        self.births += 1;
-        (0..self.links.len() * 2 + 1).map(|n| format!("epoch{}-{n}", self.births)).collect()
+    pub(super) fn new_epochs(&mut self) -> Vec<String> {
+        self.new_epochs += 1;
+        (0..self.links.len() * 2 + 1).map(|n| format!("epoch{}-{n}", self.new_epochs)).collect()
     }
 }

@@ -2,7 +2,7 @@
 //! on trial.
 
 use holdfast_core::agent::{LinkSetup, Setup};
-use holdfast_core::link::port::LinkReport;
+use holdfast_core::link::protocol::LinkReport;
 use holdfast_core::outlet::lane;
 
 use super::reload::NOWHERE;

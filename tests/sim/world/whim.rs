@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast_core::agent::Event;
 use holdfast_core::link::closing::Closing;
-use holdfast_core::link::port::{Heard, LinkReport, Refusal, RefusalKind};
+use holdfast_core::link::protocol::{Heard, LinkReport, Refusal, RefusalKind};
 
 use super::network::Unwilling;
 use super::{MS, Pending, World};

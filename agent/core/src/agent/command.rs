@@ -49,7 +49,7 @@ impl Agent {
         if self.stop != Stop::Running {
             return Err(CommandError::Stopping);
         }
-        let is_its = |line: &super::Line| line.is_client() && line.id.eq_ignore_ascii_case(client);
+        let is_its = |line: &super::LinkContext| line.is_client() && line.id.eq_ignore_ascii_case(client);
         let link = self.links.iter().position(is_its);
         let link = link.ok_or_else(|| CommandError::NoClient(client.to_owned()))?;
         let line = &mut self.links[link];

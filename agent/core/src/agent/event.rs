@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::command::{CommandError, LinkCommand};
 use crate::config::network::Remote;
-use crate::link::port::{LinkOrder, LinkReport};
+use crate::link::protocol::{LinkOrder, LinkReport};
 use crate::message::Message;
 use crate::observe::host::HostFacts;
-use crate::observe::notice::Notice;
+use crate::observe::log_event::LogEvent;
 use crate::observe::status::ServerStatus;
-use crate::outlet::disk::{DiskFacts, DiskOrder, DiskReport};
+use crate::outlet::store_protocol::{StoreFacts, StoreOrder, StoreReport};
 use crate::reload::{Proposal, ReloadError, Reloaded};
 use crate::source::intake::{Answer, Draft};
 
@@ -26,7 +26,7 @@ pub enum Event {
         from: Option<Remote>,
     },
     /// Messages that were taken once come in again, with the time that they have.
-    Again {
+    Reimport {
         /// Names the answer.
         ticket: u64,
         /// Name of the one outlet that they are for.
@@ -48,7 +48,7 @@ pub enum Event {
         report: LinkReport,
     },
     /// The store's thread reports.
-    Disk(DiskReport, DiskFacts),
+    Disk(StoreReport, StoreFacts),
     /// The store's thread has not carried its order out, and gets on with what has to be done before.
     StoreMoves,
     /// A look at the machine found this.
@@ -131,7 +131,7 @@ pub enum Action {
         request: u64,
     },
     /// Tell the store's thread.
-    Disk(DiskOrder),
+    Disk(StoreOrder),
     /// Look at the machine, and tell as `Event::Host` before anything else.
     LookAtHost,
     /// Drop what was kept for another life: the end is for good.
@@ -153,7 +153,7 @@ pub enum Action {
         outcome: Result<Reloaded, ReloadError>,
     },
     /// Write a line to the log.
-    Note(Notice),
+    Note(LogEvent),
     /// Stop, and start another life with the same configuration.
     StartAnew,
     /// Close the listeners and their connections.

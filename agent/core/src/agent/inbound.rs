@@ -2,8 +2,8 @@
 
 use super::stop::Stop;
 use super::{Action, Agent, act};
-use crate::link::port::Heard;
-use crate::observe::notice::Notice;
+use crate::link::protocol::Heard;
+use crate::observe::log_event::LogEvent;
 use crate::source::intake::Refused;
 use crate::time::Now;
 
@@ -83,5 +83,5 @@ impl Agent {
 
 fn given_up(link: &str, why: &str) -> Action {
     let what = format!("sent what is given up: {why}");
-    Action::Note(Notice::PeerOdd { link: link.to_owned(), what })
+    Action::Note(LogEvent::PeerOdd { link: link.to_owned(), what })
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::{Action, Agent, Line};
-use crate::link::caution::Suspect;
-use crate::observe::notice::Notice;
-use crate::outlet::disk::DiskOrder;
+use super::{Action, Agent, LinkContext};
+use crate::link::poison::MessageRef;
+use crate::observe::log_event::LogEvent;
+use crate::outlet::store_protocol::StoreOrder;
 use crate::time::Now;
 
 /// A peer that refuses messages at will must not fill the log: of each link so often one is a warning.
@@ -16,14 +16,14 @@ const WARN_EACH: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Leaving {
     /// The peer's words of each.
-    reasons: BTreeMap<Suspect, String>,
+    reasons: BTreeMap<MessageRef, String>,
     /// Those that the disk was asked for, in order.
-    asked: VecDeque<Suspect>,
+    asked: VecDeque<MessageRef>,
 }
 
 impl Leaving {
     /// Whether it is on its way.
-    pub(crate) fn contains(&self, message: Suspect) -> bool {
+    pub(crate) fn contains(&self, message: MessageRef) -> bool {
         self.reasons.contains_key(&message)
     }
 
@@ -34,7 +34,7 @@ impl Leaving {
         }
     }
 
-    fn arrived(&mut self, message: Suspect) {
+    fn arrived(&mut self, message: MessageRef) {
         self.reasons.remove(&message);
         self.asked.retain(|asked| *asked != message);
     }
@@ -46,7 +46,7 @@ impl Agent {
         &mut self,
         now: Now,
         link: usize,
-        message: Suspect,
+        message: MessageRef,
         reason: String,
         out: &mut Vec<Action>,
     ) {
@@ -61,7 +61,7 @@ impl Agent {
             line.warned_at = Some(now.mono);
         }
         let dead = self.buffer.refused() + self.leaving.reasons.len() as u64;
-        let refused = Notice::Refused { link: line.id.clone(), seq: message.seq, reason, dead, again };
+        let refused = LogEvent::Refused { link: line.id.clone(), seq: message.seq, reason, dead, again };
         out.push(Action::Note(refused));
         self.set_aside_some(vec![message], out);
     }
@@ -75,21 +75,21 @@ impl Agent {
         }
     }
 
-    fn set_aside_some(&mut self, messages: Vec<Suspect>, out: &mut Vec<Action>) {
+    fn set_aside_some(&mut self, messages: Vec<MessageRef>, out: &mut Vec<Action>) {
         for asked in messages {
-            let Suspect { outlet, seq } = asked;
+            let MessageRef { outlet, seq } = asked;
             let reason = self.leaving.reasons.get(&asked).cloned().unwrap_or_default();
             let message = self.buffer.outbox(outlet).in_memory(seq);
             self.leaving.asked.push_back(asked);
-            out.push(Action::Disk(DiskOrder::SetAside { outlet, seq, reason, message }));
+            out.push(Action::Disk(StoreOrder::SetAside { outlet, seq, reason, message }));
         }
     }
 
     /// A message is among the dead letters.
-    pub(crate) fn left(&mut self, now: Now, message: Suspect, out: &mut Vec<Action>) {
+    pub(crate) fn left(&mut self, now: Now, message: MessageRef, out: &mut Vec<Action>) {
         self.leaving.arrived(message);
-        let Suspect { outlet, seq } = message;
-        let of = |line: &Line| line.lanes.iter().any(|(_, own)| *own == outlet);
+        let MessageRef { outlet, seq } = message;
+        let of = |line: &LinkContext| line.lanes.iter().any(|(_, own)| *own == outlet);
         let outbox = self.buffer.outbox_mut(outlet);
         outbox.left(seq);
         // Who has not got it on this connection is told of the gap first.

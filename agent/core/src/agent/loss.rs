@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Action, Agent};
-use crate::observe::notice::Notice;
+use crate::observe::log_event::LogEvent;
 
 /// Different ways to refuse a connection that are told until it is up again.
 const REFUSALS_TOLD: usize = 4;
@@ -21,7 +21,7 @@ impl Agent {
         let line = &mut self.links[link];
         let name = line.id.clone();
         if was_up {
-            out.push(Action::Note(Notice::LinkLost { link: name, error, retry_in }));
+            out.push(Action::Note(LogEvent::LinkLost { link: name, error, retry_in }));
             return;
         }
         // A peer that finds a new way to refuse each time must not fill the log.
@@ -29,19 +29,19 @@ impl Agent {
         if !again {
             line.refused_as.push(error.clone());
         }
-        out.push(Action::Note(Notice::LinkRefused { link: name, error, retry_in, again }));
+        out.push(Action::Note(LogEvent::LinkRefused { link: name, error, retry_in, again }));
     }
 
     /// The pongs of its peer confirm nothing.
     pub(crate) fn note_unechoed(&mut self, link: usize, out: &mut Vec<Action>) {
         let line = &mut self.links[link];
         let again = std::mem::replace(&mut line.told_unechoed, true);
-        out.push(Action::Note(Notice::Unechoed { link: line.id.clone(), again }));
+        out.push(Action::Note(LogEvent::Unechoed { link: line.id.clone(), again }));
     }
 
     /// A link leaves an endpoint for one that it prefers.
     pub(crate) fn moves(&mut self, link: usize, out: &mut Vec<Action>) {
         self.go_down(link);
-        out.push(Action::Note(Notice::LinkMoves { link: self.links[link].id.clone() }));
+        out.push(Action::Note(LogEvent::LinkMoves { link: self.links[link].id.clone() }));
     }
 }

@@ -3,14 +3,14 @@
 use super::stop::Stop;
 use super::{Action, Agent, act};
 use crate::observe::host::HostFacts;
-use crate::outlet::disk::DiskOrder;
+use crate::outlet::store_protocol::StoreOrder;
 use crate::time::Now;
 
 impl Agent {
     /// The machine was looked at.
     pub(crate) fn saw_host(&mut self, now: Now, facts: HostFacts, out: &mut Vec<Action>) {
         let due = self.host.saw(now.mono, facts);
-        out.push(Action::Disk(DiskOrder::Measure));
+        out.push(Action::Disk(StoreOrder::Measure));
         if !due || self.stop != Stop::Running {
             return;
         }

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Agent, Line, act};
-use crate::link::port::{LinkOrder, Publication};
-use crate::observe::notice::Notice;
+use super::{Action, Agent, LinkContext, act};
+use crate::link::protocol::{LinkOrder, Publication};
+use crate::observe::log_event::LogEvent;
 use crate::observe::status;
 use crate::outlet::buffer::BufferState;
 use crate::outlet::lane::Routes;
-use crate::outlet::outbox::Outbox;
+use crate::outlet::queue::OutletQueue;
 use crate::time::Now;
 
 impl Agent {
     /// Queues the news of a device for the broker.
     pub(crate) fn notify(&mut self, now: Now, device: &str, out: &mut Vec<Action>) {
         let online = self.presence.devices().get(device).is_some_and(|known| known.online);
-        out.push(Action::Note(Notice::Device { device: device.to_owned(), online }));
+        out.push(Action::Note(LogEvent::Device { device: device.to_owned(), online }));
         self.queue_state(now, device, out);
     }
 
@@ -43,7 +43,7 @@ impl Agent {
         }
         let has_room = matches!(self.buffer.state(), BufferState::Empty | BufferState::Holding);
         if self.announced.is_none()
-            || !self.outboxes(line).all(Outbox::is_drained)
+            || !self.outboxes(line).all(OutletQueue::is_drained)
             || self.buffer.is_starting()
             || !has_room
         {
@@ -94,7 +94,7 @@ impl Agent {
         payload: impl Fn(&Agent, &str) -> Vec<u8>,
         out: &mut Vec<Action>,
     ) {
-        let names = self.links.iter().filter_map(Line::own).map(|own| own.application.clone());
+        let names = self.links.iter().filter_map(LinkContext::own).map(|own| own.application.clone());
         let names: BTreeSet<String> = names.filter(|name| !name.is_empty()).collect();
         let topic = |name: &str| format!("{prefix}/applications/{name}/status");
         // An empty retained message clears a topic (MQTT 3.1.1, 3.3.1.3).

@@ -1,12 +1,12 @@
-//! A message that makes the peer hang up is looked for as [`Caution`](crate::link::caution) says.
+//! A message that makes the peer hang up is looked for as [`PoisonDetector`](crate::link::caution) says.
 
 use super::{Action, Agent};
-use crate::link::caution::{Control, Next, Suspect};
 use crate::link::closing::Closing;
-use crate::link::port::LinkOrder;
+use crate::link::poison::{Control, MessageRef, Next};
+use crate::link::protocol::LinkOrder;
 use crate::message::{Body, Entry, GapReason};
-use crate::observe::notice::Notice;
-use crate::outlet::outbox::Outbox;
+use crate::observe::log_event::LogEvent;
+use crate::outlet::queue::OutletQueue;
 use crate::time::Now;
 
 /// A larger message is not kept to be sent a second time.
@@ -59,19 +59,21 @@ impl Agent {
             return;
         }
         let line = &self.links[link];
-        let in_flight: usize = self.outboxes(link).map(Outbox::flying).sum();
+        let in_flight: usize = self.outboxes(link).map(OutletQueue::flying).sum();
         let firsts = line.lanes.iter().filter_map(|(_, outlet)| {
             let (seq, ordinal) = self.buffer.outbox(*outlet).first_in_flight()?;
-            Some((ordinal, Suspect { outlet: *outlet, seq }))
+            Some((ordinal, MessageRef { outlet: *outlet, seq }))
         });
         let first = firsts.min_by_key(|(ordinal, _)| *ordinal).map(|(_, suspect)| suspect);
         let line = &mut self.links[link];
         line.offered = None;
         let was_blocked = line.caution.blocked_by();
         let guilty = line.caution.lost(closing, error, in_flight, first);
-        if let Some(Suspect { seq, .. }) = line.caution.blocked_by().filter(|now| was_blocked != Some(*now)) {
+        if let Some(MessageRef { seq, .. }) =
+            line.caution.blocked_by().filter(|now| was_blocked != Some(*now))
+        {
             let (link, reason) = (line.id.clone(), error.to_owned());
-            out.push(Action::Note(Notice::Blocked { link, seq, reason }));
+            out.push(Action::Note(LogEvent::Blocked { link, seq, reason }));
         }
         if let Some(suspect) = guilty {
             self.convict(now, link, (vec![suspect], error.to_owned()), out);
@@ -82,13 +84,13 @@ impl Agent {
     /// message is to blame.
     fn learn_frame_limit(&mut self, link: usize, out: &mut Vec<Action>) -> bool {
         let (messages, bytes) = self.in_flight(link);
-        let largest = self.outboxes(link).map(Outbox::largest_in_flight).max().unwrap_or(0);
+        let largest = self.outboxes(link).map(OutletQueue::largest_in_flight).max().unwrap_or(0);
         let line = &mut self.links[link];
         let is_smaller = line.hello && line.frames.refused(messages, bytes, largest);
         if is_smaller {
             line.offered = None;
             let (link, bytes) = (line.id.clone(), line.frames.bytes());
-            out.push(Action::Note(Notice::FrameLimit { link, bytes }));
+            out.push(Action::Note(LogEvent::FrameLimit { link, bytes }));
         }
         is_smaller
     }
@@ -97,7 +99,7 @@ impl Agent {
         &mut self,
         now: Now,
         link: usize,
-        (guilty, reason): (Vec<Suspect>, String),
+        (guilty, reason): (Vec<MessageRef>, String),
         out: &mut Vec<Action>,
     ) {
         for suspect in guilty {
@@ -126,23 +128,23 @@ impl Agent {
             Next::Others => return Turn::AllBut(suspect.outlet),
             Next::Taken => self.try_taken(now, link, out),
             // If others went first while it is read, the peer could close after those for ever.
-            Next::Behind(_) | Next::Suspect if self.is_read(suspect) => return Turn::Only(suspect.outlet),
+            Next::Behind(_) | Next::MessageRef if self.is_read(suspect) => return Turn::Only(suspect.outlet),
             // Nothing is left of it.
-            Next::Behind(_) | Next::Suspect if !self.is_at_hand(suspect) => return Turn::Everything,
+            Next::Behind(_) | Next::MessageRef if !self.is_at_hand(suspect) => return Turn::Everything,
             Next::Behind(number) => self.try_behind(now, link, suspect, number, out),
-            Next::Suspect => !self.reads(now, link, out),
+            Next::MessageRef => !self.reads(now, link, out),
         };
         let suspect = self.links[link].caution.suspect().unwrap_or(suspect);
         if waits { Turn::Nothing } else { Turn::Only(suspect.outlet) }
     }
 
     /// Whether its outlet waits for the disk, with nothing at hand.
-    fn is_read(&self, suspect: Suspect) -> bool {
+    fn is_read(&self, suspect: MessageRef) -> bool {
         let outbox = self.buffer.outbox(suspect.outlet);
         outbox.is_behind(true) && outbox.waiting().next().is_none()
     }
 
-    fn is_at_hand(&self, suspect: Suspect) -> bool {
+    fn is_at_hand(&self, suspect: MessageRef) -> bool {
         self.buffer.outbox(suspect.outlet).waiting().any(|entry| entry.seq == suspect.seq)
     }
 
@@ -162,7 +164,7 @@ impl Agent {
         &mut self,
         now: Now,
         link: usize,
-        suspect: Suspect,
+        suspect: MessageRef,
         number: usize,
         out: &mut Vec<Action>,
     ) -> bool {
@@ -187,7 +189,7 @@ impl Agent {
             // Nothing can be written down, and under an epoch that ends with this run nothing needs to be.
             return self.buffer.is_reborn(outlet);
         }
-        let skipped: Vec<Suspect> = self.links[link].caution.skipped().collect();
+        let skipped: Vec<MessageRef> = self.links[link].caution.skipped().collect();
         let outbox = self.buffer.outbox_mut(outlet);
         skipped.iter().for_each(|suspect| outbox.skip(suspect.seq, control.seq));
         outbox.skips_are_saved()
@@ -205,7 +207,7 @@ impl Agent {
 
     /// The message that waits so far behind another one, with nothing between them that is not at hand. A peer with
     /// numbers is told of the gap before it.
-    fn behind(&self, now: Now, link: usize, suspect: Suspect, number: usize) -> Option<Vec<Entry>> {
+    fn behind(&self, now: Now, link: usize, suspect: MessageRef, number: usize) -> Option<Vec<Entry>> {
         let line = &self.links[link];
         let waiting = self.buffer.outbox(suspect.outlet).waiting();
         let mut next = suspect.seq;
@@ -243,7 +245,7 @@ impl Agent {
         }
         line.sent += entries.len() as u64;
         let weight = entries.iter().map(Entry::weight).sum();
-        let message = Suspect { outlet, seq: last.seq };
+        let message = MessageRef { outlet, seq: last.seq };
         line.caution.sent(Control { message, ordinal: line.sent, is_behind });
         let order = LinkOrder::Send { lane, through: line.sent, entries };
         out.push(Action::Tell { link, order });
@@ -265,7 +267,7 @@ impl Agent {
         &mut self,
         now: Now,
         link: usize,
-        acknowledged: Suspect,
+        acknowledged: MessageRef,
         out: &mut Vec<Action>,
     ) -> bool {
         let Some(control) = self.links[link].caution.control() else { return false };

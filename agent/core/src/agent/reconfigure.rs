@@ -3,7 +3,7 @@
 use super::stop::Stop;
 use super::{Action, Agent, Setup};
 use crate::observe::host::Host;
-use crate::observe::notice::Notice;
+use crate::observe::log_event::LogEvent;
 use crate::reload::{Proposal, ReloadError, Reloaded, Takeover};
 use crate::time::Now;
 
@@ -37,7 +37,7 @@ impl Agent {
         let proposal = match outcome {
             Ok(proposal) => *proposal,
             Err(error) => {
-                out.push(Action::Note(Notice::ReloadFailed(error.clone())));
+                out.push(Action::Note(LogEvent::ReloadFailed(error.clone())));
                 self.rejected = Some(error.clone());
                 let outcome = Err(ReloadError::Invalid(error));
                 return out.push(Action::ReplyToReload { request, outcome });
@@ -46,7 +46,7 @@ impl Agent {
         self.rejected = None;
         let reloaded = self.compare(&proposal);
         let how = reloaded.how;
-        out.push(Action::Note(Notice::Reloaded(reloaded.clone())));
+        out.push(Action::Note(LogEvent::Reloaded(reloaded.clone())));
         if how == Takeover::Applied {
             out.push(Action::TakeOver { request });
         }
@@ -69,13 +69,13 @@ impl Agent {
             return;
         }
         for outlet in self.buffer.renumber() {
-            let link = self.buffer.seats()[outlet].link;
+            let link = self.buffer.owners()[outlet].link;
             self.links[link].forget_messages();
             self.connect_anew(now, link, out);
         }
         if self.buffer.is_over() && self.reloading.is_none() {
             self.succeeded = true;
-            out.push(Action::Note(Notice::StartsAnew));
+            out.push(Action::Note(LogEvent::StartsAnew));
             out.push(Action::StartAnew);
             self.begin_stop(now, out);
         }
@@ -124,7 +124,7 @@ impl Agent {
     fn compare(&self, proposal: &Proposal) -> Reloaded {
         let mut changed: Vec<String> =
             proposal.changes.restart.then(|| "agent".to_owned()).into_iter().collect();
-        let in_force = || self.links.iter().filter_map(super::Line::own);
+        let in_force = || self.links.iter().filter_map(super::LinkContext::own);
         let name = |id: &str| format!("client.{id}");
         for own in &proposal.setup.links {
             let before = in_force().find(|before| before.id == own.id);

@@ -1,8 +1,8 @@
 //! What a peer says of what it was sent: it has it, it has it from before, or it refuses it.
 
 use super::{Action, Agent};
-use crate::link::caution::Suspect;
-use crate::observe::notice::Notice;
+use crate::link::poison::MessageRef;
+use crate::observe::log_event::LogEvent;
 use crate::time::Now;
 
 impl Agent {
@@ -17,7 +17,7 @@ impl Agent {
     ) {
         let Some(outlet) = self.outlet_in_order(link, lane) else { return };
         // What it says of a message that stands ahead of its turn says nothing of those before it.
-        if self.control_acknowledged(now, link, Suspect { outlet, seq }, out) {
+        if self.control_acknowledged(now, link, MessageRef { outlet, seq }, out) {
             return;
         }
         self.confirmed_by_number(now, link, outlet, seq, self.buffer.outbox(outlet).sent(), out);
@@ -32,7 +32,7 @@ impl Agent {
         }
         // An earlier life may have sent it what was behind them.
         let skipped = self.buffer.outbox(outlet).skipped_before(seq);
-        let skipped: Vec<Suspect> = skipped.into_iter().map(|seq| Suspect { outlet, seq }).collect();
+        let skipped: Vec<MessageRef> = skipped.into_iter().map(|seq| MessageRef { outlet, seq }).collect();
         self.convict(now, link, (skipped, "the peer closed after it".to_owned()), out);
         self.confirmed_by_number(now, link, outlet, seq, self.buffer.outbox(outlet).ever_sent(), out);
     }
@@ -49,7 +49,7 @@ impl Agent {
     ) {
         let Some(outlet) = self.links[link].introduced.get(lane).copied() else { return };
         if self.buffer.outbox(outlet).is_refusable(seq) {
-            self.set_aside(now, link, Suspect { outlet, seq }, reason, out);
+            self.set_aside(now, link, MessageRef { outlet, seq }, reason, out);
         }
     }
 
@@ -70,7 +70,7 @@ impl Agent {
     ) {
         if seq > believed {
             let what = format!("acknowledged {seq}, sent was up to {believed}");
-            out.push(Action::Note(Notice::PeerOdd { link: self.links[link].id.clone(), what }));
+            out.push(Action::Note(LogEvent::PeerOdd { link: self.links[link].id.clone(), what }));
         }
         self.take_confirmation(now, link, out, |agent, effects| {
             agent.buffer.confirm(outlet, seq.min(believed), effects)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Action, Agent};
-use crate::outlet::disk::DiskOrder;
+use crate::outlet::store_protocol::StoreOrder;
 use crate::time::{Now, Time};
 
 /// A stop may take so long in each of its three steps: flush, goodbye, save.
@@ -34,7 +34,7 @@ impl Agent {
     pub(crate) fn begin_stop(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.stop == Stop::Running {
             self.stop = Stop::Flushing { until: now.mono + STOP_STEP };
-            self.buffer.hurry();
+            self.buffer.flush_now();
             self.close_inboxes(out);
             self.give_up_reload(out);
             out.push(Action::CloseSources);
@@ -82,9 +82,9 @@ impl Agent {
             self.apply(now, link, effects, out);
         }
         if self.buffer.is_settled() && !self.buffer.is_starting() && !self.buffer.is_volatile() {
-            out.push(Action::Disk(DiskOrder::SaveNumbers(self.buffer.last_numbers())));
+            out.push(Action::Disk(StoreOrder::SaveNumbers(self.buffer.last_numbers())));
         }
-        out.push(Action::Disk(DiskOrder::SavePresence(self.presence.snapshot(now.mono))));
-        out.push(Action::Disk(DiskOrder::Close));
+        out.push(Action::Disk(StoreOrder::SavePresence(self.presence.snapshot(now.mono))));
+        out.push(Action::Disk(StoreOrder::Close));
     }
 }

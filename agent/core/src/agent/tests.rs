@@ -2,16 +2,16 @@ use std::time::Duration;
 
 use super::stop::STOP_STEP;
 use super::*;
-use crate::config::buffer::{Buffer as BufferRule, Place, WhenFull};
+use crate::config::buffer::{Buffer as BufferRule, BufferLimits, WhenFull};
 use crate::config::client::{Client, Confirm, Ping, Reconnect};
 use crate::config::replay::Replay;
 use crate::link::LinkRule;
 use crate::link::closing::Closing;
 use crate::link::endpoint::EndpointRule;
-use crate::link::port::{Heard, Peer, Refusal, RefusalKind, Traffic};
+use crate::link::protocol::{Heard, Peer, Refusal, RefusalKind, Traffic};
 use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 use crate::observe::host::HostFacts;
-use crate::outlet::disk::{Held, Numbers};
+use crate::outlet::store_protocol::{Held, Sequences};
 use crate::reload::{Changes, Proposal};
 use crate::wire::ENVELOPE_BYTES_MAX;
 
@@ -23,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Sim {
     agent: Agent,
     now: Now,
-    facts: DiskFacts,
+    facts: StoreFacts,
 }
 
 impl Sim {
@@ -32,7 +32,8 @@ impl Sim {
     }
 
     fn of(setup: Setup) -> Self {
-        let facts = DiskFacts { held: vec![Held::default(); setup.outlets().len()], ..DiskFacts::default() };
+        let facts =
+            StoreFacts { held: vec![Held::default(); setup.outlets().len()], ..StoreFacts::default() };
         let now = Now {
             mono: Time::default(),
             wall_ns: 1_700_000_000_000_000_000,
@@ -43,7 +44,7 @@ impl Sim {
         let opened = Opened { outlets: setup.outlets(), facts: facts.clone(), ..Opened::default() };
         let mut sim = Sim { agent: Agent::new(setup, &opened, now), now, facts };
         sim.step(Event::Tick);
-        sim.disk(DiskReport::NumbersSaved);
+        sim.disk(StoreReport::NumbersSaved);
         sim
     }
 
@@ -80,9 +81,9 @@ impl Sim {
             out.extend(self.take(Event::Link { link, conn, report }));
         }
         let done = |action: &Action| match action {
-            Action::Disk(DiskOrder::Measure) => Some(DiskReport::Measured),
-            Action::Disk(DiskOrder::SavePresence(_)) => Some(DiskReport::PresenceSaved),
-            Action::Disk(DiskOrder::SaveClocks(_)) => Some(DiskReport::ClocksSaved),
+            Action::Disk(StoreOrder::Measure) => Some(StoreReport::Measured),
+            Action::Disk(StoreOrder::SavePresence(_)) => Some(StoreReport::PresenceSaved),
+            Action::Disk(StoreOrder::SaveClocks(_)) => Some(StoreReport::ClocksSaved),
             _ => None,
         };
         let mut looked_at = 0;
@@ -111,7 +112,7 @@ impl Sim {
         self.step(Event::Tick)
     }
 
-    fn disk(&mut self, report: DiskReport) -> Vec<Action> {
+    fn disk(&mut self, report: StoreReport) -> Vec<Action> {
         self.step(Event::Disk(report, self.facts.clone()))
     }
 
@@ -132,7 +133,7 @@ impl Sim {
         let told = |action: &Action| {
             matches!(
                 action,
-                Action::TakeOver { .. } | Action::ReplyToReload { .. } | Action::Note(Notice::Reloaded(_))
+                Action::TakeOver { .. } | Action::ReplyToReload { .. } | Action::Note(LogEvent::Reloaded(_))
             )
         };
         actions.retain(|action| !told(action));
@@ -201,15 +202,15 @@ fn joined_by_b() -> (Sim, Vec<Action>) {
 #[test]
 fn a_link_that_comes_dials_once_it_has_a_place_and_numbers_while_the_others_stay_up() {
     let (mut sim, actions) = joined_by_b();
-    let widen = DiskOrder::Widen { outlets: vec!["client:b".into()] };
+    let widen = StoreOrder::Widen { outlets: vec!["client:b".into()] };
     assert_eq!(actions, [Action::Disk(widen)]);
     assert_eq!(sim.shown("/links/b/state"), "inactive");
     sim.offer(1, 2);
     sim.facts.held.push(Held::default());
-    let actions = sim.disk(DiskReport::Widened);
-    assert!(matches!(&actions[..], [Action::Disk(DiskOrder::SaveNumbers(_))]), "{actions:?}");
+    let actions = sim.disk(StoreReport::Widened);
+    assert!(matches!(&actions[..], [Action::Disk(StoreOrder::SaveNumbers(_))]), "{actions:?}");
     sim.offer(2, 3);
-    let actions = sim.disk(DiskReport::NumbersSaved);
+    let actions = sim.disk(StoreReport::NumbersSaved);
     assert_eq!(actions, [Action::Dial { link: 1, conn: 1, endpoint: 0 }]);
     sim.offer(3, 4);
     assert!(sim.agent.links[0].link.is_up());
@@ -220,17 +221,17 @@ fn a_link_that_comes_dials_once_it_has_a_place_and_numbers_while_the_others_stay
 #[test]
 fn a_disk_that_cannot_make_a_place_is_asked_again_and_takes_messages_for_the_others() {
     let (mut sim, _) = joined_by_b();
-    sim.disk(DiskReport::Failed { order: DiskOrderKind::Widen, outlet: None, error: "full".into() });
+    sim.disk(StoreReport::Failed { order: StoreOrderKind::Widen, outlet: None, error: "full".into() });
     sim.offer(1, 1);
     assert_eq!(sim.shown("/links/a/unconfirmed"), 1);
     let actions = sim.wait(SECOND * 2);
-    assert!(actions.contains(&Action::Disk(DiskOrder::Widen { outlets: vec!["client:b".into()] })));
+    assert!(actions.contains(&Action::Disk(StoreOrder::Widen { outlets: vec!["client:b".into()] })));
     // A disk that failed is tried with the numbers as well.
-    sim.disk(DiskReport::NumbersSaved);
+    sim.disk(StoreReport::NumbersSaved);
     sim.facts.held.push(Held::default());
-    sim.disk(DiskReport::Widened);
-    sim.disk(DiskReport::Appended);
-    let actions = sim.disk(DiskReport::NumbersSaved);
+    sim.disk(StoreReport::Widened);
+    sim.disk(StoreReport::Appended);
+    let actions = sim.disk(StoreReport::NumbersSaved);
     assert!(actions.contains(&Action::Dial { link: 1, conn: 1, endpoint: 0 }), "{actions:?}");
 }
 
@@ -238,9 +239,9 @@ fn a_disk_that_cannot_make_a_place_is_asked_again_and_takes_messages_for_the_oth
 fn a_place_that_comes_during_a_stop_is_not_dialed_for() {
     let (mut sim, _) = joined_by_b();
     sim.facts.held.push(Held::default());
-    sim.disk(DiskReport::Widened);
+    sim.disk(StoreReport::Widened);
     sim.step(Event::Stop);
-    let actions = sim.disk(DiskReport::NumbersSaved);
+    let actions = sim.disk(StoreReport::NumbersSaved);
     assert!(!actions.iter().any(|action| matches!(action, Action::Dial { .. })), "{actions:?}");
 }
 
@@ -250,11 +251,11 @@ fn what_waits_of_a_peer_whose_client_goes_is_given_up_aloud() {
     let mut sim = Sim::new(vec![a.clone(), b], false);
     sim.link(1, LinkReport::Up(Peer::default()));
     sim.offer(1, 1);
-    sim.disk(DiskReport::Failed { order: DiskOrderKind::Append, outlet: None, error: "full".into() });
+    sim.disk(StoreReport::Failed { order: StoreOrderKind::Append, outlet: None, error: "full".into() });
     sim.link(1, LinkReport::Inbound(Heard::Message(draft(None))));
     let actions = sim.reconfigure(setup(vec![a], false));
     let what = "sent what is given up: its client is not configured any more".to_owned();
-    let told = Action::Note(Notice::PeerOdd { link: "b".into(), what });
+    let told = Action::Note(LogEvent::PeerOdd { link: "b".into(), what });
     assert!(actions.contains(&told), "{actions:?}");
 }
 
@@ -284,8 +285,8 @@ fn while_the_only_link_gives_way_to_another_one_sources_are_told_to_come_again()
     let busy = Action::Answer(1, Answer::Refused(Refused::Busy));
     assert!(sim.offer(1, 1).contains(&busy));
     sim.facts.held.push(Held::default());
-    sim.disk(DiskReport::Widened);
-    sim.disk(DiskReport::NumbersSaved);
+    sim.disk(StoreReport::Widened);
+    sim.disk(StoreReport::NumbersSaved);
     let later = Action::Answer(2, Answer::Refused(Refused::Busy));
     assert!(sim.offer(2, 1).contains(&later), "it must not overtake what comes again");
     sim.wait(SECOND);
@@ -298,7 +299,7 @@ fn what_a_peer_sent_and_a_failing_store_has_not_taken_is_given_up_at_a_stop() {
     let mut sim = Sim::new(vec![client("a", Confirm::Pong, false), client("b", Confirm::Pong, false)], false);
     sim.link(0, LinkReport::Up(Peer::default()));
     sim.offer(1, 1);
-    sim.disk(DiskReport::Failed { order: DiskOrderKind::Append, outlet: None, error: "full".into() });
+    sim.disk(StoreReport::Failed { order: StoreOrderKind::Append, outlet: None, error: "full".into() });
     sim.link(0, LinkReport::Inbound(Heard::Message(draft(None))));
     assert_eq!(sim.shown("/links/a/received_dropped"), 0);
     sim.step(Event::Stop);
@@ -313,8 +314,8 @@ fn a_broker_that_comes_is_told_the_status_once_it_is_up() {
     sim.reconfigure(setup(vec![client("cloud", Confirm::Pong, false)], true));
     sim.hear_of("pump");
     sim.facts.held.push(Held::default());
-    sim.disk(DiskReport::Widened);
-    let actions = sim.disk(DiskReport::NumbersSaved);
+    sim.disk(StoreReport::Widened);
+    let actions = sim.disk(StoreReport::NumbersSaved);
     assert_eq!(actions, [Action::Dial { link: 1, conn: 1, endpoint: 0 }]);
     let actions = sim.link(1, LinkReport::Up(Peer::default()));
     let [LinkOrder::Send { entries, .. }, LinkOrder::Publish(status)] = &orders(&actions, 1)[..] else {
@@ -329,9 +330,9 @@ fn a_priority_that_nobody_had_gets_a_lane_for_which_each_link_connects_anew() {
     let next = Setup { priorities: vec![0, 7], ..setup(vec![client("cloud", Confirm::Pong, false)], false) };
     sim.reconfigure(next);
     sim.facts.held.push(Held::default());
-    sim.disk(DiskReport::Widened);
+    sim.disk(StoreReport::Widened);
     assert!(sim.agent.links[0].link.is_up());
-    let actions = sim.disk(DiskReport::NumbersSaved);
+    let actions = sim.disk(StoreReport::NumbersSaved);
     assert_eq!(orders(&actions, 0), [&LinkOrder::Close(1001)]);
     assert_eq!(sim.agent.lanes(0).map(|(priority, _)| priority).collect::<Vec<_>>(), [0, 7]);
 }
@@ -374,7 +375,7 @@ fn a_store_that_owes_an_answer_for_too_long_is_told_as_stuck() {
     assert_eq!(sim.agent.health(sim.now).stuck, Vec::<String>::new(), "it is being opened, and gets on");
     sim.wait(SECOND * 45);
     assert!(!sim.agent.health(sim.now).is_good(), "it does not get on");
-    sim.disk(DiskReport::Appended);
+    sim.disk(StoreReport::Appended);
     assert_eq!(sim.agent.health(sim.now).stuck, Vec::<String>::new());
 }
 
@@ -421,7 +422,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
         agent: "gw".into(),
         version: "1".into(),
         priorities: vec![0],
-        births: vec!["E".into(); links.len() + 1],
+        new_epochs: vec!["E".into(); links.len() + 1],
         run: 1,
         links,
         proven: Vec::new(),
@@ -454,7 +455,7 @@ fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
         window: 100,
         hello,
         frame_bytes: ENVELOPE_BYTES_MAX,
-        place: Place::default(),
+        place: BufferLimits::default(),
         replay: Replay::default(),
         trial: Duration::ZERO,
         places: vec!["ws://hub".into()],
@@ -501,7 +502,7 @@ fn answers(actions: &[Action]) -> Vec<&Action> {
 }
 
 fn appends(actions: &[Action]) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Disk(DiskOrder::Append { .. })))
+    actions.iter().any(|action| matches!(action, Action::Disk(StoreOrder::Append { .. })))
 }
 
 /// What the link's task is told.
@@ -540,7 +541,7 @@ fn published(actions: &[Action], to: usize) -> Option<String> {
 }
 
 fn is_odd(actions: &[Action]) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Note(Notice::PeerOdd { .. })))
+    actions.iter().any(|action| matches!(action, Action::Note(LogEvent::PeerOdd { .. })))
 }
 
 #[test]
@@ -559,7 +560,7 @@ fn a_sender_is_answered_only_when_every_outlet_has_its_messages_safe() {
 fn without_a_link_the_disk_makes_a_message_safe() {
     let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
     assert!(appends(&sim.offer(9, 2)));
-    assert_eq!(answers(&sim.disk(DiskReport::Appended)), [&stored(9, 1, 2)]);
+    assert_eq!(answers(&sim.disk(StoreReport::Appended)), [&stored(9, 1, 2)]);
 }
 
 #[test]
@@ -614,7 +615,7 @@ fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     sim.offer(1, 3);
     let actions = sim.link(0, nack(2));
     let aside = |action: &Action| match action {
-        Action::Disk(DiskOrder::SetAside { outlet: 0, seq: 2, reason, message: Some(message) }) => {
+        Action::Disk(StoreOrder::SetAside { outlet: 0, seq: 2, reason, message: Some(message) }) => {
             reason == "schema" && message.id == 2
         }
         _ => false,
@@ -624,7 +625,7 @@ fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0, "the first is still under way");
     sim.link(0, LinkReport::Ack { lane: 0, seq: 1 });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1, "it is not yet among the dead letters");
-    sim.disk(DiskReport::SetAside { outlet: 0, seq: 2, found: true });
+    sim.disk(StoreReport::SetAside { outlet: 0, seq: 2, found: true });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 2);
     assert_eq!(answers(&sim.link(0, LinkReport::Ack { lane: 0, seq: 3 })), [&stored(1, 1, 3)]);
 }
@@ -635,7 +636,7 @@ fn nack(seq: u64) -> LinkReport {
 
 fn asks_to_set_aside(actions: &[Action], number: u64) -> bool {
     let asks =
-        |action: &Action| matches!(action, Action::Disk(DiskOrder::SetAside { seq, .. }) if *seq == number);
+        |action: &Action| matches!(action, Action::Disk(StoreOrder::SetAside { seq, .. }) if *seq == number);
     actions.iter().any(asks)
 }
 
@@ -645,15 +646,15 @@ fn a_refused_message_that_the_disk_cannot_set_aside_is_kept_until_it_can() {
     sim.offer(1, 3);
     assert!(asks_to_set_aside(&sim.link(0, nack(2)), 2));
     let error = "read-only file system".to_owned();
-    sim.disk(DiskReport::Failed { order: DiskOrderKind::SetAside, outlet: Some(0), error });
+    sim.disk(StoreReport::Failed { order: StoreOrderKind::SetAside, outlet: Some(0), error });
     sim.link(0, LinkReport::Ack { lane: 0, seq: 3 });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1);
     assert!(!asks_to_set_aside(&sim.wait(SECOND), 2), "the disk rests");
     sim.wait(SECOND * 2);
-    sim.disk(DiskReport::NumbersSaved);
-    let actions = sim.disk(DiskReport::Appended);
+    sim.disk(StoreReport::NumbersSaved);
+    let actions = sim.disk(StoreReport::Appended);
     assert!(asks_to_set_aside(&actions, 2), "{actions:?}");
-    sim.disk(DiskReport::SetAside { outlet: 0, seq: 2, found: true });
+    sim.disk(StoreReport::SetAside { outlet: 0, seq: 2, found: true });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 3);
 }
 
@@ -685,7 +686,7 @@ fn close(sim: &mut Sim, code: u16, reason: &str) -> Vec<Action> {
 /// Numbers of the messages that go to the dead letters.
 fn set_aside(actions: &[Action]) -> Vec<u64> {
     let aside = |action: &Action| match action {
-        Action::Disk(DiskOrder::SetAside { seq, reason, .. }) => {
+        Action::Disk(StoreOrder::SetAside { seq, reason, .. }) => {
             assert!(reason.starts_with("the peer closed with 1"), "{reason}");
             Some(*seq)
         }
@@ -700,10 +701,10 @@ fn pong(sim: &mut Sim) -> Vec<Action> {
 }
 
 /// What is written down after the reservation that was under way, on a disk that owes an answer for long.
-fn skips(sim: &mut Sim) -> Option<Numbers> {
-    sim.disk(DiskReport::NumbersSaved);
+fn skips(sim: &mut Sim) -> Option<Sequences> {
+    sim.disk(StoreReport::NumbersSaved);
     let saved = sim.wait(SECOND * 3).into_iter().find_map(|action| match action {
-        Action::Disk(DiskOrder::SaveNumbers(numbers)) => Some(numbers),
+        Action::Disk(StoreOrder::SaveNumbers(numbers)) => Some(numbers),
         _ => None,
     });
     saved.filter(|numbers| !numbers.outlets["client:a"].skipped.is_empty())
@@ -731,12 +732,12 @@ fn a_message_that_makes_the_peer_close_three_times_while_another_passes_is_set_a
     let actions = close(&mut sim, 1009, "");
     assert_eq!(set_aside(&actions), [2]);
     let warned =
-        |action: &Action| matches!(action, Action::Note(Notice::Refused { seq: 2, again: false, .. }));
+        |action: &Action| matches!(action, Action::Note(LogEvent::Refused { seq: 2, again: false, .. }));
     assert!(actions.iter().any(warned), "{actions:?}");
     sim.wait(SECOND * 300);
     let actions = sim.link(0, LinkReport::Up(Peer::default()));
     assert_eq!(sent(&actions, 0), [0; 0], "it is not yet among the dead letters");
-    let actions = sim.disk(DiskReport::SetAside { outlet: 0, seq: 2, found: true });
+    let actions = sim.disk(StoreReport::SetAside { outlet: 0, seq: 2, found: true });
     let LinkOrder::Send { entries, .. } = &orders(&actions, 0)[0] else { panic!("{actions:?}") };
     assert_eq!(entries[0].body, Body::Gap { to: 2, reason: GapReason::Refused });
     assert_eq!(entries[1].seq, 3);
@@ -774,7 +775,7 @@ fn a_peer_that_closes_before_it_reads_or_after_every_message_is_not_given_up_on(
             }
             assert!(went.len() <= 1, "{went:?}");
         }
-        let blocked = noted.iter().filter(|action| matches!(action, Action::Note(Notice::Blocked { .. })));
+        let blocked = noted.iter().filter(|action| matches!(action, Action::Note(LogEvent::Blocked { .. })));
         assert_eq!(blocked.count(), usize::from(reads), "it is told once");
         let status = sim.agent.status(sim.now);
         assert_eq!(status.links["a"].blocked_by, reads.then_some(1));
@@ -796,7 +797,7 @@ fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame()
         if hello {
             assert_eq!(sent(&actions, 0), [0; 0], "the disk has to know of it first");
             assert!(skips(&mut sim).is_some());
-            actions = sim.disk(DiskReport::NumbersSaved);
+            actions = sim.disk(StoreReport::NumbersSaved);
         }
         let expected: &[u64] = if hello { &[1, 2] } else { &[2] };
         assert_eq!(sent(&actions, 0), expected);
@@ -806,7 +807,7 @@ fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame()
             matches!(orders(&actions, 0)[..], [LinkOrder::Close(_)]),
             "the rest goes in order: {actions:?}"
         );
-        sim.disk(DiskReport::SetAside { outlet: 0, seq: 1, found: true });
+        sim.disk(StoreReport::SetAside { outlet: 0, seq: 1, found: true });
         sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
         sim.wait(SECOND);
         assert_eq!(sent(&sim.link(0, LinkReport::Up(Peer::default())), 0), [1, 2, 3], "a gap, and the rest");
@@ -820,7 +821,7 @@ fn a_limit_of_the_peer_is_learnt_from_its_closing_and_kept_over_connections() {
     let noted = close(&mut sim, 1009, "too big");
     assert_eq!(set_aside(&noted), [0; 0]);
     let told = noted.iter().find_map(|action| match action {
-        Action::Note(Notice::FrameLimit { bytes, .. }) => Some(*bytes),
+        Action::Note(LogEvent::FrameLimit { bytes, .. }) => Some(*bytes),
         _ => None,
     });
     for _ in 0..2 {
@@ -847,7 +848,7 @@ fn what_was_skipped_before_a_crash_is_set_aside_when_the_peer_says_that_it_has_w
     let numbers = skips(&mut sim).expect("it is written down");
     assert_eq!(numbers.outlets["client:a"].skipped, [(1, 2)]);
     let held = Held { range: Some((1, 3)), messages: 3, ..Held::default() };
-    let facts = DiskFacts { held: vec![held], ..DiskFacts::default() };
+    let facts = StoreFacts { held: vec![held], ..StoreFacts::default() };
     let setup = setup(vec![client("a", Confirm::Pong, true)], false);
     let opened = Opened {
         outlets: setup.outlets(),
@@ -857,8 +858,8 @@ fn what_was_skipped_before_a_crash_is_set_aside_when_the_peer_says_that_it_has_w
     };
     let mut sim = Sim { agent: Agent::new(setup, &opened, sim.now), now: sim.now, facts };
     sim.step(Event::Tick);
-    sim.disk(DiskReport::Appended);
-    sim.disk(DiskReport::NumbersSaved);
+    sim.disk(StoreReport::Appended);
+    sim.disk(StoreReport::NumbersSaved);
     sim.link(0, LinkReport::Up(Peer::default()));
     assert!(asks_to_set_aside(&sim.link(0, LinkReport::Resume { lane: 0, from: 3 }), 1));
     let outbox = sim.agent.buffer.outbox(0);
@@ -893,10 +894,10 @@ fn a_backlog_that_is_held_back_by_its_rate_has_a_deadline() {
     let mut sim = Sim::new(vec![link], false);
     let held = Held { range: Some((1, 50)), messages: 50, bytes: 5000, ..Held::default() };
     sim.facts.held[0] = held;
-    sim.disk(DiskReport::Measured);
+    sim.disk(StoreReport::Measured);
     let actions = sim.link(0, LinkReport::Up(Peer::default()));
     let token = actions.iter().find_map(|action| match action {
-        Action::Disk(DiskOrder::Read { token, .. }) => Some(*token),
+        Action::Disk(StoreOrder::Read { token, .. }) => Some(*token),
         _ => None,
     });
     let message = |id| Message {
@@ -914,7 +915,7 @@ fn a_backlog_that_is_held_back_by_its_rate_has_a_deadline() {
     };
     let entry = |seq| Entry { seq, body: Body::Message(message(seq).into()), replayed: true };
     let entries = (1..=50).map(entry).collect();
-    let actions = sim.disk(DiskReport::Read { outlet: 0, token: token.unwrap(), entries });
+    let actions = sim.disk(StoreReport::Read { outlet: 0, token: token.unwrap(), entries });
     assert_eq!(sent(&actions, 0), [1]);
     let wait = sim.agent.deadline().unwrap().since(sim.now.mono);
     assert!(wait <= SECOND / 10, "{wait:?}");
@@ -949,7 +950,7 @@ fn the_same_refusal_again_is_said_more_quietly() {
         let refusal = Refusal { kind: RefusalKind::Retry, error: error.to_owned() };
         let actions = sim.link(0, LinkReport::DialFailed(refusal));
         sim.wait(SECOND * 300);
-        actions.iter().any(|action| matches!(action, Action::Note(Notice::LinkRefused { again: true, .. })))
+        actions.iter().any(|action| matches!(action, Action::Note(LogEvent::LinkRefused { again: true, .. })))
     };
     assert_eq!((refuse("no route"), refuse("no route"), refuse("timed out")), (false, true, false));
 }
@@ -963,7 +964,7 @@ fn a_stop_flushes_says_goodbye_saves_and_closes_in_this_order() {
     assert!(first.contains(&Action::CloseSources) && appends(&first), "{first:?}");
     let refused = Action::Answer(2, Answer::Refused(Refused::Stopping));
     assert_eq!(sim.offer(2, 1), [refused]);
-    let second = sim.disk(DiskReport::Appended);
+    let second = sim.disk(StoreReport::Appended);
     assert_eq!(answers(&second), [&stored(1, 1, 1)]);
     assert_eq!(orders(&second, 0), [&LinkOrder::Close(1001)]);
     let last = published(&second, 1).expect("the broker is told");
@@ -972,14 +973,14 @@ fn a_stop_flushes_says_goodbye_saves_and_closes_in_this_order() {
     let gone = || LinkReport::Closed { closing: Closing::of(Some(1001), ""), error: "closed".into() };
     assert_eq!(sim.link(0, gone()), []);
     let third = sim.link(1, gone());
-    let [Action::Disk(DiskOrder::SaveNumbers(numbers)), Action::Disk(DiskOrder::SavePresence(_))] =
+    let [Action::Disk(StoreOrder::SaveNumbers(numbers)), Action::Disk(StoreOrder::SavePresence(_))] =
         &third[..]
     else {
         panic!("{third:?}")
     };
     assert!(numbers.clean);
-    assert_eq!(sim.disk(DiskReport::NumbersSaved), [Action::Disk(DiskOrder::Close)]);
-    assert_eq!(sim.disk(DiskReport::Closed), [Action::Exit]);
+    assert_eq!(sim.disk(StoreReport::NumbersSaved), [Action::Disk(StoreOrder::Close)]);
+    assert_eq!(sim.disk(StoreReport::Closed), [Action::Exit]);
     assert_eq!(sim.agent.deadline(), None);
 }
 
@@ -992,8 +993,8 @@ fn a_stop_ends_although_nothing_answers_and_does_not_claim_to_be_clean() {
     assert_eq!(orders(&sim.wait(SECOND / 10), 0), [&LinkOrder::Close(1001)]);
     let saved = sim.wait(STOP_STEP);
     assert_eq!(saved[0], Action::HangUp { link: 0 });
-    assert!(!saved.iter().any(|action| matches!(action, Action::Disk(DiskOrder::SaveNumbers(_)))));
-    assert!(!saved.contains(&Action::Disk(DiskOrder::Close)), "the disk has not done the rest");
+    assert!(!saved.iter().any(|action| matches!(action, Action::Disk(StoreOrder::SaveNumbers(_)))));
+    assert!(!saved.contains(&Action::Disk(StoreOrder::Close)), "the disk has not done the rest");
     assert_eq!(sim.wait(STOP_STEP), [Action::Exit]);
 }
 
@@ -1038,7 +1039,7 @@ fn a_new_connection_to_the_broker_is_told_of_every_device_a_window_at_a_time() {
         let sent = sim.agent.buffer.outbox(1).sent();
         sim.link(1, LinkReport::Ack { lane: 0, seq: sent });
     }
-    sim.disk(DiskReport::Appended);
+    sim.disk(StoreReport::Appended);
     sim.link(1, LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
     let first = sim.link(1, LinkReport::Up(Peer::default()));
@@ -1119,12 +1120,12 @@ fn the_status_shows_devices_and_why_they_are_as_they_are() {
 fn what_the_store_reads_back_is_sent_when_the_link_comes_up() {
     let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
     sim.facts.held[0] = Held { range: Some((1, 1)), messages: 1, bytes: 9, ..Held::default() };
-    sim.disk(DiskReport::PresenceSaved);
+    sim.disk(StoreReport::PresenceSaved);
     let wanted = sim.link(0, LinkReport::Up(Peer::default()));
-    let Some(Action::Disk(DiskOrder::Read { token, .. })) = wanted.last() else { panic!("{wanted:?}") };
+    let Some(Action::Disk(StoreOrder::Read { token, .. })) = wanted.last() else { panic!("{wanted:?}") };
     let gap = Body::Gap { to: 1, reason: crate::message::GapReason::Damaged };
     let entries = vec![Entry { seq: 1, body: gap, replayed: true }];
-    let sent = sim.disk(DiskReport::Read { outlet: 0, token: *token, entries });
+    let sent = sim.disk(StoreReport::Read { outlet: 0, token: *token, entries });
     assert_eq!(topics(&sent, 0), ["gap"]);
 }
 
@@ -1132,7 +1133,7 @@ fn what_the_store_reads_back_is_sent_when_the_link_comes_up() {
 fn what_comes_again_for_an_outlet_that_is_not_there_or_at_a_stop_is_refused() {
     let mut sim = Sim::new(vec![client("cloud", Confirm::Pong, false)], true);
     let again =
-        |outlet: &str, ticket| Event::Again { ticket, outlet: outlet.to_owned(), messages: Vec::new() };
+        |outlet: &str, ticket| Event::Reimport { ticket, outlet: outlet.to_owned(), messages: Vec::new() };
     let refused = |ticket, refused| Action::Answer(ticket, Answer::Refused(refused));
     assert!(sim.step(again("client:hub", 1)).contains(&refused(1, Refused::NoOutlet("client:hub".into()))));
     sim.step(Event::Stop);

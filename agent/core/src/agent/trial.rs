@@ -5,10 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::stop::Stop;
-use super::{Action, Agent, Line, LinkSetup};
+use super::{Action, Agent, LinkContext, LinkSetup};
 use crate::config::buffer::{Bounds, Buffer};
 use crate::config::client::Confirm;
-use crate::observe::notice::Notice;
+use crate::observe::log_event::LogEvent;
 use crate::time::{Now, Time};
 
 /// A trial that goes on.
@@ -81,7 +81,7 @@ impl Agent {
 
     /// Tries the settings of a client with which this life began, unless they are those that proved themselves before.
     pub(crate) fn try_against(&mut self, before: LinkSetup) {
-        let its = |line: &Line| line.own().is_some_and(|own| own.id == before.id && *own != before);
+        let its = |line: &LinkContext| line.own().is_some_and(|own| own.id == before.id && *own != before);
         if let Some(link) = self.links.iter().position(its) {
             self.begin_trial(link, Box::new(before));
         }
@@ -133,9 +133,9 @@ impl Agent {
         let line = &mut self.links[link];
         let Some((trial, within)) = line.trial.take().zip(line.own().map(|own| own.trial)) else { return };
         let rollback = Rollback { within, error: line.link.last_error().map(str::to_owned) };
-        out.push(Action::Note(Notice::RolledBack { link: line.id.clone(), why: rollback.to_string() }));
+        out.push(Action::Note(LogEvent::RolledBack { link: line.id.clone(), why: rollback.to_string() }));
         line.rollback = Some(rollback);
-        line.adopt(Line::of_client(&trial.proven, now));
+        line.adopt(LinkContext::of_client(&trial.proven, now));
         self.rebind();
         self.connect_anew(now, link, out);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::render::{self, Lines};
 use super::table::Table;
-use super::{Surroundings, tree::Node, value};
+use super::{Environment, tree::Node, value};
 
 /// `[agent]`: who this agent is, and where it keeps what it must not forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,16 +38,16 @@ pub struct Presence {
 
 impl Agent {
     /// The agent of which nothing is said.
-    pub fn of(surroundings: &Surroundings) -> Agent {
+    pub fn of(environment: &Environment) -> Agent {
         Agent {
-            id: id_of_host(surroundings.host_name),
-            data_dir: surroundings.data_dir.to_owned(),
+            id: id_of_host(environment.host_name),
+            data_dir: environment.data_dir.to_owned(),
             clock_file: CLOCK_FILE.into(),
         }
     }
 
-    pub(super) fn read(table: &mut Table, surroundings: &Surroundings) -> Agent {
-        let default = Agent::of(surroundings);
+    pub(super) fn read(table: &mut Table, environment: &Environment) -> Agent {
+        let default = Agent::of(environment);
         table.known("environment");
         Agent {
             id: table.value("id", default.id, id),

@@ -40,7 +40,7 @@ pub struct Buffer {
 
 /// What one outlet says of its own place in the buffer; what it does not say is as in `[buffer]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct BufferLimits {
     /// Messages; 0 is no bound.
     pub max_messages: Option<u64>,
     /// A message that is older is given up, counted and announced as a gap; zero holds it for ever.
@@ -105,7 +105,7 @@ impl Buffer {
     }
 
     /// The bounds of an outlet that says this of its place.
-    pub fn bounds(&self, place: Place) -> Bounds {
+    pub fn bounds(&self, place: BufferLimits) -> Bounds {
         let ttl = place.ttl.unwrap_or(self.ttl);
         Bounds {
             max_messages: place.max_messages.unwrap_or(self.max_messages),
@@ -127,9 +127,9 @@ impl Buffer {
     }
 }
 
-impl Place {
-    pub(super) fn read(table: &mut Table) -> Place {
-        Place {
+impl BufferLimits {
+    pub(super) fn read(table: &mut Table) -> BufferLimits {
+        BufferLimits {
             max_messages: table.optional("max_messages", value::number(MESSAGES)),
             ttl: table.optional("ttl", ttl()),
             when_full: table.optional("when_full", value::word(WHEN_FULL)),

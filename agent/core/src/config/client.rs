@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Secret;
 use super::address::{self, BALANCE, Balance};
-use super::buffer::Place;
+use super::buffer::BufferLimits;
 use super::handshake::{self, Fields, is_token};
 use super::inbound::Inbound;
 use super::proxy::Proxy;
@@ -96,7 +96,7 @@ pub struct Client {
     /// Messages in flight, unconfirmed.
     pub window: usize,
     /// The link's own place in the buffer.
-    pub buffer: Place,
+    pub buffer: BufferLimits,
     /// How what was held is sent once the link is back.
     pub replay: Replay,
     /// DNS, TCP, TLS and upgrade together must end within this.
@@ -142,7 +142,7 @@ impl Client {
             encoding: Encoding::default(),
             frame_bytes: ENVELOPE_BYTES_MAX,
             window: 1000,
-            buffer: Place::default(),
+            buffer: BufferLimits::default(),
             replay: Replay::default(),
             connect_timeout: Duration::from_secs(15),
             confirm_timeout: Duration::from_secs(30),
@@ -191,7 +191,7 @@ impl Client {
             encoding: table.value("encoding", default.encoding, value::word(ENCODING)),
             frame_bytes: table.value("frame_bytes", default.frame_bytes, frame_bytes),
             window: table.value("window", default.window, value::number(1..=100_000)),
-            buffer: table.within("buffer", Place::read),
+            buffer: table.within("buffer", BufferLimits::read),
             replay: table.within("replay", Replay::read),
             connect_timeout: table.value("connect_timeout", default.connect_timeout, value::timeout()),
             confirm_timeout: table.value("confirm_timeout", default.confirm_timeout, value::timeout()),

@@ -45,7 +45,7 @@ impl std::error::Error for Errors {}
 
 /// Where a value comes from. Options of the command line sort before the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum Span {
     /// An option of the command line.
     Option(&'static str),
     /// Byte offset in the text.
@@ -54,10 +54,10 @@ pub(super) enum Place {
 
 /// Collects faults while the configuration is read.
 #[derive(Default)]
-pub(super) struct Faults(RefCell<Vec<(Place, String, String)>>);
+pub(super) struct Faults(RefCell<Vec<(Span, String, String)>>);
 
 impl Faults {
-    pub(super) fn add(&self, place: Place, key: &str, what: impl Into<String>) {
+    pub(super) fn add(&self, place: Span, key: &str, what: impl Into<String>) {
         self.0.borrow_mut().push((place, key.to_owned(), what.into()));
     }
 
@@ -76,10 +76,10 @@ impl Faults {
     }
 }
 
-fn shown(place: Place, text: &str, file: &Path) -> String {
+fn shown(place: Span, text: &str, file: &Path) -> String {
     match place {
-        Place::Option(name) => name.to_owned(),
-        Place::Text(offset) => {
+        Span::Option(name) => name.to_owned(),
+        Span::Text(offset) => {
             let before = text.get(..offset).unwrap_or(text);
             let line = before.matches('\n').count() + 1;
             let column = before.rsplit('\n').next().map_or(0, |start| start.chars().count()) + 1;

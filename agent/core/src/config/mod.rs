@@ -42,7 +42,7 @@ pub use render::string as toml_string;
 pub use secret::Secret;
 pub use url::{LinkUrl, Login, Url, link as link_of_url, place, shown as shown_url};
 
-use fault::{Faults, Place};
+use fault::{Faults, Span};
 use table::{Reading, Table};
 use tree::Kind;
 
@@ -84,7 +84,7 @@ pub struct Overrides {
 }
 
 /// What the text is read in.
-pub struct Surroundings<'a> {
+pub struct Environment<'a> {
     /// Name of the host, from which the default of `agent.id` is made.
     pub host_name: &'a str,
     /// Default of `agent.data_dir`.
@@ -100,18 +100,18 @@ impl Config {
         text: &str,
         file: &Path,
         overrides: &Overrides,
-        surroundings: &Surroundings,
+        environment: &Environment,
     ) -> Result<Config, Errors> {
         let syntax = Faults::default();
         let mut entries = tree::parse(text, &syntax);
         syntax.check(text, file)?;
         let faults = Faults::default();
-        variable::expand(&mut entries, overrides.environment.as_deref(), surroundings.env, &faults);
+        variable::expand(&mut entries, overrides.environment.as_deref(), environment.env, &faults);
         let folder = file.parent().unwrap_or(Path::new(""));
         let reading = Reading { faults: &faults, folder };
-        let config = Table::read(reading, String::new(), Place::Text(0), entries, |table| {
+        let config = Table::read(reading, String::new(), Span::Text(0), entries, |table| {
             overlay(table, overrides);
-            Config::read(table, surroundings)
+            Config::read(table, environment)
         });
         faults.check(text, file)?;
         Ok(config)
@@ -119,9 +119,9 @@ impl Config {
 
     /// Everything in force as TOML, with `# set` behind each value that is not the default. Plain secrets are shown as `***`;
     /// without any, the text is read back as the same configuration.
-    pub fn render(&self, surroundings: &Surroundings) -> String {
+    pub fn render(&self, environment: &Environment) -> String {
         let mut out = String::new();
-        let fresh = agent::Agent::of(surroundings);
+        let fresh = agent::Agent::of(environment);
         render::table(&mut out, "[agent]", &self.agent.lines(), &fresh.lines());
         for (index, client) in self.clients.iter().enumerate() {
             let fresh = client::Client::of_index(index);
@@ -147,10 +147,10 @@ impl Config {
     }
 
     /// The part of [`Config::render`] about one table; none if there is none with this id, in any case of its letters.
-    pub fn render_table(&self, kind: edit::Kind, id: &str, surroundings: &Surroundings) -> Option<String> {
+    pub fn render_table(&self, kind: edit::Kind, id: &str, environment: &Environment) -> Option<String> {
         let ids = self.ids(kind);
         let index = ids.iter().position(|known| known.eq_ignore_ascii_case(id))?;
-        let whole = self.render(surroundings);
+        let whole = self.render(environment);
         let header = format!("[[{}]]\n", kind.key());
         let (start, _) = whole.match_indices(&header).nth(index)?;
         let rest = &whole[start + header.len()..];
@@ -175,11 +175,11 @@ impl Config {
         set.into_iter().collect()
     }
 
-    fn read(table: &mut Table, surroundings: &Surroundings) -> Config {
+    fn read(table: &mut Table, environment: &Environment) -> Config {
         table.planned(&["rule"]);
         table.known("variables");
         table.known("environment");
-        let agent = table.within("agent", |table| agent::Agent::read(table, surroundings));
+        let agent = table.within("agent", |table| agent::Agent::read(table, environment));
         let has_mqtt = table.holds("mqtt");
         let (clients, servers) = (clients(table), servers(table));
         Config {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::fault::{Faults, Place};
+use super::fault::{Faults, Span};
 #[cfg(test)]
 use super::tests::record;
 use super::tree::{Entry, Kind, Node, indexed};
@@ -20,9 +20,9 @@ pub(super) struct Reading<'a> {
 pub(super) struct Table<'a> {
     reading: Reading<'a>,
     path: String,
-    place: Place,
+    place: Span,
     entries: Vec<Entry>,
-    asked: Vec<(&'static str, Option<Place>)>,
+    asked: Vec<(&'static str, Option<Span>)>,
     planned: &'static [&'static str],
 }
 
@@ -31,7 +31,7 @@ impl<'a> Table<'a> {
     pub(super) fn read<T>(
         reading: Reading<'a>,
         path: String,
-        place: Place,
+        place: Span,
         entries: Vec<Entry>,
         read: impl FnOnce(&mut Table<'a>) -> T,
     ) -> T {
@@ -64,7 +64,7 @@ impl<'a> Table<'a> {
         keys: [(&str, Kind); N],
         others: &[&str],
     ) {
-        let first = Node { place: Place::Option(option), kind: Kind::Table(Vec::new()) };
+        let first = Node { place: Span::Option(option), kind: Kind::Table(Vec::new()) };
         let Kind::Array(nodes) =
             &mut entry(&mut self.entries, key, option, Kind::Array(Vec::new())).node.kind
         else {
@@ -282,7 +282,7 @@ fn unindexed(path: &str) -> String {
 /// The entry of this key, which is made if it is not there.
 fn entry<'e>(entries: &'e mut Vec<Entry>, key: &str, option: &'static str, kind: Kind) -> &'e mut Entry {
     let index = entries.iter().position(|entry| entry.key == key).unwrap_or_else(|| {
-        let place = Place::Option(option);
+        let place = Span::Option(option);
         entries.push(Entry { key: key.to_owned(), place, node: Node { place, kind } });
         entries.len() - 1
     });
@@ -291,7 +291,7 @@ fn entry<'e>(entries: &'e mut Vec<Entry>, key: &str, option: &'static str, kind:
 
 fn overlay<const N: usize>(entries: &mut Vec<Entry>, option: &'static str, keys: [(&str, Kind); N]) {
     for (key, kind) in keys {
-        let place = Place::Option(option);
+        let place = Span::Option(option);
         entries.retain(|entry| entry.key != key);
         entries.push(Entry { key: key.to_owned(), place, node: Node { place, kind } });
     }

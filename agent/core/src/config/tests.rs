@@ -17,12 +17,12 @@ fn env(name: &str) -> Option<String> {
     }
 }
 
-fn surroundings() -> Surroundings<'static> {
-    Surroundings { host_name: "pi/4", data_dir: Path::new("/var/lib/holdfast"), env: &env }
+fn environment() -> Environment<'static> {
+    Environment { host_name: "pi/4", data_dir: Path::new("/var/lib/holdfast"), env: &env }
 }
 
 fn parse_with(text: &str, overrides: &Overrides) -> Result<Config, Errors> {
-    Config::parse(text, Path::new(FILE), overrides, &surroundings())
+    Config::parse(text, Path::new(FILE), overrides, &environment())
 }
 
 fn parse(text: &str) -> Config {
@@ -220,15 +220,15 @@ fn every_key_is_read() {
 fn what_is_rendered_reads_back_as_the_same_configuration() {
     for text in [RICH, "", "[[client]]\nurl = \"ws://h\"\n", "[mqtt]\nurl = \"mqtt://h\""] {
         let config = parse(text);
-        let rendered = config.render(&surroundings());
+        let rendered = config.render(&environment());
         assert_eq!(parse(&rendered), config, "{rendered}");
-        assert_eq!(parse(&rendered).render(&surroundings()), rendered);
+        assert_eq!(parse(&rendered).render(&environment()), rendered);
     }
 }
 
 #[test]
 fn only_what_differs_from_the_default_is_marked() {
-    let rendered = parse("[buffer]\nmax_messages = 5\n[[client]]\nurl = \"ws://h\"").render(&surroundings());
+    let rendered = parse("[buffer]\nmax_messages = 5\n[[client]]\nurl = \"ws://h\"").render(&environment());
     let marked: Vec<&str> = rendered.lines().filter(|line| line.ends_with("# set")).collect();
     assert_eq!(marked, ["url = \"ws://h\"  # set", "max_messages = 5  # set"]);
 }
@@ -241,7 +241,7 @@ fn no_plain_secret_is_rendered_or_debugged() {
          [[client]]\nurl = \"wss://h\"\nauth = { basic = { username = \"u\", password = \"s3cret\" } }\n\
          [mqtt]\nurl = \"mqtt://u:s3cret@h\"\n",
     );
-    let rendered = config.render(&surroundings());
+    let rendered = config.render(&environment());
     assert!(rendered.contains("wss://gw:***@h/x"), "{rendered}");
     for shown in [rendered, format!("{config:?}"), format!("{:?}", config.clients)] {
         assert!(!shown.contains("s3cret"), "{shown}");

@@ -2,12 +2,12 @@
 
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::fault::{Faults, Place};
+use super::fault::{Faults, Span};
 
 /// A value and its place.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub place: Place,
+    pub place: Span,
     pub kind: Kind,
 }
 
@@ -46,7 +46,7 @@ impl Kind {
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub key: String,
-    pub place: Place,
+    pub place: Span,
     pub node: Node,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn parse(text: &str, faults: &Faults) -> Vec<Entry> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let offset = error.span().map_or(0, |span| span.start);
-        faults.add(Place::Text(offset), "", error.message());
+        faults.add(Span::Text(offset), "", error.message());
     }
     entries(table.into_inner())
 }
@@ -123,7 +123,7 @@ pub(super) fn escaped(text: &str) -> String {
 
 fn entries(table: DeTable<'_>) -> Vec<Entry> {
     let entry = |(key, value): (toml::Spanned<toml::de::DeString<'_>>, toml::Spanned<DeValue<'_>>)| Entry {
-        place: Place::Text(key.span().start),
+        place: Span::Text(key.span().start),
         key: key.into_inner().into_owned(),
         node: node(value),
     };
@@ -131,7 +131,7 @@ fn entries(table: DeTable<'_>) -> Vec<Entry> {
 }
 
 fn node(value: toml::Spanned<DeValue<'_>>) -> Node {
-    let place = Place::Text(value.span().start);
+    let place = Span::Text(value.span().start);
     let kind = match value.into_inner() {
         DeValue::String(text) => Kind::String(text.into_owned()),
         DeValue::Integer(digits) => integer(&digits),

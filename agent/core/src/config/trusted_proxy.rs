@@ -102,12 +102,12 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Config, Overrides, Surroundings};
+    use crate::config::{Config, Environment, Overrides};
 
     fn server(lines: &str) -> Server {
-        let surroundings = Surroundings { host_name: "gw", data_dir: Path::new("/d"), env: &|_| None };
+        let environment = Environment { host_name: "gw", data_dir: Path::new("/d"), env: &|_| None };
         let text = format!("[[server]]\n{lines}");
-        let config = Config::parse(&text, Path::new("/t"), &Overrides::default(), &surroundings).unwrap();
+        let config = Config::parse(&text, Path::new("/t"), &Overrides::default(), &environment).unwrap();
         config.servers[0].clone()
     }
 

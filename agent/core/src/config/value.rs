@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Secret;
-use super::fault::Place;
+use super::fault::Span;
 use super::render;
 use super::table::Reading;
 use super::tree::{Entry, Kind, Node};
@@ -43,8 +43,8 @@ pub(super) fn strings(node: &Node, _: &Reading) -> Result<Vec<String>, String> {
 pub(super) fn path(node: &Node, reading: &Reading) -> Result<PathBuf, String> {
     match (text(node)?, node.place) {
         ("", _) => Err("must not be empty".to_owned()),
-        (path, Place::Option(_)) => Ok(PathBuf::from(path)),
-        (path, Place::Text(_)) => Ok(reading.folder.join(path)),
+        (path, Span::Option(_)) => Ok(PathBuf::from(path)),
+        (path, Span::Text(_)) => Ok(reading.folder.join(path)),
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     fn read<T>(text: String, read: impl Fn(&Node, &Reading) -> Result<T, String>) -> Result<T, String> {
-        let node = Node { place: Place::Text(0), kind: Kind::String(text) };
+        let node = Node { place: Span::Text(0), kind: Kind::String(text) };
         read(&node, &Reading { faults: &Faults::default(), folder: "".as_ref() })
     }
 

@@ -3,7 +3,7 @@
 //! The environment is chosen by `agent.environment` or by the command line. The process environment comes last, and is
 //! the only one that the variables themselves and the choice can name.
 
-use super::fault::{Faults, Place};
+use super::fault::{Faults, Span};
 use super::render;
 use super::tree::{self, Entry, Kind, Names, Node};
 
@@ -38,14 +38,14 @@ fn choice(
     chosen: Option<&str>,
     env: &Names,
     faults: &Faults,
-) -> Option<(String, Place)> {
+) -> Option<(String, Span)> {
     let agent = entries.iter_mut().find(|entry| entry.key == "agent").map(|entry| &mut entry.node.kind);
     let entry = match agent {
         Some(Kind::Table(keys)) => take(keys, "environment"),
         _ => None,
     };
     if let Some(name) = chosen {
-        return Some((name.to_owned(), Place::Option("--environment")));
+        return Some((name.to_owned(), Span::Option("--environment")));
     }
     let node = entry?.node;
     let name = node
@@ -60,7 +60,7 @@ fn choice(
 fn environment(
     environments: Option<Entry>,
     name: &str,
-    place: Place,
+    place: Span,
     env: &Names,
     faults: &Faults,
 ) -> Vec<(String, String)> {

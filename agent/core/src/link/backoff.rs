@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::config::client::Reconnect;
-use crate::link::port::RefusalKind;
+use crate::link::protocol::RefusalKind;
 use crate::seed::Seed;
 
 /// Close code 1012 asks for a random wait of 5 to 30 s (IANA WebSocket close code registry).

@@ -133,7 +133,7 @@ fn wait(reconnect: &Reconnect, failures: u32, first: bool, cause: Cause, seed: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::port::RefusalKind;
+    use crate::link::protocol::RefusalKind;
 
     const REFUSED: Cause = Cause::Refused(RefusalKind::Retry);
 

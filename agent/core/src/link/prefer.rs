@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{LEAVE_WITHIN, Life, Link, LinkEffect};
-use crate::link::port::LinkOrder;
+use crate::link::protocol::LinkOrder;
 use crate::seed::Seed;
 use crate::time::Time;
 

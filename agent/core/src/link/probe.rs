@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::link::port::RefusalKind;
+use crate::link::protocol::RefusalKind;
 
 /// What is said of a peer whose pongs confirm nothing.
 pub const UNECHOED: &str = "this peer does not echo pings: confirm = \"pong\" proves nothing here, use \"ack\" with a peer that speaks holdfast.v1, or \"none\"";
@@ -21,7 +21,7 @@ pub enum PingAnswer {
 
 /// A step on the way to a connection that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum DialStep {
     /// Settings, secrets and files are read.
     Settings,
     /// The name becomes addresses.
@@ -44,9 +44,9 @@ pub enum Step {
 
 /// A step that was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done {
+pub struct FinishedStep {
     /// Which one.
-    pub step: Step,
+    pub step: DialStep,
     /// How long it took.
     pub took: Duration,
     /// What was found, as `TLS 1.3, certificate good for 60 days`; may be empty.
@@ -57,7 +57,7 @@ pub struct Done {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
     /// Which one.
-    pub step: Step,
+    pub step: DialStep,
     /// How long it took.
     pub took: Duration,
     /// Why, in plain words.
@@ -66,34 +66,34 @@ pub struct Failed {
     pub hint: &'static str,
 }
 
-impl Step {
+impl DialStep {
     /// Its name in the table: `tls`.
     pub fn name(self) -> &'static str {
         match self {
-            Step::Settings => "settings",
-            Step::Name => "name",
-            Step::Tcp => "tcp",
-            Step::Proxy => "proxy",
-            Step::Tls => "tls",
-            Step::Upgrade => "upgrade",
-            Step::Connack => "connack",
-            Step::Authentication => "authentication",
-            Step::Ping => "ping",
+            DialStep::Settings => "settings",
+            DialStep::Name => "name",
+            DialStep::Tcp => "tcp",
+            DialStep::Proxy => "proxy",
+            DialStep::Tls => "tls",
+            DialStep::Upgrade => "upgrade",
+            DialStep::Connack => "connack",
+            DialStep::Authentication => "authentication",
+            DialStep::Ping => "ping",
         }
     }
 
     /// Where a deadline passed: `in the TLS handshake`.
     pub fn place(self) -> &'static str {
         match self {
-            Step::Settings => "at its start",
-            Step::Name => "while resolving its name: the resolver does not answer",
-            Step::Tcp => "while connecting",
-            Step::Proxy => "while waiting for the answer of the proxy",
-            Step::Tls => "in the TLS handshake",
-            Step::Upgrade => "while waiting for the answer to the upgrade",
-            Step::Connack => "while waiting for the answer to CONNECT",
-            Step::Authentication => "while waiting for the answer to the credentials",
-            Step::Ping => "while waiting for the answer to a ping",
+            DialStep::Settings => "at its start",
+            DialStep::Name => "while resolving its name: the resolver does not answer",
+            DialStep::Tcp => "while connecting",
+            DialStep::Proxy => "while waiting for the answer of the proxy",
+            DialStep::Tls => "in the TLS handshake",
+            DialStep::Upgrade => "while waiting for the answer to the upgrade",
+            DialStep::Connack => "while waiting for the answer to CONNECT",
+            DialStep::Authentication => "while waiting for the answer to the credentials",
+            DialStep::Ping => "while waiting for the answer to a ping",
         }
     }
 }
@@ -101,41 +101,55 @@ impl Step {
 impl Failed {
     /// A step that failed for this reason. Credentials that are refused are a step of their own. `clock_is_wrong` tells that
     /// the clock is at a time at which this program did not exist.
-    pub fn new(step: Step, kind: RefusalKind, error: String, took: Duration, clock_is_wrong: bool) -> Failed {
+    pub fn new(
+        step: DialStep,
+        kind: RefusalKind,
+        error: String,
+        took: Duration,
+        clock_is_wrong: bool,
+    ) -> Failed {
         // The proxy's credentials are not the server's.
-        let is_login = kind == RefusalKind::Unauthorized && step != Step::Proxy;
-        let step = if is_login { Step::Authentication } else { step };
+        let is_login = kind == RefusalKind::Unauthorized && step != DialStep::Proxy;
+        let step = if is_login { DialStep::Authentication } else { step };
         let hint = hint(step, kind, &error, clock_is_wrong);
         Failed { step, took, error, hint }
     }
 }
 
-fn hint(step: Step, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> &'static str {
+fn hint(step: DialStep, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> &'static str {
     match step {
-        Step::Settings => "mend what it names in the configuration; `holdfast check` shows what is in force",
-        Step::Name if error.contains("network interface") => {
+        DialStep::Settings => {
+            "mend what it names in the configuration; `holdfast check` shows what is in force"
+        }
+        DialStep::Name if error.contains("network interface") => {
             "name an interface of this machine behind the `%25` in `url` (`ip link` lists them)"
         }
-        Step::Name => {
+        DialStep::Name => {
             "check the spelling of the host in `url`, and that this machine has a name server (/etc/resolv.conf)"
         }
-        Step::Tcp if error.contains("refused") => {
+        DialStep::Tcp if error.contains("refused") => {
             "nobody listens there: check the port in `url`, and that the server runs"
         }
-        Step::Tcp => "check the network of this machine, its route to the address, and firewalls on the way",
-        Step::Proxy if kind == RefusalKind::Unauthorized => "check `username` and `password` of `proxy`",
-        Step::Proxy => {
+        DialStep::Tcp => {
+            "check the network of this machine, its route to the address, and firewalls on the way"
+        }
+        DialStep::Proxy if kind == RefusalKind::Unauthorized => "check `username` and `password` of `proxy`",
+        DialStep::Proxy => {
             "check that `proxy` is of the right kind (http:// or socks5://), and that it lets this machine reach the server"
         }
-        Step::Tls => hint_of_tls(error, clock_is_wrong),
-        Step::Upgrade => hint_of_upgrade(kind, error),
-        Step::Connack => "check that the port is the broker's MQTT port (1883, with TLS 8883), and its log",
-        Step::Authentication if error.contains("not sent to another host") => {
+        DialStep::Tls => hint_of_tls(error, clock_is_wrong),
+        DialStep::Upgrade => hint_of_upgrade(kind, error),
+        DialStep::Connack => {
+            "check that the port is the broker's MQTT port (1883, with TLS 8883), and its log"
+        }
+        DialStep::Authentication if error.contains("not sent to another host") => {
             "put the address that the redirect leads to into `url`, if it is to know the credentials of this client"
         }
-        Step::Authentication => "check user, password or token of this table, and what the server lets it do",
-        Step::Ping if error == NO_ECHO => UNECHOED,
-        Step::Ping => {
+        DialStep::Authentication => {
+            "check user, password or token of this table, and what the server lets it do"
+        }
+        DialStep::Ping if error == NO_ECHO => UNECHOED,
+        DialStep::Ping => {
             "the peer does not answer pings: confirm = \"pong\" cannot work with it; use \"ack\" or \"none\""
         }
     }
@@ -199,35 +213,36 @@ fn hint_of_upgrade(kind: RefusalKind, error: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn failed(step: Step, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> Failed {
+    fn failed(step: DialStep, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> Failed {
         Failed::new(step, kind, error.to_owned(), Duration::ZERO, clock_is_wrong)
     }
 
     #[test]
     fn refused_credentials_are_a_step_of_their_own() {
-        let failed = failed(Step::Upgrade, RefusalKind::Unauthorized, "HTTP 401", false);
-        assert_eq!(failed.step, Step::Authentication);
+        let failed = failed(DialStep::Upgrade, RefusalKind::Unauthorized, "HTTP 401", false);
+        assert_eq!(failed.step, DialStep::Authentication);
         assert!(failed.hint.contains("password"));
     }
 
     #[test]
     fn credentials_that_the_proxy_refuses_are_told_as_the_proxys() {
-        let failed = failed(Step::Proxy, RefusalKind::Unauthorized, "HTTP 407", false);
-        assert_eq!(failed.step, Step::Proxy);
+        let failed = failed(DialStep::Proxy, RefusalKind::Unauthorized, "HTTP 407", false);
+        assert_eq!(failed.step, DialStep::Proxy);
         assert!(failed.hint.contains("of `proxy`"));
     }
 
     #[test]
     fn a_peer_that_does_not_echo_is_told_apart_from_one_that_does_not_answer() {
-        let hint = |error: &str| failed(Step::Ping, RefusalKind::Retry, error, false).hint;
+        let hint = |error: &str| failed(DialStep::Ping, RefusalKind::Retry, error, false).hint;
         assert!(hint(NO_ECHO).starts_with("this peer does not echo pings"));
         assert!(hint("no pong within 10 s").contains("does not answer pings"));
     }
 
     #[test]
     fn a_clock_that_is_wrong_is_told_apart_from_a_certificate_that_is() {
-        let hint =
-            |error: &str, clock_is_wrong| failed(Step::Tls, RefusalKind::Retry, error, clock_is_wrong).hint;
+        let hint = |error: &str, clock_is_wrong| {
+            failed(DialStep::Tls, RefusalKind::Retry, error, clock_is_wrong).hint
+        };
         let (early, late) = ("the certificate is not valid yet", "the certificate has expired");
         let hints =
             [hint(early, true), hint(early, false), hint(late, false), hint("it is not for a", false)];
@@ -241,14 +256,14 @@ mod tests {
 
     #[test]
     fn a_self_signed_certificate_and_another_key_than_the_pinned_one_have_their_own_advice() {
-        let hint = |error| failed(Step::Tls, RefusalKind::Retry, error, false).hint;
+        let hint = |error| failed(DialStep::Tls, RefusalKind::Retry, error, false).hint;
         assert!(hint("the certificate is self-signed and not known").contains("set tls.ca"));
         assert!(hint("the key is sha256/x, which is not in tls.pin").contains("compare it"));
     }
 
     #[test]
     fn each_kind_of_answer_to_the_upgrade_has_its_advice() {
-        let hint = |kind, error: &str| failed(Step::Upgrade, kind, error, false).hint;
+        let hint = |kind, error: &str| failed(DialStep::Upgrade, kind, error, false).hint;
         assert!(hint(RefusalKind::Busy { retry_after: None }, "HTTP 503").contains("asks for time"));
         assert!(hint(RefusalKind::Retry, "HTTP 404 Not Found").contains("path"));
         assert!(hint(RefusalKind::Retry, "the server speaks TLS on this port").contains("wss://"));
@@ -258,7 +273,8 @@ mod tests {
         assert!(hint(RefusalKind::Retry, "the server redirects more than 3 times").contains("circle"));
         let abroad = "after a redirect to wss://a: HTTP 401 (credentials are not sent to another host)";
         assert!(hint(RefusalKind::Unauthorized, abroad).contains("redirect"));
-        let zone = failed(Step::Name, RefusalKind::Retry, "this machine has no network interface e", false);
+        let zone =
+            failed(DialStep::Name, RefusalKind::Retry, "this machine has no network interface e", false);
         assert!(zone.hint.contains("ip link"));
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::link::port::{RefusalKind, Traffic};
+use crate::link::protocol::{RefusalKind, Traffic};
 
 const CONNECT_TIMEOUT: Duration = secs(15);
 

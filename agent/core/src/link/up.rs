@@ -10,7 +10,7 @@ use super::prefer::Prefer;
 use super::watch::{Patience, Watch};
 use super::{EndpointHabits, Life, Link, LinkEffect};
 use crate::config::client::Confirm;
-use crate::link::port::{LinkOrder, Peer, Traffic};
+use crate::link::protocol::{LinkOrder, Peer, Traffic};
 use crate::seed::Seed;
 use crate::time::Time;
 

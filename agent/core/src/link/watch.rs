@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::link::port::Traffic;
+use crate::link::protocol::Traffic;
 use crate::time::Time;
 
 /// Looks within the time that a pong has.

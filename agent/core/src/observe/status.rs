@@ -16,7 +16,7 @@ use crate::link::LinkState;
 use crate::message::Clock;
 use crate::observe::host::HostStatus;
 use crate::outlet::buffer::{BufferState, StoreState};
-use crate::source::gate::Counts;
+use crate::source::access::Counts;
 
 /// How the agent and everything around it is. What is not known is null; what does not exist is left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]

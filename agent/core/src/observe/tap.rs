@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::agent::{Action, Event};
-use crate::glob::Glob;
-use crate::link::port::{Heard, LinkOrder, LinkReport};
+use crate::link::protocol::{Heard, LinkOrder, LinkReport};
 use crate::message::{Body, Entry, Format};
-use crate::outlet::disk::DiskOrder;
+use crate::outlet::store_protocol::StoreOrder;
 use crate::source::intake::{Answer, Draft};
+use crate::topic_filter::TopicFilter;
 
 /// Batches whose answers are waited for; an answer that is older is not shown.
 const TICKETS_MAX: usize = 1024;
@@ -22,7 +22,7 @@ const PAYLOAD_MAX: usize = 4096;
 /// One listener. Topics are chosen by the filters that subscribers use: `+` is one level, `#` all that follow.
 #[derive(Debug, Clone)]
 pub struct Tap {
-    filter: Glob,
+    filter: TopicFilter,
     /// Batches with messages that were shown.
     tickets: BTreeSet<u64>,
     /// Last confirmed number of each lane.
@@ -32,7 +32,7 @@ pub struct Tap {
 impl Tap {
     /// Listens to these topics. The error says what is wrong with the filter.
     pub fn new(filter: &str) -> Result<Tap, String> {
-        let filter = Glob::parse(filter)?;
+        let filter = TopicFilter::parse(filter)?;
         Ok(Tap { filter, tickets: BTreeSet::new(), confirmed: Vec::new() })
     }
 
@@ -54,7 +54,7 @@ impl Tap {
             {
                 show(message(None, draft));
             }
-            Event::Again { .. }
+            Event::Reimport { .. }
             | Event::Link { .. }
             | Event::Disk(..)
             | Event::StoreMoves
@@ -81,11 +81,11 @@ impl Tap {
                     show(json!({ "link": name(*link), "sent": sent }));
                 }
             }
-            Action::Disk(DiskOrder::Append { parts }) => {
+            Action::Disk(StoreOrder::Append { parts }) => {
                 let messages: usize = parts.iter().map(|(_, entries)| entries.len()).sum();
                 show(json!({ "commit": messages }));
             }
-            Action::Note(notice) => show(json!({ "notice": notice.to_string() })),
+            Action::Note(log_event) => show(json!({ "notice": log_event.to_string() })),
             Action::StartAnew
             | Action::Prepare { .. }
             | Action::TakeOver { .. }

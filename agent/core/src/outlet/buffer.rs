@@ -29,11 +29,11 @@ use self::widen::Coming;
 use crate::config::buffer::{Bounds, Buffer as Rule};
 use crate::config::replay::Replay;
 use crate::message::Message;
-use crate::observe::notice::Notice;
-use crate::outlet::accepts::Accepts;
-use crate::outlet::disk::{Block, DiskFacts, DiskOrder, DiskReport, Numbers, Opened};
-use crate::outlet::numbers::{self, Reserve};
-use crate::outlet::outbox::Outbox;
+use crate::observe::log_event::LogEvent;
+use crate::outlet::pending_acks::PendingAcks;
+use crate::outlet::queue::OutletQueue;
+use crate::outlet::sequence::{self, Reserve};
+use crate::outlet::store_protocol::{Opened, SequenceRange, Sequences, StoreFacts, StoreOrder, StoreReport};
 use crate::source::intake::Answer;
 use crate::source::last::Last;
 use crate::time::Time;
@@ -45,11 +45,11 @@ const COMMIT_BYTES_ALL: usize = 4 * COMMIT_BYTES_MAX;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BufferEffect {
     /// An order to the disk.
-    Disk(DiskOrder),
+    Disk(StoreOrder),
     /// The answer to a batch.
     Answer(u64, Answer),
     /// Something that people want to know.
-    Note(Notice),
+    Note(LogEvent),
 }
 
 /// How the buffer is, in a word.
@@ -91,25 +91,25 @@ pub struct Accepted {
 #[derive(Debug)]
 pub struct Buffer {
     rule: Rule,
-    seats: Vec<Seat>,
-    outboxes: Vec<Outbox>,
+    owners: Vec<OutletOwner>,
+    outboxes: Vec<OutletQueue>,
     /// How many of them have had numbers, or will have them before anything is taken.
     usable: usize,
     coming: Coming,
     /// For each outlet, whether its link is up.
     up: Vec<bool>,
-    accepts: Accepts,
+    accepts: PendingAcks,
     memory: Memory,
     reads: Reads,
-    ids: Block,
-    base: Numbers,
+    ids: SequenceRange,
+    base: Sequences,
     /// Names the run that the numbers on the disk belong to.
     run_on_disk: u64,
     reserve: Reserve,
     start: Start,
     commit: Commit,
     dropping: bool,
-    facts: DiskFacts,
+    facts: StoreFacts,
     /// Orders that are not reported yet.
     asked: usize,
     /// When the disk reported last, or was first asked since.
@@ -132,12 +132,12 @@ pub struct Buffer {
     volatile: Volatile,
     busy_until: Time,
     /// The agent is stopping: commit at once.
-    hurry: bool,
+    flush_now: bool,
 }
 
 /// Whose an outlet is, and what bounds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seat {
+pub struct OutletOwner {
     /// The link that it belongs to.
     pub link: usize,
     /// Its priority among the outlets of that link.
@@ -152,7 +152,7 @@ pub struct Seat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     Gaps,
-    Numbers,
+    Sequences,
     Done,
 }
 
@@ -167,33 +167,34 @@ impl Buffer {
     /// `run` names this one.
     pub fn new(
         rule: Rule,
-        seats: Vec<Seat>,
-        births: &[String],
+        owners: Vec<OutletOwner>,
+        new_epochs: &[String],
         opened: &Opened,
         run: u64,
         wall_ns: u64,
     ) -> Self {
         let names = &opened.outlets;
         let held = &opened.facts.held;
-        let resumed = numbers::resume(opened, run, births, wall_ns);
+        let resumed = sequence::resume(opened, run, new_epochs, wall_ns);
         let mut outboxes = Vec::new();
         for ((name, gap), held) in names.iter().zip(&resumed.gaps).zip(held) {
             let own = resumed.numbers.outlets[name].clone();
-            let start = Block { next: own.block.next, end: own.block.next };
-            outboxes.push(Outbox::new(name.clone(), own.epoch, start, *held, *gap).skipping(own.skipped));
+            let start = SequenceRange { next: own.block.next, end: own.block.next };
+            outboxes
+                .push(OutletQueue::new(name.clone(), own.epoch, start, *held, *gap).skipping(own.skipped));
         }
         let gaps = resumed.gaps.iter().any(Option::is_some);
         let mut buffer = Buffer {
             rule,
             outboxes,
-            accepts: Accepts::default(),
+            accepts: PendingAcks::default(),
             memory: Memory::default(),
             reads: Reads::default(),
-            ids: Block { next: resumed.numbers.ids.next, end: resumed.numbers.ids.next },
+            ids: SequenceRange { next: resumed.numbers.ids.next, end: resumed.numbers.ids.next },
             run_on_disk: volatile::run_on_disk(opened, run),
             base: resumed.numbers,
             reserve: Reserve::default(),
-            start: if gaps { Start::Gaps } else { Start::Numbers },
+            start: if gaps { Start::Gaps } else { Start::Sequences },
             commit: Commit::Idle { not_before: Time::default() },
             dropping: false,
             facts: opened.facts.clone(),
@@ -210,30 +211,30 @@ impl Buffer {
             refused: 0,
             full: false,
             bounded_by_disk: false,
-            volatile: Volatile::new(births, opened),
+            volatile: Volatile::new(new_epochs, opened),
             busy_until: Time::default(),
-            hurry: false,
+            flush_now: false,
             up: vec![false; names.len()],
             usable: names.len(),
             coming: Coming::default(),
-            seats,
+            owners,
         };
         buffer.start_volatile(wall_ns);
         buffer
     }
 
     /// One outlet's place.
-    pub fn outbox(&self, outlet: usize) -> &Outbox {
+    pub fn outbox(&self, outlet: usize) -> &OutletQueue {
         &self.outboxes[outlet]
     }
 
     /// Every outlet's place.
-    pub fn outboxes(&self) -> &[Outbox] {
+    pub fn outboxes(&self) -> &[OutletQueue] {
         &self.outboxes
     }
 
     /// One outlet's place, to send from. Confirmations go through [`Buffer::confirm`].
-    pub fn outbox_mut(&mut self, outlet: usize) -> &mut Outbox {
+    pub fn outbox_mut(&mut self, outlet: usize) -> &mut OutletQueue {
         &mut self.outboxes[outlet]
     }
 
@@ -243,7 +244,7 @@ impl Buffer {
     }
 
     /// How the store stands.
-    pub fn facts(&self) -> &DiskFacts {
+    pub fn facts(&self) -> &StoreFacts {
         &self.facts
     }
 
@@ -319,7 +320,7 @@ impl Buffer {
     }
 
     fn is_behind(&self) -> bool {
-        let live = self.outboxes.iter().zip(&self.up).zip(&self.seats).filter(|(_, seat)| !seat.gone);
+        let live = self.outboxes.iter().zip(&self.up).zip(&self.owners).filter(|(_, owner)| !owner.gone);
         live.map(|(own, _)| own).any(|(outbox, up)| outbox.is_behind(*up))
     }
 
@@ -363,7 +364,7 @@ impl Buffer {
     }
 
     /// Takes in what the disk reports.
-    pub fn handle(&mut self, now: Time, report: DiskReport, facts: DiskFacts, out: &mut Vec<BufferEffect>) {
+    pub fn handle(&mut self, now: Time, report: StoreReport, facts: StoreFacts, out: &mut Vec<BufferEffect>) {
         for (outbox, held) in self.outboxes.iter_mut().zip(&facts.held) {
             outbox.learn(*held);
         }
@@ -371,26 +372,26 @@ impl Buffer {
         self.heard_at = now;
         self.note_recovery(&report, out);
         match report {
-            DiskReport::Appended => self.appended(now, out),
-            DiskReport::Read { outlet, token, entries } => {
+            StoreReport::Appended => self.appended(now, out),
+            StoreReport::Read { outlet, token, entries } => {
                 self.reads.ended();
                 self.outboxes[outlet].read(token, entries);
             }
-            DiskReport::Forgot => self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(true)),
-            DiskReport::Dropped { outlet, messages, gap } => self.gave_way(outlet, messages, gap, out),
-            DiskReport::Expired { outlet, messages, gap } => self.has_expired(outlet, messages, gap, out),
-            DiskReport::Purged { outlet, messages, gap } => self.purged(outlet, messages, gap, out),
-            DiskReport::NumbersSaved => self.numbers_saved(),
-            DiskReport::Widened => self.widened(),
-            DiskReport::Reopened => self.volatile.reopened(),
-            DiskReport::Failed { order, outlet, error } => self.failed(now, order, outlet, &error, out),
-            DiskReport::SetAside { .. }
-            | DiskReport::PresenceSaved
-            | DiskReport::ClocksSaved
-            | DiskReport::LetterDropped
-            | DiskReport::Measured
-            | DiskReport::Repaired { .. }
-            | DiskReport::Closed => {}
+            StoreReport::Forgot => self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(true)),
+            StoreReport::Dropped { outlet, messages, gap } => self.gave_way(outlet, messages, gap, out),
+            StoreReport::Expired { outlet, messages, gap } => self.has_expired(outlet, messages, gap, out),
+            StoreReport::Purged { outlet, messages, gap } => self.purged(outlet, messages, gap, out),
+            StoreReport::NumbersSaved => self.numbers_saved(),
+            StoreReport::Widened => self.widened(),
+            StoreReport::Reopened => self.volatile.reopened(),
+            StoreReport::Failed { order, outlet, error } => self.failed(now, order, outlet, &error, out),
+            StoreReport::SetAside { .. }
+            | StoreReport::PresenceSaved
+            | StoreReport::ClocksSaved
+            | StoreReport::LetterDropped
+            | StoreReport::Measured
+            | StoreReport::Repaired { .. }
+            | StoreReport::Closed => {}
         }
         self.note_shortage(now, out);
         self.note_bound(out);
@@ -453,21 +454,21 @@ impl Buffer {
         if self.is_volatile() {
             return None;
         }
-        let ripe_at = match self.start {
+        let due_at = match self.start {
             Start::Gaps => Some(not_before),
-            Start::Numbers => None,
-            Start::Done => self.ripe_at().map(|at| at.max(self.stretched(not_before))),
+            Start::Sequences => None,
+            Start::Done => self.due_at().map(|at| at.max(self.earliest_commit(not_before))),
         };
-        ripe_at.filter(|_| !self.dropping)
+        due_at.filter(|_| !self.dropping)
     }
 
     /// Commits what waits without regard to the pace: the agent is stopping.
-    pub fn hurry(&mut self) {
+    pub fn flush_now(&mut self) {
         if let Commit::Idle { not_before } = &mut self.commit {
             *not_before = Time::default();
         }
         self.rule.commit_after = Duration::ZERO;
-        self.hurry = true;
+        self.flush_now = true;
     }
 
     /// Goes on under another rule. The bounds of each outlet are a matter of [`Buffer::rebind`].
@@ -481,25 +482,25 @@ impl Buffer {
 
     /// Bytes that the store would have to take for what waits in memory: each outlet has its own there.
     fn waiting_bytes(&self) -> usize {
-        self.outboxes.iter().map(Outbox::memory_bytes).sum()
+        self.outboxes.iter().map(OutletQueue::memory_bytes).sum()
     }
 
     fn is_commit_due(&self, now: Time) -> bool {
         let Commit::Idle { not_before } = self.commit else { return false };
         let ripe = match self.start {
             Start::Gaps => true,
-            Start::Numbers => false,
-            Start::Done => self.ripe_at().is_some_and(|at| at <= now),
+            Start::Sequences => false,
+            Start::Done => self.due_at().is_some_and(|at| at <= now),
         };
-        ripe && self.stretched(not_before) <= now && !self.dropping
+        ripe && self.earliest_commit(not_before) <= now && !self.dropping
     }
 
     /// When the oldest message in memory should go to the disk.
-    fn ripe_at(&self) -> Option<Time> {
+    fn due_at(&self) -> Option<Time> {
         let commit_after = self.commit_after();
-        let ripe = |(outbox, up): (&Outbox, &bool)| {
+        let ripe = |(outbox, up): (&OutletQueue, &bool)| {
             // A gap alone promises nothing to anybody, so it can wait until the agent stops.
-            let worth = self.hurry || outbox.memory_messages() > 0;
+            let worth = self.flush_now || outbox.memory_messages() > 0;
             let arrived = outbox.oldest_in_memory().filter(|_| worth)?;
             Some(if *up { arrived + commit_after } else { arrived })
         };
@@ -519,7 +520,7 @@ impl Buffer {
             }
         }
         self.commit = Commit::Writing { since: now };
-        out.push(BufferEffect::Disk(DiskOrder::Append { parts }));
+        out.push(BufferEffect::Disk(StoreOrder::Append { parts }));
     }
 
     fn appended(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
@@ -528,7 +529,7 @@ impl Buffer {
         let since = if let Commit::Writing { since } = self.commit { since } else { now };
         self.commit = Commit::Idle { not_before: since + self.rule.commit_after };
         if self.start == Start::Gaps {
-            self.start = Start::Numbers;
+            self.start = Start::Sequences;
         }
         self.answer(&safe, out);
     }
@@ -545,12 +546,12 @@ impl Buffer {
         self.outboxes[outlet].reread();
         if let Some((from, to)) = gap {
             let outlet = self.outboxes[outlet].name.clone();
-            out.push(BufferEffect::Note(Notice::DroppedOldest { outlet, messages, from, to }));
+            out.push(BufferEffect::Note(LogEvent::DroppedOldest { outlet, messages, from, to }));
         }
     }
 
     /// Orders something outside of [`Buffer::advance`].
-    fn order(&mut self, now: Time, order: DiskOrder, out: &mut Vec<BufferEffect>) {
+    fn order(&mut self, now: Time, order: StoreOrder, out: &mut Vec<BufferEffect>) {
         if self.asked == 0 {
             self.heard_at = now;
         }

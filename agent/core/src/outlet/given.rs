@@ -2,7 +2,7 @@
 //! start of the machine. After a kill it tells exactly which numbers were given; after a power cut only the reserve on the disk is
 //! known. Pure.
 
-use crate::outlet::disk::Numbers;
+use crate::outlet::store_protocol::Sequences;
 
 /// Bytes of the numbers of one outlet.
 const OUTLET_LEN: usize = 24;
@@ -61,7 +61,7 @@ impl Given {
 
     /// Puts what was given in the place of what was reserved, as if the run had ended in order. What another run has left says
     /// nothing.
-    pub fn correct(&self, saved: &mut Numbers) {
+    pub fn correct(&self, saved: &mut Sequences) {
         if saved.clean || self.run == 0 || self.run != saved.run {
             return;
         }
@@ -88,17 +88,24 @@ fn numbers(bytes: &[u8]) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outlet::disk::{Block, OutletNumbers};
+    use crate::outlet::store_protocol::{OutletSequence, SequenceRange};
 
     fn given() -> Given {
         let outlets = vec![OutletGiven { tag: tag("client:a"), unconfirmed: 140, next: 150 }];
         Given { run: 7, ids: 1100, outlets }
     }
 
-    fn saved(run: u64, clean: bool) -> Numbers {
-        let outlet = OutletNumbers { block: Block { next: 100, end: 500 }, ..OutletNumbers::default() };
+    fn saved(run: u64, clean: bool) -> Sequences {
+        let outlet =
+            OutletSequence { block: SequenceRange { next: 100, end: 500 }, ..OutletSequence::default() };
         let outlets = ["client:a", "client:b"].map(|name| (name.to_owned(), outlet.clone()));
-        Numbers { run, clean, ids: Block { next: 1000, end: 2000 }, outlets: outlets.into(), session: 3 }
+        Sequences {
+            run,
+            clean,
+            ids: SequenceRange { next: 1000, end: 2000 },
+            outlets: outlets.into(),
+            session: 3,
+        }
     }
 
     #[test]
@@ -112,10 +119,10 @@ mod tests {
     fn what_was_given_takes_the_place_of_what_was_reserved() {
         let mut numbers = saved(7, false);
         given().correct(&mut numbers);
-        assert_eq!(numbers.ids, Block { next: 1100, end: 1100 });
+        assert_eq!(numbers.ids, SequenceRange { next: 1100, end: 1100 });
         let a = &numbers.outlets["client:a"];
-        assert_eq!((a.block, a.confirmed, a.torn), (Block { next: 150, end: 150 }, Some(139), false));
-        let b = OutletNumbers { torn: true, ..saved(7, false).outlets["client:b"].clone() };
+        assert_eq!((a.block, a.confirmed, a.torn), (SequenceRange { next: 150, end: 150 }, Some(139), false));
+        let b = OutletSequence { torn: true, ..saved(7, false).outlets["client:b"].clone() };
         assert_eq!(numbers.outlets["client:b"], b, "it says nothing of b");
         assert!(numbers.clean);
     }

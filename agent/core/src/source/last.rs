@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use crate::glob::Glob;
 use crate::message::Message;
 use crate::observe::status::rfc3339;
+use crate::topic_filter::TopicFilter;
 
 /// Bytes of all values together.
 const BYTES_MAX: usize = 1_000_000;
@@ -74,7 +74,7 @@ impl Last {
     }
 
     /// The topics that the filter means, and how many had to give way.
-    pub fn shown(&self, filter: &Glob) -> Value {
+    pub fn shown(&self, filter: &TopicFilter) -> Value {
         let topics = self.topics.iter().filter(|(topic, _)| filter.matches(topic));
         let topics = topics.filter_map(|(topic, known)| {
             let message = self.messages.get(&known.turn)?;
@@ -145,7 +145,7 @@ mod tests {
         }
         assert_eq!(payload(&last, "a/b"), Some(b"3".to_vec()));
         assert_eq!(payload(&last, "a"), None);
-        let shown = last.shown(&Glob::parse("a/*").unwrap());
+        let shown = last.shown(&TopicFilter::parse("a/*").unwrap());
         let topic = json!({
             "topic": "a/b", "time": "1970-01-01T00:00:01.000Z", "count": 2, "device": null, "bytes": 1,
         });
@@ -160,7 +160,7 @@ mod tests {
         }
         let here = |last: &Last| ["a", "b", "c"].map(|topic| last.of(topic).is_some());
         assert_eq!(here(&last), [true, false, true]);
-        assert_eq!(last.shown(&Glob::parse("#").unwrap())["evicted"], 1);
+        assert_eq!(last.shown(&TopicFilter::parse("#").unwrap())["evicted"], 1);
         last.resize(1);
         assert_eq!(here(&last), [false, false, true]);
         last.resize(0);

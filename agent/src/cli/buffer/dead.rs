@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use holdfast_core::message::Message;
-use holdfast_core::outlet::look::{Change, Letter};
+use holdfast_core::outlet::inspect::{Change, DeadLetter};
 use serde_json::{Value, json};
 
-use super::place::{Place, Whereabouts};
+use super::place::{StoreAccess, StorePath};
 use super::record::{message_json, payload_words, time};
 use crate::cli::status::plain_table;
 use crate::cli::{clean, print};
@@ -43,7 +43,7 @@ struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Shows a dead letter with all that the message has
@@ -58,7 +58,7 @@ struct Show {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Hands dead letters in again, each for the outlet whose peer refused it, and drops them once they are stored
@@ -74,7 +74,7 @@ struct Requeue {
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     timeout: Duration,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Drops dead letters for good
@@ -84,7 +84,7 @@ struct Drop {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Which letters.
@@ -99,7 +99,7 @@ struct Which {
 }
 
 /// A letter with its number; none for one that cannot be read.
-type Numbered = (u64, Option<Letter>);
+type Numbered = (u64, Option<DeadLetter>);
 
 /// Runs the subcommand. The error says which letter could not be found, read, stored or dropped.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -132,7 +132,7 @@ fn show(args: &Show) -> anyhow::Result<()> {
 
 fn requeue(args: &Requeue) -> anyhow::Result<()> {
     let agent = args.whereabouts.needed_agent("take messages in")?;
-    let mut place = Place::Running(agent.clone());
+    let mut place = StoreAccess::Running(agent.clone());
     let letters = place.letters()?;
     for (number, letter) in args.which.among(&letters)? {
         let cannot = || format!("cannot requeue letter {number}");
@@ -242,7 +242,7 @@ mod tests {
         let (outlet, reason) = ("client:cloud".to_owned(), "no \x1b schema".to_owned());
         (
             number,
-            Some(Letter { outlet, seq: 9, reason, set_aside_ns: 2_000_000_000, message: message.into() }),
+            Some(DeadLetter { outlet, seq: 9, reason, set_aside_ns: 2_000_000_000, message: message.into() }),
         )
     }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use holdfast_core::message::Body;
 
-use super::place::{Place, Whereabouts, named, outlets_meant};
+use super::place::{StoreAccess, StorePath, named, outlets_meant};
 use super::progress::Progress;
 use super::record::{Record, many};
 use crate::cli::output;
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-fn write_all(place: &mut Place, args: &Args, output: &mut impl Write) -> anyhow::Result<u64> {
+fn write_all(place: &mut StoreAccess, args: &Args, output: &mut impl Write) -> anyhow::Result<u64> {
     let survey = place.survey()?;
     let outlets = outlets_meant(&survey, args.outlet.as_deref())?;
     let held = survey.outlets.iter().zip(&survey.facts.held);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use holdfast_core::message::Message;
 
-use super::place::{Place, Whereabouts, named, outlet};
+use super::place::{StoreAccess, StorePath, named, outlet};
 use super::progress::Progress;
 use super::record::{Record, many, read_all};
 use crate::cli::print;
@@ -38,13 +38,14 @@ pub struct Args {
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     timeout: Duration,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Hands over all messages. The error says how many were stored before it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let agent = args.whereabouts.needed_agent("take messages in")?;
-    let to = args.to.as_ref().map(|to| outlet(&Place::Running(agent.clone()).survey()?, to)).transpose()?;
+    let to =
+        args.to.as_ref().map(|to| outlet(&StoreAccess::Running(agent.clone()).survey()?, to)).transpose()?;
     let (input, bytes): (Box<dyn Read>, u64) = match &args.file {
         Some(path) => {
             let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;

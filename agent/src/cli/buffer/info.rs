@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use holdfast_core::outlet::look::Survey;
+use holdfast_core::outlet::inspect::Survey;
 use serde_json::{Value, json};
 
 use super::list;
-use super::place::Whereabouts;
+use super::place::StorePath;
 use super::record::many;
 use crate::cli::status::{size, span};
 use crate::cli::{clean, print};
@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Prints the survey. The error says why the store cannot be seen.
@@ -121,8 +121,8 @@ fn age_s(oldest_ns: u64, now_ns: u64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_core::outlet::disk::{DiskFacts, Held};
-    use holdfast_core::outlet::look::Outlet;
+    use holdfast_core::outlet::inspect::Outlet;
+    use holdfast_core::outlet::store_protocol::{Held, StoreFacts};
 
     fn survey() -> Survey {
         let held = Held {
@@ -132,7 +132,7 @@ mod tests {
             oldest_ns: 5_000_000_000,
             ..Held::default()
         };
-        let facts = DiskFacts { disk_bytes: 2_000_000, dead: 1, held: vec![held], ..DiskFacts::default() };
+        let facts = StoreFacts { disk_bytes: 2_000_000, dead: 1, held: vec![held], ..StoreFacts::default() };
         Survey {
             dir: "/data".to_owned(),
             sessions: 3,

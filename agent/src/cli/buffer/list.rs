@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use holdfast_core::outlet::disk::Held;
-use holdfast_core::outlet::look::{Outlet, Survey};
+use holdfast_core::outlet::inspect::{Outlet, Survey};
+use holdfast_core::outlet::store_protocol::Held;
 use serde_json::{Value, json};
 
-use super::place::Whereabouts;
+use super::place::StorePath;
 use super::record::time;
 use crate::cli::status::{plain_table, size};
 use crate::cli::{clean, print};
@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Prints the list. The error says why the store cannot be seen.
@@ -70,7 +70,7 @@ pub fn page(survey: &Survey) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_core::outlet::disk::DiskFacts;
+    use holdfast_core::outlet::store_protocol::StoreFacts;
 
     #[test]
     fn an_outlet_is_a_line_and_numbers_that_are_not_there_are_none() {
@@ -82,7 +82,7 @@ mod tests {
             oldest_ns: 1_000_000_000,
             ..Held::default()
         };
-        let facts = DiskFacts { held: vec![full, Held::default()], ..DiskFacts::default() };
+        let facts = StoreFacts { held: vec![full, Held::default()], ..StoreFacts::default() };
         let outlets = vec![outlet("client:cloud"), outlet("mqtt")];
         let survey = Survey { outlets, facts, ..Survey::default() };
         let expected = "\

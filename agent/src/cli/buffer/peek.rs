@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use holdfast_core::message::{Body, Entry};
 
-use super::place::{Whereabouts, outlets_meant};
+use super::place::{StorePath, outlets_meant};
 use super::record::{Record, line};
 use crate::cli::print;
 
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Prints the messages. The error says why they cannot be seen.

@@ -7,8 +7,10 @@ use anyhow::{Context, bail};
 use holdfast_core::cbor;
 use holdfast_core::config::Config;
 use holdfast_core::message::{Entry, Message};
+use holdfast_core::outlet::inspect::{
+    Change, Checked, Damage, DeadLetter, Reimport, StoreAnswer, StoreQuery, Survey,
+};
 use holdfast_core::outlet::lane;
-use holdfast_core::outlet::look::{Again, Change, Checked, Damage, Letter, Look, Seen, Survey};
 use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,7 +25,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// How the agent or its directory is found.
 #[derive(clap::Args, Debug)]
-pub struct Whereabouts {
+pub struct StorePath {
     /// Control socket of the agent; it follows from the configuration by default
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -32,7 +34,7 @@ pub struct Whereabouts {
 }
 
 /// Where the messages are.
-pub enum Place {
+pub enum StoreAccess {
     /// In the running agent.
     Running(Agent),
     /// In a directory that is only read.
@@ -47,23 +49,23 @@ pub struct Agent {
     socket: PathBuf,
 }
 
-impl Whereabouts {
+impl StorePath {
     /// The running agent, or the directory to be read.
-    pub fn read(&self) -> anyhow::Result<Place> {
+    pub fn read(&self) -> anyhow::Result<StoreAccess> {
         match self.agent()? {
-            Some(agent) => Ok(Place::Running(agent)),
+            Some(agent) => Ok(StoreAccess::Running(agent)),
             None => {
                 let reading = self.stopped()?.read().map_err(anyhow::Error::msg)?;
-                Ok(Place::Reading(Box::new(reading)))
+                Ok(StoreAccess::Reading(Box::new(reading)))
             }
         }
     }
 
     /// The running agent, or the directory to be changed, which is repaired first if it must be.
-    pub fn change(&self) -> anyhow::Result<Place> {
+    pub fn change(&self) -> anyhow::Result<StoreAccess> {
         match self.agent()? {
-            Some(agent) => Ok(Place::Running(agent)),
-            None => Ok(Place::Mended(Box::new(self.mend()?))),
+            Some(agent) => Ok(StoreAccess::Running(agent)),
+            None => Ok(StoreAccess::Mended(Box::new(self.mend()?))),
         }
     }
 
@@ -99,50 +101,50 @@ fn outlets(config: &Config) -> Vec<String> {
     clients.chain(config.mqtt.iter().map(|_| "mqtt".to_owned())).collect()
 }
 
-impl Place {
+impl StoreAccess {
     /// One look.
-    pub fn look(&mut self, look: &Look) -> anyhow::Result<Seen> {
+    pub fn look(&mut self, look: &StoreQuery) -> anyhow::Result<StoreAnswer> {
         match self {
-            Place::Running(agent) => agent.ask("look", look),
-            Place::Reading(reading) => reading.look(look).map_err(anyhow::Error::msg),
-            Place::Mended(mended) => mended.look(look).map_err(anyhow::Error::msg),
+            StoreAccess::Running(agent) => agent.ask("look", look),
+            StoreAccess::Reading(reading) => reading.look(look).map_err(anyhow::Error::msg),
+            StoreAccess::Mended(mended) => mended.look(look).map_err(anyhow::Error::msg),
         }
     }
 
     /// Gives something up. Tells how many messages.
     pub fn change(&mut self, change: &Change) -> anyhow::Result<u64> {
         match self {
-            Place::Running(agent) => agent.ask("change", change),
-            Place::Reading(_) => bail!("the store is open to be read only"),
-            Place::Mended(mended) => mended.change(change).map_err(anyhow::Error::msg),
+            StoreAccess::Running(agent) => agent.ask("change", change),
+            StoreAccess::Reading(_) => bail!("the store is open to be read only"),
+            StoreAccess::Mended(mended) => mended.change(change).map_err(anyhow::Error::msg),
         }
     }
 
     /// Whether it is the running agent.
     pub fn is_running(&self) -> bool {
-        matches!(self, Place::Running(_))
+        matches!(self, StoreAccess::Running(_))
     }
 
     /// What was found to be damaged in a directory when it was opened to be read.
     pub fn damage(&self) -> &[Damage] {
         match self {
-            Place::Reading(reading) => reading.damage(),
-            Place::Running(_) | Place::Mended(_) => &[],
+            StoreAccess::Reading(reading) => reading.damage(),
+            StoreAccess::Running(_) | StoreAccess::Mended(_) => &[],
         }
     }
 
     /// Whether the groups can be looked at.
     pub fn is_readable(&self) -> bool {
         match self {
-            Place::Reading(reading) => reading.is_readable(),
-            Place::Running(_) | Place::Mended(_) => true,
+            StoreAccess::Reading(reading) => reading.is_readable(),
+            StoreAccess::Running(_) | StoreAccess::Mended(_) => true,
         }
     }
 
     /// How everything stands.
     pub fn survey(&mut self) -> anyhow::Result<Survey> {
-        match self.look(&Look::Survey)? {
-            Seen::Survey(survey) => Ok(survey),
+        match self.look(&StoreQuery::Survey)? {
+            StoreAnswer::Survey(survey) => Ok(survey),
             other => bail!(odd(&other)),
         }
     }
@@ -156,8 +158,8 @@ impl Place {
     ) -> anyhow::Result<()> {
         let mut next = Some(from);
         while let Some(from) = next {
-            match self.look(&Look::Entries { outlet: outlet.to_owned(), from })? {
-                Seen::Entries { entries, next: following } => {
+            match self.look(&StoreQuery::Entries { outlet: outlet.to_owned(), from })? {
+                StoreAnswer::Entries { entries, next: following } => {
                     for entry in entries {
                         if !show(entry)? {
                             return Ok(());
@@ -172,20 +174,20 @@ impl Place {
     }
 
     /// Checks one page of groups, or the files.
-    pub fn check(&mut self, look: &Look) -> anyhow::Result<Checked> {
+    pub fn check(&mut self, look: &StoreQuery) -> anyhow::Result<Checked> {
         match self.look(look)? {
-            Seen::Checked(checked) => Ok(checked),
+            StoreAnswer::Checked(checked) => Ok(checked),
             other => bail!(odd(&other)),
         }
     }
 
     /// All dead letters, with their numbers; none for one that cannot be read.
-    pub fn letters(&mut self) -> anyhow::Result<Vec<(u64, Option<Letter>)>> {
+    pub fn letters(&mut self) -> anyhow::Result<Vec<(u64, Option<DeadLetter>)>> {
         let mut all = Vec::new();
         let mut next = Some(0);
         while let Some(from) = next {
-            match self.look(&Look::Letters { from })? {
-                Seen::Letters { letters, next: following } => {
+            match self.look(&StoreQuery::Letters { from })? {
+                StoreAnswer::Letters { letters, next: following } => {
                     all.extend(letters);
                     next = following;
                 }
@@ -196,12 +198,12 @@ impl Place {
     }
 }
 
-fn odd(seen: &Seen) -> String {
+fn odd(seen: &StoreAnswer) -> String {
     let kind = match seen {
-        Seen::Survey(_) => "a survey",
-        Seen::Entries { .. } => "entries",
-        Seen::Checked(_) => "a check",
-        Seen::Letters { .. } => "letters",
+        StoreAnswer::Survey(_) => "a survey",
+        StoreAnswer::Entries { .. } => "entries",
+        StoreAnswer::Checked(_) => "a check",
+        StoreAnswer::Letters { .. } => "letters",
     };
     format!("the agent answered with {kind}, which nobody asked for: is it of another version?")
 }
@@ -209,7 +211,7 @@ fn odd(seen: &Seen) -> String {
 impl Agent {
     /// Hands over messages of one outlet and waits until they are stored, trying again while the agent is busy.
     pub fn again(&self, outlet: &str, messages: Vec<Message>, timeout: Duration) -> anyhow::Result<()> {
-        let body = serde_cbor::to_vec(&Again { outlet: outlet.to_owned(), messages })?;
+        let body = serde_cbor::to_vec(&Reimport { outlet: outlet.to_owned(), messages })?;
         let mut left = timeout;
         loop {
             let (status, answer) = self.post("again", body.clone())?;
@@ -277,7 +279,7 @@ pub fn named(path: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_core::outlet::look::Outlet;
+    use holdfast_core::outlet::inspect::Outlet;
 
     #[test]
     fn an_outlet_is_meant_by_its_name_or_by_the_id_of_its_client() {

@@ -4,9 +4,9 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use holdfast_core::outlet::look::{Change, Survey};
+use holdfast_core::outlet::inspect::{Change, Survey};
 
-use super::place::{Whereabouts, outlets_meant};
+use super::place::{StorePath, outlets_meant};
 use super::record::many;
 use crate::cli::{clean, print};
 
@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Asks, gives up, and prints how many messages. The error says why not.
@@ -74,14 +74,14 @@ fn is_yes(answer: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_core::outlet::disk::{DiskFacts, Held};
-    use holdfast_core::outlet::look::Outlet;
+    use holdfast_core::outlet::inspect::Outlet;
+    use holdfast_core::outlet::store_protocol::{Held, StoreFacts};
 
     #[test]
     fn the_question_counts_only_what_is_meant_and_only_yes_means_it() {
         let outlet = |name: &str| Outlet { name: name.to_owned(), epoch: String::new() };
         let held = |messages| Held { messages, ..Held::default() };
-        let facts = DiskFacts { held: vec![held(3), held(40)], ..DiskFacts::default() };
+        let facts = StoreFacts { held: vec![held(3), held(40)], ..StoreFacts::default() };
         let survey = Survey { outlets: vec![outlet("a"), outlet("b")], facts, ..Survey::default() };
         assert_eq!(question(&survey, &["b".to_owned()]), "Give up 40 messages of b for good?");
         assert!(is_yes("Y\n") && is_yes("yes") && !is_yes("\n") && !is_yes("no"));

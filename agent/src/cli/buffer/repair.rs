@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::json;
 
-use super::place::Whereabouts;
+use super::place::StorePath;
 use crate::cli::{clean, print};
 
 /// Repairs the store of a stopped agent as its next start would, and says what was done
@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Repairs and prints what was done. The error says why the store cannot be opened.

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use holdfast_core::outlet::look::{Checked, Look, Survey};
+use holdfast_core::outlet::inspect::{Checked, StoreQuery, Survey};
 use serde_json::json;
 
-use super::place::{Place, Whereabouts};
+use super::place::{StoreAccess, StorePath};
 use super::progress::Progress;
 use super::record::many;
 use crate::cli::{clean, print};
@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    whereabouts: Whereabouts,
+    whereabouts: StorePath,
 }
 
 /// Checks and prints what was found. The error says why nothing can be checked.
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if place.is_readable() {
         check_groups(&mut place, &survey, &mut groups)?;
     }
-    let files = place.check(&Look::Files)?;
+    let files = place.check(&StoreQuery::Files)?;
     groups.damage.extend(files.damage.iter().cloned());
     let text = match args.json {
         true => format!("{:#}\n", document(&groups, files.count)),
@@ -45,13 +45,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if groups.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn check_groups(place: &mut Place, survey: &Survey, sum: &mut Checked) -> anyhow::Result<()> {
+fn check_groups(place: &mut StoreAccess, survey: &Survey, sum: &mut Checked) -> anyhow::Result<()> {
     let total = survey.facts.held.iter().map(|held| held.messages).sum();
     let mut progress = Progress::new("verifying", total, "messages");
     for outlet in &survey.outlets {
         let mut next = Some(0);
         while let Some(from) = next {
-            let page = place.check(&Look::Groups { outlet: outlet.name.clone(), from })?;
+            let page = place.check(&StoreQuery::Groups { outlet: outlet.name.clone(), from })?;
             sum.count += page.count;
             sum.messages += page.messages;
             sum.damage.extend(page.damage);
@@ -85,7 +85,7 @@ fn page(groups: &Checked, files: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_core::outlet::look::Damage;
+    use holdfast_core::outlet::inspect::Damage;
 
     #[test]
     fn each_damaged_place_is_a_line_before_the_verdict() {

@@ -6,7 +6,7 @@ use anyhow::bail;
 use holdfast_core::config::edit::{self, Kind};
 use holdfast_core::config::{LinkUrl, Login, link_of_url, toml_string};
 
-use crate::cli::change::{Change, Edited, Place, assignment};
+use crate::cli::change::{AgentArgs, Change, Edited, assignment};
 use crate::io::config_file::NewPassword;
 
 /// Adds a client to the configuration file
@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
     #[command(flatten)]
-    place: Place,
+    place: AgentArgs,
 }
 
 /// Adds the table. The error says what would be wrong with it; nothing has changed then.

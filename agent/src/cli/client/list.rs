@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use holdfast_core::config::client::Client;
 use serde_json::{Value, json};
 
-use crate::cli::change::Place;
+use crate::cli::change::AgentArgs;
 use crate::cli::status::{plain_table, text};
 use crate::cli::{clean, print};
 
@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    place: AgentArgs,
 }
 
 /// Prints the list. The error says what is wrong with the configuration.

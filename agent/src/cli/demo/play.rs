@@ -57,7 +57,7 @@ const SCENES: [Scene; 4] = [
     Scene {
         share: 7,
         cue: Cue::CutLink,
-        told: "The receiver is killed (kill -9). The sensor notices nothing: its readings\n\
+        told: "The receiver is killed (kill -9). The sensor log_events nothing: its readings\n\
                go to the disk in groups, synced before it is told `stored`.\n\
                $ holdfast status --watch",
     },

@@ -6,7 +6,7 @@ use anyhow::bail;
 use holdfast_core::config::edit::{self, Kind};
 use holdfast_core::config::toml_string;
 
-use crate::cli::change::{Change, Edited, Place, assignment};
+use crate::cli::change::{AgentArgs, Change, Edited, assignment};
 
 /// Adds a server to the configuration file
 #[derive(clap::Args, Debug)]
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
     #[command(flatten)]
-    place: Place,
+    place: AgentArgs,
 }
 
 /// Adds the table. The error says what would be wrong with it; nothing has changed then.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use holdfast_core::config::edit::Kind;
 
-use crate::cli::change::{Place, show};
+use crate::cli::change::{AgentArgs, show};
 
 /// Shows every parameter of a server and of its routes
 #[derive(clap::Args, Debug)]
@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    place: AgentArgs,
 }
 
 /// Prints the table. The error says that there is no such server.

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use holdfast_core::glob::Glob;
 use holdfast_core::message::Message;
+use holdfast_core::topic_filter::TopicFilter;
 use smol::channel::{Receiver, Sender, bounded};
 
 /// Messages that may wait for one reader.
@@ -16,7 +16,7 @@ const BYTES: usize = 1 << 20;
 
 /// What a reader gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum Delivery {
     /// A message of the topics that it asked for.
     Message(Arc<Message>),
     /// So many of them had no room at this point.
@@ -25,16 +25,16 @@ pub enum News {
 
 /// The reader's end.
 #[derive(Debug)]
-pub struct Feed {
-    news: Receiver<News>,
+pub struct Subscription {
+    news: Receiver<Delivery>,
     load: Rc<Load>,
 }
 
 /// The loop's end.
 #[derive(Debug)]
-pub struct Spout {
-    filters: Vec<Glob>,
-    news: Sender<News>,
+pub struct Publisher {
+    filters: Vec<TopicFilter>,
+    news: Sender<Delivery>,
     load: Rc<Load>,
 }
 
@@ -48,13 +48,13 @@ struct Load {
 }
 
 /// Makes both ends, for the topics that any of these filters means.
-pub fn feed(filters: Vec<Glob>) -> (Spout, Feed) {
+pub fn feed(filters: Vec<TopicFilter>) -> (Publisher, Subscription) {
     let (sender, news) = bounded(MESSAGES);
     let load = Rc::<Load>::default();
-    (Spout { filters, news: sender, load: load.clone() }, Feed { news, load })
+    (Publisher { filters, news: sender, load: load.clone() }, Subscription { news, load })
 }
 
-impl Spout {
+impl Publisher {
     /// Offers a message. Returns whether it had no room.
     pub fn show(&mut self, message: &Arc<Message>) -> bool {
         if !self.filters.iter().any(|filter| filter.matches(&message.topic)) {
@@ -63,10 +63,10 @@ impl Spout {
         let Load { bytes, dropped } = &*self.load;
         let weight = bytes.get() + message.weight();
         let has_room = weight <= BYTES || bytes.get() == 0;
-        if has_room && dropped.get() > 0 && self.news.try_send(News::Dropped(dropped.get())).is_ok() {
+        if has_room && dropped.get() > 0 && self.news.try_send(Delivery::Dropped(dropped.get())).is_ok() {
             dropped.set(0);
         }
-        if has_room && dropped.get() == 0 && self.news.try_send(News::Message(message.clone())).is_ok() {
+        if has_room && dropped.get() == 0 && self.news.try_send(Delivery::Message(message.clone())).is_ok() {
             bytes.set(weight);
             return false;
         }
@@ -80,9 +80,9 @@ impl Spout {
     }
 }
 
-impl Feed {
+impl Subscription {
     /// The next one; none when there will be no more.
-    pub async fn next(&self) -> Option<News> {
+    pub async fn next(&self) -> Option<Delivery> {
         match self.waiting() {
             Some(news) => Some(news),
             None => Some(self.taken(self.news.recv().await.ok()?)),
@@ -90,15 +90,15 @@ impl Feed {
     }
 
     /// The next one, if it is there already. A loss is told at the latest when nothing else waits.
-    pub fn waiting(&self) -> Option<News> {
+    pub fn waiting(&self) -> Option<Delivery> {
         match self.news.try_recv() {
             Ok(news) => Some(self.taken(news)),
-            Err(_) => Some(self.load.dropped.take()).filter(|dropped| *dropped > 0).map(News::Dropped),
+            Err(_) => Some(self.load.dropped.take()).filter(|dropped| *dropped > 0).map(Delivery::Dropped),
         }
     }
 
-    fn taken(&self, news: News) -> News {
-        if let News::Message(message) = &news {
+    fn taken(&self, news: Delivery) -> Delivery {
+        if let Delivery::Message(message) = &news {
             self.load.bytes.set(self.load.bytes.get() - message.weight());
         }
         news
@@ -126,8 +126,8 @@ mod tests {
         })
     }
 
-    fn ends(filters: &[&str]) -> (Spout, Feed) {
-        feed(filters.iter().map(|filter| Glob::parse(filter).unwrap()).collect())
+    fn ends(filters: &[&str]) -> (Publisher, Subscription) {
+        feed(filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect())
     }
 
     #[test]
@@ -135,8 +135,8 @@ mod tests {
         let (mut spout, feed) = ends(&["a/+", "b"]);
         let shown: Vec<_> = ["a/x", "c", "b"].map(|topic| message(topic, 1)).into();
         shown.iter().for_each(|message| assert!(!spout.show(message)));
-        assert_eq!(feed.waiting(), Some(News::Message(shown[0].clone())));
-        assert_eq!(feed.waiting(), Some(News::Message(shown[2].clone())));
+        assert_eq!(feed.waiting(), Some(Delivery::Message(shown[0].clone())));
+        assert_eq!(feed.waiting(), Some(Delivery::Message(shown[2].clone())));
         assert_eq!(feed.waiting(), None);
     }
 
@@ -146,14 +146,14 @@ mod tests {
         let one = message("a", 1);
         let lost = (0..MESSAGES + 3).filter(|_| spout.show(&one)).count();
         assert_eq!(lost, 3);
-        assert_eq!(feed.waiting(), Some(News::Message(one.clone())));
-        assert_eq!(feed.waiting(), Some(News::Message(one.clone())));
+        assert_eq!(feed.waiting(), Some(Delivery::Message(one.clone())));
+        assert_eq!(feed.waiting(), Some(Delivery::Message(one.clone())));
         assert!(!spout.show(&one));
         let rest: Vec<_> = std::iter::from_fn(|| feed.waiting()).collect();
         assert_eq!(rest.len(), MESSAGES);
-        assert_eq!(rest[MESSAGES - 2..], [News::Dropped(3), News::Message(one.clone())]);
+        assert_eq!(rest[MESSAGES - 2..], [Delivery::Dropped(3), Delivery::Message(one.clone())]);
         assert_eq!((0..MESSAGES + 2).filter(|_| spout.show(&one)).count(), 2);
-        assert_eq!(std::iter::from_fn(|| feed.waiting()).last(), Some(News::Dropped(2)));
+        assert_eq!(std::iter::from_fn(|| feed.waiting()).last(), Some(Delivery::Dropped(2)));
     }
 
     #[test]
@@ -161,8 +161,8 @@ mod tests {
         let (mut spout, feed) = ends(&["#"]);
         let half = message("a", BYTES / 2);
         assert_eq!((0..4).map(|_| spout.show(&half)).collect::<Vec<_>>(), [false, true, true, true]);
-        assert!(matches!(feed.waiting(), Some(News::Message(_))));
-        assert_eq!(feed.waiting(), Some(News::Dropped(3)));
+        assert!(matches!(feed.waiting(), Some(Delivery::Message(_))));
+        assert_eq!(feed.waiting(), Some(Delivery::Dropped(3)));
         let huge = message("a", 2 * BYTES);
         assert!(!spout.show(&huge));
         assert!(spout.show(&message("a", 1)));

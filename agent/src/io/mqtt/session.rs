@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use holdfast_core::link::port::{LinkOrder, LinkReport, Publication};
+use holdfast_core::link::protocol::{LinkOrder, LinkReport, Publication};
 use holdfast_core::message::{Body, Entry, Message};
 use rumqttc::mqttbytes::v4::{Packet, Publish};
 use rumqttc::{MqttState, QoS, Request};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use holdfast_core::link::port::Traffic;
+use holdfast_core::link::protocol::Traffic;
 use smol::io::{self, AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 

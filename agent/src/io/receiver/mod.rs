@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_rustls::TlsAcceptor;
 use holdfast_core::receiver::{Conduct, Receiver, Summary};
 use holdfast_core::terminal;
-use smol::channel::{Receiver as Inbox, Sender as Outbox, bounded};
+use smol::channel::{Receiver as Inbox, Sender as OutletQueue, bounded};
 use smol::future::or;
 use smol::lock::Semaphore;
 use smol::net::{TcpListener, TcpStream};
@@ -107,7 +107,7 @@ pub async fn serve<'a>(
     };
     let ended = async { finished.recv().await.unwrap_or(Finish::Interrupted) };
     let finish = or(ended, or(interrupted, accept(executor, listener, &shared, alive))).await;
-    drop::<Outbox<Infallible>>(stop);
+    drop::<OutletQueue<Infallible>>(stop);
     or(all_left(all_gone), pause(GOODBYE_LIMIT)).await;
     let flushed = shared.sink.borrow_mut().flush();
     let finish = flushed.err().map_or(finish, Finish::Unwritable);
@@ -125,7 +125,7 @@ struct Shared {
     options: Options,
     receiver: RefCell<Receiver>,
     sink: RefCell<Sink>,
-    finish: Outbox<Finish>,
+    finish: OutletQueue<Finish>,
     stopping: Inbox<Infallible>,
     connections: Cell<u64>,
     refusals: Cell<u64>,
@@ -164,7 +164,7 @@ async fn accept<'a>(
     executor: &LocalExecutor<'a>,
     listener: TcpListener,
     shared: &Rc<Shared>,
-    alive: Outbox<Infallible>,
+    alive: OutletQueue<Infallible>,
 ) -> Finish {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -187,7 +187,7 @@ async fn accept<'a>(
 }
 
 /// One connection from its first byte to its last; `_alive` tells that it is not over.
-async fn attend(shared: Rc<Shared>, tcp: TcpStream, _alive: Outbox<Infallible>) {
+async fn attend(shared: Rc<Shared>, tcp: TcpStream, _alive: OutletQueue<Infallible>) {
     let stopped = async {
         let _ = shared.stopping.recv().await;
         Err("the receiver is ending".to_owned())

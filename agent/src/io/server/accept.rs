@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use holdfast_core::config::network::Remote;
-use holdfast_core::source::gate::Gate;
+use holdfast_core::source::access::AccessControl;
 use rustix::net::sockopt;
 use smol::Timer;
 use smol::future::{or, yield_now};
@@ -18,7 +18,7 @@ use smol::net::unix::UnixStream;
 
 use super::linger::Linger;
 use super::memory::Share;
-use super::{Site, connection};
+use super::{ServerState, connection};
 use crate::io::net::{Stream, words};
 
 /// How long a caller that is turned away may take for its answer.
@@ -37,7 +37,7 @@ const CONNECTION_BYTES: usize = 16 * 1024;
 const TLS_BYTES: usize = 48 * 1024;
 
 /// Someone who has connected.
-pub enum Caller {
+pub enum Accepted {
     /// Over TCP.
     Tcp(TcpStream, SocketAddr),
     /// Over a Unix socket.
@@ -63,21 +63,21 @@ impl Places {
 }
 
 /// What a connection takes, free again when it is dropped.
-struct Place {
-    site: Rc<Site>,
+struct ConnectionPermit {
+    site: Rc<ServerState>,
     of_remote: Option<RemotePlace>,
     of_all: Option<Rc<()>>,
 }
 
 /// What counts as a connection of one address, until it is dropped.
 pub struct RemotePlace {
-    gate: Rc<RefCell<Gate>>,
+    gate: Rc<RefCell<AccessControl>>,
     remote: Remote,
 }
 
 impl RemotePlace {
     /// None if the address has as many as it may.
-    pub fn take(gate: &Rc<RefCell<Gate>>, remote: Remote) -> Option<RemotePlace> {
+    pub fn take(gate: &Rc<RefCell<AccessControl>>, remote: Remote) -> Option<RemotePlace> {
         let is_in = gate.borrow_mut().connected(remote);
         is_in.then(|| RemotePlace { gate: gate.clone(), remote })
     }
@@ -89,7 +89,7 @@ impl Drop for RemotePlace {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         (self.of_remote, self.of_all) = (None, None);
         self.site.room.left();
@@ -97,7 +97,7 @@ impl Drop for Place {
 }
 
 /// Lets callers in for ever. While there are no descriptors for them, they wait in the queue of the kernel.
-pub async fn admit(site: &Rc<Site>, next: impl AsyncFn() -> io::Result<Caller>) {
+pub async fn admit(site: &Rc<ServerState>, next: impl AsyncFn() -> io::Result<Accepted>) {
     let mut told = false;
     let mut tell = |cause: &str| {
         let level = if told { log::Level::Debug } else { log::Level::Warn };
@@ -122,39 +122,39 @@ pub async fn admit(site: &Rc<Site>, next: impl AsyncFn() -> io::Result<Caller>) 
     }
 }
 
-impl AsFd for Caller {
+impl AsFd for Accepted {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Caller::Tcp(stream, _) => stream.as_fd(),
-            Caller::Unix(stream) => stream.as_fd(),
+            Accepted::Tcp(stream, _) => stream.as_fd(),
+            Accepted::Unix(stream) => stream.as_fd(),
         }
     }
 }
 
-impl Caller {
+impl Accepted {
     /// Its own address; none over a Unix socket.
     pub fn peer(&self) -> Option<IpAddr> {
         match self {
-            Caller::Tcp(_, peer) => Some(peer.ip().to_canonical()),
-            Caller::Unix(_) => None,
+            Accepted::Tcp(_, peer) => Some(peer.ip().to_canonical()),
+            Accepted::Unix(_) => None,
         }
     }
 
     /// The address of this machine that it has called; none over a Unix socket.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
-            Caller::Tcp(stream, peer) => {
+            Accepted::Tcp(stream, peer) => {
                 Some(stream.local_addr().map_or(peer.ip(), |own| own.ip()).to_canonical())
             }
-            Caller::Unix(_) => None,
+            Accepted::Unix(_) => None,
         }
     }
 
     /// The machine that it is on.
     pub fn remote(&self) -> Remote {
         match self {
-            Caller::Tcp(_, peer) => Remote::of(peer.ip()),
-            Caller::Unix(_) => Remote::Here,
+            Accepted::Tcp(_, peer) => Remote::of(peer.ip()),
+            Accepted::Unix(_) => Remote::Here,
         }
     }
 
@@ -162,8 +162,8 @@ impl Caller {
     pub async fn first(&self) -> io::Result<Vec<u8>> {
         let mut first = [0];
         let length = match self {
-            Caller::Tcp(stream, _) => stream.peek(&mut first).await?,
-            Caller::Unix(_) => 0,
+            Accepted::Tcp(stream, _) => stream.peek(&mut first).await?,
+            Accepted::Unix(_) => 0,
         };
         Ok(first[..length].to_vec())
     }
@@ -171,12 +171,12 @@ impl Caller {
     /// The bare connection.
     pub fn into_stream(self) -> io::Result<Stream> {
         match self {
-            Caller::Tcp(stream, _) => {
+            Accepted::Tcp(stream, _) => {
                 stream.set_nodelay(true)?;
                 sockopt::set_tcp_user_timeout(&stream, USER_TIMEOUT_MS)?;
                 Ok(Box::new(stream))
             }
-            Caller::Unix(stream) => Ok(Box::new(stream)),
+            Accepted::Unix(stream) => Ok(Box::new(stream)),
         }
     }
 }
@@ -186,8 +186,8 @@ fn is_of_the_caller(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
 }
 
-fn receive(site: &Rc<Site>, caller: Caller) {
-    if let Caller::Tcp(_, peer) = &caller
+fn receive(site: &Rc<ServerState>, caller: Accepted) {
+    if let Accepted::Tcp(_, peer) = &caller
         && !site.gate.borrow_mut().lets_in(peer.ip())
     {
         log::debug!("network denied source={} from={}", site.source, peer.ip().to_canonical());
@@ -207,7 +207,7 @@ fn receive(site: &Rc<Site>, caller: Caller) {
 }
 
 /// Counts a caller, and answers it if one of `places` is free.
-fn turn_away(site: &Rc<Site>, caller: Caller, why: &'static str, places: &Places) {
+fn turn_away(site: &Rc<ServerState>, caller: Accepted, why: &'static str, places: &Places) {
     site.gate.borrow_mut().counts.denied_connections += 1;
     log::debug!("too many connections source={} from={}", site.source, caller.remote());
     // Behind TLS an answer would cost a handshake.
@@ -223,7 +223,7 @@ fn turn_away(site: &Rc<Site>, caller: Caller, why: &'static str, places: &Places
 }
 
 /// A place for one more, or what is said if there is none. A trusted proxy connects for many: what each of them has is counted by request.
-fn place(site: &Rc<Site>, caller: &Caller) -> Result<(Place, Rc<Share>), &'static str> {
+fn place(site: &Rc<ServerState>, caller: &Accepted) -> Result<(ConnectionPermit, Rc<Share>), &'static str> {
     let remote = caller.remote();
     let of_all = site.connections.take().ok_or(TOO_MANY)?;
     let bytes = if site.certificate.is_some() { TLS_BYTES } else { CONNECTION_BYTES };
@@ -233,7 +233,7 @@ fn place(site: &Rc<Site>, caller: &Caller) -> Result<(Place, Rc<Share>), &'stati
     if of_remote.is_none() && !is_proxy {
         return Err(TOO_MANY_OF_ONE);
     }
-    Ok((Place { site: site.clone(), of_remote, of_all: Some(of_all) }, share))
+    Ok((ConnectionPermit { site: site.clone(), of_remote, of_all: Some(of_all) }, share))
 }
 
 async fn late() {
@@ -241,7 +241,7 @@ async fn late() {
 }
 
 /// Answers so that the caller sees it.
-async fn answer(caller: Caller, too_many: &str) {
+async fn answer(caller: Accepted, too_many: &str) {
     let Ok(stream) = caller.into_stream() else { return };
     let mut stream = Linger::new(stream);
     let answer = format!(

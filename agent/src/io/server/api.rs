@@ -5,9 +5,9 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use super::body::take;
-use super::guest::Guest;
-use super::http::{Page, Problem, empty, json, ndjson, status_page};
-use super::{Site, buffer, consumer, path};
+use super::http::{ApiError, HttpReply, empty, json, ndjson, status_page};
+use super::peer::Peer;
+use super::{ServerState, buffer, consumer, path};
 
 /// Answers a request whose path begins with `/api`.
 ///
@@ -17,53 +17,57 @@ use super::{Site, buffer, consumer, path};
 /// messages. `POST /api/reload` takes over the
 /// configuration as it is on the disk, and `POST /api/buffer/…` is what `holdfast buffer` asks; both for the control
 /// socket only, like `POST /api/clients/{id}/connect` and `…/disconnect`.
-pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
-    if !guest.is_local() {
-        return Err(guest.not_local(site, "/api"));
+pub async fn answer(
+    site: &ServerState,
+    peer: &Peer,
+    request: Request<Incoming>,
+) -> Result<HttpReply, ApiError> {
+    if !peer.is_local() {
+        return Err(peer.not_local(site, "/api"));
     }
     match (request.uri().path(), request.method()) {
         ("/api/status", &Method::GET | &Method::HEAD) => status_page(site).await,
-        ("/api/status", _) => Err(Problem::not_allowed("GET, HEAD")),
+        ("/api/status", _) => Err(ApiError::not_allowed("GET, HEAD")),
         ("/api/tap", &Method::GET) => tap(site, request.uri().query()).await,
-        ("/api/tap", _) => Err(Problem::not_allowed("GET")),
-        ("/api/send", &Method::POST | &Method::PUT) => send(site, guest, request).await,
-        ("/api/send", _) => Err(Problem::not_allowed("POST, PUT")),
+        ("/api/tap", _) => Err(ApiError::not_allowed("GET")),
+        ("/api/send", &Method::POST | &Method::PUT) => send(site, peer, request).await,
+        ("/api/send", _) => Err(ApiError::not_allowed("POST, PUT")),
         ("/api/topics", &Method::GET | &Method::HEAD) => consumer::topics(site, request.uri().query()).await,
-        ("/api/topics", _) => Err(Problem::not_allowed("GET, HEAD")),
+        ("/api/topics", _) => Err(ApiError::not_allowed("GET, HEAD")),
         (path, &Method::GET | &Method::HEAD) if path.starts_with("/api/topics/") => {
             consumer::last(site, path).await
         }
         ("/api/reload", &Method::POST) if site.api_only => reload(site).await,
         (path, &Method::POST) if site.api_only && path.starts_with("/api/buffer/") => {
-            buffer::answer(site, guest, request).await
+            buffer::answer(site, peer, request).await
         }
         (path, &Method::POST) if site.api_only && path.starts_with("/api/clients/") => {
             command(site, path).await
         }
-        (path, _) => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
+        (path, _) => Err(ApiError::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
     }
 }
 
-async fn tap(site: &Site, query: Option<&str>) -> Result<Page, Problem> {
+async fn tap(site: &ServerState, query: Option<&str>) -> Result<HttpReply, ApiError> {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let filter = pairs.filter(|(name, _)| name == "topic").map(|(_, filter)| filter.into_owned()).last();
-    let lines = site.intake.tap(filter.as_deref().unwrap_or("#")).await.map_err(Problem::bad)?;
+    let lines = site.intake.tap(filter.as_deref().unwrap_or("#")).await.map_err(ApiError::bad)?;
     Ok(ndjson(lines))
 }
 
-async fn reload(site: &Site) -> Result<Page, Problem> {
+async fn reload(site: &ServerState) -> Result<HttpReply, ApiError> {
     match site.intake.reload().await {
         Ok(done) => {
             let text =
                 serde_json::json!({ "reload": done.how.to_string(), "changed": done.changed }).to_string();
             Ok(json(StatusCode::OK, text))
         }
-        Err(error) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error)),
+        Err(error) => Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, error)),
     }
 }
 
-async fn command(site: &Site, path: &str) -> Result<Page, Problem> {
-    let nothing = || Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
+async fn command(site: &ServerState, path: &str) -> Result<HttpReply, ApiError> {
+    let nothing = || ApiError::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
     let told = path.strip_prefix("/api/clients/").and_then(|rest| rest.split_once('/'));
     let (client, command) = match told.ok_or_else(nothing)? {
         (client, "connect") => (client, LinkCommand::Connect),
@@ -71,12 +75,12 @@ async fn command(site: &Site, path: &str) -> Result<Page, Problem> {
         _ => return Err(nothing()),
     };
     let told = site.intake.command(client.to_owned(), command).await;
-    told.map(|()| empty()).map_err(|error| Problem::new(StatusCode::CONFLICT, error))
+    told.map(|()| empty()).map_err(|error| ApiError::new(StatusCode::CONFLICT, error))
 }
 
-async fn send(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
+async fn send(site: &ServerState, peer: &Peer, request: Request<Incoming>) -> Result<HttpReply, ApiError> {
     let query = request.uri().query();
-    let target = path::named_by_query(query).map_err(Problem::bad)?;
+    let target = path::named_by_query(query).map_err(ApiError::bad)?;
     let by_line = path::is_set(query, "lines");
-    take(site, guest, request, target, by_line).await
+    take(site, peer, request, target, by_line).await
 }

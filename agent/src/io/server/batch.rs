@@ -16,7 +16,7 @@ use holdfast_schema::Violation;
 
 use super::memory::{Metered, Share};
 use super::path::Target;
-use super::{Site, payload};
+use super::{ServerState, payload};
 
 /// Most messages of a batch.
 const MESSAGES: usize = 64;
@@ -79,7 +79,7 @@ impl Batch {
     }
 
     /// The messages as they are offered.
-    pub fn drafts(&self, site: &Site, target: &Target) -> Vec<Draft> {
+    pub fn drafts(&self, site: &ServerState, target: &Target) -> Vec<Draft> {
         self.frames.iter().map(|(payload, format)| site.draft(target, *format, payload.to_vec())).collect()
     }
 

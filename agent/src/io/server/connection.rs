@@ -15,14 +15,14 @@ use smol::Timer;
 use smol::future::or;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
-use super::accept::Caller;
-use super::guest::Guest;
-use super::http::{Page, Slot, answer};
+use super::accept::Accepted;
+use super::http::{HttpReply, Slot, answer};
 use super::linger::Linger;
 use super::malformed::{self, Worded};
 use super::memory::Share;
+use super::peer::Peer;
 use super::session::Pending;
-use super::{Site, forwarded, session};
+use super::{ServerState, forwarded, session};
 use crate::io::net::{Stream, words};
 
 /// How long requests in flight may take once the agent stops.
@@ -31,11 +31,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub const HEAD_BYTES: usize = 16 * 1024;
 
 /// The WebSocket that a connection becomes, and whose it is.
-type Upgraded = Rc<Cell<Option<(Pending, Rc<Guest>)>>>;
+type Upgraded = Rc<Cell<Option<(Pending, Rc<Peer>)>>>;
 
 /// Serves a caller until it goes, is silent for too long, or the agent stops.
-pub async fn run(site: Rc<Site>, caller: Caller, share: Rc<Share>) {
-    let guest = Rc::new(Guest::new(&site, &caller, share));
+pub async fn run(site: Rc<ServerState>, caller: Accepted, share: Rc<Share>) {
+    let peer = Rc::new(Peer::new(&site, &caller, share));
     let stream = match open(&site, caller).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -45,14 +45,14 @@ pub async fn run(site: Rc<Site>, caller: Caller, share: Rc<Share>) {
     };
     let upgraded = Upgraded::default();
     // Boxed, so that a session does not carry the memory of the HTTP part along.
-    Box::pin(converse(&site, stream, guest, &upgraded)).await;
-    if let Some((pending, guest)) = upgraded.take() {
-        guest.has_connection(&site);
-        session::run(site, pending, guest).await;
+    Box::pin(converse(&site, stream, peer, &upgraded)).await;
+    if let Some((pending, peer)) = upgraded.take() {
+        peer.has_connection(&site);
+        session::run(site, pending, peer).await;
     }
 }
 
-async fn open(site: &Site, caller: Caller) -> io::Result<Stream> {
+async fn open(site: &ServerState, caller: Accepted) -> io::Result<Stream> {
     let Some(certificate) = &site.certificate else { return caller.into_stream() };
     let handshake = async {
         let is_plain = malformed::is_plain(&caller.first().await?);
@@ -73,7 +73,7 @@ async fn open(site: &Site, caller: Caller) -> io::Result<Stream> {
     or(handshake, late).await
 }
 
-async fn converse(site: &Rc<Site>, stream: Stream, connected: Rc<Guest>, upgraded: &Upgraded) {
+async fn converse(site: &Rc<ServerState>, stream: Stream, connected: Rc<Peer>, upgraded: &Upgraded) {
     let service = service_fn(|request| {
         let (site, connected, upgraded) = (site.clone(), connected.clone(), upgraded.clone());
         async move { Ok::<_, Infallible>(serve(&site, &connected, request, &upgraded).await) }
@@ -105,15 +105,20 @@ async fn converse(site: &Rc<Site>, stream: Stream, connected: Rc<Guest>, upgrade
     }
 }
 
-async fn serve(site: &Site, connected: &Rc<Guest>, request: Request<Incoming>, upgraded: &Upgraded) -> Page {
-    let guest = match forwarded::guest(site, connected, &request) {
-        Ok(guest) => guest,
+async fn serve(
+    site: &ServerState,
+    connected: &Rc<Peer>,
+    request: Request<Incoming>,
+    upgraded: &Upgraded,
+) -> HttpReply {
+    let peer = match forwarded::peer(site, connected, &request) {
+        Ok(peer) => peer,
         Err(problem) => return problem.into(),
     };
     let slot = Slot::default();
-    let page = answer(site, &guest, request, &slot).await;
+    let page = answer(site, &peer, request, &slot).await;
     if let Some(pending) = slot.take() {
-        upgraded.set(Some((pending, guest)));
+        upgraded.set(Some((pending, peer)));
     }
     page
 }

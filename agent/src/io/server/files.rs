@@ -18,7 +18,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
-use super::http::{Page, Problem, empty};
+use super::http::{ApiError, HttpReply, empty};
 use super::{Room, media};
 use crate::io::aside::Aside;
 use crate::io::net::words;
@@ -58,7 +58,7 @@ pub fn check(server: &Server) -> Result<(), String> {
 }
 
 /// Answers GET or HEAD with one file.
-pub async fn page(room: &Room, file: &Path, request: &Request<Incoming>) -> Result<Page, Problem> {
+pub async fn page(room: &Room, file: &Path, request: &Request<Incoming>) -> Result<HttpReply, ApiError> {
     let path = file.to_owned();
     match aside(move || Found::new(File::open(&path)?, &path)).await {
         Ok(Some(found)) => found.page(room, request),
@@ -73,7 +73,7 @@ pub async fn answer(
     folder: &Path,
     index: &str,
     request: &Request<Incoming>,
-) -> Result<Page, Problem> {
+) -> Result<HttpReply, ApiError> {
     let Some((path, slash)) = relative(request.uri().path()) else { return Err(nothing(request)) };
     let (folder, index) = (folder.to_owned(), index.to_owned());
     match aside(move || look(&folder, &path, slash, &index)).await {
@@ -84,31 +84,31 @@ pub async fn answer(
     }
 }
 
-fn nothing(request: &Request<Incoming>) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", request.uri().path()))
+fn nothing(request: &Request<Incoming>) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", request.uri().path()))
 }
 
-fn failed(error: &io::Error) -> Problem {
+fn failed(error: &io::Error) -> ApiError {
     if is_absence(error) {
-        return Problem::new(StatusCode::NOT_FOUND, "the page is missing");
+        return ApiError::new(StatusCode::NOT_FOUND, "the page is missing");
     }
     let error_text = format!("cannot read the file: {}", words(error));
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, error_text)
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error_text)
                 .with(header::RETRY_AFTER, HeaderValue::from_static("10"))
         }
-        _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error_text),
+        _ => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error_text),
     }
 }
 
 /// To the same path with a slash, so that relative links of the index document work.
-fn moved(request: &Request<Incoming>) -> Result<Page, Problem> {
+fn moved(request: &Request<Incoming>) -> Result<HttpReply, ApiError> {
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let place = HeaderValue::from_str(&format!("{}/{query}", request.uri().path()));
     let mut page = empty();
     *page.status_mut() = StatusCode::MOVED_PERMANENTLY;
-    page.headers_mut().insert(header::LOCATION, place.map_err(|error| Problem::bad(error.to_string()))?);
+    page.headers_mut().insert(header::LOCATION, place.map_err(|error| ApiError::bad(error.to_string()))?);
     Ok(page)
 }
 
@@ -214,9 +214,9 @@ impl Found {
         Ok(Some(Found { file, size: facts.len(), modified, tag, kind: media::of(name) }))
     }
 
-    fn page(self, room: &Room, request: &Request<Incoming>) -> Result<Page, Problem> {
+    fn page(self, room: &Room, request: &Request<Incoming>) -> Result<HttpReply, ApiError> {
         if room.keeps(&self.file, false) {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no descriptors are left for files")
+            return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no descriptors are left for files")
                 .with(header::RETRY_AFTER, HeaderValue::from_static("10")));
         }
         let headers = request.headers();
@@ -233,7 +233,7 @@ impl Found {
             Span::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
             Span::None => {
                 let error = format!("the file has {} bytes", self.size);
-                return Err(Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, error)
+                return Err(ApiError::new(StatusCode::RANGE_NOT_SATISFIABLE, error)
                     .with(header::CONTENT_RANGE, value(&format!("bytes */{}", self.size))?));
             }
         };
@@ -252,7 +252,7 @@ impl Found {
         Ok(page)
     }
 
-    fn describe(&self, fields: &mut HeaderMap) -> Result<(), Problem> {
+    fn describe(&self, fields: &mut HeaderMap) -> Result<(), ApiError> {
         fields.insert(header::ETAG, value(&self.tag)?);
         fields.insert(header::LAST_MODIFIED, value(&httpdate::fmt_http_date(self.modified))?);
         fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -319,9 +319,9 @@ fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }
 
-fn value(text: &str) -> Result<HeaderValue, Problem> {
+fn value(text: &str) -> Result<HeaderValue, ApiError> {
     HeaderValue::from_str(text)
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 /// The bytes of a part of a file. Each chunk is read when there is room for it, on the thread that may wait for the disk. A file

@@ -9,13 +9,13 @@ use holdfast_core::source::forwarded::{Head, Proxied, Sign, Untold, Way, is_here
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::{Request, StatusCode, Version};
 
-use super::Site;
+use super::ServerState;
 use super::accept::RemotePlace;
-use super::guest::Guest;
-use super::http::Problem;
+use super::http::ApiError;
+use super::peer::Peer;
 
 /// The guest of a request that came over the connection of this one.
-pub fn guest<B>(site: &Site, connected: &Rc<Guest>, request: &Request<B>) -> Result<Rc<Guest>, Problem> {
+pub fn peer<B>(site: &ServerState, connected: &Rc<Peer>, request: &Request<B>) -> Result<Rc<Peer>, ApiError> {
     let fields = |name: &str| {
         let fields = request.headers().get_all(name);
         fields.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>()
@@ -39,7 +39,7 @@ pub fn guest<B>(site: &Site, connected: &Rc<Guest>, request: &Request<B>) -> Res
     Ok(connected.clone())
 }
 
-fn behind(site: &Site, connected: &Guest, proxied: Proxied) -> Result<Rc<Guest>, Problem> {
+fn behind(site: &ServerState, connected: &Peer, proxied: Proxied) -> Result<Rc<Peer>, ApiError> {
     if let Err(untold) = proxied.caller {
         tell_untold(site, connected.peer, untold);
     }
@@ -53,7 +53,7 @@ fn behind(site: &Site, connected: &Guest, proxied: Proxied) -> Result<Rc<Guest>,
         let error = format!(
             "too many requests and connections of {remote} are open: limits.connections_per_ip of this server bounds them"
         );
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, error);
+        let problem = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error);
         return Err(problem.with(RETRY_AFTER, HeaderValue::from_static("10")));
     };
     connected.share.belongs_to(remote);
@@ -61,19 +61,19 @@ fn behind(site: &Site, connected: &Guest, proxied: Proxied) -> Result<Rc<Guest>,
 }
 
 /// A trusted proxy may connect in any case, so its own requests are looked at here.
-fn is_let_in(site: &Site, peer: Option<IpAddr>) -> bool {
+fn is_let_in(site: &ServerState, peer: Option<IpAddr>) -> bool {
     let mut gate = site.gate.borrow_mut();
     !gate.trusts(peer) || gate.lets_in_caller(peer)
 }
 
-fn denied(site: &Site, remote: Remote) -> Problem {
+fn denied(site: &ServerState, remote: Remote) -> ApiError {
     log::debug!("network denied source={} from={remote}", site.source);
     let error = format!("{remote} may not come in here: `allow` and `deny` of this server say who may");
-    Problem::new(StatusCode::FORBIDDEN, error)
+    ApiError::new(StatusCode::FORBIDDEN, error)
 }
 
 /// The line of the configuration that trusts a proxy.
-pub fn remedy(site: &Site, peer: Option<IpAddr>) -> String {
+pub fn remedy(site: &ServerState, peer: Option<IpAddr>) -> String {
     format!("trusted_proxies = [\"{}\"] in [[server]] {}", name(peer), site.id())
 }
 
@@ -82,7 +82,7 @@ fn name(peer: Option<IpAddr>) -> String {
 }
 
 /// A header of a proxy from another machine may be anybody's, who would be trusted by this advice.
-fn tell_passed_on(site: &Site, peer: Option<IpAddr>, sign: Sign) {
+fn tell_passed_on(site: &ServerState, peer: Option<IpAddr>, sign: Sign) {
     if is_here(peer) && matches!(sign, Sign::Field(_)) && !site.api_only {
         tell(
             site,
@@ -93,12 +93,12 @@ fn tell_passed_on(site: &Site, peer: Option<IpAddr>, sign: Sign) {
     }
 }
 
-fn tell_untold(site: &Site, peer: Option<IpAddr>, untold: Untold) {
+fn tell_untold(site: &ServerState, peer: Option<IpAddr>, untold: Untold) {
     tell(site, peer, "the caller behind it is unknown", &untold.to_string());
 }
 
 /// Once for each proxy and each matter, or anybody could fill the log.
-fn tell(site: &Site, peer: Option<IpAddr>, what: &str, why: &str) {
+fn tell(site: &ServerState, peer: Option<IpAddr>, what: &str, why: &str) {
     let name = name(peer);
     let is_news = site.gate.borrow_mut().is_news(&format!("{what} {name}"));
     let level = if is_news { log::Level::Warn } else { log::Level::Debug };

@@ -11,9 +11,9 @@ use holdfast_core::time::Time;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode, Version};
 
-use super::Site;
-use super::guest::Guest;
-use super::http::Problem;
+use super::ServerState;
+use super::http::ApiError;
+use super::peer::Peer;
 use crate::io::clock;
 
 const HOSTS: &str = "/etc/hosts";
@@ -77,31 +77,35 @@ impl HostNames {
 ///
 /// No browser reaches a Unix socket but through a proxy, so there every name is taken. What a trusted proxy says of the name counts beside
 /// the one that it asks under itself.
-pub fn check<B>(site: &Site, guest: &Guest, request: &Request<B>) -> Result<Option<Authority>, Problem> {
+pub fn check<B>(
+    site: &ServerState,
+    peer: &Peer,
+    request: &Request<B>,
+) -> Result<Option<Authority>, ApiError> {
     let fields = request.headers().get_all(header::HOST);
     let named: Vec<String> = fields.iter().map(text_of).collect();
     // RFC 9112 §3.2.2: a url in the place of the path overrides the header.
     let target = request.uri().authority().map(|authority| text_of_target(authority.as_str()));
-    let is_passed_on = guest.proxied.is_some() || guest.passed_on.get().is_some();
-    if guest.address.is_none() && !is_passed_on {
+    let is_passed_on = peer.proxied.is_some() || peer.passed_on.get().is_some();
+    if peer.address.is_none() && !is_passed_on {
         return Ok(named.first().and_then(|name| Authority::parse(name)));
     }
     if named.len() > 1 {
-        return Err(Problem::bad("the header Host is there twice"));
+        return Err(ApiError::bad("the header Host is there twice"));
     }
     if named.is_empty() && target.is_none() && request.version() >= Version::HTTP_11 {
         let error =
             "the header Host is missing: HTTP/1.1 needs it, such as `Host: gateway.local` (RFC 9112 §3.2)";
-        return Err(Problem::bad(error));
+        return Err(ApiError::bad(error));
     }
     let mut asked = None;
-    let forwarded = guest.proxied.iter().flat_map(|proxied| proxied.hosts.iter().rev());
+    let forwarded = peer.proxied.iter().flat_map(|proxied| proxied.hosts.iter().rev());
     let named = named.iter().chain(&target).map(|name| ("Host", name));
     let forwarded = forwarded.map(|name| ("X-Forwarded-Host or Forwarded", name));
     for (header, name) in named.chain(forwarded).filter(|(_, name)| !name.is_empty()) {
         let authority = Authority::parse(name);
         let authority = authority.ok_or_else(|| {
-            Problem::bad(format!("the header {header} is no host: {}", name.escape_debug()))
+            ApiError::bad(format!("the header {header} is no host: {}", name.escape_debug()))
         })?;
         if !is_ours(site, &authority) {
             return Err(misdirected(site, &authority.host));
@@ -111,12 +115,12 @@ pub fn check<B>(site: &Site, guest: &Guest, request: &Request<B>) -> Result<Opti
     Ok(asked)
 }
 
-fn is_ours(site: &Site, asked: &Authority) -> bool {
+fn is_ours(site: &ServerState, asked: &Authority) -> bool {
     let is_certified = |name: &str| site.certificate.as_ref().is_some_and(|own| own.is_for(name));
     site.names.take(asked) || matches!(&asked.host, Host::Name(name) if is_certified(name))
 }
 
-fn misdirected(site: &Site, host: &Host) -> Problem {
+fn misdirected(site: &ServerState, host: &Host) -> ApiError {
     let name = match host {
         Host::Name(name) => name.clone(),
         Host::Address(address) => address.to_string(),
@@ -128,7 +132,7 @@ fn misdirected(site: &Site, host: &Host) -> Problem {
     let remedy = format!("hostnames = [\"{name}\"] in [[server]] {server} lets it in");
     log::log!(level, "name denied server={server} host={name}: it is no name of this gateway; {remedy}");
     let error = format!("{name} is no name of this gateway: {remedy}, or ask for its host name or address");
-    Problem::new(StatusCode::MISDIRECTED_REQUEST, error)
+    ApiError::new(StatusCode::MISDIRECTED_REQUEST, error)
 }
 
 fn text_of(value: &HeaderValue) -> String {

@@ -20,16 +20,18 @@ use hyper::{Method, Request, Response, StatusCode};
 use smol::Timer;
 use smol::future::or;
 
-use super::guest::Guest;
-use super::path::Miss;
-use super::{Site, api, body, call, files, host, length, login, metrics, origin, session, subscribe};
+use super::path::RouteError;
+use super::peer::Peer;
+use super::{
+    ServerState, api, body, files, host, length, login, metrics, one_shot, origin, session, subscribe,
+};
 
 /// A batch must be stored within this, else the sender is told to try again. A commit waits for a minute at most.
 const STORE_TIMEOUT: Duration = Duration::from_secs(90);
 /// The loop must say how it is within this.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
 /// What every answer is.
-pub type Page = Response<Either<Full<Bytes>, Lines>>;
+pub type HttpReply = Response<Either<Full<Bytes>, Lines>>;
 
 /// A body that goes on until there are no more lines.
 pub type Lines = StreamBody<Pin<Box<Chunks>>>;
@@ -39,7 +41,7 @@ pub type Chunks = dyn Stream<Item = Result<Frame<Bytes>, Infallible>>;
 
 /// Why a request is refused.
 #[derive(Debug)]
-pub struct Problem {
+pub struct ApiError {
     status: StatusCode,
     error: String,
     /// What exactly is wrong, as a further member of the answer.
@@ -51,10 +53,10 @@ pub struct Problem {
 pub type Slot = Rc<Cell<Option<session::Pending>>>;
 
 /// Answers one request. A WebSocket handshake that is accepted also fills the slot.
-pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>, slot: &Slot) -> Page {
+pub async fn answer(site: &ServerState, peer: &Peer, request: Request<Incoming>, slot: &Slot) -> HttpReply {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let asked = host::check(site, guest, &request);
-    let welcome = asked.and_then(|asked| origin::check(site, guest, asked.as_ref(), request.headers()));
+    let asked = host::check(site, peer, &request);
+    let welcome = asked.and_then(|asked| origin::check(site, peer, asked.as_ref(), request.headers()));
     if let Err(problem) = welcome {
         return problem.into();
     }
@@ -62,8 +64,8 @@ pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>, slot
     let mut page = if origin::is_preflight(&request) {
         origin::options(request.headers())
     } else {
-        let admitted = async { dispatch(site, guest, login::admit(site, guest, request).await?, slot).await };
-        admitted.await.unwrap_or_else(Page::from)
+        let admitted = async { dispatch(site, peer, login::admit(site, peer, request).await?, slot).await };
+        admitted.await.unwrap_or_else(HttpReply::from)
     };
     if is_unbounded {
         // Whatever follows may be a body: it must not be taken for the next request.
@@ -76,17 +78,17 @@ pub async fn answer(site: &Site, guest: &Guest, request: Request<Incoming>, slot
 }
 
 async fn dispatch(
-    site: &Site,
-    guest: &Guest,
+    site: &ServerState,
+    peer: &Peer,
     request: Request<Incoming>,
     slot: &Slot,
-) -> Result<Page, Problem> {
+) -> Result<HttpReply, ApiError> {
     if let Some(problem) = session::lost_upgrade(request.headers()) {
         return Err(problem);
     }
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
-        return api::answer(site, guest, request).await;
+        return api::answer(site, peer, request).await;
     }
     match path {
         "/healthz" if asks_for_health(&request) => return Ok(health_page(site).await),
@@ -94,16 +96,16 @@ async fn dispatch(
         _ => {}
     }
     if path == subscribe::PATH && request.method() == Method::GET && site.subscribe != Audience::None {
-        return subscribe::upgrade(site, guest, request, slot).await;
+        return subscribe::upgrade(site, peer, request, slot).await;
     }
     if site.api_only {
-        return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}")));
+        return Err(ApiError::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}")));
     }
     if request.method() == Method::GET && session::is_upgrade(request.headers()) {
         return session::upgrade(site, request, slot);
     }
     if site.router.methods(path).iter().any(|method| method.name() == request.method().as_str()) {
-        return enter(site, guest, request).await;
+        return enter(site, peer, request).await;
     }
     let root = path == "/";
     match *request.method() {
@@ -120,20 +122,20 @@ async fn dispatch(
 }
 
 /// Takes what comes in on a path.
-async fn enter(site: &Site, guest: &Guest, request: Request<Incoming>) -> Result<Page, Problem> {
+async fn enter(site: &ServerState, peer: &Peer, request: Request<Incoming>) -> Result<HttpReply, ApiError> {
     let is_get = request.method() == Method::GET;
     let target = match if is_get { site.called(&request) } else { site.target(&request) } {
         Ok(target) => target,
         Err(miss) => return Err(body::turn_away(request, miss.into()).await),
     };
     match &target.call {
-        Some(call) => call::answer(site, guest, request, &target, call).await,
-        None => body::take(site, guest, request, target, false).await,
+        Some(call) => one_shot::answer(site, peer, request, &target, call).await,
+        None => body::take(site, peer, request, target, false).await,
     }
 }
 
 /// Says which methods the path of a request takes.
-fn not_taken(site: &Site, request: &Request<Incoming>) -> Problem {
+fn not_taken(site: &ServerState, request: &Request<Incoming>) -> ApiError {
     let path = request.uri().path();
     let mut names = if path == "/" { vec!["GET", "HEAD"] } else { Vec::new() };
     for name in site.router.methods(path).iter().map(|method| method.name()).chain(["OPTIONS"]) {
@@ -145,7 +147,7 @@ fn not_taken(site: &Site, request: &Request<Incoming>) -> Problem {
     let error = format!(
         "{method} is not allowed here, only {names}; `methods` of a [[server.route]] says what its path takes"
     );
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, error).allows(&names)
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, error).allows(&names)
 }
 
 /// Whether it wants to know how the agent is, which anyone may.
@@ -158,14 +160,14 @@ fn reads(request: &Request<Incoming>) -> bool {
 }
 
 /// The status as a page.
-pub async fn status_page(site: &Site) -> Result<Page, Problem> {
+pub async fn status_page(site: &ServerState) -> Result<HttpReply, ApiError> {
     let broken =
-        |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the status: {error}"));
+        |error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the status: {error}"));
     Ok(json(StatusCode::OK, serde_json::to_string(&status(site).await?).map_err(broken)?))
 }
 
 /// 200 while the agent makes progress, else 503 with the reasons. A loop that does not even answer is told as such.
-async fn health_page(site: &Site) -> Page {
+async fn health_page(site: &ServerState) -> HttpReply {
     let late = async {
         Timer::after(HEALTH_TIMEOUT).await;
         let silence = format!("the loop has not answered for {} s", HEALTH_TIMEOUT.as_secs());
@@ -181,16 +183,16 @@ async fn health_page(site: &Site) -> Page {
     json(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-async fn metrics_page(site: &Site) -> Result<Page, Problem> {
+async fn metrics_page(site: &ServerState) -> Result<HttpReply, ApiError> {
     let broken =
-        |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write metrics: {error}"));
+        |error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write metrics: {error}"));
     let mut page = Response::new(whole(metrics::text(&status(site).await?).map_err(broken)?));
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
     Ok(page)
 }
 
-async fn status(site: &Site) -> Result<Status, Problem> {
-    let stopping = || Problem::of_refusal(&Refused::Stopping);
+async fn status(site: &ServerState) -> Result<Status, ApiError> {
+    let stopping = || ApiError::of_refusal(&Refused::Stopping);
     let late = async {
         Timer::after(STORE_TIMEOUT).await;
         None
@@ -198,36 +200,36 @@ async fn status(site: &Site) -> Result<Status, Problem> {
     or(site.intake.status(), late).await.ok_or_else(stopping)
 }
 
-impl Problem {
+impl ApiError {
     /// A refusal with this status and this text.
-    pub fn new(status: StatusCode, error: impl Into<String>) -> Problem {
-        Problem { status, error: error.into(), what: None, header: None }
+    pub fn new(status: StatusCode, error: impl Into<String>) -> ApiError {
+        ApiError { status, error: error.into(), what: None, header: None }
     }
 
     /// 400.
-    pub fn bad(error: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::BAD_REQUEST, error)
+    pub fn bad(error: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, error)
     }
 
     /// 405, with the methods that are allowed.
-    pub fn not_allowed(methods: &'static str) -> Problem {
+    pub fn not_allowed(methods: &'static str) -> ApiError {
         let error = format!("this method is not allowed here, only {methods}");
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, error).allows(methods)
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, error).allows(methods)
     }
 
-    fn allows(self, methods: &str) -> Problem {
+    fn allows(self, methods: &str) -> ApiError {
         self.with(header::ALLOW, HeaderValue::from_str(methods).expect("names of methods are header values"))
     }
 
     /// The same with a header.
-    pub fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Problem {
+    pub fn with(mut self, name: header::HeaderName, value: HeaderValue) -> ApiError {
         self.header = Some(Box::new((name, value)));
         self
     }
 
     /// A message that breaks the schema of its route.
-    pub fn violation(error: String, violation: &Violation) -> Problem {
-        Problem { what: Some(("pointer", violation.pointer.clone())), ..Problem::bad(error) }
+    pub fn violation(error: String, violation: &Violation) -> ApiError {
+        ApiError { what: Some(("pointer", violation.pointer.clone())), ..ApiError::bad(error) }
     }
 
     /// As JSON.
@@ -250,35 +252,35 @@ impl Problem {
     }
 
     /// What the loop says.
-    pub fn of_refusal(refused: &Refused) -> Problem {
+    pub fn of_refusal(refused: &Refused) -> ApiError {
         let (status, retry_after_s) = match refused {
             Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "1"),
             Refused::TooFast(wait) => return login::later("too many messages", *wait),
             Refused::Full | Refused::Failing(_) => (StatusCode::SERVICE_UNAVAILABLE, "10"),
             Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "5"),
-            Refused::NoOutlet(_) => return Problem::new(StatusCode::NOT_FOUND, refused.to_string()),
+            Refused::NoOutlet(_) => return ApiError::new(StatusCode::NOT_FOUND, refused.to_string()),
         };
-        Problem::new(status, refused.to_string())
+        ApiError::new(status, refused.to_string())
             .with(header::RETRY_AFTER, HeaderValue::from_static(retry_after_s))
     }
 }
 
-impl From<Miss> for Problem {
-    fn from(miss: Miss) -> Problem {
+impl From<RouteError> for ApiError {
+    fn from(miss: RouteError) -> ApiError {
         let error = miss.to_string();
         match miss {
-            Miss::NoRoute(_) => Problem::new(StatusCode::NOT_FOUND, error),
-            Miss::Parameter { name, .. } => {
-                Problem { what: Some(("parameter", name)), ..Problem::bad(error) }
+            RouteError::NoRoute(_) => ApiError::new(StatusCode::NOT_FOUND, error),
+            RouteError::Parameter { name, .. } => {
+                ApiError { what: Some(("parameter", name)), ..ApiError::bad(error) }
             }
-            Miss::Violation(violation) => Problem::violation(error, &violation),
-            Miss::Wrong(_) => Problem::bad(error),
+            RouteError::Violation(violation) => ApiError::violation(error, &violation),
+            RouteError::Wrong(_) => ApiError::bad(error),
         }
     }
 }
 
-impl From<Problem> for Page {
-    fn from(problem: Problem) -> Page {
+impl From<ApiError> for HttpReply {
+    fn from(problem: ApiError) -> HttpReply {
         let mut page = json(problem.status, problem.text());
         if let Some((name, value)) = problem.header.map(|header| *header) {
             page.headers_mut().insert(name, value);
@@ -287,7 +289,7 @@ impl From<Problem> for Page {
     }
 }
 
-async fn front_page(site: &Site, request: &Request<Incoming>) -> Result<Page, Problem> {
+async fn front_page(site: &ServerState, request: &Request<Incoming>) -> Result<HttpReply, ApiError> {
     match &site.page {
         HttpPage::Status => status_page(site).await,
         HttpPage::Empty => Ok(empty()),
@@ -297,12 +299,12 @@ async fn front_page(site: &Site, request: &Request<Incoming>) -> Result<Page, Pr
 }
 
 /// The answer to a batch that is stored.
-pub fn stored(ids: String) -> Page {
+pub fn stored(ids: String) -> HttpReply {
     json(StatusCode::OK, format!("{{\"stored\":{ids}}}"))
 }
 
 /// A line of JSON for each that comes, until there are no more.
-pub fn ndjson(lines: smol::channel::Receiver<String>) -> Page {
+pub fn ndjson(lines: smol::channel::Receiver<String>) -> HttpReply {
     let frames = lines.map(|line| Ok(Frame::data(Bytes::from(line + "\n"))));
     let mut page = Response::new(Either::Right(StreamBody::new(Box::pin(frames) as Pin<Box<Chunks>>)));
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
@@ -314,7 +316,7 @@ fn whole(text: impl Into<Bytes>) -> Either<Full<Bytes>, Lines> {
 }
 
 /// A JSON text.
-pub fn json(status: StatusCode, text: String) -> Page {
+pub fn json(status: StatusCode, text: String) -> HttpReply {
     let mut page = Response::new(whole(text));
     *page.status_mut() = status;
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -322,21 +324,21 @@ pub fn json(status: StatusCode, text: String) -> Page {
 }
 
 /// Any bytes.
-pub fn bytes(kind: &'static str, bytes: Vec<u8>) -> Page {
+pub fn bytes(kind: &'static str, bytes: Vec<u8>) -> HttpReply {
     let mut page = Response::new(whole(bytes));
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     page
 }
 
 /// 204 without content.
-pub fn empty() -> Page {
+pub fn empty() -> HttpReply {
     let mut page = Response::new(whole(""));
     *page.status_mut() = StatusCode::NO_CONTENT;
     page
 }
 
 /// The ids of a batch once it is stored.
-pub async fn stored_in_time(answer: impl Future<Output = Answer>) -> Result<(u64, u64), Problem> {
+pub async fn stored_in_time(answer: impl Future<Output = Answer>) -> Result<(u64, u64), ApiError> {
     let late = async {
         Timer::after(STORE_TIMEOUT).await;
         let cause = format!("nothing was stored within {} s", STORE_TIMEOUT.as_secs());
@@ -344,6 +346,6 @@ pub async fn stored_in_time(answer: impl Future<Output = Answer>) -> Result<(u64
     };
     match or(answer, late).await {
         Answer::Stored { first, last } => Ok((first, last)),
-        Answer::Refused(refused) => Err(Problem::of_refusal(&refused)),
+        Answer::Refused(refused) => Err(ApiError::of_refusal(&refused)),
     }
 }

@@ -4,7 +4,7 @@
 use hyper::header::{self, HeaderMap};
 use hyper::{Method, StatusCode};
 
-use super::http::Problem;
+use super::http::ApiError;
 
 const MISSING: &str = "the body cannot be read, since the request has no length: send the header Content-Length \
                        (0 for an empty message) or Transfer-Encoding: chunked";
@@ -19,14 +19,14 @@ pub fn is_missing(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// Refuses a body that cannot be read to its end, or whose transfer coding is more than chunks.
-pub fn check(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+pub fn check(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     if is_missing(method, headers) {
-        return Err(Problem::new(StatusCode::LENGTH_REQUIRED, MISSING));
+        return Err(ApiError::new(StatusCode::LENGTH_REQUIRED, MISSING));
     }
     let is_chunked = |value: &header::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !headers.get_all(header::TRANSFER_ENCODING).iter().all(is_chunked) {
         let error = "no transfer coding but chunked is understood here";
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, error));
+        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, error));
     }
     Ok(())
 }
@@ -34,13 +34,13 @@ pub fn check(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::server::http::Page;
+    use crate::io::server::http::HttpReply;
 
     fn status(method: &Method, headers: &[(&'static str, &'static str)]) -> Option<StatusCode> {
         let headers = headers.iter().map(|(name, value)| {
             (name.parse::<header::HeaderName>().unwrap(), header::HeaderValue::from_static(value))
         });
-        check(method, &headers.collect()).err().map(|problem| Page::from(problem).status())
+        check(method, &headers.collect()).err().map(|problem| HttpReply::from(problem).status())
     }
 
     #[test]

@@ -22,10 +22,10 @@ use smol::Timer;
 use smol::channel::bounded;
 use smol::lock::{Mutex, MutexGuard};
 
-use super::Site;
+use super::ServerState;
 use super::account::Accounts;
-use super::guest::Guest;
-use super::http::{self, Problem};
+use super::http::{self, ApiError};
+use super::peer::Peer;
 use crate::io::password::{self, Seal, Sealed};
 use crate::io::{clock, secret};
 
@@ -148,13 +148,13 @@ impl Login {
 
     async fn verify(
         &self,
-        site: &Site,
-        guest: &Guest,
+        site: &ServerState,
+        peer: &Peer,
         given: Credentials,
         sealed: Sealed,
     ) -> Result<Verdict, Duration> {
         let name = given.name.clone();
-        let kind = usize::from(site.gate.borrow().has_logged_in(&name, guest.remote));
+        let kind = usize::from(site.gate.borrow().has_logged_in(&name, peer.remote));
         if self.waiting[kind].get() >= WAITING_MAX {
             return Ok(Verdict::Busy);
         }
@@ -166,7 +166,7 @@ impl Login {
         if self.is_known(&sealed) {
             return Ok(Verdict::Right);
         }
-        if let Some(wait) = site.gate.borrow().login_wait(clock::now().mono, &name, guest.remote) {
+        if let Some(wait) = site.gate.borrow().login_wait(clock::now().mono, &name, peer.remote) {
             return Err(wait);
         }
         let found = match self.proof(&given) {
@@ -195,7 +195,7 @@ impl Login {
             }
             Ok(false) => {
                 let now = clock::now().mono;
-                let (penalty, is_loud) = site.gate.borrow_mut().login_failed(now, &name, guest.remote);
+                let (penalty, is_loud) = site.gate.borrow_mut().login_failed(now, &name, peer.remote);
                 Verdict::Wrong(penalty, is_loud)
             }
             Err(error) => Verdict::Failing(error),
@@ -205,15 +205,15 @@ impl Login {
 
 /// Lets a request in, or says why not. With a login in the path, that part is gone from the request that comes back.
 pub async fn admit(
-    site: &Site,
-    guest: &Guest,
+    site: &ServerState,
+    peer: &Peer,
     mut request: Request<Incoming>,
-) -> Result<Request<Incoming>, Problem> {
-    guest.is_nobody();
+) -> Result<Request<Incoming>, ApiError> {
+    peer.is_nobody();
     if http::asks_for_health(&request) {
         return Ok(request);
     }
-    guest.pass(site, 1).map_err(too_fast)?;
+    peer.pass(site, 1).map_err(too_fast)?;
     let login = &site.login;
     let given = match login.auth {
         LoginBy::Anonymous => return Ok(request),
@@ -231,49 +231,49 @@ pub async fn admit(
     let given = given.ok_or_else(|| unauthorized(login.auth, "a name and a password are needed here"))?;
     let sealed = login.sealed(&given);
     let name = given.name.clone();
-    let stays = guest.login.get() == Some(sealed);
-    let wait = site.gate.borrow().login_wait(clock::now().mono, &name, guest.remote);
+    let stays = peer.login.get() == Some(sealed);
+    let wait = site.gate.borrow().login_wait(clock::now().mono, &name, peer.remote);
     if let Some(wait) = wait.filter(|_| !stays) {
         return Err(later("too many failed logins", wait));
     }
     let verdict = if login.is_known(&sealed) {
         Ok(Verdict::Right)
     } else {
-        login.verify(site, guest, given, sealed).await
+        login.verify(site, peer, given, sealed).await
     };
     match verdict.map_err(|wait| later("too many failed logins", wait))? {
         Verdict::Right => {}
         Verdict::Wrong(penalty, is_loud) => {
-            return Err(failed(site, guest, &name, penalty, is_loud).await);
+            return Err(failed(site, peer, &name, penalty, is_loud).await);
         }
         Verdict::Busy => {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many logins are being verified")
+            return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too many logins are being verified")
                 .with(header::RETRY_AFTER, HeaderValue::from_static("2")));
         }
         Verdict::Failing(error) => {
             log::warn!("cannot verify a login source={}: {error}", site.source);
-            return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the login cannot be verified"));
+            return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the login cannot be verified"));
         }
     }
-    welcome(site, guest, &name, sealed)?;
+    welcome(site, peer, &name, sealed)?;
     Ok(request)
 }
 
 /// Someone has logged in.
-fn welcome(site: &Site, guest: &Guest, name: &str, sealed: Sealed) -> Result<(), Problem> {
-    if guest.login.replace(Some(sealed)) != Some(sealed) {
-        site.gate.borrow_mut().login_succeeded(name, guest.remote);
+fn welcome(site: &ServerState, peer: &Peer, name: &str, sealed: Sealed) -> Result<(), ApiError> {
+    if peer.login.replace(Some(sealed)) != Some(sealed) {
+        site.gate.borrow_mut().login_succeeded(name, peer.remote);
     }
     if !site.gate.borrow_mut().lets_in_user(name) {
         log::debug!("account denied source={} user={name}", site.source);
-        return Err(Problem::new(StatusCode::FORBIDDEN, "this account may not come in here"));
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "this account may not come in here"));
     }
-    guest.is_user(name);
+    peer.is_user(name);
     site.gate.borrow_mut().pass_user(clock::now().mono, name).map_err(too_fast)
 }
 
 /// Someone has not. Who it was is told only if there is such a user: it may be a password in the wrong field.
-async fn failed(site: &Site, guest: &Guest, name: &str, penalty: Penalty, is_loud: bool) -> Problem {
+async fn failed(site: &ServerState, peer: &Peer, name: &str, penalty: Penalty, is_loud: bool) -> ApiError {
     let level = if is_loud { log::Level::Warn } else { log::Level::Debug };
     let user = site.login.user(name).map_or("(unknown)", |user| &user.name);
     let Penalty { count, delay, wait } = penalty;
@@ -281,7 +281,7 @@ async fn failed(site: &Site, guest: &Guest, name: &str, penalty: Penalty, is_lou
         level,
         "login failed source={} from={} user={user} failures={count} wait_s={}",
         site.source,
-        guest.remote,
+        peer.remote,
         wait.as_secs()
     );
     Timer::after(delay).await;
@@ -289,24 +289,24 @@ async fn failed(site: &Site, guest: &Guest, name: &str, penalty: Penalty, is_lou
 }
 
 /// 429.
-pub fn later(what: &str, wait: Duration) -> Problem {
+pub fn later(what: &str, wait: Duration) -> ApiError {
     let wait_s = wait.as_nanos().div_ceil(1_000_000_000).max(1);
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, format!("{what}: try again in {wait_s} s")).with(
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, format!("{what}: try again in {wait_s} s")).with(
         header::RETRY_AFTER,
         HeaderValue::from_str(&wait_s.to_string()).expect("digits are a header value"),
     )
 }
 
-fn too_fast(wait: Duration) -> Problem {
+fn too_fast(wait: Duration) -> ApiError {
     later("too many messages", wait)
 }
 
-fn unauthorized(auth: LoginBy, error: &str) -> Problem {
+fn unauthorized(auth: LoginBy, error: &str) -> ApiError {
     let (hint, challenge) = match auth {
         LoginBy::Url => (": they stand in the path, /auth/NAME/PASSWORD/…", PATH),
         LoginBy::Basic | LoginBy::Anonymous => ("", BASIC),
     };
-    Problem::new(StatusCode::UNAUTHORIZED, format!("{error}{hint}"))
+    ApiError::new(StatusCode::UNAUTHORIZED, format!("{error}{hint}"))
         .with(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
 

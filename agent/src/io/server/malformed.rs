@@ -14,9 +14,9 @@ use smol::Timer;
 use smol::future::or;
 use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::Site;
+use super::ServerState;
 use super::connection::HEAD_BYTES;
-use super::http::Problem;
+use super::http::ApiError;
 use super::linger::Linger;
 
 /// How long a caller may take for its answer, and for its part of the end.
@@ -86,7 +86,7 @@ impl AsyncWrite for Worded {
 }
 
 /// Tells a caller why its connection ends, if no answer that it was owed was begun. `head` is what is left of what came.
-pub async fn answer(site: &Site, mut stream: Worded, error: &hyper::Error, head: &[u8]) {
+pub async fn answer(site: &ServerState, mut stream: Worded, error: &hyper::Error, head: &[u8]) {
     let words = error.to_string();
     let fault = match error {
         _ if error.is_parse_version_h2() => Fault::Http2,
@@ -110,13 +110,13 @@ pub async fn answer(site: &Site, mut stream: Worded, error: &hyper::Error, head:
 }
 
 /// Tells a caller who speaks plain HTTP that TLS is spoken here.
-pub async fn plain_to_tls(site: &Site, mut stream: Linger) {
+pub async fn plain_to_tls(site: &ServerState, mut stream: Linger) {
     write(&mut stream, 400, words_for_plain(site.id())).await;
 }
 
 async fn write(stream: &mut Linger, status: u16, error: String) {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-    let text = Problem::new(status, error).text();
+    let text = ApiError::new(status, error).text();
     let answer = format!(
         "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
         text.len()

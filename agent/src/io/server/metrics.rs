@@ -29,7 +29,7 @@ type Counters = Family<Labels, Counter>;
 
 /// The metrics of a status. The error says that they cannot be written, which no status causes.
 pub fn text(status: &Status) -> Result<String, std::fmt::Error> {
-    let mut page = Page(Registry::with_prefix("holdfast"));
+    let mut page = MetricsPage(Registry::with_prefix("holdfast"));
     let version = status.version.clone();
     page.0.register("build", "Version of the agent", Info::new(vec![("version", version)]));
     page.agent(status);
@@ -45,9 +45,9 @@ pub fn text(status: &Status) -> Result<String, std::fmt::Error> {
     Ok(text)
 }
 
-struct Page(Registry);
+struct MetricsPage(Registry);
 
-impl Page {
+impl MetricsPage {
     fn agent(&mut self, status: &Status) {
         let uptime_s = as_float(status.uptime_s);
         self.gauge("uptime", "Time since the agent started", Some(Unit::Seconds), Some(uptime_s));

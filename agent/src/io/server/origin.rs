@@ -7,10 +7,10 @@ use holdfast_core::source::hostname::Authority;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
-use super::call::Call;
-use super::guest::Guest;
-use super::http::{Page, Problem, empty};
-use super::{Site, host};
+use super::http::{ApiError, HttpReply, empty};
+use super::one_shot::OneShot;
+use super::peer::Peer;
+use super::{ServerState, host};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, OPTIONS";
 /// How long a browser may remember the answer to a preflight.
@@ -18,14 +18,14 @@ const MAX_AGE_S: &str = "600";
 
 /// Refuses a request from a page that may not talk to the server. `asked`: where the request is addressed to.
 pub fn check(
-    site: &Site,
-    guest: &Guest,
+    site: &ServerState,
+    peer: &Peer,
     asked: Option<&Authority>,
     headers: &HeaderMap,
-) -> Result<(), Problem> {
+) -> Result<(), ApiError> {
     for origin in headers.get_all(header::ORIGIN) {
         let text = std::str::from_utf8(origin.as_bytes());
-        let by_itself = |origin| is_welcome(site, guest, asked, origin, asker(headers));
+        let by_itself = |origin| is_welcome(site, peer, asked, origin, asker(headers));
         if !is_listed(site, origin.as_bytes()) && !text.is_ok_and(by_itself) {
             return Err(refused(site, &String::from_utf8_lossy(origin.as_bytes())));
         }
@@ -33,27 +33,32 @@ pub fn check(
     Ok(())
 }
 
-fn is_listed(site: &Site, origin: &[u8]) -> bool {
+fn is_listed(site: &ServerState, origin: &[u8]) -> bool {
     site.origins.iter().any(|known| known == "*" || known.as_bytes().eq_ignore_ascii_case(origin))
 }
 
-fn is_welcome(site: &Site, guest: &Guest, host: Option<&Authority>, origin: &str, asker: Asker) -> bool {
-    let asked = Asked { host, address: guest.address, secure: guest.is_secure(site) };
+fn is_welcome(site: &ServerState, peer: &Peer, host: Option<&Authority>, origin: &str, asker: Asker) -> bool {
+    let asked = Asked { host, address: peer.address, secure: peer.is_secure(site) };
     browser::is_welcome(origin, asker, &asked, &site.names.all())
 }
 
 /// Refuses a request to a route whose request is the message, where any page may have made a browser send it. Who sets something
 /// must say who it is, or use POST; who brings a reading must only be no browser.
-pub fn check_change<B>(site: &Site, guest: &Guest, request: &Request<B>, call: &Call) -> Result<(), Problem> {
+pub fn check_change<B>(
+    site: &ServerState,
+    peer: &Peer,
+    request: &Request<B>,
+    call: &OneShot,
+) -> Result<(), ApiError> {
     let (method, headers) = (request.method(), request.headers());
-    let host = host::check(site, guest, request)?;
+    let host = host::check(site, peer, request)?;
     let asker = asker(headers);
     let page = browser::page_of(|name| field(headers, name));
     let change = Change {
         is_post: *method == Method::POST || *method == Method::PUT,
         takes_unknown: call.mode == Mode::Data,
         is_listed: is_listed(site, page.unwrap_or_default().as_bytes()),
-        is_own: page.is_some_and(|page| is_welcome(site, guest, host.as_ref(), page, Asker::Browser)),
+        is_own: page.is_some_and(|page| is_welcome(site, peer, host.as_ref(), page, Asker::Browser)),
     };
     if browser::may_change(change, asker, |name| field(headers, name)) {
         return Ok(());
@@ -77,10 +82,10 @@ pub fn check_change<B>(site: &Site, guest: &Guest, request: &Request<B>, call: &
          {lets_in} ([[server]] {server}); else use POST{post}, or send the header {}: 1{named}",
         browser::BY_SCRIPT
     );
-    Err(Problem::new(StatusCode::FORBIDDEN, error))
+    Err(ApiError::new(StatusCode::FORBIDDEN, error))
 }
 
-fn refused(site: &Site, origin: &str) -> Problem {
+fn refused(site: &ServerState, origin: &str) -> ApiError {
     let mut gate = site.gate.borrow_mut();
     gate.counts.denied_origins += 1;
     let level = if gate.is_news(origin) { log::Level::Warn } else { log::Level::Debug };
@@ -93,7 +98,7 @@ fn refused(site: &Site, origin: &str) -> Problem {
     log::log!(level, "origin denied server={server} origin={}: {}", toml_string(origin), remedy(known));
     let shown: String = origin.escape_debug().collect();
     let error = format!("the origin {shown} is not in `origins` of this server: {}", remedy(&[]));
-    Problem::new(StatusCode::FORBIDDEN, error)
+    ApiError::new(StatusCode::FORBIDDEN, error)
 }
 
 fn asker(headers: &HeaderMap) -> Asker {
@@ -112,7 +117,7 @@ pub fn is_preflight<B>(request: &Request<B>) -> bool {
 }
 
 /// What `OPTIONS` answers, to the preflight of an origin that is welcome and to whoever else asks.
-pub fn options(headers: &HeaderMap) -> Page {
+pub fn options(headers: &HeaderMap) -> HttpReply {
     let mut page = empty();
     let answer = page.headers_mut();
     let methods = HeaderValue::from_static(METHODS);
@@ -133,7 +138,7 @@ pub fn options(headers: &HeaderMap) -> Page {
 }
 
 /// The same page with word to the browser that this origin may see it.
-pub fn shown(mut page: Page, origin: HeaderValue) -> Page {
+pub fn shown(mut page: HttpReply, origin: HeaderValue) -> HttpReply {
     let headers = page.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));

@@ -4,7 +4,7 @@ use holdfast_core::config::parameter::{Parameter, ParameterType};
 use hyper::header::HeaderMap;
 use serde_json::{Map, Value};
 
-use super::path::Miss;
+use super::path::RouteError;
 
 /// Name and value, in the order in which they came.
 pub type Pairs = Vec<(String, String)>;
@@ -15,7 +15,7 @@ pub fn of_query(query: Option<&str>) -> Pairs {
 }
 
 /// The headers that are declared, in the order of the declaration.
-pub fn of_headers(declared: &[Parameter], headers: &HeaderMap) -> Result<Pairs, Miss> {
+pub fn of_headers(declared: &[Parameter], headers: &HeaderMap) -> Result<Pairs, RouteError> {
     let mut pairs = Pairs::new();
     for parameter in declared {
         for value in headers.get_all(&parameter.name) {
@@ -29,7 +29,7 @@ pub fn of_headers(declared: &[Parameter], headers: &HeaderMap) -> Result<Pairs, 
 
 /// Checks the declared ones among these parameters, and writes those that have a type in one way. `place` is what they are
 /// called: `query parameter`, `header`.
-pub fn check(place: &str, declared: &[Parameter], pairs: &mut Pairs) -> Result<(), Miss> {
+pub fn check(place: &str, declared: &[Parameter], pairs: &mut Pairs) -> Result<(), RouteError> {
     for parameter in declared {
         let mut count = 0;
         for (_, value) in pairs.iter_mut().filter(|(name, _)| *name == parameter.name) {
@@ -76,7 +76,7 @@ pub fn object(all: &[(&[Parameter], &Pairs)]) -> String {
 
 /// The fields of a form as a JSON object, each in the type that is declared for it. None if the body is no form: `curl -d` says of
 /// everything that it is one.
-pub fn of_form(declared: &[Parameter], body: &[u8]) -> Result<Option<String>, Miss> {
+pub fn of_form(declared: &[Parameter], body: &[u8]) -> Result<Option<String>, RouteError> {
     let begins_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'));
     if begins_json || !body.contains(&b'=') {
         return Ok(None);
@@ -101,9 +101,9 @@ fn typed(kind: ParameterType, text: &str) -> Value {
     }
 }
 
-fn miss(place: &str, parameter: &Parameter, what: &str) -> Miss {
+fn miss(place: &str, parameter: &Parameter, what: &str) -> RouteError {
     let name = parameter.name.clone();
-    Miss::Parameter { error: format!("the {place} {name} {what}"), name }
+    RouteError::Parameter { error: format!("the {place} {name} {what}"), name }
 }
 
 /// Whether a text is a number of JSON (RFC 8259 §6), without white space around it.

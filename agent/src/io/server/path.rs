@@ -11,9 +11,9 @@ use holdfast_core::message::Format;
 use holdfast_schema::Violation;
 use hyper::header::HeaderMap;
 
-use super::call::Call;
-use super::judge::{self, FileRead, Judge};
+use super::one_shot::OneShot;
 use super::parameter::{self, Pairs};
+use super::validator::{self, FileRead, SchemaValidator};
 
 /// Longest topic in bytes.
 const TOPIC_BYTES: usize = 512;
@@ -46,9 +46,9 @@ pub struct Target {
     /// From 0 to 9.
     pub priority: u8,
     /// What the request itself says, if it is the message.
-    pub call: Option<Call>,
+    pub call: Option<OneShot>,
     /// What checks the payloads, if the route has a schema.
-    pub judge: Option<Judge>,
+    pub judge: Option<SchemaValidator>,
 }
 
 impl Target {
@@ -63,7 +63,7 @@ impl Target {
 
 /// Why a request has no target. Meant for the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Miss {
+pub enum RouteError {
     /// No route matches, and the server takes nothing else.
     NoRoute(String),
     /// A declared parameter is missing or wrong.
@@ -79,19 +79,19 @@ pub enum Miss {
     Wrong(String),
 }
 
-impl std::fmt::Display for Miss {
+impl std::fmt::Display for RouteError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Miss::NoRoute(path) => write!(f, "no route matches {path}"),
-            Miss::Violation(violation) => f.write_str(&judge::words(violation)),
-            Miss::Parameter { error, .. } | Miss::Wrong(error) => f.write_str(error),
+            RouteError::NoRoute(path) => write!(f, "no route matches {path}"),
+            RouteError::Violation(violation) => f.write_str(&validator::words(violation)),
+            RouteError::Parameter { error, .. } | RouteError::Wrong(error) => f.write_str(error),
         }
     }
 }
 
-impl From<String> for Miss {
-    fn from(error: String) -> Miss {
-        Miss::Wrong(error)
+impl From<String> for RouteError {
+    fn from(error: String) -> RouteError {
+        RouteError::Wrong(error)
     }
 }
 
@@ -113,19 +113,19 @@ impl Router {
     ///
     /// Without a match the topic is the path and the device comes from `?device=`. When there are no routes at all,
     /// the first segment of the path is the device unless `?device=` names one (the rule of zero configuration).
-    pub fn target(&self, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Target, Miss> {
+    pub fn target(&self, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Target, RouteError> {
         match (self.find(path), self.unmatched) {
             (Some((entry, values)), _) => {
                 entry.target(path, parameter::of_query(query), headers, values, false)
             }
             (None, Unmatched::Topic) => Ok(self.unrouted(path, Query::of(parameter::of_query(query)))?),
-            (None, Unmatched::Refuse) => Err(Miss::NoRoute(path.to_owned())),
+            (None, Unmatched::Refuse) => Err(RouteError::NoRoute(path.to_owned())),
         }
     }
 
     /// The target of a GET to a route that takes one: the query is the message.
-    pub fn called(&self, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Target, Miss> {
-        let (entry, values) = self.find(path).ok_or_else(|| Miss::NoRoute(path.to_owned()))?;
+    pub fn called(&self, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Target, RouteError> {
+        let (entry, values) = self.find(path).ok_or_else(|| RouteError::NoRoute(path.to_owned()))?;
         entry.target(path, parameter::of_query(query), headers, values, true)
     }
 
@@ -140,7 +140,7 @@ impl Router {
 
     /// What the schemas of the routes are made of.
     pub fn files(&self) -> impl Iterator<Item = &FileRead> {
-        self.entries.iter().filter_map(|entry| entry.judge.as_ref()).flat_map(Judge::files)
+        self.entries.iter().filter_map(|entry| entry.judge.as_ref()).flat_map(SchemaValidator::files)
     }
 
     /// The subprotocols of the route of this path, if it has a list.
@@ -183,7 +183,7 @@ struct Entry {
     methods: Vec<Method>,
     batch: bool,
     reply: Option<Reply>,
-    judge: Option<Judge>,
+    judge: Option<SchemaValidator>,
     query: Rc<[Parameter]>,
     header: Vec<Parameter>,
     subprotocols: Option<Vec<String>>,
@@ -199,7 +199,8 @@ impl Entry {
         let (query, header) = (route.query.as_slice().into(), route.header.clone());
         let (mode, reply) = (route.mode, route.reply.clone());
         let (methods, batch) = (route.methods(), route.batch);
-        let judge = route.schema.as_deref().map(|file| Judge::new(&route.path, file)).transpose()?;
+        let judge =
+            route.schema.as_deref().map(|file| SchemaValidator::new(&route.path, file)).transpose()?;
         let format = format.or((judge.is_some() || batch).then_some(Format::Json));
         let subprotocols = route.subprotocols.clone();
         Ok(Entry {
@@ -220,9 +221,9 @@ impl Entry {
         })
     }
 
-    fn call(&self, payload: String, reply: Option<Reply>) -> Call {
+    fn call(&self, payload: String, reply: Option<Reply>) -> OneShot {
         let takes_post = self.methods.contains(&Method::Post);
-        Call { route: self.path.clone(), mode: self.mode, takes_post, payload, reply }
+        OneShot { route: self.path.clone(), mode: self.mode, takes_post, payload, reply }
     }
 
     fn target(
@@ -232,7 +233,7 @@ impl Entry {
         headers: &HeaderMap,
         mut values: Pairs,
         is_message: bool,
-    ) -> Result<Target, Miss> {
+    ) -> Result<Target, RouteError> {
         parameter::check("query parameter", &self.query, &mut query)?;
         let message = (is_message && self.mode == Mode::Data)
             .then(|| self.call(parameter::object(&[(&self.query, &query)]), None));
@@ -471,7 +472,7 @@ mod tests {
         assert_eq!(pairs, ["device=pump", "unit=C", "batch=7", "unit=F", "x-batch=8"]);
         headers.insert("x-batch", "eight".parse().unwrap());
         let miss = |query, headers: &HeaderMap| match router.target("/pump", query, headers) {
-            Err(Miss::Parameter { name, .. }) => name,
+            Err(RouteError::Parameter { name, .. }) => name,
             other => panic!("{other:?}"),
         };
         assert_eq!(miss(Some("batch=7"), &headers), "x-batch");
@@ -482,7 +483,7 @@ mod tests {
     #[test]
     fn a_server_that_takes_only_its_routes_names_the_path_that_is_none() {
         let router = Router::new(&[route("/a", None, None)], Unmatched::Refuse).unwrap();
-        assert_eq!(router.target("/b", None, &HeaderMap::new()), Err(Miss::NoRoute("/b".to_owned())));
+        assert_eq!(router.target("/b", None, &HeaderMap::new()), Err(RouteError::NoRoute("/b".to_owned())));
         assert!(router.target("/a", None, &HeaderMap::new()).is_ok());
     }
 

@@ -14,7 +14,7 @@ use async_tungstenite::tungstenite::{Bytes, Message};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{SinkExt, StreamExt};
 use holdfast_core::config::handshake::is_token;
-use holdfast_core::source::gather::{self, Gather};
+use holdfast_core::source::coalesce::{self, Coalesce};
 use holdfast_core::source::intake::{Answer, Refused};
 use holdfast_core::source::subprotocol;
 use holdfast_core::source::throttle::{Patience, Reproof};
@@ -30,15 +30,15 @@ use smol::{LocalExecutor, Timer};
 use smol_hyper::rt::FuturesIo;
 
 use super::batch::{Batch, End, Reading, read};
-use super::call::{self, Call};
-use super::guest::Guest;
-use super::http::{Page, Problem, Slot, empty};
+use super::http::{ApiError, HttpReply, Slot, empty};
 use super::malformed::Worded;
 use super::memory::Metered;
+use super::one_shot::{self, OneShot};
 use super::path::{self, Target};
-use super::{Site, judge, subscribe};
+use super::peer::Peer;
+use super::{ServerState, subscribe, validator};
 use crate::io::clock;
-use crate::io::intake::{Feed, Intake};
+use crate::io::intake::{Intake, Subscription};
 use crate::io::net;
 
 /// Weight of the batches that may wait for their answers; nothing more is read meanwhile.
@@ -80,7 +80,7 @@ pub enum Purpose {
         confirm: bool,
     },
     /// It is told what is accepted.
-    Read(Feed),
+    Read(Subscription),
 }
 
 /// Whether a request asks for a WebSocket.
@@ -89,12 +89,12 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// What is said to a handshake that arrives without its `Upgrade`: proxies take it away unless they are told not to (RFC 9110 §7.8).
-pub fn lost_upgrade(headers: &HeaderMap) -> Option<Problem> {
+pub fn lost_upgrade(headers: &HeaderMap) -> Option<ApiError> {
     let is_handshake = [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION]
         .iter()
         .any(|name| headers.contains_key(name));
     (is_handshake && !is_upgrade(headers)).then(|| {
-        Problem::new(
+        ApiError::new(
             StatusCode::UPGRADE_REQUIRED,
             "this WebSocket handshake came without `Upgrade: websocket`: a proxy in front of this server took it away; have it \
              pass on `Upgrade` and `Connection` (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
@@ -105,7 +105,7 @@ pub fn lost_upgrade(headers: &HeaderMap) -> Option<Problem> {
 }
 
 /// Accepts a handshake (RFC 6455 §4.2.2), or says what is wrong with it.
-pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<Page, Problem> {
+pub fn upgrade(site: &ServerState, request: Request<Incoming>, slot: &Slot) -> Result<HttpReply, ApiError> {
     let accept = accept_key(&request)?;
     let target = site.target(&request)?;
     let confirm = path::is_set(request.uri().query(), "confirm");
@@ -114,20 +114,20 @@ pub fn upgrade(site: &Site, request: Request<Incoming>, slot: &Slot) -> Result<P
 }
 
 /// The answer to the key of a handshake.
-pub fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Problem> {
+pub fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, ApiError> {
     let headers = request.headers();
     if !request.body().is_end_stream() {
-        return Err(Problem::bad("a WebSocket handshake has no body"));
+        return Err(ApiError::bad("a WebSocket handshake has no body"));
     }
     if !has_token(headers, header::CONNECTION, "upgrade") {
-        return Err(Problem::bad("the header `Connection` does not say `Upgrade`"));
+        return Err(ApiError::bad("the header `Connection` does not say `Upgrade`"));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is spoken here")
+        return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is spoken here")
             .with(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
-    let key = key.ok_or_else(|| Problem::bad("the header `Sec-WebSocket-Key` is missing or malformed"))?;
+    let key = key.ok_or_else(|| ApiError::bad("the header `Sec-WebSocket-Key` is missing or malformed"))?;
     Ok(HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is a header value"))
 }
 
@@ -138,7 +138,7 @@ pub fn switch(
     wanted: Option<&[String]>,
     purpose: Purpose,
     slot: &Slot,
-) -> Page {
+) -> HttpReply {
     let spoken = subprotocol(request.headers(), wanted);
     slot.set(Some(Pending { upgrade: hyper::upgrade::on(request), purpose }));
     let mut page = empty();
@@ -162,7 +162,7 @@ fn subprotocol(headers: &HeaderMap, wanted: Option<&[String]>) -> Option<HeaderV
 }
 
 /// Does what a WebSocket is for until one side ends it.
-pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
+pub async fn run(site: Rc<ServerState>, pending: Pending, peer: Rc<Peer>) {
     let Ok(upgraded) = pending.upgrade.await else { return };
     let Ok(parts) = upgraded.downcast::<FuturesIo<Worded>>() else { return };
     let limit = site.limits.message_bytes;
@@ -177,12 +177,12 @@ pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
     let (stream, part) = (parts.io.into_inner().into_inner().into_inner(), parts.read_buf.to_vec());
-    let stream = Metered::new(stream, guest.share.clone(), part.len());
+    let stream = Metered::new(stream, peer.share.clone(), part.len());
     let mut socket = net::web_socket(stream, part, Role::Server, config).await;
     match pending.purpose {
-        Purpose::Write { target, confirm } => take(site, guest, socket, target, confirm).await,
+        Purpose::Write { target, confirm } => take(site, peer, socket, target, confirm).await,
         Purpose::Read(feed) => {
-            let end = subscribe::run(&site, &guest, &mut socket, &feed).await;
+            let end = subscribe::run(&site, &peer, &mut socket, &feed).await;
             log::debug!("subscription ended source={}: {end:?}", site.source);
             close(socket, end).await;
         }
@@ -191,8 +191,8 @@ pub async fn run(site: Rc<Site>, pending: Pending, guest: Rc<Guest>) {
 
 /// Takes messages until one side ends it.
 async fn take(
-    site: Rc<Site>,
-    guest: Rc<Guest>,
+    site: Rc<ServerState>,
+    peer: Rc<Peer>,
     socket: WebSocketStream<Metered>,
     target: Target,
     confirm: bool,
@@ -205,14 +205,14 @@ async fn take(
     };
     let mut session = Session {
         site,
-        guest,
+        peer,
         each: target.weight(),
         target,
         confirm,
         socket,
         busy: Rc::default(),
         silent: 0,
-        gather: Gather::new(clock::now().mono),
+        gather: Coalesce::new(clock::now().mono),
         pause: None,
         patience: Patience::default(),
         refused: 0,
@@ -227,8 +227,8 @@ async fn take(
 }
 
 struct Session {
-    site: Rc<Site>,
-    guest: Rc<Guest>,
+    site: Rc<ServerState>,
+    peer: Rc<Peer>,
     target: Target,
     /// What each message takes beside its payload.
     each: usize,
@@ -238,7 +238,7 @@ struct Session {
     busy: Rc<Cell<u32>>,
     /// Ticks since something came.
     silent: u32,
-    gather: Gather,
+    gather: Coalesce,
     /// Runs while it is left alone, so that its messages come together.
     pause: Option<Timer>,
     patience: Patience,
@@ -279,12 +279,12 @@ impl Session {
                     if let Err(end) = or(self.conclude(&batch, answer, ended.is_some()), stop).await {
                         return end;
                     }
-                    self.guest.share.stored(batch.held());
+                    self.peer.share.stored(batch.held());
                 }
                 Event::Read(batch, end) => {
                     self.silent = 0;
                     let dense = self.gather.read(clock::now().mono, batch.len());
-                    self.pause = dense.then(|| Timer::after(gather::PAUSE));
+                    self.pause = dense.then(|| Timer::after(coalesce::PAUSE));
                     ended = end;
                     in_flight += batch.weight();
                     if let (Some(_), Some(judge)) = (batch.refused(), &self.target.judge) {
@@ -301,13 +301,13 @@ impl Session {
     }
 
     /// The connection itself is the message.
-    async fn reply(&mut self, call: &Call) -> End {
+    async fn reply(&mut self, call: &OneShot) -> End {
         let intake = self.site.intake.clone();
         let stop = async {
             intake.stopping().await;
-            Err(Problem::of_refusal(&Refused::Stopping))
+            Err(ApiError::of_refusal(&Refused::Stopping))
         };
-        let (frame, end) = match or(call::speak(&self.site, &self.guest, &self.target, call), stop).await {
+        let (frame, end) = match or(one_shot::speak(&self.site, &self.peer, &self.target, call), stop).await {
             Ok(said) => (said.frame(), End::Close(1000, String::new())),
             Err(problem) if problem.passes() => {
                 (Message::text(problem.text()), End::Close(1013, String::new()))
@@ -346,7 +346,7 @@ impl Session {
                 target: &self.target,
                 each: self.each,
                 limits: &self.site.limits,
-                share: &self.guest.share,
+                share: &self.peer.share,
                 busy: &self.busy,
             };
             let (batch, end) = read(&mut self.socket, &reading).await;
@@ -361,7 +361,7 @@ impl Session {
 
     /// What may pass of a batch, then what is too much.
     fn throttled(&mut self, mut batch: Batch) -> impl Iterator<Item = (Batch, Option<Refused>)> + use<> {
-        let passing = if batch.is_empty() { Ok(0) } else { self.guest.pass(&self.site, batch.len()) };
+        let passing = if batch.is_empty() { Ok(0) } else { self.peer.pass(&self.site, batch.len()) };
         let (passing, wait) = passing.map_or_else(|wait| (0, wait), |passing| (passing, Duration::ZERO));
         let rest = batch.split_off(passing);
         if !rest.is_empty() {
@@ -375,7 +375,7 @@ impl Session {
     fn offer(&self, batch: Batch, refused: Option<Refused>) -> impl Future<Output = (Batch, Answer)> + use<> {
         let intake = self.site.intake.clone();
         let drafts = if refused.is_none() { batch.drafts(&self.site, &self.target) } else { Vec::new() };
-        let (busy, remote) = (self.busy.clone(), self.guest.remote);
+        let (busy, remote) = (self.busy.clone(), self.peer.remote);
         async move {
             if let Some(refused) = refused {
                 return (batch, Answer::Refused(refused));
@@ -414,7 +414,7 @@ impl Session {
 
     /// Tells of a message that breaks the schema. A sender that is told nothing is closed, as for one that is not JSON.
     async fn refuse(&mut self, violation: &Violation, ended: bool) -> Result<(), End> {
-        let words = judge::words(violation);
+        let words = validator::words(violation);
         if !self.confirm {
             return Err(End::Close(1007, words));
         }
@@ -445,7 +445,7 @@ impl Session {
         for _ in 0..BUSY_TRIES {
             Timer::after(BUSY_PAUSE).await;
             let drafts = batch.drafts(&self.site, &self.target);
-            let answer = self.site.intake.offer(drafts, Some(self.guest.remote)).await;
+            let answer = self.site.intake.offer(drafts, Some(self.peer.remote)).await;
             if answer != BUSY {
                 self.busy.set(self.busy.get() - 1);
                 return answer;
@@ -460,7 +460,7 @@ impl Session {
     }
 
     async fn look_at_silence(&mut self, reading: bool) -> Result<(), End> {
-        if !reading || self.busy.get() > 0 || self.guest.share.is_waiting() {
+        if !reading || self.busy.get() > 0 || self.peer.share.is_waiting() {
             return Ok(());
         }
         self.silent += 1;
@@ -474,7 +474,7 @@ impl Session {
 
 /// Pings a peer that has been silent for so many ticks, or gives it up.
 pub async fn look_at_silence(
-    site: &Site,
+    site: &ServerState,
     socket: &mut WebSocketStream<Metered>,
     silent: u32,
 ) -> Result<(), End> {

@@ -16,7 +16,7 @@ use smol::net::TcpListener;
 use smol::net::unix::{UnixListener, UnixStream};
 use smol::{Async, Timer};
 
-use super::accept::Caller;
+use super::accept::Accepted;
 use crate::io::net::{self, words};
 use crate::io::private;
 
@@ -133,10 +133,12 @@ impl Socket {
     }
 
     /// Waits for the next caller.
-    pub async fn accept(&self) -> io::Result<Caller> {
+    pub async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Caller::Tcp(stream, peer)),
-            Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Caller::Unix(stream)),
+            Socket::Tcp(listener) => {
+                listener.accept().await.map(|(stream, peer)| Accepted::Tcp(stream, peer))
+            }
+            Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
         }
     }
 

@@ -8,7 +8,7 @@ use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::Message;
 use futures_util::StreamExt;
 use holdfast_core::config::server::Audience;
-use holdfast_core::glob::Glob;
+use holdfast_core::topic_filter::TopicFilter;
 use holdfast_core::wire;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -17,12 +17,12 @@ use smol::Timer;
 use smol::future::or;
 
 use super::batch::End;
-use super::guest::Guest;
-use super::http::{Page, Problem, Slot};
+use super::http::{ApiError, HttpReply, Slot};
 use super::memory::Metered;
+use super::peer::Peer;
 use super::session::{self, Purpose};
-use super::{Site, consumer};
-use crate::io::intake::{Feed, News};
+use super::{ServerState, consumer};
+use crate::io::intake::{Delivery, Subscription};
 
 /// Where it is.
 pub const PATH: &str = "/subscribe";
@@ -31,27 +31,27 @@ const BATCH: usize = 64;
 
 /// Accepts a subscriber, or says why not.
 pub async fn upgrade(
-    site: &Site,
-    guest: &Guest,
+    site: &ServerState,
+    peer: &Peer,
     request: Request<Incoming>,
     slot: &Slot,
-) -> Result<Page, Problem> {
-    if site.subscribe == Audience::Local && !guest.is_local() {
-        return Err(guest.not_local(site, "/subscribe"));
+) -> Result<HttpReply, ApiError> {
+    if site.subscribe == Audience::Local && !peer.is_local() {
+        return Err(peer.not_local(site, "/subscribe"));
     }
     if !session::is_upgrade(request.headers()) {
         let error = "/subscribe is for WebSockets: GET /api/topics tells the last messages";
-        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, error)
+        return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, error)
             .with(header::UPGRADE, HeaderValue::from_static("websocket")));
     }
     let accept = session::accept_key(&request)?;
     let mut filters = consumer::filters(request.uri().query())?;
     if filters.is_empty() {
-        filters.push(Glob::parse("#").map_err(Problem::bad)?);
+        filters.push(TopicFilter::parse("#").map_err(ApiError::bad)?);
     }
     let feed = site.intake.subscribe(filters).await;
     let feed = feed.map_err(|error| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error)
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error)
             .with(header::RETRY_AFTER, HeaderValue::from_static("10"))
     })?;
     Ok(session::switch(request, accept, None, Purpose::Read(feed), slot))
@@ -59,14 +59,19 @@ pub async fn upgrade(
 
 enum Event {
     Stopping,
-    News(Option<News>),
+    Delivery(Option<Delivery>),
     /// Something came, or nothing can come any more.
     Heard(bool),
     Tick,
 }
 
 /// Tells the news until one side ends it. What the subscriber sends is ignored.
-pub async fn run(site: &Rc<Site>, guest: &Guest, socket: &mut WebSocketStream<Metered>, feed: &Feed) -> End {
+pub async fn run(
+    site: &Rc<ServerState>,
+    peer: &Peer,
+    socket: &mut WebSocketStream<Metered>,
+    feed: &Subscription,
+) -> End {
     let mut stopping = pin!(site.intake.stopping());
     let mut ticks = Timer::interval(site.limits.idle_timeout / session::TICKS);
     let mut silent = 0;
@@ -75,7 +80,7 @@ pub async fn run(site: &Rc<Site>, guest: &Guest, socket: &mut WebSocketStream<Me
             stopping.as_mut().await;
             Event::Stopping
         };
-        let news = async { Event::News(feed.next().await) };
+        let news = async { Event::Delivery(feed.next().await) };
         let heard =
             async { Event::Heard(matches!(socket.next().await, Some(Ok(frame)) if !frame.is_close())) };
         let tick = async {
@@ -84,14 +89,14 @@ pub async fn run(site: &Rc<Site>, guest: &Guest, socket: &mut WebSocketStream<Me
         };
         let event = or(or(stop, heard), or(news, tick)).await;
         let told = match event {
-            Event::Stopping | Event::News(None) => return session::stopped(),
+            Event::Stopping | Event::Delivery(None) => return session::stopped(),
             Event::Heard(false) => return End::Gone,
             Event::Heard(true) => {
-                guest.share.give_up(usize::MAX);
+                peer.share.give_up(usize::MAX);
                 silent = 0;
                 Ok(())
             }
-            Event::News(Some(first)) => tell(socket, first, feed).await,
+            Event::Delivery(Some(first)) => tell(socket, first, feed).await,
             Event::Tick => {
                 silent += 1;
                 session::look_at_silence(site, socket, silent).await
@@ -104,11 +109,15 @@ pub async fn run(site: &Rc<Site>, guest: &Guest, socket: &mut WebSocketStream<Me
 }
 
 /// Writes this and what waits behind it, up to a bound.
-async fn tell(socket: &mut WebSocketStream<Metered>, first: News, feed: &Feed) -> Result<(), End> {
+async fn tell(
+    socket: &mut WebSocketStream<Metered>,
+    first: Delivery,
+    feed: &Subscription,
+) -> Result<(), End> {
     let rest = std::iter::from_fn(|| feed.waiting()).take(BATCH - 1);
     let frames = std::iter::once(first).chain(rest).map(|news| match news {
-        News::Message(message) => Message::text(wire::message_line(&message)),
-        News::Dropped(count) => Message::text(format!("{{\"dropped\":{count}}}")),
+        Delivery::Message(message) => Message::text(wire::message_line(&message)),
+        Delivery::Dropped(count) => Message::text(format!("{{\"dropped\":{count}}}")),
     });
     session::write(socket, frames).await
 }

@@ -32,7 +32,7 @@ use smol::net::TcpStream;
 use smol::net::unix::UnixListener;
 
 use super::*;
-use crate::io::intake::{Input, Spout, channel, feed};
+use crate::io::intake::{Input, Publisher, channel, feed};
 use crate::io::tls;
 use crate::io::tls::authority::Authority;
 
@@ -55,7 +55,7 @@ struct Bench {
     alive: RefCell<Option<Sender<std::convert::Infallible>>>,
     intake: Intake,
     executor: Rc<LocalExecutor<'static>>,
-    spouts: Rc<RefCell<Vec<Spout>>>,
+    spouts: Rc<RefCell<Vec<Publisher>>>,
     room: Rc<Room>,
 }
 
@@ -84,7 +84,7 @@ fn with(server: Server, test: impl AsyncFnOnce(Bench)) {
         let (sender, seen) = unbounded();
         let refusals = Rc::new(RefCell::new(VecDeque::new()));
         let gate = Rc::default();
-        let spouts: Rc<RefCell<Vec<Spout>>> = Rc::default();
+        let spouts: Rc<RefCell<Vec<Publisher>>> = Rc::default();
         let health: Rc<RefCell<Health>> = Rc::default();
         let slow = Answers {
             health: health.clone(),
@@ -116,7 +116,7 @@ struct Answers {
     gate: Rc<RefCell<Option<Receiver<()>>>>,
     executor: Rc<LocalExecutor<'static>>,
     /// Of those who subscribed.
-    spouts: Rc<RefCell<Vec<Spout>>>,
+    spouts: Rc<RefCell<Vec<Publisher>>>,
 }
 
 async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers) {
@@ -152,14 +152,14 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
                 lines.try_send(format!("{{\"filter\":{filter:?}}}")).unwrap();
                 reply.try_send(Ok(read)).unwrap();
             }
-            Input::Again { outlet, messages, reply } => {
+            Input::Reimport { outlet, messages, reply } => {
                 let stored = Answer::Stored { first: 1, last: messages.len() as u64 };
                 let known = outlet == "client:cloud";
                 reply
                     .try_send(if known { stored } else { Answer::Refused(Refused::NoOutlet(outlet)) })
                     .unwrap();
             }
-            Input::Look(look, reply) => reply.try_send(Err(format!("cannot see {look:?}"))).unwrap(),
+            Input::StoreQuery(look, reply) => reply.try_send(Err(format!("cannot see {look:?}"))).unwrap(),
             Input::Change(_, reply) => reply.try_send(Ok(7)).unwrap(),
             Input::Subscribe(filters, reply) => {
                 let (mut spout, feed) = feed(filters);

@@ -10,9 +10,9 @@ use holdfast_core::outlet::lane;
 use holdfast_core::reload::{self, Changes, Proposal, ReloadError, Reloaded};
 use holdfast_core::setup::LinkSetup;
 
-use super::doors::bind_but;
-use super::{Bound, Load, Shell, bind, setup};
-use crate::io::server::Kept;
+use super::listeners::bind_but;
+use super::{BoundServers, Load, Shell, bind, setup};
+use crate::io::server::KeptSocket;
 
 /// A configuration that was read, or why not.
 pub struct Prepared {
@@ -23,14 +23,14 @@ pub struct Prepared {
 struct Next {
     config: Config,
     changes: Changes,
-    bound: Bound,
+    bound: BoundServers,
 }
 
 /// A configuration that was read, until the agent says what becomes of it.
 pub struct Candidate {
     request: u64,
     config: Config,
-    bound: Bound,
+    bound: BoundServers,
 }
 
 /// Who comes after this life of the agent.
@@ -38,7 +38,7 @@ pub struct Successor {
     /// Its configuration.
     pub config: Config,
     /// Its listeners; none to keep those of this life.
-    pub bound: Option<Bound>,
+    pub bound: Option<BoundServers>,
     /// Settings that proved themselves in this life.
     pub proven: Vec<LinkSetup>,
 }
@@ -124,7 +124,12 @@ impl Shell {
     }
 }
 
-async fn prepare(load: &Load, old: &Config, kept: &[Kept], stale: &[Rc<Server>]) -> Result<Next, String> {
+async fn prepare(
+    load: &Load,
+    old: &Config,
+    kept: &[KeptSocket],
+    stale: &[Rc<Server>],
+) -> Result<Next, String> {
     let config = load().map_err(|error| format!("{error:#}"))?;
     let stale_ones = stale.iter().filter(|table| config.servers.contains(table));
     let changes = stale_ones

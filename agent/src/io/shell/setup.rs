@@ -36,7 +36,7 @@ pub fn setup(config: &Config) -> Setup {
         buffer: config.buffer,
         presence: config.presence.clone(),
         host: config.host,
-        births: (0..outlets).map(|_| epoch()).collect(),
+        new_epochs: (0..outlets).map(|_| epoch()).collect(),
         run: fastrand::u64(1..),
         seed: fastrand::u64(..),
     }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use holdfast_core::glob::Glob;
 use holdfast_core::message::Message;
 use holdfast_core::observe::status::Consumers;
+use holdfast_core::topic_filter::TopicFilter;
 
-use crate::io::intake::{Feed, Spout, feed};
+use crate::io::intake::{Publisher, Subscription, feed};
 
 /// How many may read at a time.
 const SUBSCRIBERS_MAX: usize = 64;
@@ -14,13 +14,13 @@ const SUBSCRIBERS_MAX: usize = 64;
 /// Everybody who reads.
 #[derive(Debug, Default)]
 pub struct Subscribers {
-    spouts: Vec<Spout>,
+    spouts: Vec<Publisher>,
     dropped: u64,
 }
 
 impl Subscribers {
     /// Takes in another one. The error says that there are too many.
-    pub fn add(&mut self, filters: Vec<Glob>) -> Result<Feed, String> {
+    pub fn add(&mut self, filters: Vec<TopicFilter>) -> Result<Subscription, String> {
         self.spouts.retain(|spout| !spout.is_over());
         if self.spouts.len() == SUBSCRIBERS_MAX {
             return Err(format!("{SUBSCRIBERS_MAX} others read already"));

@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::atomic_file;
 use super::backend::LOG_FILE;
-use super::frame;
 use super::recovery::{COPY, NEW, OLD, STORE};
 use crate::io::{clock, private};
 
@@ -60,7 +60,7 @@ impl Marker {
     /// The opening has ended by itself.
     pub fn end(self, dir: &Path) -> io::Result<()> {
         fs::remove_file(dir.join(MARKER))?;
-        frame::sync_dir(dir)
+        atomic_file::sync_dir(dir)
     }
 
     fn write(&self, dir: &Path) -> io::Result<()> {
@@ -70,7 +70,7 @@ impl Marker {
         self.repairs.iter().try_for_each(|Promise { aside, repair }| writeln!(file, "{aside}\t{repair}"))?;
         file.sync_all()?;
         fs::rename(aside, path)?;
-        frame::sync_dir(dir)
+        atomic_file::sync_dir(dir)
     }
 }
 
@@ -86,7 +86,7 @@ pub fn settle(dir: &Path) -> io::Result<()> {
     }
     remove(&old)?;
     remove(&new)?;
-    frame::sync_dir(dir)
+    atomic_file::sync_dir(dir)
 }
 
 /// A name for the store where people find it.

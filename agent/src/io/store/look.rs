@@ -6,23 +6,23 @@ use std::path::Path;
 
 use holdfast_core::cbor;
 use holdfast_core::message::{Body, Entry, GapReason};
-use holdfast_core::outlet::disk::DiskFacts;
-use holdfast_core::outlet::look::{Checked, Damage, Letter, Look, Outlet, Seen, Survey};
+use holdfast_core::outlet::inspect::{Checked, Damage, DeadLetter, Outlet, StoreAnswer, StoreQuery, Survey};
+use holdfast_core::outlet::store_protocol::StoreFacts;
 
+use super::atomic_file;
 use super::backend::Fault;
-use super::frame;
+use super::file_queue::FileQueue;
 use super::group;
-use super::hold::Groups;
+use super::group_index::GroupMeta;
 use super::leftovers;
-use super::shelf::Slot;
-use super::tray::Tray;
+use super::open_store::Groups;
 use super::{numbers, space};
 
 /// An answer is complete once it has so many bytes, of entries or of groups: a commit waits for no more than one of them.
 const PAGE_BYTES: usize = 64 << 10;
 
 /// Everything that can be looked at.
-pub struct Sight<'a> {
+pub struct Inspector<'a> {
     /// The data directory.
     pub dir: &'a Path,
     /// Names of the outlets.
@@ -30,33 +30,33 @@ pub struct Sight<'a> {
     /// The store, or why it cannot be looked into.
     pub hold: Result<&'a dyn Groups, String>,
     /// The dead letters.
-    pub dead: &'a Tray,
+    pub dead: &'a FileQueue,
     /// Damaged values.
-    pub damaged: &'a Tray,
+    pub damaged: &'a FileQueue,
     /// What every report tells.
-    pub facts: DiskFacts,
+    pub facts: StoreFacts,
 }
 
 /// Why nothing can be seen.
 #[derive(Debug)]
-pub enum Blind {
+pub enum InspectError {
     /// The database is dead.
     Fault(Fault),
     /// There is no such thing, or it cannot be read.
     Cause(String),
 }
 
-impl From<Fault> for Blind {
-    fn from(fault: Fault) -> Blind {
-        Blind::Fault(fault)
+impl From<Fault> for InspectError {
+    fn from(fault: Fault) -> InspectError {
+        InspectError::Fault(fault)
     }
 }
 
-impl std::fmt::Display for Blind {
+impl std::fmt::Display for InspectError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Blind::Fault(fault) => fault.fmt(f),
-            Blind::Cause(cause) => f.write_str(cause),
+            InspectError::Fault(fault) => fault.fmt(f),
+            InspectError::Cause(cause) => f.write_str(cause),
         }
     }
 }
@@ -70,15 +70,15 @@ pub fn place(outlets: &[String], name: &str) -> Result<usize, String> {
     outlets.iter().position(|outlet| outlet == name).ok_or_else(unknown)
 }
 
-impl Sight<'_> {
+impl Inspector<'_> {
     /// One look.
-    pub fn look(&self, look: &Look) -> Result<Seen, Blind> {
+    pub fn look(&self, look: &StoreQuery) -> Result<StoreAnswer, InspectError> {
         match look {
-            Look::Survey => Ok(Seen::Survey(self.survey())),
-            Look::Entries { outlet, from } => self.entries(outlet, *from),
-            Look::Groups { outlet, from } => self.groups(outlet, *from).map(Seen::Checked),
-            Look::Files => Ok(Seen::Checked(self.files())),
-            Look::Letters { from } => self.letters(*from),
+            StoreQuery::Survey => Ok(StoreAnswer::Survey(self.survey())),
+            StoreQuery::Entries { outlet, from } => self.entries(outlet, *from),
+            StoreQuery::Groups { outlet, from } => self.groups(outlet, *from).map(StoreAnswer::Checked),
+            StoreQuery::Files => Ok(StoreAnswer::Checked(self.files())),
+            StoreQuery::Letters { from } => self.letters(*from),
         }
     }
 
@@ -99,7 +99,7 @@ impl Sight<'_> {
         }
     }
 
-    fn entries(&self, outlet: &str, from: u64) -> Result<Seen, Blind> {
+    fn entries(&self, outlet: &str, from: u64) -> Result<StoreAnswer, InspectError> {
         let mut page = Pages::open(self, outlet, from)?;
         let mut entries: Vec<Entry> = Vec::new();
         let mut weight = 0;
@@ -113,10 +113,10 @@ impl Sight<'_> {
             let wanted = found.into_iter().filter(|entry| entry.last() >= from);
             entries.extend(wanted.inspect(|entry| weight += entry.weight()));
         }
-        Ok(Seen::Entries { entries, next: page.next() })
+        Ok(StoreAnswer::Entries { entries, next: page.next() })
     }
 
-    fn groups(&self, outlet: &str, from: u64) -> Result<Checked, Blind> {
+    fn groups(&self, outlet: &str, from: u64) -> Result<Checked, InspectError> {
         let mut page = Pages::open(self, outlet, from)?;
         let mut checked = Checked::default();
         let mut bytes = 0;
@@ -157,19 +157,20 @@ impl Sight<'_> {
         checked
     }
 
-    fn letters(&self, from: u64) -> Result<Seen, Blind> {
+    fn letters(&self, from: u64) -> Result<StoreAnswer, InspectError> {
         let mut letters = Vec::new();
         let mut bytes = 0;
         for number in self.dead.numbers().filter(|number| *number >= from) {
             if bytes >= PAGE_BYTES {
-                return Ok(Seen::Letters { letters, next: Some(number) });
+                return Ok(StoreAnswer::Letters { letters, next: Some(number) });
             }
             let letter = letter(self.dead, number);
-            let letter = letter.map_err(|error| Blind::Cause(format!("dead letter {number}: {error}")))?;
+            let letter =
+                letter.map_err(|error| InspectError::Cause(format!("dead letter {number}: {error}")))?;
             bytes += letter.as_ref().map_or(0, |letter| letter.message.weight());
             letters.push((number, letter));
         }
-        Ok(Seen::Letters { letters, next: None })
+        Ok(StoreAnswer::Letters { letters, next: None })
     }
 }
 
@@ -184,13 +185,13 @@ struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    fn open(sight: &Sight<'a>, outlet: &str, from: u64) -> Result<Pages<'a>, Blind> {
-        let hold = sight.hold.clone().map_err(Blind::Cause)?;
-        let outlet = place(sight.outlets, outlet).map_err(Blind::Cause)?;
+    fn open(sight: &Inspector<'a>, outlet: &str, from: u64) -> Result<Pages<'a>, InspectError> {
+        let hold = sight.hold.clone().map_err(InspectError::Cause)?;
+        let outlet = place(sight.outlets, outlet).map_err(InspectError::Cause)?;
         Ok(Pages { hold, outlet, next: from })
     }
 
-    fn turn(&mut self) -> Result<Option<(Slot, Values)>, Fault> {
+    fn turn(&mut self) -> Result<Option<(GroupMeta, Values)>, Fault> {
         let Some(slot) = self.hold.shelves()[self.outlet].at_or_after(self.next) else { return Ok(None) };
         self.next = slot.last.saturating_add(1);
         Ok(Some((slot, self.hold.values(self.outlet, &slot)?)))
@@ -202,7 +203,7 @@ impl<'a> Pages<'a> {
 }
 
 /// Why a group is not what the index says, none if it is.
-fn unsound(slot: &Slot, values: &[Vec<u8>]) -> Option<String> {
+fn unsound(slot: &GroupMeta, values: &[Vec<u8>]) -> Option<String> {
     let entries = match group::unpack(values) {
         Ok(entries) => entries,
         Err(cause) => return Some(cause.to_string()),
@@ -213,10 +214,10 @@ fn unsound(slot: &Slot, values: &[Vec<u8>]) -> Option<String> {
     (!same).then(|| "its entries are not those of the index".to_owned())
 }
 
-fn letter(dead: &Tray, number: u64) -> io::Result<Option<Letter>> {
+fn letter(dead: &FileQueue, number: u64) -> io::Result<Option<DeadLetter>> {
     Ok(match dead.read(number)? {
-        frame::Found::Payload(payload) => cbor::read(&payload).ok(),
-        frame::Found::Nothing | frame::Found::Damaged => None,
+        atomic_file::Found::Payload(payload) => cbor::read(&payload).ok(),
+        atomic_file::Found::Nothing | atomic_file::Found::Damaged => None,
     })
 }
 

@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use holdfast_core::cbor;
-use holdfast_core::outlet::disk::Numbers;
+use holdfast_core::outlet::store_protocol::Sequences;
 
-use super::frame::{self, Found};
+use super::atomic_file::{self, Found};
 use crate::io::clock;
 
 const NUMBERS_MAGIC: [u8; 4] = *b"HFN\x01";
@@ -17,17 +17,17 @@ const METER_MAGIC: [u8; 4] = *b"HFM\x01";
 const CLOCKS_MAGIC: [u8; 4] = *b"HFC\x01";
 
 /// What the numbers file holds.
-pub fn numbers_payload(numbers: &Numbers) -> io::Result<Vec<u8>> {
+pub fn numbers_payload(numbers: &Sequences) -> io::Result<Vec<u8>> {
     serde_cbor::to_vec(numbers).map_err(io::Error::other)
 }
 
 /// Replaces the numbers file.
 pub fn save(dir: &Path, payload: &[u8]) -> io::Result<()> {
-    frame::write(&numbers_path(dir), NUMBERS_MAGIC, payload)
+    atomic_file::write(&numbers_path(dir), NUMBERS_MAGIC, payload)
 }
 
 /// Reads the numbers file; a damaged one is renamed and told about.
-pub fn load(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Numbers>> {
+pub fn load(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Sequences>> {
     let path = numbers_path(dir);
     let Some(payload) = sound(&path, NUMBERS_MAGIC, repairs)? else { return Ok(None) };
     match cbor::read(&payload) {
@@ -37,20 +37,20 @@ pub fn load(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Numbers>
 }
 
 /// The numbers as they lie there, none if there is no file; a damaged one is an error of the kind `InvalidData`, and stays.
-pub fn peek(dir: &Path) -> io::Result<Option<Numbers>> {
-    let Some(payload) = frame::sound(&numbers_path(dir), NUMBERS_MAGIC)? else { return Ok(None) };
+pub fn peek(dir: &Path) -> io::Result<Option<Sequences>> {
+    let Some(payload) = atomic_file::sound(&numbers_path(dir), NUMBERS_MAGIC)? else { return Ok(None) };
     let numbers = cbor::read(&payload);
     numbers.map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// The presence as it lies there, like [`peek`].
 pub fn peek_presence(dir: &Path) -> io::Result<Option<Vec<u8>>> {
-    frame::sound(&presence_path(dir), PRESENCE_MAGIC)
+    atomic_file::sound(&presence_path(dir), PRESENCE_MAGIC)
 }
 
 /// Replaces the presence file.
 pub fn save_presence(dir: &Path, presence: &[u8]) -> io::Result<()> {
-    frame::write_whole(&presence_path(dir), PRESENCE_MAGIC, presence)
+    atomic_file::write_whole(&presence_path(dir), PRESENCE_MAGIC, presence)
 }
 
 /// Reads the presence file; a damaged one is renamed and told about.
@@ -60,7 +60,7 @@ pub fn load_presence(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option
 
 /// Replaces the file about the clocks.
 pub fn save_clocks(dir: &Path, clocks: &[u8]) -> io::Result<()> {
-    frame::write_whole(&dir.join("clocks"), CLOCKS_MAGIC, clocks)
+    atomic_file::write_whole(&dir.join("clocks"), CLOCKS_MAGIC, clocks)
 }
 
 /// Reads the file about the clocks; a damaged one is renamed and told about.
@@ -70,7 +70,7 @@ pub fn load_clocks(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<V
 
 /// Replaces the card meter's file.
 pub fn save_meter(dir: &Path, meter: &[u8]) -> io::Result<()> {
-    frame::write_whole(&dir.join("meter"), METER_MAGIC, meter)
+    atomic_file::write_whole(&dir.join("meter"), METER_MAGIC, meter)
 }
 
 /// Reads the card meter's file; a damaged one is renamed and told about.
@@ -81,7 +81,7 @@ pub fn load_meter(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Ve
 /// Whether files can be written here, and the numbers be read.
 pub fn probe(dir: &Path) -> io::Result<()> {
     let path = dir.join("probe");
-    frame::write(&path, METER_MAGIC, &[])?;
+    atomic_file::write(&path, METER_MAGIC, &[])?;
     fs::remove_file(path)?;
     match peek(dir) {
         // A damaged file is no matter of the disk.
@@ -101,7 +101,7 @@ pub fn presence_path(dir: &Path) -> PathBuf {
 }
 
 fn sound(path: &Path, magic: [u8; 4], repairs: &mut Vec<String>) -> io::Result<Option<Vec<u8>>> {
-    match frame::read(path, magic)? {
+    match atomic_file::read(path, magic)? {
         Found::Payload(payload) => Ok(Some(payload)),
         Found::Nothing => Ok(None),
         Found::Damaged => set_aside(path, repairs).map(|()| None),
@@ -111,7 +111,7 @@ fn sound(path: &Path, magic: [u8; 4], repairs: &mut Vec<String>) -> io::Result<O
 fn set_aside(path: &Path, repairs: &mut Vec<String>) -> io::Result<()> {
     let aside = path.with_extension(format!("damaged-{}", clock::now().wall_ns / 1_000_000_000));
     fs::rename(path, &aside)?;
-    frame::sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+    atomic_file::sync_dir(path.parent().unwrap_or(Path::new(".")))?;
     repairs.push(format!("{} was damaged; it is {} now", path.display(), aside.display()));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use holdfast_core::observe::watch::Patience;
+use holdfast_core::observe::watchdog::Patience;
 
 use crate::io::clock;
 

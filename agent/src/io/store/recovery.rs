@@ -9,18 +9,18 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use holdfast_core::outlet::numbers::Span;
+use holdfast_core::outlet::sequence::Span;
 
+use super::atomic_file;
 use super::backend::{Database, Fault, LOG_FILE};
-use super::frame;
-use super::hold::Hold;
+use super::file_queue::FileQueue;
 use super::leftovers::{self, Marker};
+use super::log_check::{self, Log, TornTail};
+use super::open_store::OpenStore;
 use super::progress::Progress;
 use super::salvage::{self, Plan};
 use super::scan;
 use super::space;
-use super::tear::{self, Log, Tail};
-use super::tray::Tray;
 use crate::io::private;
 
 /// The database's directory, below the data directory.
@@ -63,7 +63,7 @@ pub struct Recovery<'a> {
     /// What the store may hold, by outlet.
     pub spans: &'a BTreeMap<String, Span>,
     /// Takes damaged values.
-    pub damaged: &'a mut Tray,
+    pub damaged: &'a mut FileQueue,
     /// Takes a sentence for each repair.
     pub repairs: &'a mut Vec<String>,
     /// Hears of progress.
@@ -72,7 +72,7 @@ pub struct Recovery<'a> {
 
 impl Recovery<'_> {
     /// Opens the store.
-    pub fn open(&mut self) -> Result<Hold, Fault> {
+    pub fn open(&mut self) -> Result<OpenStore, Fault> {
         leftovers::settle(self.dir).map_err(|error| self.world("settle", &error))?;
         let marked = Marker::begin(self.dir);
         let mut marker = marked.map_err(|error| self.world("mark the opening of", &error))?;
@@ -97,30 +97,30 @@ impl Recovery<'_> {
     }
 
     /// Puts a new, empty database in the place of one that holds nothing. The old one must be closed.
-    pub fn renew(&mut self) -> Result<Hold, Fault> {
+    pub fn renew(&mut self) -> Result<OpenStore, Fault> {
         let moved = fs::rename(self.path(STORE), self.path(OLD));
         moved.map_err(|error| self.world("renew", &error))?;
         let hold = self.plain(STORE)?;
-        let synced = frame::sync_dir(self.dir).and_then(|()| fs::remove_dir_all(self.path(OLD)));
+        let synced = atomic_file::sync_dir(self.dir).and_then(|()| fs::remove_dir_all(self.path(OLD)));
         synced.map_err(|error| self.world("renew", &error))?;
         Ok(hold)
     }
 
     /// Makes a store of what a log holds whose file was removed while it was open. What is left beside it is no store.
-    pub fn rescue(&mut self, log: &Path) -> Result<Hold, Fault> {
+    pub fn rescue(&mut self, log: &Path) -> Result<OpenStore, Fault> {
         let marked = leftovers::settle(self.dir).and_then(|()| Marker::begin(self.dir));
         let marker = marked.map_err(|error| self.world("mark the opening of", &error))?;
         let mut plan = Plan::whole(log, &self.names(), self.progress)?;
         self.build(&mut plan, &marker)?;
         let moved =
             leftovers::remove(&self.path(STORE)).and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));
-        let moved = moved.and_then(|()| frame::sync_dir(self.dir)).and_then(|()| marker.end(self.dir));
+        let moved = moved.and_then(|()| atomic_file::sync_dir(self.dir)).and_then(|()| marker.end(self.dir));
         moved.map_err(|error| self.world("put in its place", &error))?;
         self.plain(STORE)
     }
 
     /// Gives up as much as must be, for what was seen on the way.
-    fn climb_down(&mut self, marker: &mut Marker) -> Result<Hold, Fault> {
+    fn climb_down(&mut self, marker: &mut Marker) -> Result<OpenStore, Fault> {
         let cause = match self.verified() {
             Err(Fault::Damage(cause)) => cause,
             other => return other,
@@ -138,7 +138,7 @@ impl Recovery<'_> {
 
     /// Openings before this one were cut off: takes a way that needs less of what sled has left, and nothing is given up for it
     /// unless the log itself is damaged. Where there is no room for it the plain way is tried all the same.
-    fn careful(&mut self, step: Step, marker: &mut Marker) -> Result<Hold, Fault> {
+    fn careful(&mut self, step: Step, marker: &mut Marker) -> Result<OpenStore, Fault> {
         let count = marker.interrupted();
         log::warn!("{count} openings of the store were cut off; it is opened with care ({step:?})");
         let opened = match self.look_for_tears() {
@@ -165,24 +165,24 @@ impl Recovery<'_> {
     }
 
     /// Opens it if its log is sound.
-    fn verified(&mut self) -> Result<Hold, Fault> {
+    fn verified(&mut self) -> Result<OpenStore, Fault> {
         let tail = self.look_for_tears()?;
         let opened = self.plain(STORE);
-        Tail::restore_unless(tail, &self.log(), opened)
+        TornTail::restore_unless(tail, &self.log(), opened)
     }
 
-    fn plain(&mut self, name: &str) -> Result<Hold, Fault> {
+    fn plain(&mut self, name: &str) -> Result<OpenStore, Fault> {
         self.open_for(name, self.outlets, self.others)
     }
 
-    fn open_for(&mut self, name: &str, outlets: &[String], others: &[String]) -> Result<Hold, Fault> {
+    fn open_for(&mut self, name: &str, outlets: &[String], others: &[String]) -> Result<OpenStore, Fault> {
         let (path, progress) = (self.path(name), self.progress);
         // sled gives no sign while it reads its log.
         progress.ahead(path.join(LOG_FILE).metadata().map_or(0, |facts| facts.len()));
         let find_homeless = |log: &Path, outlets: &[&String]| salvage::find_homeless(log, outlets, progress);
         let database = Database::open(&path, outlets, others, &find_homeless)?;
-        frame::sync_dir(self.dir).map_err(|error| self.world("sync", &error))?;
-        let mut hold = Hold::new(database, outlets);
+        atomic_file::sync_dir(self.dir).map_err(|error| self.world("sync", &error))?;
+        let mut hold = OpenStore::new(database, outlets);
         let values = scan::scan(&mut hold, outlets, progress)?;
         if !values.is_empty() {
             let count = values.len();
@@ -197,7 +197,7 @@ impl Recovery<'_> {
     /// After a kill sled may find that its snapshot and its log do not fit, which its log alone makes good. Where the log has
     /// lost its end that looks the same, but then sled shows less than the log holds, and wipes the rest: it gets a copy. None
     /// if it does show less.
-    fn without_snapshot(&mut self) -> Result<Option<Hold>, Fault> {
+    fn without_snapshot(&mut self) -> Result<Option<OpenStore>, Fault> {
         self.look_for_tears()?;
         if !self.log().exists() {
             return self.plain(STORE).map(Some);
@@ -236,7 +236,7 @@ impl Recovery<'_> {
     }
 
     /// Makes the store anew of what its log holds, which is sound.
-    fn remake(&mut self, marker: &mut Marker) -> Result<Hold, Fault> {
+    fn remake(&mut self, marker: &mut Marker) -> Result<OpenStore, Fault> {
         let mut plan = Plan::whole(&self.log(), &self.names(), self.progress)?;
         self.build(&mut plan, marker)?;
         if plan.strangers() > 0 {
@@ -249,7 +249,7 @@ impl Recovery<'_> {
     }
 
     /// Makes the store anew of what is left in its log, with gaps for the rest of what it may have held.
-    fn salvage(&mut self, marker: &mut Marker) -> Result<Hold, Fault> {
+    fn salvage(&mut self, marker: &mut Marker) -> Result<OpenStore, Fault> {
         self.give_up(COPY)?;
         let what = if self.path(STORE).exists() { "the store was damaged" } else { "the store is gone" };
         let mut plan = Plan::rest(&self.log(), &self.names(), self.spans, self.progress)?;
@@ -280,7 +280,7 @@ impl Recovery<'_> {
     fn try_to_build(&mut self, plan: &mut Plan) -> Result<(), Fault> {
         let (path, names) = (self.path(REBUILD), self.names());
         // What an interruption has left may be torn itself.
-        if !matches!(tear::look(&path.join(LOG_FILE), self.progress), Ok(Log::Sound(None))) {
+        if !matches!(log_check::look(&path.join(LOG_FILE), self.progress), Ok(Log::Sound(None))) {
             self.give_up(REBUILD)?;
         }
         match plan.write(&path, self.progress) {
@@ -324,7 +324,7 @@ impl Recovery<'_> {
     fn replace(&self) -> Result<(), Fault> {
         let moved = fs::rename(self.path(STORE), self.path(OLD));
         let moved = moved.and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));
-        let moved = moved.and_then(|()| frame::sync_dir(self.dir));
+        let moved = moved.and_then(|()| atomic_file::sync_dir(self.dir));
         let moved = moved.and_then(|()| leftovers::remove(&self.path(OLD)));
         moved.map_err(|error| self.world("replace", &error))
     }
@@ -339,7 +339,7 @@ impl Recovery<'_> {
         promised.map_err(|error| self.world("mark the opening of", &error))?;
         let moved = leftovers::set_aside(self.dir, &aside, is_salvaged);
         let moved = moved.and_then(|()| fs::rename(self.path(NEW), self.path(STORE)));
-        let moved = moved.and_then(|()| frame::sync_dir(self.dir));
+        let moved = moved.and_then(|()| atomic_file::sync_dir(self.dir));
         moved.map_err(|error| self.world("set aside", &error))?;
         self.repairs.push(repair);
         Ok(())
@@ -352,18 +352,18 @@ impl Recovery<'_> {
     }
 
     /// sled takes the first bad record of its log for the end of it and wipes what follows; so it must not see one.
-    fn look_for_tears(&self) -> Result<Option<Tail>, Fault> {
+    fn look_for_tears(&self) -> Result<Option<TornTail>, Fault> {
         let path = self.log();
-        match tear::look(&path, self.progress) {
+        match log_check::look(&path, self.progress) {
             Ok(Log::Sound(tail)) => Ok(tail),
-            Ok(Log::DamagedAt(offset)) => Err(tear::damage(&path, offset)),
+            Ok(Log::DamagedAt(offset)) => Err(log_check::damage(&path, offset)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Fault::from(error).context("read", &path)),
         }
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
-        let moved = fs::rename(self.path(from), self.path(to)).and_then(|()| frame::sync_dir(self.dir));
+        let moved = fs::rename(self.path(from), self.path(to)).and_then(|()| atomic_file::sync_dir(self.dir));
         moved.map_err(|error| self.world("replace", &error))
     }
 

@@ -11,11 +11,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use holdfast_core::message::GapReason;
-use holdfast_core::outlet::numbers::Span;
+use holdfast_core::outlet::sequence::Span;
 
 use super::backend::{Database, Fault};
 use super::group::{self, Head, KEY_LEN, VALUE_MAX};
-use super::hold::{Groups, Hold};
+use super::open_store::{Groups, OpenStore};
 use super::progress::Progress;
 
 const WINDOW: usize = 1 << 20;
@@ -41,7 +41,7 @@ struct Share {
     name: String,
     floor: u64,
     /// Groups, none overlapping, with the place of each part.
-    groups: Vec<(Range, Vec<Place>)>,
+    groups: Vec<(Range, Vec<LogPosition>)>,
     /// Numbers that are lost.
     gaps: Vec<Range>,
 }
@@ -51,7 +51,7 @@ struct Share {
 struct Finds {
     floor: u64,
     /// By the numbers that they cover and what else they say of themselves: parts of a group by their numbers.
-    sound: BTreeMap<Range, BTreeMap<Copied, BTreeMap<u16, Place>>>,
+    sound: BTreeMap<Range, BTreeMap<Copied, BTreeMap<u16, LogPosition>>>,
     unsound: Vec<Range>,
 }
 
@@ -67,7 +67,7 @@ struct Copied {
 
 /// Where a value lies in a log.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct LogPosition {
     /// From the begin of the log.
     pub offset: u64,
     /// Its head.
@@ -75,7 +75,7 @@ pub struct Place {
 }
 
 /// The groups of an outlet with the places of their parts, and the numbers that are lost.
-pub type Parts = (Vec<(Range, Vec<Place>)>, Vec<Range>);
+pub type Parts = (Vec<(Range, Vec<LogPosition>)>, Vec<Range>);
 
 impl Plan {
     /// Everything that a sound log holds of these outlets.
@@ -137,7 +137,7 @@ impl Plan {
     /// Copies to a database, which may have a part of it already: then that is not written again.
     pub fn write(&mut self, to: &Path, progress: &Progress) -> Result<(), Fault> {
         let names: Vec<String> = self.shares.iter().map(|share| share.name.clone()).collect();
-        let mut hold = Hold::new(Database::open(to, &names, &[], &|_, _| Ok(None))?, &names);
+        let mut hold = OpenStore::new(Database::open(to, &names, &[], &|_, _| Ok(None))?, &names);
         let mut unflushed = 0;
         for (outlet, share) in self.shares.iter().enumerate() {
             let there = share.keep(&hold, outlet)?;
@@ -165,8 +165,8 @@ impl Plan {
     }
 
     /// The first numbers that should be in this hold of the same outlets and are not.
-    pub fn find_missing(&self, hold: &Hold) -> Option<Range> {
-        let missing = |(share, shelf): (&Share, &super::shelf::Shelf)| {
+    pub fn find_missing(&self, hold: &OpenStore) -> Option<Range> {
+        let missing = |(share, shelf): (&Share, &super::group_index::GroupIndex)| {
             let groups = share.groups.iter().map(|(range, _)| *range);
             shelf.find_missing(&groups.chain(share.gaps.iter().copied()).collect::<Vec<_>>())
         };
@@ -176,7 +176,7 @@ impl Plan {
 
 impl Share {
     /// Removes what is not of this share and gives the keys of what is.
-    fn keep(&self, hold: &Hold, outlet: usize) -> Result<BTreeSet<[u8; KEY_LEN]>, Fault> {
+    fn keep(&self, hold: &OpenStore, outlet: usize) -> Result<BTreeSet<[u8; KEY_LEN]>, Fault> {
         let places = self.groups.iter().flat_map(|(_, parts)| parts);
         let due: BTreeMap<_, _> = places.map(|place| (place.key(), place.head)).collect();
         let (mut kept, mut stale) = (BTreeSet::new(), Vec::new());
@@ -191,7 +191,7 @@ impl Share {
     }
 }
 
-impl Place {
+impl LogPosition {
     fn key(&self) -> [u8; KEY_LEN] {
         group::key(self.head.first, self.head.last, self.head.part)
     }
@@ -251,7 +251,7 @@ fn note(found: &mut Found, bytes: &[u8], offset: u64) {
             let Head { messages, parts, raw_len, last_id, .. } = head;
             let copies = finds.sound.entry((head.first, head.last)).or_default();
             let copied = Copied { messages, parts, raw_len, last_id };
-            copies.entry(copied).or_default().insert(head.part, Place { offset, head });
+            copies.entry(copied).or_default().insert(head.part, LogPosition { offset, head });
         }
         Err(_) => {
             let head = Head::guess_at(bytes).filter(|head| Head::span_is_sane(head.first, head.last));
@@ -274,7 +274,7 @@ fn holes(mut ranges: Vec<Range>) -> Vec<Range> {
     between.filter(|(first, last)| first <= last).collect()
 }
 
-fn value_at(log: &mut File, place: &Place) -> io::Result<Vec<u8>> {
+fn value_at(log: &mut File, place: &LogPosition) -> io::Result<Vec<u8>> {
     let mut value = vec![0; place.head.value_len()];
     log.seek(SeekFrom::Start(place.offset))?;
     log.read_exact(&mut value)?;
@@ -283,14 +283,14 @@ fn value_at(log: &mut File, place: &Place) -> io::Result<Vec<u8>> {
 
 impl Finds {
     /// The whole groups from this number on that were not forgotten, none overlapping: a gap stands for what it covers.
-    fn live(&self, from: u64) -> Vec<(Range, Vec<Place>)> {
+    fn live(&self, from: u64) -> Vec<(Range, Vec<LogPosition>)> {
         let floor = self.floor.max(from);
-        let whole = |(range, copies): (&Range, &BTreeMap<Copied, BTreeMap<u16, Place>>)| {
+        let whole = |(range, copies): (&Range, &BTreeMap<Copied, BTreeMap<u16, LogPosition>>)| {
             let mut copies = copies.iter().filter(|(copied, parts)| usize::from(copied.parts) == parts.len());
             let (_, parts) = copies.next().filter(|_| range.1 >= floor)?;
             Some((*range, parts.values().copied().collect()))
         };
-        let mut groups: Vec<(Range, Vec<Place>)> = self.sound.iter().filter_map(whole).collect();
+        let mut groups: Vec<(Range, Vec<LogPosition>)> = self.sound.iter().filter_map(whole).collect();
         groups.sort_unstable_by_key(|((first, last), _)| (*first, u64::MAX - last));
         let mut reached = 0;
         groups.retain(|((first, last), _)| {
@@ -302,7 +302,7 @@ impl Finds {
     }
 
     /// The numbers that may have been held and that none of these groups has.
-    fn gaps(&self, groups: &[(Range, Vec<Place>)], span: Option<Span>) -> Vec<Range> {
+    fn gaps(&self, groups: &[(Range, Vec<LogPosition>)], span: Option<Span>) -> Vec<Range> {
         let Span { from, given, through } = span.unwrap_or_default();
         let from = from.max(self.floor).max(1);
         let live: Vec<Range> = groups.iter().map(|(range, _)| *range).collect();

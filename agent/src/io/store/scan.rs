@@ -2,13 +2,13 @@
 //! what is damaged is replaced by a gap.
 
 use holdfast_core::message::GapReason;
-use holdfast_core::outlet::look::Damage;
+use holdfast_core::outlet::inspect::Damage;
 
 use super::backend::Fault;
 use super::group::{self, Head};
-use super::hold::Hold;
+use super::group_index::GroupMeta;
+use super::open_store::OpenStore;
 use super::progress::Progress;
-use super::shelf::Slot;
 
 /// Damaged values kept in memory to be looked at later; of more only the number is.
 const BAD_VALUES_KEPT: usize = 128;
@@ -17,9 +17,9 @@ const BAD_VALUES_KEPT: usize = 128;
 #[derive(Default)]
 struct Findings {
     /// Sound groups, none overlapping, with the largest message id of each.
-    sound: Vec<(Slot, u64)>,
+    sound: Vec<(GroupMeta, u64)>,
     /// Groups that a gap or a better group covers, left behind by an interrupted change.
-    stale: Vec<Slot>,
+    stale: Vec<GroupMeta>,
     /// Keys of values that cannot be used.
     bad_keys: Vec<Vec<u8>>,
     /// Those values.
@@ -31,13 +31,13 @@ struct Findings {
 
 /// A group of which not all parts were seen yet.
 struct Unfinished {
-    slot: Slot,
+    slot: GroupMeta,
     last_id: u64,
     values: Vec<Vec<u8>>,
 }
 
 /// Fills the shelves of a fresh hold. Returns the damaged values.
-pub fn scan(hold: &mut Hold, outlets: &[String], progress: &Progress) -> Result<Vec<Vec<u8>>, Fault> {
+pub fn scan(hold: &mut OpenStore, outlets: &[String], progress: &Progress) -> Result<Vec<Vec<u8>>, Fault> {
     let mut damaged = Vec::new();
     for (outlet, name) in outlets.iter().enumerate() {
         let tag = group::tag(name);
@@ -54,7 +54,7 @@ pub fn scan(hold: &mut Hold, outlets: &[String], progress: &Progress) -> Result<
 }
 
 /// Like [`scan`], for somebody who only looks: nothing is written, and what is damaged is told.
-pub fn look(hold: &mut Hold, outlets: &[String]) -> Result<Vec<Damage>, Fault> {
+pub fn look(hold: &mut OpenStore, outlets: &[String]) -> Result<Vec<Damage>, Fault> {
     let mut damage = Vec::new();
     for (outlet, name) in outlets.iter().enumerate() {
         let tag = group::tag(name);
@@ -79,7 +79,7 @@ fn told(outlet: &str, key: &[u8]) -> Damage {
 }
 
 /// Writes down what the findings ask for and puts the sound groups into the index.
-fn settle(hold: &mut Hold, outlet: usize, mut findings: Findings) -> Result<(), Fault> {
+fn settle(hold: &mut OpenStore, outlet: usize, mut findings: Findings) -> Result<(), Fault> {
     let changed = !findings.stale.is_empty() || !findings.bad_keys.is_empty();
     for slot in &findings.stale {
         hold.remove(outlet, slot)?;
@@ -89,7 +89,7 @@ fn settle(hold: &mut Hold, outlet: usize, mut findings: Findings) -> Result<(), 
     }
     for range in std::mem::take(&mut findings.bad_ranges) {
         if let Some(range) = clipped(&findings.sound, range) {
-            let gap = Slot::from(&hold.put_gap(outlet, range, GapReason::Damaged)?);
+            let gap = GroupMeta::from(&hold.put_gap(outlet, range, GapReason::Damaged)?);
             let place = findings.sound.partition_point(|(slot, _)| slot.first < gap.first);
             findings.sound.insert(place, (gap, 0));
         }
@@ -104,7 +104,7 @@ fn settle(hold: &mut Hold, outlet: usize, mut findings: Findings) -> Result<(), 
 }
 
 /// The part of a range that lies between sound groups, around its first number.
-fn clipped(sound: &[(Slot, u64)], (first, last): (u64, u64)) -> Option<(u64, u64)> {
+fn clipped(sound: &[(GroupMeta, u64)], (first, last): (u64, u64)) -> Option<(u64, u64)> {
     let place = sound.partition_point(|(slot, _)| slot.first <= first);
     let before = place.checked_sub(1).map_or(0, |before| sound[before].0.last);
     let after = sound.get(place).map_or(u64::MAX, |(slot, _)| slot.first);
@@ -126,7 +126,7 @@ impl Findings {
         };
         if head.part == 0 {
             self.close();
-            let slot = Slot::new(&head, 0);
+            let slot = GroupMeta::new(&head, 0);
             self.open = Some(Unfinished { slot, last_id: head.last_id, values: Vec::new() });
         }
         match &mut self.open {
@@ -149,7 +149,7 @@ impl Findings {
         }
     }
 
-    fn accept(&mut self, slot: Slot, last_id: u64) {
+    fn accept(&mut self, slot: GroupMeta, last_id: u64) {
         while let Some((before, _)) = self.sound.last().copied() {
             if before.last < slot.first {
                 break;

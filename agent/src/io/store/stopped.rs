@@ -4,18 +4,18 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use holdfast_core::outlet::disk::{DiskFacts, Held};
-use holdfast_core::outlet::look::{Change, Damage, Look, Seen};
-use holdfast_core::outlet::numbers::spans;
+use holdfast_core::outlet::inspect::{Change, Damage, StoreAnswer, StoreQuery};
+use holdfast_core::outlet::sequence::spans;
+use holdfast_core::outlet::store_protocol::{Held, StoreFacts};
 
 use super::backend::{Database, Fault, LOG_FILE};
-use super::hold::{Groups, Hold};
-use super::look::Sight;
+use super::file_queue::FileQueue;
+use super::log_check::{self, Log, TornTail};
+use super::look::Inspector;
+use super::open_store::{Groups, OpenStore};
 use super::progress::Progress;
 use super::recovery::STORE;
 use super::syncs::Syncs;
-use super::tear::{self, Log, Tail};
-use super::tray::Tray;
 use super::view::View;
 use super::worker::{self, Worker};
 use super::{Lock, OpenError, Settings, lock, numbers, salvage, scan, space};
@@ -32,8 +32,8 @@ pub struct Reading {
     dir: PathBuf,
     outlets: Vec<String>,
     hold: Result<Box<dyn Groups>, String>,
-    dead: Tray,
-    damaged: Tray,
+    dead: FileQueue,
+    damaged: FileQueue,
     damage: Vec<Damage>,
     _lock: Lock,
 }
@@ -95,9 +95,9 @@ impl Stopped {
 
 impl Reading {
     /// One look.
-    pub fn look(&self, look: &Look) -> Result<Seen, String> {
+    pub fn look(&self, look: &StoreQuery) -> Result<StoreAnswer, String> {
         let hold = self.hold.as_deref().map_err(Clone::clone);
-        let sight = Sight {
+        let sight = Inspector {
             dir: &self.dir,
             outlets: &self.outlets,
             hold,
@@ -118,20 +118,20 @@ impl Reading {
         self.hold.is_ok()
     }
 
-    fn facts(&self) -> DiskFacts {
+    fn facts(&self) -> StoreFacts {
         let held = match &self.hold {
             Ok(hold) => worker::held(hold.as_ref()),
             Err(_) => vec![Held::default(); self.outlets.len()],
         };
         let free = space::free(&self.dir);
-        DiskFacts {
+        StoreFacts {
             disk_bytes: space::used(&self.dir.join(STORE)) + self.dead.bytes() + self.damaged.bytes(),
             free_bytes: free.bytes,
             free_files: free.files,
             dead: self.dead.len(),
             damaged: self.damaged.added(),
             held,
-            ..DiskFacts::default()
+            ..StoreFacts::default()
         }
     }
 }
@@ -143,7 +143,7 @@ impl Mended {
     }
 
     /// One look.
-    pub fn look(&mut self, look: &Look) -> Result<Seen, String> {
+    pub fn look(&mut self, look: &StoreQuery) -> Result<StoreAnswer, String> {
         self.worker.look(look)
     }
 
@@ -160,17 +160,18 @@ impl Drop for Mended {
 }
 
 /// Opens the database if that changes nothing but sled's own notes: sled would wipe what follows a torn record.
-fn open(dir: &Path, outlets: &[String], damage: &mut Vec<Damage>) -> Result<Hold, Fault> {
+fn open(dir: &Path, outlets: &[String], damage: &mut Vec<Damage>) -> Result<OpenStore, Fault> {
     let (store, log) = (dir.join(STORE), dir.join(STORE).join(LOG_FILE));
     // Whoever looks waits as long as it takes.
     let progress = Progress::to(Box::new(|_| {}));
-    let tail = match tear::look(&log, &progress).map_err(|error| Fault::from(error).context("read", &log))? {
-        Log::Sound(tail) => tail,
-        Log::DamagedAt(offset) => return Err(tear::damage(&log, offset)),
-    };
+    let tail =
+        match log_check::look(&log, &progress).map_err(|error| Fault::from(error).context("read", &log))? {
+            Log::Sound(tail) => tail,
+            Log::DamagedAt(offset) => return Err(log_check::damage(&log, offset)),
+        };
     let find_homeless = |log: &Path, outlets: &[&String]| salvage::find_homeless(log, outlets, &progress);
     let database = Database::open(&store, outlets, &[], &find_homeless);
-    let mut hold = Hold::new(Tail::restore_unless(tail, &log, database)?, outlets);
+    let mut hold = OpenStore::new(TornTail::restore_unless(tail, &log, database)?, outlets);
     damage.extend(scan::look(&mut hold, outlets)?);
     Ok(hold)
 }

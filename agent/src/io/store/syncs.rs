@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use holdfast_core::outlet::disk::{DiskOrder, DiskReport};
+use holdfast_core::outlet::store_protocol::{StoreOrder, StoreReport};
 
 use super::syncer::{Job, Syncer};
 
@@ -24,18 +24,18 @@ pub struct SmallFile {
     /// What it is to hold.
     pub payload: Arc<Vec<u8>>,
     /// What is reported then; nothing of the card meter's.
-    pub report: Option<DiskReport>,
+    pub report: Option<StoreReport>,
 }
 
 enum Underway {
-    Log { log: Arc<File>, reports: Vec<DiskReport> },
+    Log { log: Arc<File>, reports: Vec<StoreReport> },
     File(SmallFile),
 }
 
 /// A job that has ended.
 pub enum Ended {
     /// A sync of the log, with the reports that waited for it.
-    Log(Arc<File>, Vec<DiskReport>),
+    Log(Arc<File>, Vec<StoreReport>),
     /// A small file.
     File(SmallFile),
 }
@@ -45,10 +45,10 @@ pub struct Syncs {
     syncer: Syncer,
     underway: Option<Underway>,
     /// Reports that wait for a sync of the log that begins after they came.
-    wanted: Vec<DiskReport>,
+    wanted: Vec<StoreReport>,
     files: VecDeque<SmallFile>,
     /// Orders that wait for the end of the sync, so that nothing is written to the log while it runs.
-    held_back: VecDeque<DiskOrder>,
+    held_back: VecDeque<StoreOrder>,
 }
 
 impl Syncs {
@@ -79,11 +79,11 @@ impl Syncs {
     }
 
     /// Keeps an order back that must not meet a sync of the log, and those behind it.
-    pub fn keep_back(&mut self, order: DiskOrder) -> Option<DiskOrder> {
+    pub fn keep_back(&mut self, order: StoreOrder) -> Option<StoreOrder> {
         let syncing = matches!(self.underway, Some(Underway::Log { .. }));
         let may_pass = match &order {
-            DiskOrder::Read { outlet, .. } => !self.changes(*outlet),
-            DiskOrder::Measure => true,
+            StoreOrder::Read { outlet, .. } => !self.changes(*outlet),
+            StoreOrder::Measure => true,
             _ => !syncing && self.held_back.is_empty(),
         };
         if may_pass {
@@ -94,12 +94,12 @@ impl Syncs {
     }
 
     /// Orders that need not wait any more.
-    pub fn held_back(&mut self) -> VecDeque<DiskOrder> {
+    pub fn held_back(&mut self) -> VecDeque<StoreOrder> {
         std::mem::take(&mut self.held_back)
     }
 
     /// Gives a report once the log was synced by a sync that begins later.
-    pub fn after_log(&mut self, report: DiskReport) {
+    pub fn after_log(&mut self, report: StoreReport) {
         self.wanted.push(report);
     }
 
@@ -135,7 +135,7 @@ impl Syncs {
     }
 
     /// All reports that wait for the log: it was synced by other means, or is lost.
-    pub fn take_pending(&mut self) -> Vec<DiskReport> {
+    pub fn take_pending(&mut self) -> Vec<StoreReport> {
         let mut pending = match &mut self.underway {
             Some(Underway::Log { reports, .. }) => std::mem::take(reports),
             Some(Underway::File(_)) | None => Vec::new(),
@@ -150,7 +150,7 @@ impl Syncs {
         std::mem::take(&mut self.files)
     }
 
-    fn pending(&self) -> impl Iterator<Item = &DiskReport> {
+    fn pending(&self) -> impl Iterator<Item = &StoreReport> {
         let underway = match &self.underway {
             Some(Underway::Log { reports, .. }) => reports.as_slice(),
             Some(Underway::File(_)) | None => &[],
@@ -161,7 +161,7 @@ impl Syncs {
     /// Whether groups of an outlet were given up, which a power cut could still bring back.
     fn changes(&self, outlet: usize) -> bool {
         self.pending().any(|report| match report {
-            DiskReport::Dropped { outlet: other, .. } | DiskReport::Expired { outlet: other, .. } => {
+            StoreReport::Dropped { outlet: other, .. } | StoreReport::Expired { outlet: other, .. } => {
                 *other == outlet
             }
             _ => false,

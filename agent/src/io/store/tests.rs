@@ -12,7 +12,9 @@ use std::time::Duration;
 use holdfast_core::clocks::Clocks;
 use holdfast_core::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 use holdfast_core::outlet::age::Limit;
-use holdfast_core::outlet::disk::{Block, DiskFacts, DiskOrder, DiskOrderKind, DiskReport, Held, Numbers};
+use holdfast_core::outlet::store_protocol::{
+    Held, SequenceRange, Sequences, StoreFacts, StoreOrder, StoreOrderKind, StoreReport,
+};
 use holdfast_core::time::{Now, Time};
 
 use super::*;
@@ -22,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// An open store and what it answers.
 struct Bench {
     store: Option<Store>,
-    reports: Receiver<(DiskReport, DiskFacts)>,
+    reports: Receiver<(StoreReport, StoreFacts)>,
     opened: Opened,
 }
 
@@ -40,26 +42,26 @@ impl Bench {
         Bench { store: Some(store), reports, opened }
     }
 
-    fn ask(&self, order: DiskOrder) -> (DiskReport, DiskFacts) {
+    fn ask(&self, order: StoreOrder) -> (StoreReport, StoreFacts) {
         self.store.as_ref().unwrap().order(order);
         self.reports.recv_timeout(DEADLINE).unwrap()
     }
 
-    fn append(&self, outlet: usize, entries: Vec<Entry>) -> DiskFacts {
-        let (report, facts) = self.ask(DiskOrder::Append { parts: vec![(outlet, entries)] });
-        assert_eq!(report, DiskReport::Appended);
+    fn append(&self, outlet: usize, entries: Vec<Entry>) -> StoreFacts {
+        let (report, facts) = self.ask(StoreOrder::Append { parts: vec![(outlet, entries)] });
+        assert_eq!(report, StoreReport::Appended);
         facts
     }
 
-    fn forget(&self, outlet: usize, through: u64) -> DiskFacts {
-        let (report, facts) = self.ask(DiskOrder::Forget { parts: vec![(outlet, vec![(0, through)])] });
-        assert_eq!(report, DiskReport::Forgot);
+    fn forget(&self, outlet: usize, through: u64) -> StoreFacts {
+        let (report, facts) = self.ask(StoreOrder::Forget { parts: vec![(outlet, vec![(0, through)])] });
+        assert_eq!(report, StoreReport::Forgot);
         facts
     }
 
     fn read(&self, outlet: usize, from: u64, max_bytes: usize) -> Vec<Entry> {
-        match self.ask(DiskOrder::Read { outlet, from, falling: false, max_bytes, token: 7 }).0 {
-            DiskReport::Read { outlet: of, token: 7, entries } if of == outlet => entries,
+        match self.ask(StoreOrder::Read { outlet, from, falling: false, max_bytes, token: 7 }).0 {
+            StoreReport::Read { outlet: of, token: 7, entries } if of == outlet => entries,
             other => panic!("{other:?}"),
         }
     }
@@ -69,14 +71,14 @@ impl Bench {
     }
 
     fn drop_oldest(&self, outlet: usize, bytes: u64) -> (u64, Option<(u64, u64)>) {
-        match self.ask(DiskOrder::DropOldest { outlet, bytes }).0 {
-            DiskReport::Dropped { outlet: of, messages, gap } if of == outlet => (messages, gap),
+        match self.ask(StoreOrder::DropOldest { outlet, bytes }).0 {
+            StoreReport::Dropped { outlet: of, messages, gap } if of == outlet => (messages, gap),
             other => panic!("{other:?}"),
         }
     }
 
     fn close(mut self) {
-        assert_eq!(self.ask(DiskOrder::Close).0, DiskReport::Closed);
+        assert_eq!(self.ask(StoreOrder::Close).0, StoreReport::Closed);
         self.store = None;
     }
 }
@@ -123,7 +125,7 @@ fn what_was_appended_is_there_after_a_restart_with_its_sums() {
     assert_eq!(bench.opened.repairs, Vec::<String>::new());
     let (few, large) = (noise(5..=40, 200), noise(1..=2, 50_000));
     let parts = vec![(0, few.clone()), (1, large.clone())];
-    assert_eq!(bench.ask(DiskOrder::Append { parts }).0, DiskReport::Appended);
+    assert_eq!(bench.ask(StoreOrder::Append { parts }).0, StoreReport::Appended);
     bench.append(0, vec![gap((41, 60), GapReason::Restart)]);
     let facts = bench.append(0, noise(70..=71, 10));
     assert_eq!(facts.held[0].range, Some((5, 71)));
@@ -151,18 +153,18 @@ fn groups_that_are_too_old_become_one_gap_and_younger_ones_stay() {
     bench.append(0, noise(20..=29, 300));
     bench.append(0, vec![gap((30, 2999), GapReason::Restart)]);
     let facts = bench.append(0, noise(3000..=3009, 300));
-    let newest = |facts: &DiskFacts| facts.held[0].oldest_group.unwrap().up_ns / 1_000_000;
+    let newest = |facts: &StoreFacts| facts.held[0].oldest_group.unwrap().up_ns / 1_000_000;
     assert_eq!(newest(&facts), 1001, "the newest came 8 ms after the first, which counts as a second");
     let expire = |up_ms: u64| {
         let up_ns = up_ms * 1_000_000;
         let (boot, clocks) = (Boot(7), Clocks::new(None, Time::default()));
         let now = Now { mono: Time::default(), wall_ns: 0, clock: Clock::Unsynced, boot, up_ns };
         let limit = Limit { ttl: Duration::from_secs(60), clocks, now };
-        bench.ask(DiskOrder::Expire { outlet: 0, limit })
+        bench.ask(StoreOrder::Expire { outlet: 0, limit })
     };
-    assert_eq!(expire(61_000).0, DiskReport::Expired { outlet: 0, messages: 0, gap: None });
+    assert_eq!(expire(61_000).0, StoreReport::Expired { outlet: 0, messages: 0, gap: None });
     let (report, facts) = expire(61_020);
-    assert_eq!(report, DiskReport::Expired { outlet: 0, messages: 19, gap: Some((1, 29)) });
+    assert_eq!(report, StoreReport::Expired { outlet: 0, messages: 19, gap: Some((1, 29)) });
     assert_eq!((facts.held[0].messages, newest(&facts)), (10, 4000));
     bench.close();
 
@@ -258,7 +260,7 @@ fn messages_that_come_one_by_one_share_groups_in_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     let alike: Vec<Entry> = (1..=400).map(|seq| message(seq, vec![7; 150])).collect();
-    let mut facts = DiskFacts::default();
+    let mut facts = StoreFacts::default();
     for entry in &alike {
         facts = bench.append(0, vec![entry.clone()]);
     }
@@ -316,18 +318,18 @@ fn what_is_held_is_read_downwards_and_forgotten_in_the_middle() {
     for group in 0..5 {
         bench.append(0, noise(group * 10 + 1..=group * 10 + 10, 700));
     }
-    let order = DiskOrder::Read { outlet: 0, from: 34, falling: true, max_bytes: 8_000, token: 1 };
-    let DiskReport::Read { entries, .. } = bench.ask(order).0 else { panic!("not read") };
+    let order = StoreOrder::Read { outlet: 0, from: 34, falling: true, max_bytes: 8_000, token: 1 };
+    let StoreReport::Read { entries, .. } = bench.ask(order).0 else { panic!("not read") };
     let numbers: Vec<u64> = entries.iter().map(|entry| entry.seq).collect();
     assert_eq!(numbers[0], 34);
     assert!(numbers.is_sorted_by(|a, b| *a == b + 1) && numbers.len() > 8, "{numbers:?}");
-    let (_, facts) = bench.ask(DiskOrder::Forget { parts: vec![(0, vec![(0, 5), (21, 40)])] });
+    let (_, facts) = bench.ask(StoreOrder::Forget { parts: vec![(0, vec![(0, 5), (21, 40)])] });
     assert_eq!((facts.held[0].range, facts.held[0].messages), (Some((6, 50)), 25), "a group has five");
     bench.close();
     let bench = Bench::open(dir.path());
     assert_eq!(bench.opened.facts.held[0].messages, 25);
-    let order = DiskOrder::Read { outlet: 0, from: 50, falling: true, max_bytes: 1 << 20, token: 1 };
-    let DiskReport::Read { entries, .. } = bench.ask(order).0 else { panic!("not read") };
+    let order = StoreOrder::Read { outlet: 0, from: 50, falling: true, max_bytes: 1 << 20, token: 1 };
+    let StoreReport::Read { entries, .. } = bench.ask(order).0 else { panic!("not read") };
     let numbers: Vec<u64> = entries.iter().rev().map(|entry| entry.seq).collect();
     assert_eq!(numbers, (6..=20).chain(41..=50).collect::<Vec<_>>());
 }
@@ -345,11 +347,11 @@ fn a_lane_that_is_not_configured_any_more_is_opened_with_its_link() {
     };
     let (store, _, reports) = open(&["client:a", "client:a/7"]);
     let names = ["client:a", "client:a/7", "client:b/7"].map(|name| (name.to_owned(), Default::default()));
-    store.order(DiskOrder::SaveNumbers(Numbers { outlets: names.into(), ..Numbers::default() }));
-    store.order(DiskOrder::Append { parts: vec![(1, noise(1..=3, 50))] });
+    store.order(StoreOrder::SaveNumbers(Sequences { outlets: names.into(), ..Sequences::default() }));
+    store.order(StoreOrder::Append { parts: vec![(1, noise(1..=3, 50))] });
     assert_eq!(
         (reports.recv().unwrap(), reports.recv().unwrap()),
-        (DiskReport::NumbersSaved, DiskReport::Appended)
+        (StoreReport::NumbersSaved, StoreReport::Appended)
     );
     drop(store);
     let (_store, opened, _) = open(&["client:a"]);
@@ -358,8 +360,8 @@ fn a_lane_that_is_not_configured_any_more_is_opened_with_its_link() {
 }
 
 /// An order for these places.
-fn widen(outlets: &[&str]) -> DiskOrder {
-    DiskOrder::Widen { outlets: outlets.iter().map(|name| (*name).to_owned()).collect() }
+fn widen(outlets: &[&str]) -> StoreOrder {
+    StoreOrder::Widen { outlets: outlets.iter().map(|name| (*name).to_owned()).collect() }
 }
 
 #[test]
@@ -371,7 +373,7 @@ fn an_outlet_that_comes_while_the_store_is_open_finds_what_it_left_and_the_other
     let bench = Bench::open_for(dir.path(), &["client:a"]);
     bench.append(0, noise(1..=2, 50));
     let (report, facts) = bench.ask(widen(&["client:b", "client:c"]));
-    assert_eq!(report, DiskReport::Widened);
+    assert_eq!(report, StoreReport::Widened);
     assert_eq!(facts.held.iter().map(|held| held.messages).collect::<Vec<_>>(), [2, 3, 0]);
     assert_eq!((bench.all(0), bench.all(1)), (noise(1..=2, 50), noise(1..=3, 50)));
     bench.append(2, noise(7..=8, 50));
@@ -386,14 +388,14 @@ fn a_store_that_cannot_be_opened_wider_goes_on_as_it_was_once_it_can_be_opened()
     let in_the_way = dir.path().join("store.opening");
     fs::create_dir(&in_the_way).unwrap();
     let (report, facts) = bench.ask(widen(&["client:b"]));
-    let DiskReport::Failed { order: DiskOrderKind::Widen, outlet: None, error } = report else {
+    let StoreReport::Failed { order: StoreOrderKind::Widen, outlet: None, error } = report else {
         panic!("{report:?}")
     };
     assert!(error.contains("cannot mark the opening"), "{error}");
     assert_eq!(facts.held.len(), 1);
     fs::remove_dir(&in_the_way).unwrap();
     assert_eq!(bench.all(0), noise(1..=2, 50));
-    assert_eq!(bench.ask(widen(&["client:b"])).0, DiskReport::Widened);
+    assert_eq!(bench.ask(widen(&["client:b"])).0, StoreReport::Widened);
     bench.append(1, noise(1..=2, 50));
 }
 
@@ -402,12 +404,15 @@ fn a_refused_message_is_set_aside_from_memory_or_from_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     bench.append(0, noise(1..=9, 50));
-    let order = |seq, message| DiskOrder::SetAside { outlet: 0, seq, reason: "no".to_owned(), message };
+    let order = |seq, message| StoreOrder::SetAside { outlet: 0, seq, reason: "no".to_owned(), message };
     let Body::Message(given) = message(70, vec![1; 30_000]).body else { unreachable!() };
-    assert_eq!(bench.ask(order(70, Some(given))).0, DiskReport::SetAside { outlet: 0, seq: 70, found: true });
-    assert_eq!(bench.ask(order(4, None)).0, DiskReport::SetAside { outlet: 0, seq: 4, found: true });
+    assert_eq!(
+        bench.ask(order(70, Some(given))).0,
+        StoreReport::SetAside { outlet: 0, seq: 70, found: true }
+    );
+    assert_eq!(bench.ask(order(4, None)).0, StoreReport::SetAside { outlet: 0, seq: 4, found: true });
     let (report, facts) = bench.ask(order(12, None));
-    assert_eq!((report, facts.dead), (DiskReport::SetAside { outlet: 0, seq: 12, found: false }, 2));
+    assert_eq!((report, facts.dead), (StoreReport::SetAside { outlet: 0, seq: 12, found: false }, 2));
     bench.close();
     assert_eq!(Bench::open(dir.path()).opened.facts.dead, 2);
 }
@@ -470,9 +475,9 @@ fn the_numbers_and_the_presence_survive_and_are_put_aside_when_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     assert_eq!((bench.opened.numbers.clone(), bench.opened.presence.clone()), (None, None));
-    let numbers = Numbers { session: 3, ids: Block { next: 5, end: 1000 }, ..Numbers::default() };
-    assert_eq!(bench.ask(DiskOrder::SaveNumbers(numbers.clone())).0, DiskReport::NumbersSaved);
-    assert_eq!(bench.ask(DiskOrder::SavePresence(vec![9; 9])).0, DiskReport::PresenceSaved);
+    let numbers = Sequences { session: 3, ids: SequenceRange { next: 5, end: 1000 }, ..Sequences::default() };
+    assert_eq!(bench.ask(StoreOrder::SaveNumbers(numbers.clone())).0, StoreReport::NumbersSaved);
+    assert_eq!(bench.ask(StoreOrder::SavePresence(vec![9; 9])).0, StoreReport::PresenceSaved);
     bench.close();
     let bench = Bench::open(dir.path());
     assert_eq!(
@@ -495,9 +500,9 @@ fn the_numbers_and_the_presence_survive_and_are_put_aside_when_damaged() {
 fn a_refused_message_that_cannot_be_set_aside_is_told_with_its_outlet_so_that_it_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    let order = DiskOrder::SetAside { outlet: 5, seq: 1, reason: "no".to_owned(), message: None };
+    let order = StoreOrder::SetAside { outlet: 5, seq: 1, reason: "no".to_owned(), message: None };
     let error = "there is no outlet 5".to_owned();
-    let failed = DiskReport::Failed { order: DiskOrderKind::SetAside, outlet: Some(5), error };
+    let failed = StoreReport::Failed { order: StoreOrderKind::SetAside, outlet: Some(5), error };
     assert_eq!(bench.ask(order).0, failed);
 }
 
@@ -505,9 +510,9 @@ fn a_refused_message_that_cannot_be_set_aside_is_told_with_its_outlet_so_that_it
 fn an_order_that_cannot_be_carried_out_is_answered_and_the_next_one_is_carried_out() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    let (report, _) = bench.ask(DiskOrder::Forget { parts: vec![(5, vec![(0, 1)])] });
+    let (report, _) = bench.ask(StoreOrder::Forget { parts: vec![(5, vec![(0, 1)])] });
     let error = "there is no outlet 5".to_owned();
-    assert_eq!(report, DiskReport::Failed { order: DiskOrderKind::Forget, outlet: None, error });
+    assert_eq!(report, StoreReport::Failed { order: StoreOrderKind::Forget, outlet: None, error });
     bench.append(0, noise(1..=2, 10));
 }
 
@@ -584,7 +589,7 @@ fn a_sound_log_has_no_tear_whatever_was_done_to_it_and_wherever_it_is_cut() {
     let source = tempfile::tempdir().unwrap();
     let expected = lived_in(source.path());
     let path = source.path().join("store/db");
-    assert_eq!(tear::look(&path, &silent()).unwrap(), tear::Log::Sound(None));
+    assert_eq!(log_check::look(&path, &silent()).unwrap(), log_check::Log::Sound(None));
     let bytes = fs::read(&path).unwrap();
     for cut in [1, 10, 100, 1000, 5000] {
         let dir = tempfile::tempdir().unwrap();
@@ -766,7 +771,7 @@ fn a_drop_that_was_cut_short_is_ended_at_the_next_start() {
     }
     bench.close();
     let outlets = ["cloud".to_owned(), "mqtt".to_owned()];
-    let mut hold = hold::Hold::new(database(dir.path()), &outlets);
+    let mut hold = open_store::OpenStore::new(database(dir.path()), &outlets);
     hold.put_gap(0, (3, 24), GapReason::DroppedOldest).unwrap();
     hold.commit().unwrap();
     drop(hold);
@@ -817,9 +822,9 @@ fn as_many_orders_as_are_given_at_once_find_room_while_the_thread_is_busy() {
         drop(sender.send(report));
     };
     let (store, _) = open(settings, |_| {}, report).unwrap();
-    (0..AT_ONCE).for_each(|_| store.order(DiskOrder::Measure));
+    (0..AT_ONCE).for_each(|_| store.order(StoreOrder::Measure));
     drop(release);
-    (0..AT_ONCE).for_each(|_| assert_eq!(reports.recv_timeout(DEADLINE).unwrap(), DiskReport::Measured));
+    (0..AT_ONCE).for_each(|_| assert_eq!(reports.recv_timeout(DEADLINE).unwrap(), StoreReport::Measured));
 }
 
 fn is_message(entry: &&Entry) -> bool {

@@ -7,22 +7,22 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use holdfast_core::message::{Body, Entry, GapReason};
-use holdfast_core::outlet::numbers::Span;
+use holdfast_core::outlet::sequence::Span;
 
 use super::backend::Fault;
 use super::group;
-use super::hold::{Groups, Hold};
+use super::group_index::{GroupIndex, GroupMeta};
+use super::log_check::{self, Log};
+use super::open_store::{Groups, OpenStore};
 use super::progress::Progress;
-use super::salvage::{Place, Plan, Range};
-use super::shelf::{Shelf, Slot};
-use super::tear::{self, Log};
+use super::salvage::{LogPosition, Plan, Range};
 
 /// The groups of a log and where they lie in it.
 pub struct View {
     log: Option<File>,
-    shelves: Vec<Shelf>,
+    shelves: Vec<GroupIndex>,
     /// By outlet, the parts of each group; none of a gap that stands for what is lost.
-    places: Vec<BTreeMap<Range, Vec<Place>>>,
+    places: Vec<BTreeMap<Range, Vec<LogPosition>>>,
     confirmed: Vec<(usize, Vec<Range>)>,
 }
 
@@ -34,7 +34,7 @@ impl View {
         spans: &BTreeMap<String, Span>,
         progress: &Progress,
     ) -> Result<View, Fault> {
-        let plan = match tear::look(log, progress) {
+        let plan = match log_check::look(log, progress) {
             Ok(Log::DamagedAt(_)) => Plan::rest(log, outlets, spans, progress)?,
             Ok(Log::Sound(_)) | Err(_) => Plan::whole(log, outlets, progress)?,
         };
@@ -42,8 +42,8 @@ impl View {
         let (mut shelves, mut places) = (Vec::new(), Vec::new());
         for (groups, gaps) in shares {
             let gaps = gaps.into_iter().map(|range| (range, Vec::new()));
-            let groups: BTreeMap<Range, Vec<Place>> = groups.into_iter().chain(gaps).collect();
-            let mut shelf = Shelf::default();
+            let groups: BTreeMap<Range, Vec<LogPosition>> = groups.into_iter().chain(gaps).collect();
+            let mut shelf = GroupIndex::default();
             groups.iter().for_each(|(range, parts)| shelve(&mut shelf, *range, parts));
             shelves.push(shelf);
             places.push(groups);
@@ -82,7 +82,7 @@ impl View {
     }
 
     /// Removes what was confirmed meanwhile from the database, for good.
-    pub fn catch_up(&self, hold: &mut Hold) -> Result<(), Fault> {
+    pub fn catch_up(&self, hold: &mut OpenStore) -> Result<(), Fault> {
         // One after the other: the ranges of an outlet rise only within one order.
         for part in &self.confirmed {
             hold.forget(std::slice::from_ref(part))?;
@@ -90,7 +90,7 @@ impl View {
         if self.confirmed.is_empty() { Ok(()) } else { hold.commit() }
     }
 
-    fn entries(&self, outlet: usize, slot: &Slot) -> Result<Vec<Entry>, Fault> {
+    fn entries(&self, outlet: usize, slot: &GroupMeta) -> Result<Vec<Entry>, Fault> {
         let values = self.values(outlet, slot)?;
         let lost = || {
             let body = Body::Gap { to: slot.last, reason: GapReason::Damaged };
@@ -101,15 +101,15 @@ impl View {
 }
 
 impl Groups for View {
-    fn shelves(&self) -> &[Shelf] {
+    fn shelves(&self) -> &[GroupIndex] {
         &self.shelves
     }
 
-    fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault> {
+    fn values(&self, outlet: usize, slot: &GroupMeta) -> Result<Vec<Vec<u8>>, Fault> {
         let (Some(log), Some(parts)) = (&self.log, self.places[outlet].get(&(slot.first, slot.last))) else {
             return Ok(Vec::new());
         };
-        let value = |place: &Place| {
+        let value = |place: &LogPosition| {
             let mut value = vec![0; place.head.value_len()];
             log.read_exact_at(&mut value, place.offset).map(|()| value)
         };
@@ -118,14 +118,14 @@ impl Groups for View {
     }
 }
 
-fn shelve(shelf: &mut Shelf, (first, last): Range, parts: &[Place]) {
+fn shelve(shelf: &mut GroupIndex, (first, last): Range, parts: &[LogPosition]) {
     match parts.first() {
         Some(place) => {
             let bytes = parts.iter().map(|place| place.head.value_len()).sum();
-            shelf.push(Slot::new(&place.head, bytes), place.head.last_id);
+            shelf.push(GroupMeta::new(&place.head, bytes), place.head.last_id);
         }
         None => {
-            let gap = Slot { first, last, oldest_ns: 0, newest: None, messages: 0, bytes: 0, parts: 0 };
+            let gap = GroupMeta { first, last, oldest_ns: 0, newest: None, messages: 0, bytes: 0, parts: 0 };
             shelf.push(gap, 0);
         }
     }

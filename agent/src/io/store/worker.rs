@@ -13,24 +13,24 @@ use std::time::Duration;
 
 use holdfast_core::message::{Body, Entry, Message};
 use holdfast_core::observe::meter::{Count, Meter};
-use holdfast_core::outlet::disk::{DiskFacts, DiskOrder, DiskReport, Held, Numbers, Opened};
+use holdfast_core::outlet::inspect::{Change, DeadLetter, StoreAnswer, StoreQuery};
 use holdfast_core::outlet::lane;
-use holdfast_core::outlet::look::{Change, Letter, Look, Seen};
-use holdfast_core::outlet::numbers::{Span, spans};
+use holdfast_core::outlet::sequence::{Span, spans};
+use holdfast_core::outlet::store_protocol::{Held, Opened, Sequences, StoreFacts, StoreOrder, StoreReport};
 use holdfast_core::time::Time;
 
 use self::names::Files;
 use self::read_only::ReadOnly;
 use super::backend::Fault;
+use super::file_queue::FileQueue;
 use super::group;
-use super::hold::{Groups, Hold, Lost, Trouble};
-use super::look::{self, Blind, Sight};
+use super::group_index::GroupIndex;
+use super::look::{self, InspectError, Inspector};
+use super::open_store::{Groups, Lost, OpenStore, Trouble};
 use super::progress::{Progress, Tell};
 use super::recovery::{Recovery, STORE};
-use super::shelf::Shelf;
 use super::space::Free;
 use super::syncs::Syncs;
-use super::tray::Tray;
 use super::{Lock, Settings, numbers, space};
 use crate::io::clock;
 
@@ -53,12 +53,12 @@ pub struct Worker {
     /// What the store may hold, by outlet, while it is not open.
     spans: BTreeMap<String, Span>,
     progress: Progress,
-    hold: Option<Hold>,
-    dead: Tray,
-    damaged: Tray,
+    hold: Option<OpenStore>,
+    dead: FileQueue,
+    damaged: FileQueue,
     held: Vec<Held>,
     /// As they lay on the disk at the opening.
-    numbers: Option<Numbers>,
+    numbers: Option<Sequences>,
     repairs: Vec<String>,
     disk_bytes: u64,
     free: Free,
@@ -72,7 +72,7 @@ pub struct Worker {
     orphan: Option<File>,
     files: Files,
     waits: Syncs,
-    reports: Vec<DiskReport>,
+    reports: Vec<StoreReport>,
     /// Why the store is not open, if it cannot be written.
     read_only: Option<ReadOnly>,
     /// Keeps other agents out.
@@ -172,16 +172,16 @@ impl Worker {
     }
 
     /// Lets somebody look.
-    pub fn look(&mut self, look: &Look) -> Result<Seen, String> {
+    pub fn look(&mut self, look: &StoreQuery) -> Result<StoreAnswer, String> {
         self.groups()?;
         let facts = self.facts();
         let Worker { dir, outlets, hold, dead, damaged, .. } = &*self;
         let open = hold.as_ref().map(|hold| hold as &dyn Groups);
         let open = open.or(self.view().map(|view| view as &dyn Groups));
         let hold = open.ok_or_else(|| "the store is closed".to_owned());
-        let seen = Sight { dir, outlets, hold, dead, damaged, facts }.look(look);
+        let seen = Inspector { dir, outlets, hold, dead, damaged, facts }.look(look);
         seen.map_err(|blind| {
-            if let Blind::Fault(_) = blind {
+            if let InspectError::Fault(_) = blind {
                 self.lose_for(&blind.to_string());
             }
             blind.to_string()
@@ -189,17 +189,17 @@ impl Worker {
     }
 
     /// Gives up what somebody wants to be given up. Tells how many messages, and what the agent must know.
-    pub fn change(&mut self, change: &Change) -> Result<(u64, DiskReport), String> {
+    pub fn change(&mut self, change: &Change) -> Result<(u64, StoreReport), String> {
         let done = match change {
             Change::Purge { outlet } => {
                 let outlet = look::place(&self.outlets, outlet)?;
                 let (messages, gap): Lost = self.with(|hold| hold.purge(outlet))?;
                 self.is_synced();
-                (messages, DiskReport::Purged { outlet, messages, gap })
+                (messages, StoreReport::Purged { outlet, messages, gap })
             }
             Change::DropLetter { number } => {
                 let dropped = self.dead.remove(*number).map_err(|error| self.about("dead", &error))?;
-                (u64::from(dropped), DiskReport::LetterDropped)
+                (u64::from(dropped), StoreReport::LetterDropped)
             }
         };
         self.measure();
@@ -222,7 +222,7 @@ impl Worker {
     }
 
     /// How the store stands.
-    pub fn facts(&mut self) -> DiskFacts {
+    pub fn facts(&mut self) -> StoreFacts {
         // What is not safe yet is still in the agent's memory and must not count twice.
         if let Some(hold) = self.hold.as_ref().filter(|_| !self.waits.owes()) {
             self.held = held(hold);
@@ -230,7 +230,7 @@ impl Worker {
             self.held = held(view);
         }
         let written = self.count();
-        DiskFacts {
+        StoreFacts {
             disk_bytes: self.disk_bytes,
             free_bytes: self.free.bytes,
             free_files: self.free.files,
@@ -247,54 +247,54 @@ impl Worker {
 
     /// What was written since the start, with the meter told of it.
     fn count(&mut self) -> Count {
-        let syncs = self.syncs + self.hold.as_ref().map_or(0, Hold::syncs);
+        let syncs = self.syncs + self.hold.as_ref().map_or(0, OpenStore::syncs);
         let written = Count { bytes: self.wrote.bytes(), syncs };
         self.meter.count(clock::now(), written);
         written
     }
 
     /// Gives the report, unless it has to wait for the disk.
-    fn attempt(&mut self, order: DiskOrder) -> Result<Option<DiskReport>, String> {
+    fn attempt(&mut self, order: StoreOrder) -> Result<Option<StoreReport>, String> {
         let report = match order {
-            DiskOrder::Append { parts } => {
+            StoreOrder::Append { parts } => {
                 self.append(&parts)?;
-                self.after_log(DiskReport::Appended)
+                self.after_log(StoreReport::Appended)
             }
-            DiskOrder::Read { outlet, from, falling, max_bytes, token } => {
+            StoreOrder::Read { outlet, from, falling, max_bytes, token } => {
                 let batch = self.read(outlet, from, falling, max_bytes)?;
                 self.keep_damaged(&batch.damaged);
-                Some(DiskReport::Read { outlet, token, entries: batch.entries })
+                Some(StoreReport::Read { outlet, token, entries: batch.entries })
             }
-            DiskOrder::Forget { parts } => Some(self.forget(&parts)?),
-            DiskOrder::DropOldest { outlet, bytes } => {
+            StoreOrder::Forget { parts } => Some(self.forget(&parts)?),
+            StoreOrder::DropOldest { outlet, bytes } => {
                 self.known(outlet)?;
                 let (messages, gap) = self.with(|hold| hold.drop_oldest(outlet, bytes))?;
-                self.after_log(DiskReport::Dropped { outlet, messages, gap })
+                self.after_log(StoreReport::Dropped { outlet, messages, gap })
             }
-            DiskOrder::Expire { outlet, limit } => {
+            StoreOrder::Expire { outlet, limit } => {
                 self.known(outlet)?;
                 let (messages, gap) = self.with(|hold| hold.expire(outlet, &limit))?;
-                self.after_log(DiskReport::Expired { outlet, messages, gap })
+                self.after_log(StoreReport::Expired { outlet, messages, gap })
             }
-            DiskOrder::SetAside { outlet, seq, reason, message } => {
+            StoreOrder::SetAside { outlet, seq, reason, message } => {
                 let found = self.set_aside(outlet, seq, &reason, message)?;
-                Some(DiskReport::SetAside { outlet, seq, found })
+                Some(StoreReport::SetAside { outlet, seq, found })
             }
-            DiskOrder::SaveNumbers(numbers) => {
+            StoreOrder::SaveNumbers(numbers) => {
                 let payload = numbers::numbers_payload(&numbers);
                 let payload = payload.map_err(|error| self.about("numbers", &error))?;
-                self.save("numbers", numbers::save, payload, Some(DiskReport::NumbersSaved))
+                self.save("numbers", numbers::save, payload, Some(StoreReport::NumbersSaved))
             }
-            DiskOrder::SavePresence(bytes) => {
-                self.save("presence", numbers::save_presence, bytes, Some(DiskReport::PresenceSaved))
+            StoreOrder::SavePresence(bytes) => {
+                self.save("presence", numbers::save_presence, bytes, Some(StoreReport::PresenceSaved))
             }
-            DiskOrder::SaveClocks(bytes) => {
-                self.save("clocks", numbers::save_clocks, bytes, Some(DiskReport::ClocksSaved))
+            StoreOrder::SaveClocks(bytes) => {
+                self.save("clocks", numbers::save_clocks, bytes, Some(StoreReport::ClocksSaved))
             }
-            DiskOrder::Widen { outlets } => Some(self.widen(outlets)?),
-            DiskOrder::Reopen => Some(self.reopen()?),
-            DiskOrder::Measure => Some(DiskReport::Measured),
-            DiskOrder::Close => Some(DiskReport::Closed),
+            StoreOrder::Widen { outlets } => Some(self.widen(outlets)?),
+            StoreOrder::Reopen => Some(self.reopen()?),
+            StoreOrder::Measure => Some(StoreReport::Measured),
+            StoreOrder::Close => Some(StoreReport::Closed),
         };
         self.measure();
         Ok(report)
@@ -310,29 +310,29 @@ impl Worker {
         self.with(|hold| hold.append(parts))
     }
 
-    fn forget(&mut self, parts: &[(usize, Vec<(u64, u64)>)]) -> Result<DiskReport, String> {
+    fn forget(&mut self, parts: &[(usize, Vec<(u64, u64)>)]) -> Result<StoreReport, String> {
         for (outlet, _) in parts {
             self.known(*outlet)?;
         }
         if self.remember(parts) {
-            return Ok(DiskReport::Forgot);
+            return Ok(StoreReport::Forgot);
         }
         let renew = self.with(|hold| {
             hold.forget(parts)?;
-            let empty = hold.shelves().iter().all(Shelf::is_empty);
+            let empty = hold.shelves().iter().all(GroupIndex::is_empty);
             Ok(empty && !hold.database().others_hold_anything_but(&group::FLOOR_KEY)?)
         })?;
-        if self.hold.as_ref().is_some_and(Hold::unsynced) && self.sync_by.is_none() {
+        if self.hold.as_ref().is_some_and(OpenStore::unsynced) && self.sync_by.is_none() {
             self.sync_by = Some(clock::now().mono + SYNC_WITHIN);
         }
         if renew && space::used(&self.dir.join(STORE)) > RENEW_ABOVE {
             self.renew();
         }
-        Ok(DiskReport::Forgot)
+        Ok(StoreReport::Forgot)
     }
 
     /// Opens the store anew with more outlets: what lies on the disk of theirs is looked for as at the start of the agent.
-    fn widen(&mut self, mut more: Vec<String>) -> Result<DiskReport, String> {
+    fn widen(&mut self, mut more: Vec<String>) -> Result<StoreReport, String> {
         more.retain(|name| !self.outlets.contains(name));
         let (before, had_view) = (self.outlets.len(), self.view().is_some());
         self.settle();
@@ -351,7 +351,7 @@ impl Worker {
                 self.held.truncate(before);
             }
         }
-        opened.map(|()| DiskReport::Widened)
+        opened.map(|()| StoreReport::Widened)
     }
 
     fn renew(&mut self) {
@@ -383,7 +383,7 @@ impl Worker {
         };
         let set_aside_ns = clock::now().wall_ns;
         let (outlet, reason) = (self.outlets[outlet].clone(), reason.to_owned());
-        let letter = Letter { outlet, seq, reason, set_aside_ns, message };
+        let letter = DeadLetter { outlet, seq, reason, set_aside_ns, message };
         let payload = serde_cbor::to_vec(&letter).map_err(|error| error.to_string())?;
         self.wrote.own += payload.len() as u64;
         self.syncs += 1;
@@ -403,7 +403,7 @@ impl Worker {
         }))
     }
 
-    fn with<T>(&mut self, action: impl FnOnce(&mut Hold) -> Result<T, Trouble>) -> Result<T, String> {
+    fn with<T>(&mut self, action: impl FnOnce(&mut OpenStore) -> Result<T, Trouble>) -> Result<T, String> {
         let hold = self.hold().map_err(|fault| fault.to_string())?;
         action(hold).map_err(|trouble| {
             if let Trouble::Fault(_) = trouble {
@@ -417,7 +417,7 @@ impl Worker {
     }
 
     /// The open store; opens it if it is not.
-    fn hold(&mut self) -> Result<&mut Hold, Fault> {
+    fn hold(&mut self) -> Result<&mut OpenStore, Fault> {
         if self.hold.is_none() {
             self.keep_names().map_err(Fault::World)?;
         }
@@ -444,7 +444,7 @@ impl Worker {
     }
 
     /// Opens the database; on a full disk gives the ballast up for it.
-    fn recover(&mut self) -> Result<Hold, Fault> {
+    fn recover(&mut self) -> Result<OpenStore, Fault> {
         match self.recovery().open() {
             Err(Fault::World(_)) if space::drop_ballast(&self.dir) => self.recovery().open(),
             opened => opened,
@@ -507,7 +507,7 @@ impl Written {
 }
 
 /// Adds the lanes of these outlets that were used before.
-fn add_lanes(outlets: &mut Vec<String>, numbers: Option<&Numbers>) {
+fn add_lanes(outlets: &mut Vec<String>, numbers: Option<&Sequences>) {
     for name in numbers.into_iter().flat_map(|numbers| numbers.outlets.keys()) {
         let (link, _) = lane::parse(name);
         if !outlets.contains(name) && outlets.iter().any(|known| known == link) {
@@ -517,10 +517,10 @@ fn add_lanes(outlets: &mut Vec<String>, numbers: Option<&Numbers>) {
 }
 
 /// The dead letters and the damaged values.
-pub fn trays(dir: &Path) -> Result<(Tray, Tray), Fault> {
+pub fn trays(dir: &Path) -> Result<(FileQueue, FileQueue), Fault> {
     let tray = |name, magic, bytes_max| {
         let path = dir.join(name);
-        let opened = Tray::open(path.clone(), magic, bytes_max);
+        let opened = FileQueue::open(path.clone(), magic, bytes_max);
         opened.map_err(|error| Fault::World(error.to_string()).context("read", &path))
     };
     let dead = tray("dead", DEAD_MAGIC, DEAD_BYTES_MAX)?;
@@ -534,9 +534,9 @@ fn span(held: &Held) -> Span {
 }
 
 /// The same where they cannot be looked at.
-fn unseen_trays(dir: &Path) -> (Tray, Tray) {
-    let dead = Tray::unseen(dir.join("dead"), DEAD_MAGIC, DEAD_BYTES_MAX);
-    (dead, Tray::unseen(dir.join("damaged"), DAMAGED_MAGIC, DAMAGED_BYTES_MAX))
+fn unseen_trays(dir: &Path) -> (FileQueue, FileQueue) {
+    let dead = FileQueue::unseen(dir.join("dead"), DEAD_MAGIC, DEAD_BYTES_MAX);
+    (dead, FileQueue::unseen(dir.join("damaged"), DAMAGED_MAGIC, DAMAGED_BYTES_MAX))
 }
 
 /// What was read, none if the world does not let us: then this is the first cause of what cannot be done.
@@ -549,5 +549,5 @@ fn readable<T>(read: io::Result<Option<T>>, path: &Path, cause: &mut Option<Stri
 
 /// What each outlet holds.
 pub fn held(groups: &dyn Groups) -> Vec<Held> {
-    groups.shelves().iter().map(Shelf::held).collect()
+    groups.shelves().iter().map(GroupIndex::held).collect()
 }

@@ -2,7 +2,7 @@
 
 use async_tungstenite::tungstenite::Message;
 use holdfast_core::config::client::Framing;
-use holdfast_core::link::port::{Heard, LinkReport};
+use holdfast_core::link::protocol::{Heard, LinkReport};
 use holdfast_core::message::Entry;
 use holdfast_core::wire::{self, Answer, Arrived, Frame, Hello, Payload, PayloadRef};
 

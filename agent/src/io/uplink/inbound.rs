@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holdfast_core::config::client::Client;
 use holdfast_core::config::inbound::Inbound as Rule;
 use holdfast_core::config::route::expand;
-use holdfast_core::link::port::Heard;
+use holdfast_core::link::protocol::Heard;
 use holdfast_core::message::Format;
 use holdfast_core::source::intake::Draft;
 use holdfast_core::source::payload;

@@ -11,7 +11,7 @@ use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use futures_util::{SinkExt, StreamExt};
 use holdfast_core::config::client::Confirm;
 use holdfast_core::link::closing::Closing;
-use holdfast_core::link::port::{LinkOrder, LinkReport};
+use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use holdfast_core::wire::{Arrived, CloseFrame as Close};
 use smol::Timer;
 use smol::channel::{Receiver, Sender};

@@ -5,7 +5,7 @@ use futures_util::{SinkExt, StreamExt};
 use holdfast_core::config::Secret;
 use holdfast_core::config::client::{Auth, Confirm, Framing};
 use holdfast_core::link::closing::Closing;
-use holdfast_core::link::port::Heard;
+use holdfast_core::link::protocol::Heard;
 use holdfast_core::message::{Body, Boot, Clock, Entry, Format, GapReason};
 use smol::LocalExecutor;
 use smol::channel::bounded;

@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use async_tungstenite::tungstenite::http::StatusCode;
-use holdfast_core::link::port::{Refusal, RefusalKind};
+use holdfast_core::link::protocol::{Refusal, RefusalKind};
 use holdfast_core::link::redirect::is_redirect;
 use smol::io::AsyncWriteExt;
 
 use super::request::Request;
 use crate::io::net::head::{HEAD_MAX, Head, HeadError};
-use crate::io::net::{self, Stage, Stream};
+use crate::io::net::{self, DialTrace, Stream};
 use crate::io::{clock, tls};
 
 const PIECE: usize = 2048;
@@ -33,7 +33,7 @@ pub enum Outcome {
 }
 
 /// Sends the request and reads the answer.
-pub async fn upgrade(stream: &mut Stream, request: &Request, stage: &Stage) -> Result<Outcome, Refusal> {
+pub async fn upgrade(stream: &mut Stream, request: &Request, stage: &DialTrace) -> Result<Outcome, Refusal> {
     send(stream, &request.head).await?;
     let (head, tail) = Head::read(stream, PIECE).await.map_err(|error| retry(unread(&error)))?;
     let answer = Answer(head);

@@ -1,7 +1,7 @@
 //! Trials, reloads and commands by hand.
 
 use super::*;
-use crate::config::buffer::Place;
+use crate::config::buffer::BufferLimits;
 use crate::config::replay::Order;
 use crate::reload::{ReloadError, Reloaded, Takeover};
 
@@ -11,7 +11,7 @@ fn tried(own: &LinkSetup, window: usize) -> LinkSetup {
 }
 
 fn with_place(own: LinkSetup, max_messages: u64) -> LinkSetup {
-    LinkSetup { place: Place { max_messages: Some(max_messages), ..Place::default() }, ..own }
+    LinkSetup { place: BufferLimits { max_messages: Some(max_messages), ..BufferLimits::default() }, ..own }
 }
 
 /// A link whose settings have changed, with half a minute to prove the new ones; it has closed the old connection.
@@ -68,7 +68,7 @@ impl Sim {
 }
 
 fn rolled_back(actions: &[Action]) -> usize {
-    actions.iter().filter(|action| matches!(action, Action::Note(Notice::RolledBack { .. }))).count()
+    actions.iter().filter(|action| matches!(action, Action::Note(LogEvent::RolledBack { .. }))).count()
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn links_whose_trials_fail_together_go_back_each_to_its_own_settings_and_nothing
     actions.extend(sim.wait(SECOND));
     assert_eq!(rolled_back(&actions), 2);
     assert_eq!((sim.in_force(0), sim.in_force(1)), (&old[0], &old[1]));
-    let drops = |action: &Action| matches!(action, Action::Disk(DiskOrder::DropOldest { .. }));
+    let drops = |action: &Action| matches!(action, Action::Disk(StoreOrder::DropOldest { .. }));
     assert!(!actions.iter().any(drops), "{actions:?}");
     assert_eq!((sim.shown("/links/a/unconfirmed"), sim.shown("/buffer/dropped")), (10.into(), 0.into()));
 }
@@ -137,8 +137,8 @@ fn while_settings_are_on_trial_the_laxer_bound_is_in_force_and_then_their_own() 
     sim.prove(0);
     assert_eq!(bound(&sim), 3);
     let (lax, strict) = (
-        Place { max_messages: Some(9), ttl: Some(SECOND * 9), when_full: None },
-        Place { max_messages: Some(3), ttl: Some(SECOND * 3), when_full: Some(WhenFull::Reject) },
+        BufferLimits { max_messages: Some(9), ttl: Some(SECOND * 9), when_full: None },
+        BufferLimits { max_messages: Some(3), ttl: Some(SECOND * 3), when_full: Some(WhenFull::Reject) },
     );
     let rule = setup(Vec::new(), false).buffer;
     for (old, new) in [(lax, strict), (strict, lax)] {
@@ -147,7 +147,7 @@ fn while_settings_are_on_trial_the_laxer_bound_is_in_force_and_then_their_own() 
         sim.reconfigure(setup(vec![LinkSetup { place: new, ..tried(&old, 7) }], false));
         let expected =
             crate::config::buffer::Bounds { when_full: rule.bounds(old.place).when_full, ..rule.bounds(lax) };
-        assert_eq!(sim.agent.buffer.seats()[0].bounds, expected, "what gives way is as it was");
+        assert_eq!(sim.agent.buffer.owners()[0].bounds, expected, "what gives way is as it was");
     }
 }
 
@@ -307,7 +307,7 @@ fn a_peer_that_hangs_up_on_settings_that_are_on_trial_says_nothing_about_a_messa
         sim.link(0, LinkReport::Up(Peer::default()));
         let actions =
             sim.link(0, LinkReport::Closed { closing: Closing::Message, error: "who are you?".into() });
-        assert!(!actions.iter().any(|action| matches!(action, Action::Disk(DiskOrder::SetAside { .. }))));
+        assert!(!actions.iter().any(|action| matches!(action, Action::Disk(StoreOrder::SetAside { .. }))));
         sim.wait(SECOND * 4);
     }
     assert!(sim.agent.is_on_trial(0));

@@ -82,7 +82,7 @@ fn neither_a_password_nor_its_hash_is_shown() {
         "[[server]]\nauth = 'basic'\nusers = [{{ name = 'a', password_hash = '{HASH}' }}, {{ name = 'b', password = 's3cret' }}]"
     );
     let config = parse(&text);
-    let rendered = config.render(&surroundings());
+    let rendered = config.render(&environment());
     let users =
         "users = [{ name = \"a\", password_hash = \"***\" }, { name = \"b\", password = \"***\" }]  # set";
     assert!(rendered.contains(users), "{rendered}");

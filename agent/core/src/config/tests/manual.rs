@@ -83,9 +83,9 @@ fn everything_asked_for() -> Record {
 /// The rendered defaults, without what has none.
 fn defaults() -> toml::Table {
     let env = |_: &str| None;
-    let surroundings = Surroundings { host_name: HOST, data_dir: Path::new("/var/lib/holdfast"), env: &env };
-    let config = Config::parse(LEAST, Path::new(FILE), &Overrides::default(), &surroundings).unwrap();
-    let rendered = config.render(&surroundings);
+    let environment = Environment { host_name: HOST, data_dir: Path::new("/var/lib/holdfast"), env: &env };
+    let config = Config::parse(LEAST, Path::new(FILE), &Overrides::default(), &environment).unwrap();
+    let rendered = config.render(&environment);
     let lines: Vec<&str> = rendered.lines().filter(|line| !line.ends_with("# set")).collect();
     lines.join("\n").parse().unwrap()
 }

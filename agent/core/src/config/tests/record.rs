@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::fault::Place;
+use crate::config::fault::Span;
 use crate::config::tree::{Kind, Node};
 
 /// Everything that was asked for. Paths have no indices: `client.ping`.
@@ -67,7 +67,7 @@ pub fn joined(path: &str, key: &str) -> String {
 
 /// What a key takes, as its refusals of wrong values tell.
 fn shape(refuse: impl Fn(&Node) -> Option<String>) -> String {
-    let refuse = |kind| refuse(&Node { place: Place::Text(0), kind });
+    let refuse = |kind| refuse(&Node { place: Span::Text(0), kind });
     let words = refuse(Kind::Other).expect("no key takes every type");
     let words = words.strip_prefix("must be ").unwrap_or(&words);
     let span = |low: Kind, high: Kind| {

@@ -11,7 +11,7 @@ const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct StatusPace {
     last: Option<Published>,
-    hurry: bool,
+    flush_now: bool,
 }
 
 #[derive(Debug)]
@@ -23,14 +23,14 @@ struct Published {
 
 impl StatusPace {
     /// Makes the next one due at once: a new connection to the broker.
-    pub fn hurry(&mut self) {
-        self.hurry = true;
+    pub fn flush_now(&mut self) {
+        self.flush_now = true;
     }
 
     /// Whether it is to be published.
     pub fn is_due(&mut self, now: Time, digest: u64) -> bool {
         if let Some(last) = &mut self.last
-            && !self.hurry
+            && !self.flush_now
         {
             if last.digest != digest {
                 last.next_at = last.next_at.min(last.at + LEAST_INTERVAL);
@@ -42,7 +42,7 @@ impl StatusPace {
 
     /// It was published.
     pub fn published(&mut self, now: Time, digest: u64, interval: Duration) {
-        self.hurry = false;
+        self.flush_now = false;
         self.last = Some(Published { at: now, digest, next_at: now + interval });
     }
 
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_new_connection_to_the_broker_makes_it_due_once() {
         let mut pace = pace();
-        pace.hurry();
+        pace.flush_now();
         assert!(publishes(&mut pace, at(1), 1));
         assert!(!publishes(&mut pace, at(2), 1));
     }

@@ -8,13 +8,13 @@ use serde::Serialize;
 use super::{
     BufferStatus, ClientStatus, DeviceCounts, DeviceStatus, Devices, LinkStatus, Online, Status, Timestamp,
 };
-use crate::agent::{Agent, Line};
+use crate::agent::{Agent, LinkContext};
 use crate::device::presence::{Device, Presence};
 use crate::link::LinkState;
 use crate::link::probe::UNECHOED;
 use crate::message::Format;
 use crate::outlet::buffer::StoreState;
-use crate::outlet::outbox::Outbox;
+use crate::outlet::queue::OutletQueue;
 use crate::source::intake::Draft;
 use crate::time::Now;
 
@@ -63,7 +63,7 @@ pub fn digest(agent: &Agent) -> u64 {
 pub fn headline(agent: &Agent) -> String {
     let active = || agent.links.iter().filter(|line| line.link.state() != LinkState::Inactive);
     let (up, all) = (active().filter(|line| line.link.is_up()).count(), active().count());
-    let held: u64 = agent.buffer.live().map(Outbox::unconfirmed).sum();
+    let held: u64 = agent.buffer.live().map(OutletQueue::unconfirmed).sum();
     let devices = agent.presence.devices().len();
     let line = format!("{up} of {all} links up, {held} messages held, {devices} devices");
     match agent.buffer.failure() {
@@ -94,7 +94,7 @@ pub fn message(agent: &Agent, now: Now) -> Vec<u8> {
 
 /// The status of what belongs to an application, for the broker.
 pub fn of_application(agent: &Agent, application: &str, now: Now) -> Vec<u8> {
-    let its = |line: &Line| line.own().is_some_and(|own| own.application == application);
+    let its = |line: &LinkContext| line.own().is_some_and(|own| own.application == application);
     let lines = || agent.links.iter().enumerate().filter(|(_, line)| its(line));
     json(&ApplicationStatus {
         state: Online::Online,
@@ -161,7 +161,7 @@ fn base(agent: &Agent, now: Now) -> Status {
     }
 }
 
-fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> LinkStatus {
+fn link_status(agent: &Agent, link: usize, line: &LinkContext, now: Now) -> LinkStatus {
     let unconfirmed = |outlet: usize| agent.buffer.outbox(outlet).unconfirmed();
     let lanes = line.lanes.iter().filter(|_| line.lanes.len() > 1);
     LinkStatus {
@@ -185,13 +185,13 @@ fn link_status(agent: &Agent, link: usize, line: &Line, now: Now) -> LinkStatus 
     }
 }
 
-fn settings_rejected(line: &Line) -> Option<String> {
+fn settings_rejected(line: &LinkContext) -> Option<String> {
     let rollback = line.rollback.as_ref()?;
     let rest = if line.trial.is_none() { "the old ones are in force" } else { "others are on trial" };
     Some(format!("{rollback}, {rest}"))
 }
 
-fn client_status(agent: &Agent, line: &Line) -> Option<ClientStatus> {
+fn client_status(agent: &Agent, line: &LinkContext) -> Option<ClientStatus> {
     let own = line.own()?;
     let endpoint = line.link.endpoint();
     Some(ClientStatus {
@@ -210,7 +210,7 @@ fn buffer_status(agent: &Agent, now: Now) -> BufferStatus {
     BufferStatus {
         state: agent.buffer.state(),
         store: agent.buffer.store(),
-        messages: outboxes().map(Outbox::unconfirmed).sum(),
+        messages: outboxes().map(OutletQueue::unconfirmed).sum(),
         bytes: outboxes().map(|outbox| outbox.held().bytes).sum(),
         oldest_age_s: oldest.map_or(0, |age| age.as_secs()),
         accepted: accepted.messages,
@@ -236,7 +236,7 @@ fn buffer_status(agent: &Agent, now: Now) -> BufferStatus {
 }
 
 /// Age of the oldest message of an outlet, at the least: the wall clock may be wrong.
-fn oldest_age(agent: &Agent, outbox: &Outbox, now: Now) -> Option<Duration> {
+fn oldest_age(agent: &Agent, outbox: &OutletQueue, now: Now) -> Option<Duration> {
     let held = outbox.held();
     let in_store = held.oldest_group.map(|newest| {
         let span = Duration::from_nanos(newest.time_ns.saturating_sub(held.oldest_ns));

@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
-use super::{Buffer, BufferEffect, COMMIT_BYTES_ALL, COMMIT_BYTES_MAX, Seat, count};
+use super::{Buffer, BufferEffect, COMMIT_BYTES_ALL, COMMIT_BYTES_MAX, OutletOwner, count};
 use crate::config::buffer::WhenFull;
-use crate::observe::notice::Notice;
-use crate::outlet::disk::DiskOrder;
+use crate::observe::log_event::LogEvent;
+use crate::outlet::store_protocol::StoreOrder;
 use crate::source::intake::Refused;
 
 /// Dropping less at once costs more writes than it keeps messages.
@@ -18,7 +18,7 @@ impl Buffer {
     /// Which of these outlets give up what is new, because they are full. The error says that one of them refuses it.
     pub(super) fn closed(&self, outlets: &[usize]) -> Result<Vec<usize>, Refused> {
         let short = self.excess(count(self.waiting_bytes())) > 0;
-        let full = |outlet: &usize| short || self.crowd(self.seats[*outlet].link) > 0;
+        let full = |outlet: &usize| short || self.crowd(self.owners[*outlet].link) > 0;
         let mut closed = Vec::new();
         for outlet in outlets.iter().filter(|outlet| self.policy(**outlet) != WhenFull::DropOldest) {
             match (full(outlet), self.policy(*outlet)) {
@@ -35,7 +35,7 @@ impl Buffer {
     }
 
     fn policy(&self, outlet: usize) -> WhenFull {
-        self.seats[outlet].bounds.when_full
+        self.owners[outlet].bounds.when_full
     }
 
     /// Bytes held by outlets that never give up what is old.
@@ -46,8 +46,8 @@ impl Buffer {
 
     /// By how many messages a link would be above its bound with one more; 0 without a bound.
     fn crowd(&self, link: usize) -> u64 {
-        let own = || self.seats.iter().zip(&self.outboxes).filter(|(seat, _)| seat.link == link);
-        let max = own().map(|(seat, _)| seat.bounds.max_messages).next().unwrap_or(0);
+        let own = || self.owners.iter().zip(&self.outboxes).filter(|(owner, _)| owner.link == link);
+        let max = own().map(|(owner, _)| owner.bounds.max_messages).next().unwrap_or(0);
         if max == 0 {
             return 0;
         }
@@ -58,7 +58,7 @@ impl Buffer {
     /// Notes that something had to give way, or was refused.
     pub(super) fn became_full(&mut self, out: &mut Vec<BufferEffect>) {
         if !std::mem::replace(&mut self.full, true) {
-            out.push(BufferEffect::Note(Notice::BufferFull(true)));
+            out.push(BufferEffect::Note(LogEvent::BufferFull(true)));
         }
     }
 
@@ -68,19 +68,19 @@ impl Buffer {
         if !self.full {
             return;
         }
-        let roomy = |seat: &Seat| {
-            let max = seat.bounds.max_messages;
+        let roomy = |owner: &OutletOwner| {
+            let max = owner.bounds.max_messages;
             if max == 0 {
                 return true;
             }
-            let own = self.seats.iter().zip(&self.outboxes).filter(|(other, _)| other.link == seat.link);
+            let own = self.owners.iter().zip(&self.outboxes).filter(|(other, _)| other.link == owner.link);
             let messages: u64 = own.map(|(_, outbox)| outbox.unconfirmed()).sum();
             messages < max - max / 4
         };
         let quarter = self.live_bytes_max() / 4;
-        if self.excess(count(self.waiting_bytes()) + quarter) == 0 && self.seats.iter().all(roomy) {
+        if self.excess(count(self.waiting_bytes()) + quarter) == 0 && self.owners.iter().all(roomy) {
             self.full = false;
-            out.push(BufferEffect::Note(Notice::BufferFull(false)));
+            out.push(BufferEffect::Note(LogEvent::BufferFull(false)));
         }
     }
 
@@ -155,7 +155,7 @@ impl Buffer {
         let is_short =
             if self.bounded_by_disk { bytes < configured } else { bytes < configured - configured / 16 };
         if std::mem::replace(&mut self.bounded_by_disk, is_short) != is_short {
-            out.push(BufferEffect::Note(Notice::Bound { bytes, configured }));
+            out.push(BufferEffect::Note(LogEvent::Bound { bytes, configured }));
         }
     }
 
@@ -164,7 +164,7 @@ impl Buffer {
         let Some((outlet, bytes)) = self.surplus() else { return false };
         self.became_full(out);
         self.dropping = true;
-        out.push(BufferEffect::Disk(DiskOrder::DropOldest { outlet, bytes }));
+        out.push(BufferEffect::Disk(StoreOrder::DropOldest { outlet, bytes }));
         true
     }
 
@@ -176,18 +176,18 @@ impl Buffer {
             self.policy(*outlet) == WhenFull::DropOldest && self.outboxes[*outlet].held().messages > 0
         };
         let rank = |outlet: &usize| {
-            let seat = self.seats[*outlet];
-            (seat.gone, Reverse(seat.priority), self.outboxes[*outlet].held().bytes)
+            let owner = self.owners[*outlet];
+            (owner.gone, Reverse(owner.priority), self.outboxes[*outlet].held().bytes)
         };
         let giving = || (0..self.outboxes.len()).filter(gives);
         let (outlet, bytes) = if excess > 0 {
             (giving().max_by_key(rank)?, excess)
         } else {
             // One more than the bound is no surplus yet.
-            let above = |outlet: &usize| self.crowd(self.seats[*outlet].link) > 1;
+            let above = |outlet: &usize| self.crowd(self.owners[*outlet].link) > 1;
             let outlet = giving().filter(above).max_by_key(rank)?;
             let held = self.outboxes[outlet].held();
-            (outlet, (self.crowd(self.seats[outlet].link) - 1) * (held.bytes / held.messages).max(1))
+            (outlet, (self.crowd(self.owners[outlet].link) - 1) * (held.bytes / held.messages).max(1))
         };
         // Some more than needed, so that not every commit has to drop; but never most of what is held.
         let held = self.outboxes[outlet].held().bytes;

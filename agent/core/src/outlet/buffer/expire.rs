@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{Buffer, BufferEffect, Start};
 use crate::clocks::Clocks;
 use crate::message::Entry;
-use crate::observe::notice::Notice;
+use crate::observe::log_event::LogEvent;
 use crate::outlet::age::{self, Limit};
-use crate::outlet::disk::DiskOrder;
-use crate::outlet::runs::Runs;
+use crate::outlet::range_set::RangeSet;
+use crate::outlet::store_protocol::StoreOrder;
 use crate::time::{Now, Time};
 
 /// Groups become too old one after the other, as they came. They wait for so much of their time to live for others, so that one
@@ -22,7 +22,7 @@ const WAIT_MAX: Duration = Duration::from_secs(600);
 pub(super) struct Expiry {
     /// For each outlet, the numbers that were counted: what was given up when it was to be sent is not counted again when the
     /// disk gives it up.
-    counted: Vec<Runs>,
+    counted: Vec<RangeSet>,
     messages: u64,
     /// For each outlet, how often some were given up before they were sent.
     unsent: Vec<u64>,
@@ -33,20 +33,20 @@ pub(super) struct Expiry {
 
 impl Expiry {
     pub(super) fn new(outlets: usize) -> Self {
-        let (counted, not_before) = (vec![Runs::default(); outlets], vec![Time::default(); outlets]);
+        let (counted, not_before) = (vec![RangeSet::default(); outlets], vec![Time::default(); outlets]);
         Expiry { counted, messages: 0, unsent: vec![0; outlets], look_at: None, not_before }
     }
 
     /// Another outlet has come.
     pub(super) fn grow(&mut self) {
-        self.counted.push(Runs::default());
+        self.counted.push(RangeSet::default());
         self.unsent.push(0);
         self.not_before.push(Time::default());
     }
 
     /// The numbers of an outlet begin again.
     pub(super) fn forget(&mut self, outlet: usize) {
-        self.counted[outlet] = Runs::default();
+        self.counted[outlet] = RangeSet::default();
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -67,7 +67,7 @@ impl Buffer {
 
     /// Looks once more at what is about to be sent: what is too old is announced as a gap, the rest gets its true time.
     pub fn fresh(&mut self, outlet: usize, now: Now, clocks: &Clocks, mut entries: Vec<Entry>) -> Vec<Entry> {
-        if let Some(ttl) = self.seats[outlet].bounds.ttl {
+        if let Some(ttl) = self.owners[outlet].bounds.ttl {
             let looked = age::look_over(entries, |stamp| clocks.age(&now, stamp) >= ttl);
             let counted = &mut self.expiry.counted[outlet];
             counted.remove_through(self.outboxes[outlet].confirmed());
@@ -87,7 +87,7 @@ impl Buffer {
         clocks: &Clocks,
         mut entries: Vec<Entry>,
     ) -> Option<Vec<Entry>> {
-        if let Some(ttl) = self.seats[outlet].bounds.ttl {
+        if let Some(ttl) = self.owners[outlet].bounds.ttl {
             let looked = age::look_over(entries, |stamp| clocks.age(&now, stamp) >= ttl);
             entries = Some(looked.entries).filter(|_| looked.expired.is_empty())?;
         }
@@ -103,7 +103,7 @@ impl Buffer {
         }
         for outlet in 0..self.outboxes.len() {
             let oldest = self.outboxes[outlet].held().oldest_group;
-            let Some((ttl, oldest)) = self.seats[outlet].bounds.ttl.zip(oldest) else { continue };
+            let Some((ttl, oldest)) = self.owners[outlet].bounds.ttl.zip(oldest) else { continue };
             let wait = (ttl / WAIT_SHARE).clamp(WAIT_MIN, WAIT_MAX);
             let left = (ttl + wait).saturating_sub(clocks.age(&now, &oldest));
             let due = (now.mono + left).max(self.expiry.not_before[outlet]);
@@ -113,7 +113,7 @@ impl Buffer {
                 self.dropping = true;
                 self.expiry.not_before[outlet] = now.mono + wait;
                 let limit = Limit { ttl, clocks: clocks.clone(), now };
-                self.order(now.mono, DiskOrder::Expire { outlet, limit }, out);
+                self.order(now.mono, StoreOrder::Expire { outlet, limit }, out);
             }
         }
     }
@@ -132,7 +132,7 @@ impl Buffer {
         self.expiry.unsent[outlet] += u64::from(to > self.outboxes[outlet].sent());
         self.expiry.messages += messages.min(self.expiry.counted[outlet].insert(from, to));
         let outlet = self.outboxes[outlet].name.clone();
-        out.push(BufferEffect::Note(Notice::Expired { outlet, messages, from, to }));
+        out.push(BufferEffect::Note(LogEvent::Expired { outlet, messages, from, to }));
     }
 }
 
@@ -141,10 +141,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::buffer::{Buffer as Rule, Place};
+    use crate::config::buffer::{Buffer as Rule, BufferLimits};
     use crate::message::{Body, Boot, Clock, Format, GapReason, Message};
-    use crate::outlet::buffer::Seat;
-    use crate::outlet::disk::{DiskFacts, DiskOrderKind, DiskReport, Held, Opened};
+    use crate::outlet::buffer::OutletOwner;
+    use crate::outlet::store_protocol::{Held, Opened, StoreFacts, StoreOrderKind, StoreReport};
 
     const TTL: Duration = Duration::from_secs(60);
     /// A twentieth of it.
@@ -153,7 +153,7 @@ mod tests {
     /// A buffer whose store holds ten messages, all in one group.
     struct Bench {
         buffer: Buffer,
-        facts: DiskFacts,
+        facts: StoreFacts,
         clocks: Clocks,
     }
 
@@ -186,19 +186,24 @@ mod tests {
             let range = Some((1, 10));
             let held =
                 Held { range, messages: 10, oldest_group: Some(at(newest_s).stamp()), ..Held::default() };
-            let facts = DiskFacts { held: vec![held], ..DiskFacts::default() };
+            let facts = StoreFacts { held: vec![held], ..StoreFacts::default() };
             let opened =
                 Opened { outlets: vec!["client:a".to_owned()], facts: facts.clone(), ..Opened::default() };
             let rule = Rule { ttl: TTL, ..Rule::default() };
-            let seat = Seat { link: 0, priority: 0, bounds: rule.bounds(Place::default()), gone: false };
-            let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0, 0);
+            let owner = OutletOwner {
+                link: 0,
+                priority: 0,
+                bounds: rule.bounds(BufferLimits::default()),
+                gone: false,
+            };
+            let buffer = Buffer::new(rule, vec![owner], &["E".to_owned()], &opened, 0, 0);
             let mut bench = Bench { buffer, facts, clocks: Clocks::new(None, Time::default()) };
             bench.buffer.advance(at(0).mono, &mut Vec::new());
-            bench.hear(0, DiskReport::NumbersSaved);
+            bench.hear(0, StoreReport::NumbersSaved);
             bench
         }
 
-        fn hear(&mut self, up_s: u64, report: DiskReport) -> Vec<BufferEffect> {
+        fn hear(&mut self, up_s: u64, report: StoreReport) -> Vec<BufferEffect> {
             let mut out = Vec::new();
             self.buffer.handle(at(up_s).mono, report, self.facts.clone(), &mut out);
             out
@@ -210,7 +215,7 @@ mod tests {
             self.buffer.expire(at(up_s), &self.clocks, &mut out);
             match &out[..] {
                 [] => false,
-                [BufferEffect::Disk(DiskOrder::Expire { outlet: 0, limit })] if limit.ttl == TTL => true,
+                [BufferEffect::Disk(StoreOrder::Expire { outlet: 0, limit })] if limit.ttl == TTL => true,
                 other => panic!("{other:?}"),
             }
         }
@@ -228,8 +233,11 @@ mod tests {
         assert!(bench.tells(70 + WAIT));
         assert!(!bench.tells(70 + WAIT), "one order at a time");
         bench.facts.held[0] = Held { range: Some((1, 10)), ..Held::default() };
-        let told = bench.hear(74, DiskReport::Expired { outlet: 0, messages: 10, gap: Some((1, 10)) });
-        assert!(matches!(&told[..], [BufferEffect::Note(Notice::Expired { messages: 10, .. })]), "{told:?}");
+        let told = bench.hear(74, StoreReport::Expired { outlet: 0, messages: 10, gap: Some((1, 10)) });
+        assert!(
+            matches!(&told[..], [BufferEffect::Note(LogEvent::Expired { messages: 10, .. })]),
+            "{told:?}"
+        );
         assert_eq!(bench.buffer.expired(), 10);
         assert!(!bench.tells(500));
         assert_eq!(bench.buffer.expiry.deadline(), None, "nothing is left to become old");
@@ -239,11 +247,11 @@ mod tests {
     fn a_disk_that_finds_nothing_too_old_or_fails_is_not_asked_without_a_pause() {
         let mut bench = Bench::holding(10);
         assert!(bench.tells(80));
-        bench.hear(80, DiskReport::Expired { outlet: 0, messages: 0, gap: None });
+        bench.hear(80, StoreReport::Expired { outlet: 0, messages: 0, gap: None });
         assert!(!bench.tells(80 + WAIT - 1));
         assert!(bench.tells(80 + WAIT));
         let error = "no space".to_owned();
-        bench.hear(83, DiskReport::Failed { order: DiskOrderKind::Expire, outlet: Some(0), error });
+        bench.hear(83, StoreReport::Failed { order: StoreOrderKind::Expire, outlet: Some(0), error });
         assert!(!bench.tells(84), "the disk rests");
     }
 
@@ -258,7 +266,7 @@ mod tests {
             assert_eq!(bench.buffer.expired(), 2);
         }
         assert!(bench.tells(120));
-        bench.hear(120, DiskReport::Expired { outlet: 0, messages: 10, gap: Some((1, 10)) });
+        bench.hear(120, StoreReport::Expired { outlet: 0, messages: 10, gap: Some((1, 10)) });
         assert_eq!(bench.buffer.expired(), 10, "two of them were counted before");
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{Buffer, BufferEffect, Commit};
-use crate::observe::notice::Notice;
-use crate::outlet::disk::{DiskOrder, DiskOrderKind, DiskReport};
-use crate::outlet::outbox::Outbox;
+use crate::observe::log_event::LogEvent;
+use crate::outlet::queue::OutletQueue;
+use crate::outlet::store_protocol::{StoreOrder, StoreOrderKind, StoreReport};
 use crate::source::intake::{Answer, Refused};
 use crate::time::Time;
 
@@ -47,13 +47,13 @@ pub(super) struct Failure {
 impl Buffer {
     /// The store works again once everything that it was asked since it failed succeeded: one order that fails among
     /// others that don't must not fill the log with good and bad news.
-    pub(super) fn note_recovery(&mut self, report: &DiskReport, out: &mut Vec<BufferEffect>) {
+    pub(super) fn note_recovery(&mut self, report: &StoreReport, out: &mut Vec<BufferEffect>) {
         if is_ours(report) {
             self.asked = self.asked.saturating_sub(1);
         }
-        let failed = matches!(report, DiskReport::Failed { .. });
+        let failed = matches!(report, StoreReport::Failed { .. });
         if !failed && self.asked == 0 && self.failure.take_if(|failure| failure.retried).is_some() {
-            out.push(BufferEffect::Note(Notice::StoreRecovered));
+            out.push(BufferEffect::Note(LogEvent::StoreRecovered));
         }
     }
 
@@ -67,8 +67,11 @@ impl Buffer {
         if self.failure.is_none() {
             let error = error.clone();
             let is_readable = self.facts.read_only.is_some();
-            let told =
-                if is_readable { Notice::StoreReadOnly { error } } else { Notice::StoreFailing { error } };
+            let told = if is_readable {
+                LogEvent::StoreReadOnly { error }
+            } else {
+                LogEvent::StoreFailing { error }
+            };
             out.push(BufferEffect::Note(told));
         }
         self.failure = Some(Failure { error, retry_at: now + self.retry_after(), retried: false });
@@ -109,12 +112,12 @@ impl Buffer {
         match (free, self.shortage.is_some()) {
             (Some(free), false) => {
                 let error = format!("only {} kB are free on the disk", free / 1000);
-                out.push(BufferEffect::Note(Notice::StoreFailing { error: error.clone() }));
+                out.push(BufferEffect::Note(LogEvent::StoreFailing { error: error.clone() }));
                 self.shortage = Some(Shortage { error, look_at: now + SPACE_INTERVAL });
             }
             (None, true) => {
                 self.shortage = None;
-                out.push(BufferEffect::Note(Notice::StoreRecovered));
+                out.push(BufferEffect::Note(LogEvent::StoreRecovered));
             }
             (Some(_), true) | (None, false) => {}
         }
@@ -125,7 +128,7 @@ impl Buffer {
             && shortage.look_at <= now
         {
             shortage.look_at = now + SPACE_INTERVAL;
-            out.push(BufferEffect::Disk(DiskOrder::Measure));
+            out.push(BufferEffect::Disk(StoreOrder::Measure));
         }
     }
 
@@ -162,41 +165,41 @@ impl Buffer {
     pub(super) fn failed(
         &mut self,
         now: Time,
-        order: DiskOrderKind,
+        order: StoreOrderKind,
         outlet: Option<usize>,
         error: &str,
         out: &mut Vec<BufferEffect>,
     ) {
         match (order, outlet) {
-            (DiskOrderKind::Append, _) => self.outboxes.iter_mut().for_each(Outbox::commit_failed),
-            (DiskOrderKind::Read, Some(outlet)) => {
+            (StoreOrderKind::Append, _) => self.outboxes.iter_mut().for_each(OutletQueue::commit_failed),
+            (StoreOrderKind::Read, Some(outlet)) => {
                 self.reads.ended();
                 self.outboxes[outlet].read_failed();
             }
-            (DiskOrderKind::Forget, _) => {
+            (StoreOrderKind::Forget, _) => {
                 self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(false))
             }
-            (DiskOrderKind::DropOldest | DiskOrderKind::Expire, _) => self.dropping = false,
-            (DiskOrderKind::SaveNumbers, _) => drop(self.reserve.ended(false)),
-            (DiskOrderKind::Widen, _) => self.widen_failed(),
+            (StoreOrderKind::DropOldest | StoreOrderKind::Expire, _) => self.dropping = false,
+            (StoreOrderKind::SaveNumbers, _) => drop(self.reserve.ended(false)),
+            (StoreOrderKind::Widen, _) => self.widen_failed(),
             // Others ask for these at their own pace, which says nothing about when to try again.
-            (DiskOrderKind::SetAside | DiskOrderKind::SavePresence | DiskOrderKind::SaveClocks, _)
+            (StoreOrderKind::SetAside | StoreOrderKind::SavePresence | StoreOrderKind::SaveClocks, _)
                 if self.failure.is_some() =>
             {
                 return;
             }
             (
-                DiskOrderKind::Read
-                | DiskOrderKind::SetAside
-                | DiskOrderKind::SavePresence
-                | DiskOrderKind::SaveClocks
-                | DiskOrderKind::Reopen
-                | DiskOrderKind::Measure
-                | DiskOrderKind::Close,
+                StoreOrderKind::Read
+                | StoreOrderKind::SetAside
+                | StoreOrderKind::SavePresence
+                | StoreOrderKind::SaveClocks
+                | StoreOrderKind::Reopen
+                | StoreOrderKind::Measure
+                | StoreOrderKind::Close,
                 _,
             ) => {}
         }
-        if order == DiskOrderKind::Append {
+        if order == StoreOrderKind::Append {
             self.commit = Commit::Idle { not_before: now };
         }
         self.note_failure(now, error, out);
@@ -209,31 +212,31 @@ impl Buffer {
 }
 
 /// Whether the report belongs to an order of the buffer.
-fn is_ours(report: &DiskReport) -> bool {
+fn is_ours(report: &StoreReport) -> bool {
     match report {
-        DiskReport::Failed { order, .. } => !matches!(
+        StoreReport::Failed { order, .. } => !matches!(
             order,
-            DiskOrderKind::SetAside
-                | DiskOrderKind::SavePresence
-                | DiskOrderKind::SaveClocks
-                | DiskOrderKind::Measure
-                | DiskOrderKind::Close
+            StoreOrderKind::SetAside
+                | StoreOrderKind::SavePresence
+                | StoreOrderKind::SaveClocks
+                | StoreOrderKind::Measure
+                | StoreOrderKind::Close
         ),
-        DiskReport::SetAside { .. }
-        | DiskReport::Purged { .. }
-        | DiskReport::Repaired { .. }
-        | DiskReport::LetterDropped
-        | DiskReport::PresenceSaved
-        | DiskReport::ClocksSaved
-        | DiskReport::Measured
-        | DiskReport::Closed => false,
-        DiskReport::Appended
-        | DiskReport::Read { .. }
-        | DiskReport::Forgot
-        | DiskReport::Dropped { .. }
-        | DiskReport::Expired { .. }
-        | DiskReport::Widened
-        | DiskReport::Reopened
-        | DiskReport::NumbersSaved => true,
+        StoreReport::SetAside { .. }
+        | StoreReport::Purged { .. }
+        | StoreReport::Repaired { .. }
+        | StoreReport::LetterDropped
+        | StoreReport::PresenceSaved
+        | StoreReport::ClocksSaved
+        | StoreReport::Measured
+        | StoreReport::Closed => false,
+        StoreReport::Appended
+        | StoreReport::Read { .. }
+        | StoreReport::Forgot
+        | StoreReport::Dropped { .. }
+        | StoreReport::Expired { .. }
+        | StoreReport::Widened
+        | StoreReport::Reopened
+        | StoreReport::NumbersSaved => true,
     }
 }

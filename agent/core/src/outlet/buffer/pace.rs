@@ -18,7 +18,7 @@ impl Buffer {
     }
 
     /// When the next commit may be, if without a budget it might be at that time. The first one of a life does not wait.
-    pub(super) fn stretched(&self, not_before: Time) -> Time {
+    pub(super) fn earliest_commit(&self, not_before: Time) -> Time {
         if self.start != Start::Done || not_before == Time::default() {
             return not_before;
         }
@@ -29,20 +29,20 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::buffer::{Buffer as Rule, Place};
+    use crate::config::buffer::{Buffer as Rule, BufferLimits};
     use crate::message::{Boot, Clock, Format};
     use crate::observe::meter::Count;
     use crate::outlet::buffer::BufferEffect;
-    use crate::outlet::buffer::Seat;
-    use crate::outlet::disk::{DiskFacts, DiskOrder, DiskReport, Held, Opened};
+    use crate::outlet::buffer::OutletOwner;
     use crate::outlet::lane::Routes;
+    use crate::outlet::store_protocol::{Held, Opened, StoreFacts, StoreOrder, StoreReport};
     use crate::source::intake::Draft;
     use crate::time::Now;
 
     /// A buffer without a link that has written so much of its budget of 1000 bytes.
     struct Bench {
         buffer: Buffer,
-        facts: DiskFacts,
+        facts: StoreFacts,
     }
 
     fn at(ms: u64) -> Time {
@@ -52,19 +52,24 @@ mod tests {
     impl Bench {
         fn having_written(bytes: u64) -> Bench {
             let today = Count { bytes, syncs: 1 };
-            let facts = DiskFacts { held: vec![Held::default()], today, ..DiskFacts::default() };
+            let facts = StoreFacts { held: vec![Held::default()], today, ..StoreFacts::default() };
             let opened =
                 Opened { outlets: vec!["client:a".to_owned()], facts: facts.clone(), ..Opened::default() };
             let rule = Rule { daily_budget: Some(1000), ..Rule::default() };
-            let seat = Seat { link: 0, priority: 0, bounds: rule.bounds(Place::default()), gone: false };
-            let buffer = Buffer::new(rule, vec![seat], &["E".to_owned()], &opened, 0, 0);
+            let owner = OutletOwner {
+                link: 0,
+                priority: 0,
+                bounds: rule.bounds(BufferLimits::default()),
+                gone: false,
+            };
+            let buffer = Buffer::new(rule, vec![owner], &["E".to_owned()], &opened, 0, 0);
             let mut bench = Bench { buffer, facts };
             bench.commits(0);
-            bench.hear(0, DiskReport::NumbersSaved);
+            bench.hear(0, StoreReport::NumbersSaved);
             bench
         }
 
-        fn hear(&mut self, ms: u64, report: DiskReport) {
+        fn hear(&mut self, ms: u64, report: StoreReport) {
             self.buffer.handle(at(ms), report, self.facts.clone(), &mut Vec::new());
         }
 
@@ -82,14 +87,14 @@ mod tests {
             self.buffer.advance(at(ms), &mut out);
             let deadline = self.buffer.deadline();
             assert!(deadline.is_none_or(|deadline| deadline > at(ms)), "the loop would spin");
-            out.iter().any(|effect| matches!(effect, BufferEffect::Disk(DiskOrder::Append { .. })))
+            out.iter().any(|effect| matches!(effect, BufferEffect::Disk(StoreOrder::Append { .. })))
         }
 
         /// When the second message is committed, without and with a deadline that is waited for.
         fn second_commit(&mut self, bytes: usize) -> u64 {
             self.offer(1, 9);
             assert!(self.commits(1), "the first one after a start does not wait");
-            self.hear(1, DiskReport::Appended);
+            self.hear(1, StoreReport::Appended);
             self.offer(2, bytes);
             let tried = (2..70_000).find(|ms| self.commits(*ms));
             tried.expect("it is bounded")
@@ -116,9 +121,9 @@ mod tests {
         let mut bench = Bench::having_written(5000);
         bench.offer(1, 9);
         assert!(bench.commits(1));
-        bench.hear(1, DiskReport::Appended);
+        bench.hear(1, StoreReport::Appended);
         bench.offer(2, 9);
-        bench.buffer.hurry();
+        bench.buffer.flush_now();
         assert!(bench.commits(3));
     }
 }

@@ -1,7 +1,7 @@
 //! What people give up: the store does it and reports it, and the buffer counts it like what gives way at a bound.
 
 use super::{Buffer, BufferEffect};
-use crate::observe::notice::Notice;
+use crate::observe::log_event::LogEvent;
 
 impl Buffer {
     /// Everything that was stored for an outlet is given up. What is on its way to the disk was not, and goes on; so nobody
@@ -17,7 +17,7 @@ impl Buffer {
         self.outboxes[outlet].reread();
         if let Some((from, to)) = gap {
             let outlet = self.outboxes[outlet].name.clone();
-            out.push(BufferEffect::Note(Notice::Purged { outlet, messages, from, to }));
+            out.push(BufferEffect::Note(LogEvent::Purged { outlet, messages, from, to }));
         }
     }
 }

@@ -1,15 +1,15 @@
 //! The numbers of all outlets: how many are reserved on the disk, and how far they were given.
 
 use super::{Buffer, BufferEffect, Start};
-use crate::outlet::disk::{Block, DiskOrder, Numbers};
 use crate::outlet::given::{self, Given, OutletGiven};
-use crate::outlet::outbox::Outbox;
+use crate::outlet::queue::OutletQueue;
+use crate::outlet::store_protocol::{SequenceRange, Sequences, StoreOrder};
 use crate::time::Time;
 
 impl Buffer {
     /// The numbers as a run that ends in order leaves them.
-    pub fn last_numbers(&self) -> Numbers {
-        Numbers { clean: true, ..self.numbers_in_use() }
+    pub fn last_numbers(&self) -> Sequences {
+        Sequences { clean: true, ..self.numbers_in_use() }
     }
 
     /// Reserves more numbers on the disk if few are left.
@@ -17,25 +17,26 @@ impl Buffer {
         if self.start == Start::Gaps {
             return;
         }
-        let left = self.outboxes.iter().map(Outbox::numbers_left).min().unwrap_or(u64::MAX);
+        let left = self.outboxes.iter().map(OutletQueue::numbers_left).min().unwrap_or(u64::MAX);
         let left = left.min(self.ids.end.saturating_sub(self.ids.next));
         // A disk that failed is tried with the numbers, also when nothing else waits for it.
         let left = if self.failure.is_some() { 0 } else { left };
-        let saves_skips = !self.reserve.is_under_way() && !self.outboxes.iter().all(Outbox::skips_are_saved);
+        let saves_skips =
+            !self.reserve.is_under_way() && !self.outboxes.iter().all(OutletQueue::skips_are_saved);
         if !saves_skips && !self.reserve.is_due(left) {
             return;
         }
         let size = self.reserve.size(now, self.ids.next);
-        let mut numbers = Numbers { clean: false, ..self.numbers_in_use() };
+        let mut numbers = Sequences { clean: false, ..self.numbers_in_use() };
         for outbox in &self.outboxes {
-            let block = Block { next: outbox.first_unsafe(), end: outbox.block().next + size };
+            let block = SequenceRange { next: outbox.first_unsafe(), end: outbox.block().next + size };
             let confirmed = Some(outbox.confirmed());
             let entry = numbers.outlets.entry(outbox.name.clone());
             entry.and_modify(|outlet| (outlet.block, outlet.confirmed) = (block, confirmed));
         }
         numbers.ids.end += size;
         self.reserve.begin(&numbers);
-        out.push(BufferEffect::Disk(DiskOrder::SaveNumbers(numbers)));
+        out.push(BufferEffect::Disk(StoreOrder::SaveNumbers(numbers)));
     }
 
     /// The numbers that were reserved are on the disk: they may be used.
@@ -68,12 +69,12 @@ impl Buffer {
         })
     }
 
-    fn numbers_in_use(&self) -> Numbers {
-        let ids = Block { next: self.ids.next, end: self.ids.next };
-        let mut numbers = Numbers { ids, ..self.base.clone() };
+    fn numbers_in_use(&self) -> Sequences {
+        let ids = SequenceRange { next: self.ids.next, end: self.ids.next };
+        let mut numbers = Sequences { ids, ..self.base.clone() };
         for outbox in &self.outboxes {
             let next = outbox.block().next;
-            let (block, confirmed) = (Block { next, end: next }, Some(outbox.confirmed()));
+            let (block, confirmed) = (SequenceRange { next, end: next }, Some(outbox.confirmed()));
             let skipped = outbox.skipped().to_vec();
             let entry = numbers.outlets.entry(outbox.name.clone());
             entry.and_modify(|own| (own.block, own.confirmed, own.skipped) = (block, confirmed, skipped));

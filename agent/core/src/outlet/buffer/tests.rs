@@ -1,10 +1,10 @@
 use super::admit::{BUSY_AT_LEAST, MEMORY_BYTES_MAX, stamp};
 use super::health::DISK_RETRY;
 use super::*;
-use crate::config::buffer::{Place, WhenFull};
+use crate::config::buffer::{BufferLimits, WhenFull};
 use crate::message::{Body, Boot, Clock, Entry, Format, Message};
-use crate::outlet::disk::{DiskOrderKind, Held};
 use crate::outlet::lane::Routes;
+use crate::outlet::store_protocol::{Held, StoreOrderKind};
 use crate::source::intake::{Draft, Refused};
 use crate::time::Now;
 
@@ -19,7 +19,7 @@ const fn ms(ms: u64) -> Duration {
 struct Sim {
     buffer: Buffer,
     now: Time,
-    facts: DiskFacts,
+    facts: StoreFacts,
     tickets: u64,
 }
 
@@ -27,20 +27,21 @@ impl Sim {
     /// As it starts, before anything is written.
     fn born(rule: Rule, outlets: usize, opened: Opened) -> Self {
         let names: Vec<_> = (0..outlets).map(|n| format!("client:{n}")).collect();
-        let births: Vec<_> = (0..outlets).map(|n| format!("E{n}")).collect();
+        let new_epochs: Vec<_> = (0..outlets).map(|n| format!("E{n}")).collect();
         let mut facts = opened.facts.clone();
         facts.held.resize(outlets, Held::default());
         let opened = Opened { outlets: names, facts: facts.clone(), ..opened };
-        let bounds = rule.bounds(Place::default());
-        let seats = (0..outlets).map(|link| Seat { link, priority: 0, bounds, gone: false }).collect();
-        let buffer = Buffer::new(rule, seats, &births, &opened, 0, 0);
+        let bounds = rule.bounds(BufferLimits::default());
+        let owners =
+            (0..outlets).map(|link| OutletOwner { link, priority: 0, bounds, gone: false }).collect();
+        let buffer = Buffer::new(rule, owners, &new_epochs, &opened, 0, 0);
         Sim { buffer, now: Time::default() + Duration::from_secs(100), facts, tickets: 0 }
     }
 
     fn with(rule: Rule, outlets: usize) -> Self {
         let mut sim = Sim::born(rule, outlets, Opened::default());
-        assert!(matches!(sim.advance()[..], [BufferEffect::Disk(DiskOrder::SaveNumbers(_))]));
-        sim.hear(DiskReport::NumbersSaved);
+        assert!(matches!(sim.advance()[..], [BufferEffect::Disk(StoreOrder::SaveNumbers(_))]));
+        sim.hear(StoreReport::NumbersSaved);
         sim
     }
 
@@ -66,15 +67,15 @@ impl Sim {
     }
 
     /// What the disk reports, and what follows at once.
-    fn hear(&mut self, report: DiskReport) -> Vec<BufferEffect> {
+    fn hear(&mut self, report: StoreReport) -> Vec<BufferEffect> {
         let mut out = Vec::new();
         self.buffer.handle(self.now, report, self.facts.clone(), &mut out);
         out.extend(self.advance());
         out
     }
 
-    fn fail(&mut self, order: DiskOrderKind) -> Vec<BufferEffect> {
-        self.hear(DiskReport::Failed { order, outlet: Some(0), error: format!("cannot {order}") })
+    fn fail(&mut self, order: StoreOrderKind) -> Vec<BufferEffect> {
+        self.hear(StoreReport::Failed { order, outlet: Some(0), error: format!("cannot {order}") })
     }
 
     fn clock(&self) -> Now {
@@ -136,7 +137,7 @@ const RULE: Rule = Rule {
 };
 
 /// A thousand bytes of values fit below it.
-const FULL: BufferEffect = BufferEffect::Note(Notice::BufferFull(true));
+const FULL: BufferEffect = BufferEffect::Note(LogEvent::BufferFull(true));
 const SMALL: u64 = 5_002_500;
 
 fn draft(bytes: usize) -> Draft {
@@ -159,28 +160,28 @@ fn stored(ticket: u64, first: u64, last: u64) -> BufferEffect {
 fn appended(effects: &[BufferEffect]) -> Option<Vec<(usize, Vec<u64>)>> {
     let numbers = |entries: &[Entry]| entries.iter().map(|entry| entry.seq).collect();
     effects.iter().find_map(|effect| match effect {
-        BufferEffect::Disk(DiskOrder::Append { parts }) => {
+        BufferEffect::Disk(StoreOrder::Append { parts }) => {
             Some(parts.iter().map(|(outlet, entries)| (*outlet, numbers(entries))).collect())
         }
         _ => None,
     })
 }
 
-fn notices(effects: &[BufferEffect]) -> Vec<&Notice> {
-    let mut notices = Vec::new();
+fn log_events(effects: &[BufferEffect]) -> Vec<&LogEvent> {
+    let mut log_events = Vec::new();
     for effect in effects {
-        if let BufferEffect::Note(notice) = effect {
-            notices.push(notice);
+        if let BufferEffect::Note(log_event) = effect {
+            log_events.push(log_event);
         }
     }
-    notices
+    log_events
 }
 
 #[test]
 fn without_a_link_the_first_message_after_a_pause_is_committed_at_once() {
     let mut sim = Sim::new();
     assert_eq!(appended(&sim.offer(1)), Some(vec![(0, vec![1])]));
-    assert_eq!(sim.hear(DiskReport::Appended), [stored(1, 1, 1)]);
+    assert_eq!(sim.hear(StoreReport::Appended), [stored(1, 1, 1)]);
 }
 
 #[test]
@@ -189,11 +190,11 @@ fn without_a_link_there_is_at_most_one_commit_each_commit_after() {
     sim.offer(1);
     assert_eq!(sim.offer(2), [], "the first commit is on its way");
     sim.wait(ms(10));
-    assert_eq!(sim.hear(DiskReport::Appended), [stored(1, 1, 1)]);
+    assert_eq!(sim.hear(StoreReport::Appended), [stored(1, 1, 1)]);
     assert_eq!(sim.offer(1), []);
     assert_eq!(sim.wait(ms(239)), []);
     assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(0, vec![2, 3, 4])]), "all that came meanwhile");
-    assert_eq!(sim.hear(DiskReport::Appended), [stored(2, 2, 3), stored(3, 4, 4)]);
+    assert_eq!(sim.hear(StoreReport::Appended), [stored(2, 2, 3), stored(3, 4, 4)]);
 }
 
 #[test]
@@ -225,7 +226,7 @@ fn outlets_are_committed_together_and_a_batch_is_answered_when_all_have_it() {
     sim.offer_to(&[0], 1);
     assert_eq!(appended(&sim.offer_to(&[0, 1], 1)), Some(vec![(0, vec![1, 2]), (1, vec![1])]));
     assert_eq!(sim.confirm(0, 2), [stored(1, 1, 1)], "the second outlet has nothing safe");
-    assert_eq!(sim.hear(DiskReport::Appended), [stored(2, 2, 2)]);
+    assert_eq!(sim.hear(StoreReport::Appended), [stored(2, 2, 2)]);
 }
 
 #[test]
@@ -233,56 +234,56 @@ fn no_number_is_used_before_the_numbers_are_on_the_disk() {
     let mut sim = Sim::born(RULE, 1, Opened::default());
     assert_eq!(sim.refusal(1), Refused::Busy);
     assert!(sim.buffer.is_starting());
-    sim.hear(DiskReport::NumbersSaved);
+    sim.hear(StoreReport::NumbersSaved);
     sim.now = sim.now + ms(20);
     assert_eq!(appended(&sim.offer(1)), Some(vec![(0, vec![1])]));
 }
 
 #[test]
 fn after_a_crash_the_gap_is_on_the_disk_before_the_new_numbers_are() {
-    let outlet = |next, end| crate::outlet::disk::OutletNumbers {
+    let outlet = |next, end| crate::outlet::store_protocol::OutletSequence {
         epoch: "E".into(),
-        block: Block { next, end },
+        block: SequenceRange { next, end },
         confirmed: None,
         torn: false,
         skipped: Vec::new(),
     };
-    let saved = Numbers {
+    let saved = Sequences {
         session: 4,
         run: 7,
-        ids: Block { next: 1, end: 50 },
+        ids: SequenceRange { next: 1, end: 50 },
         outlets: [("client:0".to_owned(), outlet(10, 30))].into(),
         clean: false,
     };
     let mut sim = Sim::born(RULE, 1, Opened { numbers: Some(saved), ..Opened::default() });
     assert_eq!(appended(&sim.advance()), Some(vec![(0, vec![10])]));
     assert_eq!(sim.refusal(1), Refused::Busy);
-    let next = sim.hear(DiskReport::Appended);
-    let [BufferEffect::Disk(DiskOrder::SaveNumbers(numbers))] = &next[..] else { panic!("{next:?}") };
+    let next = sim.hear(StoreReport::Appended);
+    let [BufferEffect::Disk(StoreOrder::SaveNumbers(numbers))] = &next[..] else { panic!("{next:?}") };
     assert_eq!((numbers.session, numbers.outlets["client:0"].block.next, numbers.ids.next), (5, 30, 50));
-    sim.hear(DiskReport::NumbersSaved);
+    sim.hear(StoreReport::NumbersSaved);
     sim.wait(AFTER);
     assert_eq!(appended(&sim.offer(1)), Some(vec![(0, vec![30])]));
 }
 
 #[test]
 fn a_crash_of_a_full_store_first_makes_room_for_its_gap() {
-    let outlet = crate::outlet::disk::OutletNumbers {
+    let outlet = crate::outlet::store_protocol::OutletSequence {
         epoch: "E".into(),
-        block: Block { next: 10, end: 30 },
+        block: SequenceRange { next: 10, end: 30 },
         confirmed: None,
         torn: false,
         skipped: Vec::new(),
     };
-    let saved = Numbers { outlets: [("client:0".to_owned(), outlet)].into(), ..Numbers::default() };
+    let saved = Sequences { outlets: [("client:0".to_owned(), outlet)].into(), ..Sequences::default() };
     let held = vec![Held { range: Some((1, 9)), messages: 9, bytes: 980, ..Held::default() }];
-    let facts = DiskFacts { held, ..DiskFacts::default() };
+    let facts = StoreFacts { held, ..StoreFacts::default() };
     let opened = Opened { numbers: Some(saved), facts, ..Opened::default() };
     let mut sim = Sim::born(Rule { max_bytes: SMALL, ..RULE }, 1, opened);
-    assert!(matches!(sim.advance()[..], [FULL, BufferEffect::Disk(DiskOrder::DropOldest { .. })]));
+    assert!(matches!(sim.advance()[..], [FULL, BufferEffect::Disk(StoreOrder::DropOldest { .. })]));
     assert_eq!(sim.wait(ms(1)), [], "one drop at a time");
     sim.hold(1, 60);
-    let after = sim.hear(DiskReport::Dropped { outlet: 0, messages: 8, gap: Some((1, 8)) });
+    let after = sim.hear(StoreReport::Dropped { outlet: 0, messages: 8, gap: Some((1, 8)) });
     assert_eq!(appended(&after), Some(vec![(0, vec![10])]));
 }
 
@@ -291,7 +292,7 @@ fn numbers_are_reserved_while_half_a_block_is_left_and_refused_beyond_the_reserv
     let mut sim = Sim::new();
     sim.buffer.came_up(0, &Replay::default());
     let reserves = |effects: &[BufferEffect]| {
-        let is = |effect: &BufferEffect| matches!(effect, BufferEffect::Disk(DiskOrder::SaveNumbers(_)));
+        let is = |effect: &BufferEffect| matches!(effect, BufferEffect::Disk(StoreOrder::SaveNumbers(_)));
         effects.iter().any(is)
     };
     assert!(!reserves(&sim.offer(10_000)));
@@ -301,7 +302,7 @@ fn numbers_are_reserved_while_half_a_block_is_left_and_refused_beyond_the_reserv
     assert!(!reserves(&sim.offer(9_000)), "one reservation at a time");
     sim.confirm(0, 19_001);
     assert_eq!(sim.refusal(1000), Refused::Busy, "999 are left");
-    sim.hear(DiskReport::NumbersSaved);
+    sim.hear(StoreReport::NumbersSaved);
     sim.now = sim.now + ms(20);
     assert_eq!(sim.offer(1000), []);
 }
@@ -313,8 +314,8 @@ fn a_reservation_counts_what_only_memory_has_as_unused() {
     sim.offer(3);
     sim.confirm(0, 1);
     let effects = sim.offer(10_000);
-    let [BufferEffect::Disk(DiskOrder::SaveNumbers(numbers))] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!(numbers.outlets["client:0"].block, Block { next: 2, end: 10_004 + 20_000 });
+    let [BufferEffect::Disk(StoreOrder::SaveNumbers(numbers))] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(numbers.outlets["client:0"].block, SequenceRange { next: 2, end: 10_004 + 20_000 });
 }
 
 #[test]
@@ -324,7 +325,7 @@ fn the_largest_batch_of_a_source_is_taken_whatever_was_used_before() {
     sim.offer(9_999);
     sim.confirm(0, 9_999);
     let reserves = sim.offer(10_000);
-    assert!(matches!(reserves[..], [BufferEffect::Disk(DiskOrder::SaveNumbers(_))]), "{reserves:?}");
+    assert!(matches!(reserves[..], [BufferEffect::Disk(StoreOrder::SaveNumbers(_))]), "{reserves:?}");
 }
 
 #[test]
@@ -332,7 +333,7 @@ fn a_failed_reservation_is_tried_again_with_the_same_size() {
     let mut sim = Sim::born(RULE, 1, Opened::default());
     let first = sim.advance();
     for _ in 0..5 {
-        sim.fail(DiskOrderKind::SaveNumbers);
+        sim.fail(StoreOrderKind::SaveNumbers);
         assert_eq!(sim.wait(DISK_RETRY), first);
     }
 }
@@ -374,7 +375,7 @@ fn at_the_bound_drop_newest_refuses_counts_and_leaves_a_gap() {
     assert_eq!(sim.refusal(3), Refused::Full);
     assert_eq!((sim.buffer.dropped(), sim.buffer.outbox(0).block().next), (3, 6));
     sim.hold(2, 200);
-    assert_eq!(sim.hear(DiskReport::Appended), [stored(1, 1, 2)]);
+    assert_eq!(sim.hear(StoreReport::Appended), [stored(1, 1, 2)]);
     assert_eq!(sim.wait(AFTER), [], "a gap alone is not worth a commit");
 }
 
@@ -393,16 +394,16 @@ fn at_the_bound_in_bytes_what_waits_in_memory_counts_as_well() {
 fn the_oldest_are_dropped_before_the_commit_that_would_not_fit() {
     let mut sim = Sim::with(Rule { max_bytes: SMALL, ..RULE }, 1);
     sim.hold(9, 990);
-    sim.hear(DiskReport::NumbersSaved);
-    let drop = BufferEffect::Disk(DiskOrder::DropOldest { outlet: 0, bytes: 155 + 990 / 8 });
+    sim.hear(StoreReport::NumbersSaved);
+    let drop = BufferEffect::Disk(StoreOrder::DropOldest { outlet: 0, bytes: 155 + 990 / 8 });
     assert_eq!(sim.offer(1), [FULL, drop]);
     assert_eq!(sim.wait(Duration::from_secs(9)), [], "the commit waits for the drop");
     sim.hold(7, 770);
-    let after = sim.hear(DiskReport::Dropped { outlet: 0, messages: 2, gap: Some((1, 2)) });
+    let after = sim.hear(StoreReport::Dropped { outlet: 0, messages: 2, gap: Some((1, 2)) });
     assert_eq!(sim.buffer.dropped(), 2);
     assert!(appended(&after).is_some());
-    let told = Notice::DroppedOldest { outlet: "client:0".into(), messages: 2, from: 1, to: 2 };
-    assert!(notices(&after).contains(&&told));
+    let told = LogEvent::DroppedOldest { outlet: "client:0".into(), messages: 2, from: 1, to: 2 };
+    assert!(log_events(&after).contains(&&told));
 }
 
 #[test]
@@ -410,16 +411,16 @@ fn the_largest_outlet_gives_way_when_bytes_are_short() {
     let mut sim = Sim::with(Rule { max_bytes: SMALL, ..RULE }, 2);
     sim.hold(1, 300);
     sim.facts.held[1] = Held { range: Some((1, 6)), messages: 6, bytes: 700, ..Held::default() };
-    sim.hear(DiskReport::NumbersSaved);
-    assert!(matches!(sim.offer(1)[..], [FULL, BufferEffect::Disk(DiskOrder::DropOldest { outlet: 1, .. })]));
+    sim.hear(StoreReport::NumbersSaved);
+    assert!(matches!(sim.offer(1)[..], [FULL, BufferEffect::Disk(StoreOrder::DropOldest { outlet: 1, .. })]));
 }
 
 #[test]
 fn an_outlet_above_its_count_gives_way_itself() {
     let mut sim = Sim::with(Rule { max_messages: 10, ..RULE }, 1);
     sim.hold(10, 1000);
-    sim.hear(DiskReport::NumbersSaved);
-    let drop = BufferEffect::Disk(DiskOrder::DropOldest { outlet: 0, bytes: 200 + 1000 / 8 });
+    sim.hear(StoreReport::NumbersSaved);
+    let drop = BufferEffect::Disk(StoreOrder::DropOldest { outlet: 0, bytes: 200 + 1000 / 8 });
     assert_eq!(sim.offer(2), [FULL, drop]);
 }
 
@@ -427,14 +428,14 @@ fn an_outlet_above_its_count_gives_way_itself() {
 fn fullness_is_told_once_and_its_end_when_a_quarter_is_free() {
     let mut sim = Sim::with(Rule { max_messages: 10, when_full: WhenFull::Reject, ..RULE }, 1);
     sim.hold(10, 1000);
-    sim.hear(DiskReport::NumbersSaved);
+    sim.hear(StoreReport::NumbersSaved);
     assert_eq!(sim.buffer.state(), BufferState::Holding);
-    assert_eq!(notices(&sim.offer(1)), [&Notice::BufferFull(true)]);
-    assert_eq!(notices(&sim.offer(1)), Vec::<&Notice>::new());
+    assert_eq!(log_events(&sim.offer(1)), [&LogEvent::BufferFull(true)]);
+    assert_eq!(log_events(&sim.offer(1)), Vec::<&LogEvent>::new());
     sim.hold(8, 800);
-    assert_eq!(sim.hear(DiskReport::PresenceSaved), []);
+    assert_eq!(sim.hear(StoreReport::PresenceSaved), []);
     sim.hold(7, 700);
-    assert_eq!(notices(&sim.hear(DiskReport::PresenceSaved)), [&Notice::BufferFull(false)]);
+    assert_eq!(log_events(&sim.hear(StoreReport::PresenceSaved)), [&LogEvent::BufferFull(false)]);
 }
 
 #[test]
@@ -443,10 +444,10 @@ fn files_that_come_close_to_their_bound_leave_less_room_for_values() {
     let mut sim = Sim::with(rule, 1);
     sim.hold(9, 37_000_000);
     sim.facts.disk_bytes = 87_000_000;
-    sim.hear(DiskReport::NumbersSaved);
-    assert_eq!(notices(&sim.offer(1)), Vec::<&Notice>::new());
+    sim.hear(StoreReport::NumbersSaved);
+    assert_eq!(log_events(&sim.offer(1)), Vec::<&LogEvent>::new());
     sim.facts.disk_bytes = 89_000_000;
-    sim.hear(DiskReport::NumbersSaved);
+    sim.hear(StoreReport::NumbersSaved);
     assert_eq!(sim.refusal(1), Refused::Full);
 }
 
@@ -454,16 +455,16 @@ fn files_that_come_close_to_their_bound_leave_less_room_for_values() {
 fn a_disk_that_fails_is_left_alone_for_a_while_and_then_asked_again() {
     let mut sim = Sim::new();
     sim.offer(1);
-    let told = Notice::StoreFailing { error: "cannot append".into() };
-    assert_eq!(notices(&sim.fail(DiskOrderKind::Append)), [&told]);
+    let told = LogEvent::StoreFailing { error: "cannot append".into() };
+    assert_eq!(log_events(&sim.fail(StoreOrderKind::Append)), [&told]);
     assert_eq!((sim.buffer.state(), sim.buffer.failure()), (BufferState::Failing, Some("cannot append")));
     assert_eq!(sim.refusal(1), Refused::Failing("cannot append".into()));
     assert_eq!(sim.wait(DISK_RETRY - ms(1)), []);
     let again = sim.wait(ms(1));
     assert_eq!(appended(&again), Some(vec![(0, vec![1])]));
-    assert_eq!(sim.hear(DiskReport::NumbersSaved), []);
-    let recovered = sim.hear(DiskReport::Appended);
-    assert_eq!(recovered[..], [BufferEffect::Note(Notice::StoreRecovered), stored(1, 1, 1)]);
+    assert_eq!(sim.hear(StoreReport::NumbersSaved), []);
+    let recovered = sim.hear(StoreReport::Appended);
+    assert_eq!(recovered[..], [BufferEffect::Note(LogEvent::StoreRecovered), stored(1, 1, 1)]);
     assert_eq!(sim.buffer.failure(), None);
 }
 
@@ -471,17 +472,17 @@ fn a_disk_that_fails_is_left_alone_for_a_while_and_then_asked_again() {
 fn a_sender_is_refused_once_its_message_cannot_be_made_safe_in_time_and_is_not_answered_twice() {
     let mut sim = Sim::new();
     sim.offer(1);
-    sim.fail(DiskOrderKind::Append);
+    sim.fail(StoreOrderKind::Append);
     for _ in 0..4 {
         assert_eq!(answers(&sim.wait(DISK_RETRY)), [], "it may still become safe");
-        sim.hear(DiskReport::NumbersSaved);
-        sim.fail(DiskOrderKind::Append);
+        sim.hear(StoreReport::NumbersSaved);
+        sim.fail(StoreOrderKind::Append);
     }
     let told = sim.wait(DISK_RETRY);
     assert!(matches!(answers(&told)[..], [(1, Answer::Refused(Refused::Failing(_)))]), "{told:?}");
     assert_eq!(appended(&told), Some(vec![(0, vec![1])]), "it is still held");
-    sim.hear(DiskReport::NumbersSaved);
-    assert_eq!(answers(&sim.hear(DiskReport::Appended)), []);
+    sim.hear(StoreReport::NumbersSaved);
+    assert_eq!(answers(&sim.hear(StoreReport::Appended)), []);
     assert_eq!((sim.buffer.accepted().messages, sim.buffer.refused()), (1, 0), "it is counted once");
 }
 
@@ -492,7 +493,7 @@ fn a_disk_that_is_silent_about_anything_is_failing_and_senders_do_not_wait_for_i
     sim.offer(1);
     assert!(appended(&sim.wait(AFTER)).is_some());
     let told = sim.wait(Duration::from_secs(30));
-    assert!(matches!(notices(&told)[..], [Notice::StoreFailing { .. }]), "{told:?}");
+    assert!(matches!(log_events(&told)[..], [LogEvent::StoreFailing { .. }]), "{told:?}");
     assert!(matches!(answers(&told)[..], [(1, Answer::Refused(Refused::Failing(_)))]), "{told:?}");
 }
 
@@ -500,11 +501,11 @@ fn a_disk_that_is_silent_about_anything_is_failing_and_senders_do_not_wait_for_i
 fn one_order_that_fails_among_others_that_do_not_is_told_once() {
     let mut sim = Sim::new();
     sim.offer(1);
-    sim.fail(DiskOrderKind::Append);
+    sim.fail(StoreOrderKind::Append);
     for _ in 0..5 {
         sim.wait(DISK_RETRY);
-        assert_eq!(sim.hear(DiskReport::NumbersSaved), []);
-        assert_eq!(sim.fail(DiskOrderKind::Append), []);
+        assert_eq!(sim.hear(StoreReport::NumbersSaved), []);
+        assert_eq!(sim.fail(StoreOrderKind::Append), []);
     }
     assert_eq!(sim.buffer.state(), BufferState::Failing);
 }
@@ -513,7 +514,7 @@ fn one_order_that_fails_among_others_that_do_not_is_told_once() {
 fn a_link_that_confirms_at_once_is_fed_although_the_disk_fails() {
     let mut sim = Sim::new();
     sim.buffer.came_up(0, &Replay::default());
-    sim.hear(DiskReport::Failed { order: DiskOrderKind::Forget, outlet: Some(0), error: "no".into() });
+    sim.hear(StoreReport::Failed { order: StoreOrderKind::Forget, outlet: Some(0), error: "no".into() });
     assert_eq!(sim.offer(1), []);
     assert_eq!(sim.offer(1), []);
     sim.wait(health::CONFIRMS_WITHIN);
@@ -526,21 +527,21 @@ fn a_link_that_confirms_at_once_is_fed_although_the_disk_fails() {
 fn a_failed_drop_is_tried_again_before_the_commit() {
     let mut sim = Sim::with(Rule { max_bytes: SMALL, ..RULE }, 1);
     sim.hold(9, 990);
-    sim.hear(DiskReport::NumbersSaved);
+    sim.hear(StoreReport::NumbersSaved);
     sim.offer(1);
-    sim.fail(DiskOrderKind::DropOldest);
+    sim.fail(StoreOrderKind::DropOldest);
     let again = sim.wait(DISK_RETRY);
-    assert!(matches!(again.last(), Some(BufferEffect::Disk(DiskOrder::DropOldest { .. }))), "{again:?}");
+    assert!(matches!(again.last(), Some(BufferEffect::Disk(StoreOrder::DropOldest { .. }))), "{again:?}");
 }
 
 #[test]
 fn the_store_is_read_only_for_a_link_that_is_up() {
     let mut sim = Sim::new();
     sim.hold(3, 300);
-    assert_eq!(sim.hear(DiskReport::NumbersSaved), []);
+    assert_eq!(sim.hear(StoreReport::NumbersSaved), []);
     assert_eq!(sim.buffer.state(), BufferState::Holding);
     sim.buffer.came_up(0, &Replay::default());
-    assert!(matches!(sim.advance()[..], [BufferEffect::Disk(DiskOrder::Read { outlet: 0, from: 1, .. })]));
+    assert!(matches!(sim.advance()[..], [BufferEffect::Disk(StoreOrder::Read { outlet: 0, from: 1, .. })]));
 }
 
 #[test]
@@ -548,9 +549,9 @@ fn what_was_read_before_a_drop_is_read_again() {
     let mut sim = Sim::new();
     sim.hold(3, 300);
     sim.buffer.came_up(0, &Replay::default());
-    sim.hear(DiskReport::PresenceSaved);
-    let again = sim.hear(DiskReport::Dropped { outlet: 0, messages: 1, gap: Some((1, 1)) });
-    let read = BufferEffect::Disk(DiskOrder::Read {
+    sim.hear(StoreReport::PresenceSaved);
+    let again = sim.hear(StoreReport::Dropped { outlet: 0, messages: 1, gap: Some((1, 1)) });
+    let read = BufferEffect::Disk(StoreOrder::Read {
         outlet: 0,
         from: 1,
         falling: false,
@@ -565,11 +566,11 @@ fn what_is_confirmed_is_removed_from_the_store() {
     let mut sim = Sim::new();
     sim.offer(3);
     sim.hold(3, 300);
-    sim.hear(DiskReport::Appended);
+    sim.hear(StoreReport::Appended);
     sim.confirm(0, 3);
-    assert_eq!(sim.advance(), [BufferEffect::Disk(DiskOrder::Forget { parts: vec![(0, vec![(0, 3)])] })]);
+    assert_eq!(sim.advance(), [BufferEffect::Disk(StoreOrder::Forget { parts: vec![(0, vec![(0, 3)])] })]);
     sim.facts.held[0] = Held::default();
-    assert_eq!(sim.hear(DiskReport::Forgot), []);
+    assert_eq!(sim.hear(StoreReport::Forgot), []);
     assert_eq!(sim.buffer.state(), BufferState::Empty);
 }
 
@@ -578,15 +579,15 @@ fn a_stop_commits_at_once_gaps_too() {
     let mut sim = Sim::with(Rule { max_messages: 1, when_full: WhenFull::DropNewest, ..RULE }, 1);
     sim.offer(1);
     sim.refusal(1);
-    sim.hear(DiskReport::Appended);
+    sim.hear(StoreReport::Appended);
     assert!(!sim.buffer.is_settled(), "the gap is not safe");
-    sim.buffer.hurry();
+    sim.buffer.flush_now();
     assert_eq!(appended(&sim.advance()), Some(vec![(0, vec![2])]));
-    sim.hear(DiskReport::Appended);
+    sim.hear(StoreReport::Appended);
     assert!(sim.buffer.is_settled());
     let last = sim.buffer.last_numbers();
-    assert_eq!((last.clean, last.outlets["client:0"].block), (true, Block { next: 3, end: 3 }));
-    assert_eq!(last.ids, Block { next: 2, end: 2 });
+    assert_eq!((last.clean, last.outlets["client:0"].block), (true, SequenceRange { next: 3, end: 3 }));
+    assert_eq!(last.ids, SequenceRange { next: 2, end: 2 });
 }
 
 #[test]
@@ -594,15 +595,18 @@ fn a_file_system_that_is_nearly_full_is_spared_until_there_is_room_again() {
     let mut sim = Sim::new();
     sim.hold(9, 900);
     sim.facts.free_bytes = Some((1 << 20) - 1);
-    let told = sim.hear(DiskReport::PresenceSaved);
-    assert!(matches!(notices(&told)[..], [Notice::StoreFailing { .. }, Notice::Bound { .. }]), "{told:?}");
+    let told = sim.hear(StoreReport::PresenceSaved);
+    assert!(
+        matches!(log_events(&told)[..], [LogEvent::StoreFailing { .. }, LogEvent::Bound { .. }]),
+        "{told:?}"
+    );
     assert_eq!(sim.buffer.state(), BufferState::Failing);
     assert!(matches!(sim.refusal(1), Refused::Failing(cause) if cause.contains("free on the disk")));
-    assert_eq!(sim.wait(Duration::from_secs(5)), [BufferEffect::Disk(DiskOrder::Measure)]);
-    assert_eq!(sim.hear(DiskReport::Measured), [], "it is told once, and nothing is dropped");
+    assert_eq!(sim.wait(Duration::from_secs(5)), [BufferEffect::Disk(StoreOrder::Measure)]);
+    assert_eq!(sim.hear(StoreReport::Measured), [], "it is told once, and nothing is dropped");
     sim.facts.free_bytes = Some(2 << 20);
     sim.wait(Duration::from_secs(5));
-    assert_eq!(notices(&sim.hear(DiskReport::Measured)), [&Notice::StoreRecovered]);
+    assert_eq!(log_events(&sim.hear(StoreReport::Measured)), [&LogEvent::StoreRecovered]);
     assert_eq!(sim.buffer.failure(), None);
     assert!(appended(&sim.offer(1)).is_some());
 }
@@ -618,32 +622,32 @@ fn beside_others(when_full: WhenFull, free_bytes: u64) -> Sim {
 #[test]
 fn the_bound_in_force_is_what_the_file_system_can_give_beside_a_reserve_and_follows_others() {
     let mut sim = beside_others(WhenFull::DropOldest, 20_000_000);
-    let told = sim.hear(DiskReport::Measured);
+    let told = sim.hear(StoreReport::Measured);
     assert_eq!(sim.buffer.max_bytes(), 40_000_000 - (8 << 20));
-    let bound = Notice::Bound { bytes: sim.buffer.max_bytes(), configured: 256_000_000 };
-    assert_eq!(notices(&told), [&bound]);
+    let bound = LogEvent::Bound { bytes: sim.buffer.max_bytes(), configured: 256_000_000 };
+    assert_eq!(log_events(&told), [&bound]);
     sim.facts.free_bytes = Some(4_000_000);
-    assert_eq!(sim.hear(DiskReport::Measured), [], "it is told once");
+    assert_eq!(sim.hear(StoreReport::Measured), [], "it is told once");
     assert_eq!(sim.buffer.max_bytes(), 20_000_000, "what it has it keeps");
     sim.facts.free_bytes = Some(1 << 40);
     assert!(matches!(
-        notices(&sim.hear(DiskReport::Measured))[..],
-        [Notice::Bound { bytes: 256_000_000, .. }]
+        log_events(&sim.hear(StoreReport::Measured))[..],
+        [LogEvent::Bound { bytes: 256_000_000, .. }]
     ));
     sim.facts.free_bytes = None;
-    sim.hear(DiskReport::Measured);
+    sim.hear(StoreReport::Measured);
     assert_eq!(sim.buffer.max_bytes(), 256_000_000, "a file system that tells nothing bounds nothing");
 }
 
 #[test]
 fn on_a_file_system_that_others_fill_the_oldest_give_way_or_senders_are_refused_as_configured() {
     let mut sim = beside_others(WhenFull::DropOldest, 2 << 20);
-    sim.hear(DiskReport::Measured);
+    sim.hear(StoreReport::Measured);
     let effects = sim.offer(1);
-    let drops = |effect: &BufferEffect| matches!(effect, BufferEffect::Disk(DiskOrder::DropOldest { .. }));
+    let drops = |effect: &BufferEffect| matches!(effect, BufferEffect::Disk(StoreOrder::DropOldest { .. }));
     assert!(effects.iter().any(drops), "{effects:?}");
     let mut sim = beside_others(WhenFull::Reject, 2 << 20);
-    sim.hear(DiskReport::Measured);
+    sim.hear(StoreReport::Measured);
     assert_eq!(sim.refusal(1), Refused::Full);
 }
 
@@ -651,10 +655,10 @@ fn on_a_file_system_that_others_fill_the_oldest_give_way_or_senders_are_refused_
 fn what_others_write_drives_out_no_more_than_what_comes_in() {
     let mut sim = beside_others(WhenFull::DropOldest, 2 << 20);
     sim.facts.disk_bytes = 10_000_000;
-    sim.hear(DiskReport::Measured);
+    sim.hear(StoreReport::Measured);
     let effects = sim.offer(1);
     let dropped = effects.iter().find_map(|effect| match effect {
-        BufferEffect::Disk(DiskOrder::DropOldest { bytes, .. }) => Some(*bytes),
+        BufferEffect::Disk(StoreOrder::DropOldest { bytes, .. }) => Some(*bytes),
         _ => None,
     });
     assert!(dropped.is_some_and(|bytes| bytes < 100_000), "{dropped:?}");
@@ -663,11 +667,11 @@ fn what_others_write_drives_out_no_more_than_what_comes_in() {
 #[test]
 fn what_was_taken_before_others_filled_the_file_system_drives_out_nothing() {
     let mut sim = beside_others(WhenFull::DropOldest, 1 << 40);
-    sim.hear(DiskReport::Measured);
+    sim.hear(StoreReport::Measured);
     sim.buffer.came_up(0, &Replay::default());
     assert!(appended(&sim.offer(1)).is_none(), "the peer may confirm it first");
     sim.facts.free_bytes = Some(1 << 19);
-    sim.hear(DiskReport::Measured);
+    sim.hear(StoreReport::Measured);
     let effects = sim.wait(RULE.commit_after);
     assert_eq!(appended(&effects).map(|parts| parts.len()), Some(1), "{effects:?}");
 }
@@ -676,7 +680,7 @@ fn what_was_taken_before_others_filled_the_file_system_drives_out_nothing() {
 fn a_file_system_that_gives_hardly_anything_gives_that() {
     let mut sim = Sim::with(Rule { max_bytes: 256_000_000, ..RULE }, 1);
     sim.facts.free_bytes = Some(5_000_000);
-    sim.hear(DiskReport::Measured);
+    sim.hear(StoreReport::Measured);
     assert!(appended(&sim.offer(1)).is_some());
 }
 
@@ -685,12 +689,12 @@ fn used_up_inodes_are_told_as_such() {
     let mut sim = Sim::new();
     sim.offer(1);
     sim.facts.free_files = Some(0);
-    sim.fail(DiskOrderKind::Append);
+    sim.fail(StoreOrderKind::Append);
     assert!(sim.buffer.failure().is_some_and(|error| error.contains("no inodes are left")));
 }
 
 /// Two links whose places are bounded differently.
-fn with_bounds(places: [Place; 2]) -> Sim {
+fn with_bounds(places: [BufferLimits; 2]) -> Sim {
     let mut sim = Sim::with(RULE, 2);
     let bounds = places.map(|place| RULE.bounds(place));
     sim.buffer.reconfigure(sim.now, RULE);
@@ -698,13 +702,13 @@ fn with_bounds(places: [Place; 2]) -> Sim {
     sim
 }
 
-fn two_at_most(when_full: WhenFull) -> Place {
-    Place { max_messages: Some(2), when_full: Some(when_full), ..Place::default() }
+fn two_at_most(when_full: WhenFull) -> BufferLimits {
+    BufferLimits { max_messages: Some(2), when_full: Some(when_full), ..BufferLimits::default() }
 }
 
 #[test]
 fn an_outlet_that_refuses_when_it_is_full_refuses_for_all() {
-    let mut sim = with_bounds([Place::default(), two_at_most(WhenFull::Reject)]);
+    let mut sim = with_bounds([BufferLimits::default(), two_at_most(WhenFull::Reject)]);
     sim.offer_to(&[0, 1], 2);
     let effects = sim.offer_to(&[0, 1], 1);
     assert!(effects.contains(&BufferEffect::Answer(2, Answer::Refused(Refused::Full))), "{effects:?}");
@@ -713,7 +717,7 @@ fn an_outlet_that_refuses_when_it_is_full_refuses_for_all() {
 
 #[test]
 fn an_outlet_that_drops_what_is_new_leaves_it_to_the_others_and_says_so_in_a_gap() {
-    let mut sim = with_bounds([Place::default(), two_at_most(WhenFull::DropNewest)]);
+    let mut sim = with_bounds([BufferLimits::default(), two_at_most(WhenFull::DropNewest)]);
     sim.offer_to(&[0, 1], 2);
     let effects = sim.offer_to(&[0, 1], 1);
     assert!(effects.contains(&FULL), "{effects:?}");
@@ -726,25 +730,25 @@ fn an_outlet_that_drops_what_is_new_leaves_it_to_the_others_and_says_so_in_a_gap
 #[test]
 fn telemetry_gives_way_before_alarms_and_never_what_refuses() {
     let names = ["client:a", "client:a/7", "client:b"];
-    let mut facts = DiskFacts { held: vec![Held::default(); 3], ..DiskFacts::default() };
+    let mut facts = StoreFacts { held: vec![Held::default(); 3], ..StoreFacts::default() };
     for (outlet, bytes) in [(0, 400), (1, 900), (2, 2_000)] {
         facts.held[outlet] = Held { range: Some((1, 8)), messages: 8, bytes, ..Held::default() };
     }
     let opened = Opened { outlets: names.map(str::to_owned).into(), facts, ..Opened::default() };
     let rule = Rule { max_bytes: SMALL, ..RULE };
-    let keep = rule.bounds(Place { when_full: Some(WhenFull::Reject), ..Place::default() });
-    let drop = rule.bounds(Place::default());
-    let seats = vec![
-        Seat { link: 0, priority: 0, bounds: drop, gone: false },
-        Seat { link: 0, priority: 7, bounds: drop, gone: false },
-        Seat { link: 1, priority: 0, bounds: keep, gone: false },
+    let keep = rule.bounds(BufferLimits { when_full: Some(WhenFull::Reject), ..BufferLimits::default() });
+    let drop = rule.bounds(BufferLimits::default());
+    let owners = vec![
+        OutletOwner { link: 0, priority: 0, bounds: drop, gone: false },
+        OutletOwner { link: 0, priority: 7, bounds: drop, gone: false },
+        OutletOwner { link: 1, priority: 0, bounds: keep, gone: false },
     ];
-    let births = vec!["E".to_owned(); 3];
-    let mut buffer = Buffer::new(rule, seats, &births, &opened, 0, 0);
+    let new_epochs = vec!["E".to_owned(); 3];
+    let mut buffer = Buffer::new(rule, owners, &new_epochs, &opened, 0, 0);
     let mut out = Vec::new();
     assert!(buffer.make_room(&mut out));
     assert!(
-        matches!(out[..], [FULL, BufferEffect::Disk(DiskOrder::DropOldest { outlet: 0, .. })]),
+        matches!(out[..], [FULL, BufferEffect::Disk(StoreOrder::DropOldest { outlet: 0, .. })]),
         "{out:?}"
     );
 }
@@ -760,7 +764,7 @@ fn what_comes_again_keeps_its_time_gets_a_new_id_goes_to_one_outlet_and_says_tha
     sim.buffer.take_again(sim.clock(), 7, vec![past(900), past(901)], 1, &mut out);
     assert_eq!(out, []);
     let effects = sim.advance();
-    let [BufferEffect::Disk(DiskOrder::Append { parts })] = &effects[..] else { panic!("{effects:?}") };
+    let [BufferEffect::Disk(StoreOrder::Append { parts })] = &effects[..] else { panic!("{effects:?}") };
     let [(1, entries)] = &parts[..] else { panic!("{parts:?}") };
     let came = |entry: &Entry| match &entry.body {
         Body::Message(message) => (entry.seq, message.id, message.time_ns, message.clock, entry.replayed),
@@ -769,7 +773,7 @@ fn what_comes_again_keeps_its_time_gets_a_new_id_goes_to_one_outlet_and_says_tha
     let expected = [(1, 1, 77, Clock::Synced, true), (2, 2, 77, Clock::Synced, true)];
     assert_eq!(entries.iter().map(came).collect::<Vec<_>>(), expected);
     let stored = BufferEffect::Answer(7, Answer::Stored { first: 1, last: 2 });
-    assert!(sim.hear(DiskReport::Appended).contains(&stored));
+    assert!(sim.hear(StoreReport::Appended).contains(&stored));
     assert_eq!(sim.buffer.accepted().messages, 2);
 }
 
@@ -777,7 +781,7 @@ fn what_comes_again_keeps_its_time_gets_a_new_id_goes_to_one_outlet_and_says_tha
 fn what_comes_again_is_refused_like_anything_else_when_there_is_no_room() {
     let mut sim = Sim::with(Rule { max_messages: 1, when_full: WhenFull::Reject, ..RULE }, 1);
     sim.hold(1, 100);
-    sim.hear(DiskReport::PresenceSaved);
+    sim.hear(StoreReport::PresenceSaved);
     let mut out = Vec::new();
     sim.buffer.take_again(sim.clock(), 7, vec![past(900)], 0, &mut out);
     assert!(out.contains(&BufferEffect::Answer(7, Answer::Refused(Refused::Full))), "{out:?}");
@@ -789,13 +793,13 @@ fn a_purge_is_counted_and_told_and_whoever_waits_is_answered_only_by_the_commit(
     let mut sim = Sim::new();
     sim.hold(3, 300);
     sim.buffer.came_up(0, &Replay::default());
-    sim.hear(DiskReport::PresenceSaved);
+    sim.hear(StoreReport::PresenceSaved);
     sim.offer(1);
     sim.wait(AFTER);
     sim.facts.held[0] = Held { range: Some((1, 3)), ..Held::default() };
-    let effects = sim.hear(DiskReport::Purged { outlet: 0, messages: 3, gap: Some((1, 3)) });
-    let told = Notice::Purged { outlet: "client:0".into(), messages: 3, from: 1, to: 3 };
-    let read = BufferEffect::Disk(DiskOrder::Read {
+    let effects = sim.hear(StoreReport::Purged { outlet: 0, messages: 3, gap: Some((1, 3)) });
+    let told = LogEvent::Purged { outlet: "client:0".into(), messages: 3, from: 1, to: 3 };
+    let read = BufferEffect::Disk(StoreOrder::Read {
         outlet: 0,
         from: 1,
         falling: false,
@@ -805,5 +809,5 @@ fn a_purge_is_counted_and_told_and_whoever_waits_is_answered_only_by_the_commit(
     assert_eq!(effects, [BufferEffect::Note(told), read]);
     assert_eq!((sim.buffer.dropped(), sim.buffer.outbox(0).unconfirmed()), (3, 1));
     let stored = BufferEffect::Answer(1, Answer::Stored { first: 1, last: 1 });
-    assert!(sim.hear(DiskReport::Appended).contains(&stored));
+    assert!(sim.hear(StoreReport::Appended).contains(&stored));
 }

@@ -2,8 +2,8 @@
 //! outlets together.
 
 use super::{Buffer, BufferEffect};
-use crate::outlet::disk::DiskOrder;
-use crate::outlet::outbox::{Outbox, Want};
+use crate::outlet::queue::{OutletQueue, Want};
+use crate::outlet::store_protocol::StoreOrder;
 
 /// How many reads the disk is asked for at the same time.
 const READS: usize = 8;
@@ -30,14 +30,14 @@ impl Reads {
 impl Buffer {
     /// Orders the removal of all that is confirmed, one order at a time: what is confirmed meanwhile shares the next.
     pub(super) fn remove_confirmed(&mut self, out: &mut Vec<BufferEffect>) {
-        if self.outboxes.iter().any(Outbox::is_forgetting) {
+        if self.outboxes.iter().any(OutletQueue::is_forgetting) {
             return;
         }
         let confirmed = self.outboxes.iter_mut().enumerate();
         let parts: Vec<_> =
             confirmed.filter_map(|(outlet, outbox)| Some((outlet, outbox.forget()?))).collect();
         if !parts.is_empty() {
-            out.push(BufferEffect::Disk(DiskOrder::Forget { parts }));
+            out.push(BufferEffect::Disk(StoreOrder::Forget { parts }));
         }
     }
 
@@ -65,7 +65,7 @@ impl Buffer {
     }
 }
 
-fn read(outlet: usize, want: Want) -> DiskOrder {
+fn read(outlet: usize, want: Want) -> StoreOrder {
     let Want { from, falling, max_bytes, token } = want;
-    DiskOrder::Read { outlet, from, falling, max_bytes, token }
+    StoreOrder::Read { outlet, from, falling, max_bytes, token }
 }

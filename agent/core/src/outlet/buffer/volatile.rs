@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::{Buffer, BufferEffect, Start};
-use crate::outlet::disk::{Block, DiskOrder, Opened};
 use crate::outlet::given::OutletGiven;
-use crate::outlet::outbox::Outbox;
+use crate::outlet::queue::OutletQueue;
+use crate::outlet::store_protocol::{Opened, SequenceRange, StoreOrder};
 use crate::time::{Now, Time};
 
 /// With fewer numbers left an outlet needs others: more than any source hands over at once.
@@ -19,7 +19,7 @@ const NUMBERS_LEAST: u64 = 10_000;
 pub(super) struct Volatile {
     is_on: bool,
     /// Names for epochs that nobody has.
-    births: Vec<String>,
+    new_epochs: Vec<String>,
     /// What was given under the epochs that are left, which are those that the disk knows.
     left: BTreeMap<usize, OutletGiven>,
     /// Another run may take over.
@@ -27,14 +27,14 @@ pub(super) struct Volatile {
 }
 
 impl Volatile {
-    /// `births` are names for epochs, those of new outlets among them.
-    pub(super) fn new(births: &[String], opened: &Opened) -> Volatile {
+    /// `new_epochs` are names for epochs, those of new outlets among them.
+    pub(super) fn new(new_epochs: &[String], opened: &Opened) -> Volatile {
         let known =
             |name: &String| opened.numbers.as_ref().is_some_and(|numbers| numbers.outlets.contains_key(name));
         let unused =
-            opened.outlets.iter().zip(births).filter(|(name, _)| known(name)).map(|(_, birth)| birth);
-        let births = unused.chain(births.iter().skip(opened.outlets.len())).cloned().collect();
-        Volatile { is_on: opened.facts.read_only.is_some(), births, ..Volatile::default() }
+            opened.outlets.iter().zip(new_epochs).filter(|(name, _)| known(name)).map(|(_, birth)| birth);
+        let new_epochs = unused.chain(new_epochs.iter().skip(opened.outlets.len())).cloned().collect();
+        Volatile { is_on: opened.facts.read_only.is_some(), new_epochs, ..Volatile::default() }
     }
 
     /// What an outlet had given under the epoch that the disk knows, if that is left.
@@ -83,7 +83,7 @@ impl Buffer {
 
     /// Gives every outlet that needs it another epoch, once there is nothing left of the one before. Tells which.
     pub fn renumber(&mut self) -> Vec<usize> {
-        let is_used_up = |outbox: &Outbox| outbox.numbers_left() < NUMBERS_LEAST;
+        let is_used_up = |outbox: &OutletQueue| outbox.numbers_left() < NUMBERS_LEAST;
         if !self.is_volatile() {
             let cannot_reserve = self.facts.read_only.is_some() && self.failure.is_some();
             let left = self.ids.end.saturating_sub(self.ids.next);
@@ -96,7 +96,7 @@ impl Buffer {
             let outbox = &mut self.outboxes[outlet];
             if is_used_up(outbox)
                 && outbox.is_bare()
-                && let Some(birth) = self.volatile.births.pop()
+                && let Some(birth) = self.volatile.new_epochs.pop()
             {
                 outbox.be_reborn(birth);
                 self.volatile.left.insert(outlet, given);
@@ -110,14 +110,14 @@ impl Buffer {
     /// Sees to it that there are ids which no run gives, as far as the clock can tell.
     pub(super) fn extend_ids(&mut self, wall_ns: u64) {
         if self.is_volatile() && self.ids.end.saturating_sub(self.ids.next) < NUMBERS_LEAST {
-            self.ids = Block { next: self.ids.next.max(wall_ns / 1000), end: u64::MAX };
+            self.ids = SequenceRange { next: self.ids.next.max(wall_ns / 1000), end: u64::MAX };
         }
     }
 
     /// Asks whether the disk can be written.
     pub(super) fn reopen(&mut self, out: &mut Vec<BufferEffect>) {
         if !self.is_over() {
-            out.push(BufferEffect::Disk(DiskOrder::Reopen));
+            out.push(BufferEffect::Disk(StoreOrder::Reopen));
         }
     }
 

@@ -1,47 +1,47 @@
 //! Outlets that come while everything runs: the disk opens their places, then their numbers are reserved, and only then is
 //! anything taken for them. An outlet whose link is gone stays, gives way first, and is not counted any more.
 
-use super::{Buffer, BufferEffect, Outbox, Seat};
+use super::{Buffer, BufferEffect, OutletOwner, OutletQueue};
 use crate::config::buffer::{Bounds, WhenFull};
-use crate::outlet::disk::{Block, DiskOrder};
 use crate::outlet::lane;
-use crate::outlet::numbers;
+use crate::outlet::sequence;
+use crate::outlet::store_protocol::{SequenceRange, StoreOrder};
 
 /// Outlets that have no place yet.
 #[derive(Debug, Default)]
 pub(super) struct Coming {
-    places: Vec<Place>,
+    places: Vec<PendingOutlet>,
     /// How many of them the disk was asked for, without an answer yet.
     asked: usize,
 }
 
 #[derive(Debug)]
-struct Place {
+struct PendingOutlet {
     name: String,
-    seat: Seat,
+    owner: OutletOwner,
     birth: String,
 }
 
 impl Buffer {
     /// Whose the outlets are that can be used, in the order of their numbers.
-    pub fn seats(&self) -> &[Seat] {
-        &self.seats[..self.usable]
+    pub fn owners(&self) -> &[OutletOwner] {
+        &self.owners[..self.usable]
     }
 
     /// Outlets whose links are not gone.
-    pub fn live(&self) -> impl Iterator<Item = &Outbox> {
-        self.outboxes.iter().zip(&self.seats).filter(|(_, seat)| !seat.gone).map(|(outbox, _)| outbox)
+    pub fn live(&self) -> impl Iterator<Item = &OutletQueue> {
+        self.outboxes.iter().zip(&self.owners).filter(|(_, owner)| !owner.gone).map(|(outbox, _)| outbox)
     }
 
     /// Wants a place for each of these priorities of a link, and for those that it had earlier. `outlet` is its name in the
-    /// store; `births` gives epochs.
+    /// store; `new_epochs` gives epochs.
     pub fn want(
         &mut self,
         link: usize,
         outlet: &str,
         priorities: &[u8],
         bounds: Bounds,
-        births: &mut impl Iterator<Item = String>,
+        new_epochs: &mut impl Iterator<Item = String>,
     ) {
         let configured = priorities.iter().map(|priority| lane::name(outlet, *priority));
         let known = self.base.outlets.keys().filter(|name| lane::parse(name).0 == outlet).cloned();
@@ -52,20 +52,20 @@ impl Buffer {
                 continue;
             }
             let (_, priority) = lane::parse(&name);
-            let seat = Seat { link, priority, bounds, gone: false };
-            let birth = births.next().expect("there is one for each lane that there could be");
-            self.coming.places.push(Place { name, seat, birth });
+            let owner = OutletOwner { link, priority, bounds, gone: false };
+            let birth = new_epochs.next().expect("there is one for each lane that there could be");
+            self.coming.places.push(PendingOutlet { name, owner, birth });
         }
     }
 
     /// Goes on under other bounds; none for an outlet whose link is gone.
     pub fn rebind(&mut self, bounds: impl Fn(usize) -> Option<Bounds>) {
-        let coming = self.coming.places.iter_mut().map(|place| &mut place.seat);
-        for seat in self.seats.iter_mut().chain(coming) {
-            let next = bounds(seat.link);
-            seat.gone = next.is_none();
-            let gone = Bounds { when_full: WhenFull::DropOldest, max_messages: 0, ..seat.bounds };
-            seat.bounds = next.unwrap_or(gone);
+        let coming = self.coming.places.iter_mut().map(|place| &mut place.owner);
+        for owner in self.owners.iter_mut().chain(coming) {
+            let next = bounds(owner.link);
+            owner.gone = next.is_none();
+            let gone = Bounds { when_full: WhenFull::DropOldest, max_messages: 0, ..owner.bounds };
+            owner.bounds = next.unwrap_or(gone);
         }
     }
 
@@ -76,7 +76,7 @@ impl Buffer {
         }
         self.coming.asked = self.coming.places.len();
         let outlets = self.coming.places.iter().map(|place| place.name.clone()).collect();
-        out.push(BufferEffect::Disk(DiskOrder::Widen { outlets }));
+        out.push(BufferEffect::Disk(StoreOrder::Widen { outlets }));
     }
 
     /// The disk could not open them; they are wanted all the same.
@@ -87,15 +87,15 @@ impl Buffer {
     /// The disk has the places that it was asked for; numbers are reserved for them next.
     pub(super) fn widened(&mut self) {
         let asked = std::mem::take(&mut self.coming.asked);
-        for Place { name, seat, birth } in self.coming.places.drain(..asked) {
+        for PendingOutlet { name, owner, birth } in self.coming.places.drain(..asked) {
             let held = self.facts.held.get(self.outboxes.len()).copied().unwrap_or_default();
-            let (own, gap) = numbers::resume_outlet(self.base.outlets.get(&name), &held, &birth);
-            let start = Block { next: own.block.next, end: own.block.next };
-            let outbox = Outbox::new(name.clone(), own.epoch.clone(), start, held, gap);
+            let (own, gap) = sequence::resume_outlet(self.base.outlets.get(&name), &held, &birth);
+            let start = SequenceRange { next: own.block.next, end: own.block.next };
+            let outbox = OutletQueue::new(name.clone(), own.epoch.clone(), start, held, gap);
             self.outboxes.push(outbox.skipping(own.skipped.clone()));
             self.base.outlets.insert(name, own);
             self.ids.next = self.ids.next.max(held.last_id + 1);
-            self.seats.push(seat);
+            self.owners.push(owner);
             self.up.push(false);
             self.expiry.grow();
         }

@@ -1,15 +1,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Config, Overrides, Surroundings};
+use crate::config::{Config, Environment, Overrides};
 
 type Fields<'a> = &'a [(&'a str, &'a [u8])];
 
 fn trusted(list: &str) -> Vec<TrustedProxy> {
-    let surroundings = Surroundings { host_name: "gw", data_dir: std::path::Path::new("/d"), env: &|_| None };
+    let environment = Environment { host_name: "gw", data_dir: std::path::Path::new("/d"), env: &|_| None };
     let text = format!("[[server]]\ntrusted_proxies = [{list}]");
     let config =
-        Config::parse(&text, std::path::Path::new("/t"), &Overrides::default(), &surroundings).unwrap();
+        Config::parse(&text, std::path::Path::new("/t"), &Overrides::default(), &environment).unwrap();
     config.servers[0].access.trusted_proxies.clone()
 }
 

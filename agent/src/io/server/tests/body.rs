@@ -271,7 +271,7 @@ const BROWSERS: [&str; 5] = [
      image/svg+xml,image/*;q=0.8,*/*;q=0.5\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate\r\n\
      Connection: keep-alive\r\nReferer: http://x:3000/page\r\nPriority: u=4, i\r\n",
     "sec-ch-ua: \"Chromium\";v=\"148\"\r\nsec-ch-ua-mobile: ?0\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
-     Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n",
+     Sec-Fetch-ServerState: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n",
     "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)\r\n\
      Accept: */*\r\nAccept-Language: de-DE,de;q=0.9\r\n",
     "User-Agent: Mozilla/5.0 (Linux; Android 14)\r\nX-Requested-With: com.example.app\r\n",

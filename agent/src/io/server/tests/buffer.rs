@@ -1,7 +1,7 @@
 //! What `holdfast buffer` asks over the control socket.
 
 use holdfast_core::message::{Boot, Clock, Message};
-use holdfast_core::outlet::look::{Again, Change, Look};
+use holdfast_core::outlet::inspect::{Change, Reimport, StoreQuery};
 use hyper::Method;
 
 use super::*;
@@ -24,7 +24,7 @@ fn message(format: Format, topic: &str, payload: &str) -> Message {
 }
 
 fn again(outlet: &str, messages: Vec<Message>) -> Vec<u8> {
-    serde_cbor::to_vec(&Again { outlet: outlet.to_owned(), messages }).unwrap()
+    serde_cbor::to_vec(&Reimport { outlet: outlet.to_owned(), messages }).unwrap()
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn looks_changes_and_messages_that_come_again_are_for_the_control_socket_only() 
         };
         let text = |(status, body): (u16, Vec<u8>)| (status, String::from_utf8(body).unwrap());
 
-        let seen = text(ask("look", serde_cbor::to_vec(&Look::Files).unwrap()).await);
+        let seen = text(ask("look", serde_cbor::to_vec(&StoreQuery::Files).unwrap()).await);
         assert_eq!(seen, (503, r#"{"error":"cannot see Files"}"#.to_owned()));
         let change = Change::Purge { outlet: "mqtt".to_owned() };
         let (status, body) = ask("change", serde_cbor::to_vec(&change).unwrap()).await;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use holdfast_core::config::{Config, Overrides, Surroundings};
+use holdfast_core::config::{Config, Environment, Overrides};
 
 use super::*;
 
@@ -10,9 +10,9 @@ const PROXIED: &str = "trusted_proxies = ['127.0.0.1']\n";
 
 /// A server with these lines beside its address.
 fn server(lines: &str) -> Server {
-    let surroundings = Surroundings { host_name: "gw", data_dir: Path::new("/d"), env: &|_| None };
+    let environment = Environment { host_name: "gw", data_dir: Path::new("/d"), env: &|_| None };
     let text = format!("[[server]]\nid = 'sensors'\nbind = ['127.0.0.1:0']\n{lines}");
-    let config = Config::parse(&text, Path::new("/t"), &Overrides::default(), &surroundings).unwrap();
+    let config = Config::parse(&text, Path::new("/t"), &Overrides::default(), &environment).unwrap();
     config.servers[0].clone()
 }
 

@@ -11,7 +11,7 @@ use holdfast_core::observe::status::{
     Status, Timestamp,
 };
 use holdfast_core::outlet::buffer::{BufferState, StoreState};
-use holdfast_core::source::gate::Counts;
+use holdfast_core::source::access::Counts;
 
 /// One link that is up and a broker that is not, 101 devices and a server.
 pub fn status() -> Status {

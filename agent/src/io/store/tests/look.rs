@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use holdfast_core::outlet::look::{Change, Checked, Look, Seen, Survey};
+use holdfast_core::outlet::inspect::{Change, Checked, StoreAnswer, StoreQuery, Survey};
 
 use super::super::stopped::Stopped;
 use super::*;
@@ -12,10 +12,11 @@ fn outlets() -> Vec<String> {
 }
 
 /// Everything of an outlet, page by page; tells also how many pages they were.
-fn entries(mut look: impl FnMut(Look) -> Seen, outlet: &str, from: u64) -> (Vec<Entry>, usize) {
+fn entries(mut look: impl FnMut(StoreQuery) -> StoreAnswer, outlet: &str, from: u64) -> (Vec<Entry>, usize) {
     let (mut all, mut pages, mut next) = (Vec::new(), 0, Some(from));
     while let Some(from) = next {
-        let Seen::Entries { entries, next: following } = look(Look::Entries { outlet: outlet.into(), from })
+        let StoreAnswer::Entries { entries, next: following } =
+            look(StoreQuery::Entries { outlet: outlet.into(), from })
         else {
             panic!("no entries");
         };
@@ -27,10 +28,10 @@ fn entries(mut look: impl FnMut(Look) -> Seen, outlet: &str, from: u64) -> (Vec<
     (all, pages)
 }
 
-fn check(mut look: impl FnMut(Look) -> Seen, outlet: &str) -> Checked {
+fn check(mut look: impl FnMut(StoreQuery) -> StoreAnswer, outlet: &str) -> Checked {
     let (mut sum, mut next) = (Checked::default(), Some(0));
     while let Some(from) = next {
-        let Seen::Checked(page) = look(Look::Groups { outlet: outlet.into(), from }) else {
+        let StoreAnswer::Checked(page) = look(StoreQuery::Groups { outlet: outlet.into(), from }) else {
             panic!("no check")
         };
         sum.count += page.count;
@@ -41,13 +42,13 @@ fn check(mut look: impl FnMut(Look) -> Seen, outlet: &str) -> Checked {
     sum
 }
 
-fn survey(seen: Seen) -> Survey {
-    let Seen::Survey(survey) = seen else { panic!("no survey but {seen:?}") };
+fn survey(seen: StoreAnswer) -> Survey {
+    let StoreAnswer::Survey(survey) = seen else { panic!("no survey but {seen:?}") };
     survey
 }
 
 impl Bench {
-    fn look(&self, look: Look) -> Result<Seen, String> {
+    fn look(&self, look: StoreQuery) -> Result<StoreAnswer, String> {
         let (reply, answer) = smol::channel::bounded(1);
         self.store.as_ref().unwrap().look(look, reply);
         answer.recv_blocking().unwrap()
@@ -75,7 +76,7 @@ fn pages_show_what_a_running_store_holds_from_any_number_on_and_leave_it_there()
     assert_eq!(entries(look, "cloud", 720).0, held[700..]);
     assert_eq!(entries(look, "mqtt", 0), (Vec::new(), 1));
     assert_eq!(bench.all(0), held);
-    let error = bench.look(Look::Entries { outlet: "hub".into(), from: 0 }).unwrap_err();
+    let error = bench.look(StoreQuery::Entries { outlet: "hub".into(), from: 0 }).unwrap_err();
     assert_eq!(error, "there is no outlet hub, only cloud, mqtt");
 }
 
@@ -87,7 +88,7 @@ fn a_purge_leaves_a_gap_for_everything_that_was_stored_and_is_reported_to_the_ag
     bench.append(1, noise(1..=2, 10));
     assert_eq!(bench.change(Change::Purge { outlet: "cloud".into() }), Ok(88));
     let (report, facts) = bench.reports.recv_timeout(DEADLINE).unwrap();
-    assert_eq!(report, DiskReport::Purged { outlet: 0, messages: 88, gap: Some((3, 95)) });
+    assert_eq!(report, StoreReport::Purged { outlet: 0, messages: 88, gap: Some((3, 95)) });
     assert_eq!((facts.held[0].messages, facts.held[1].messages), (0, 2));
     bench.append(0, vec![message(96, vec![1])]);
     bench.close();
@@ -103,11 +104,13 @@ fn dead_letters_are_seen_with_their_numbers_and_dropped_one_by_one() {
     let bench = Bench::open(dir.path());
     bench.append(0, noise(1..=9, 50));
     for seq in [4, 7] {
-        let order = DiskOrder::SetAside { outlet: 0, seq, reason: format!("no {seq}"), message: None };
-        assert_eq!(bench.ask(order).0, DiskReport::SetAside { outlet: 0, seq, found: true });
+        let order = StoreOrder::SetAside { outlet: 0, seq, reason: format!("no {seq}"), message: None };
+        assert_eq!(bench.ask(order).0, StoreReport::SetAside { outlet: 0, seq, found: true });
     }
     let letters = |bench: &Bench| {
-        let Seen::Letters { letters, next: None } = bench.look(Look::Letters { from: 0 }).unwrap() else {
+        let StoreAnswer::Letters { letters, next: None } =
+            bench.look(StoreQuery::Letters { from: 0 }).unwrap()
+        else {
             panic!("no letters");
         };
         letters
@@ -122,7 +125,7 @@ fn dead_letters_are_seen_with_their_numbers_and_dropped_one_by_one() {
     let file = fs::read_dir(dir.path().join("dead")).unwrap().next().unwrap().unwrap().path();
     fs::write(&file, "what").unwrap();
     assert_eq!(letters(&bench), [(2, None)]);
-    let Seen::Checked(files) = bench.look(Look::Files).unwrap() else { panic!("no check") };
+    let StoreAnswer::Checked(files) = bench.look(StoreQuery::Files).unwrap() else { panic!("no check") };
     assert_eq!((files.count, files.damage.len(), files.damage[0].place.as_str()), (3, 1, "dead letter 2"));
 }
 
@@ -132,7 +135,7 @@ fn a_directory_that_was_left_shows_the_same_and_stays_as_it_is() {
     let bench = Bench::open(dir.path());
     let held = noise(1..=100, 300);
     bench.append(0, held.clone());
-    let running = survey(bench.look(Look::Survey).unwrap());
+    let running = survey(bench.look(StoreQuery::Survey).unwrap());
     let taken = Stopped::lock(dir.path(), &outlets()).err().unwrap().to_string();
     assert!(taken.contains("another agent uses this directory"), "{taken}");
     bench.close();
@@ -143,7 +146,7 @@ fn a_directory_that_was_left_shows_the_same_and_stays_as_it_is() {
     assert_eq!(entries(look, "cloud", 0).0, held);
     let checked = check(look, "cloud");
     assert_eq!((checked.messages, checked.damage.len()), (100, 0));
-    assert_eq!(survey(look(Look::Survey)).facts.held, running.facts.held);
+    assert_eq!(survey(look(StoreQuery::Survey)).facts.held, running.facts.held);
     drop(reading);
     let empty = tempfile::tempdir().unwrap();
     let error = Stopped::lock(empty.path(), &outlets()).err().unwrap().to_string();
@@ -165,9 +168,9 @@ fn damage_is_told_and_left_until_it_is_mended() {
 
     let reading = Stopped::lock(dir.path(), &outlets()).unwrap().read().unwrap();
     assert_eq!((reading.damage().len(), reading.is_readable()), (1, false), "{:?}", reading.damage());
-    let error = reading.look(&Look::Entries { outlet: "cloud".into(), from: 0 }).unwrap_err();
+    let error = reading.look(&StoreQuery::Entries { outlet: "cloud".into(), from: 0 }).unwrap_err();
     assert!(error.contains("is damaged at byte") && error.contains("holdfast buffer repair"), "{error}");
-    assert_eq!(reading.look(&Look::Survey).map(survey).unwrap().outlets.len(), 2);
+    assert_eq!(reading.look(&StoreQuery::Survey).map(survey).unwrap().outlets.len(), 2);
     drop(reading);
     assert_eq!(fs::read(&path).unwrap(), bytes);
 
@@ -178,7 +181,7 @@ fn damage_is_told_and_left_until_it_is_mended() {
     let checked = check(|look| reading.look(&look).unwrap(), "cloud");
     assert_eq!((reading.damage(), checked.damage.as_slice()), ([].as_slice(), [].as_slice()));
     assert!(checked.messages > 1_900, "{}", checked.messages);
-    assert_eq!(survey(reading.look(&Look::Survey).unwrap()).set_aside.len(), 1);
+    assert_eq!(survey(reading.look(&StoreQuery::Survey).unwrap()).set_aside.len(), 1);
 }
 
 #[test]
@@ -190,7 +193,7 @@ fn too_many_at_once_are_told_to_come_again_and_the_others_are_answered() {
     let asked: Vec<_> = (0..200)
         .map(|_| {
             let (reply, answer) = smol::channel::bounded(1);
-            store.look(Look::Groups { outlet: "cloud".into(), from: 0 }, reply);
+            store.look(StoreQuery::Groups { outlet: "cloud".into(), from: 0 }, reply);
             answer
         })
         .collect();
@@ -198,5 +201,5 @@ fn too_many_at_once_are_told_to_come_again_and_the_others_are_answered() {
     let refused = answers.iter().filter(|answer| matches!(answer, Err(cause) if cause.contains("try again")));
     assert!(refused.count() > 0);
     assert!(answers.iter().filter(|answer| answer.is_ok()).count() >= VISITORS);
-    assert!(bench.look(Look::Survey).is_ok());
+    assert!(bench.look(StoreQuery::Survey).is_ok());
 }

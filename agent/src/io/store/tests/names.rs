@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn numbers(next: u64) -> Numbers {
-    Numbers { session: 4, ids: Block { next, end: next + 100 }, ..Numbers::default() }
+fn numbers(next: u64) -> Sequences {
+    Sequences { session: 4, ids: SequenceRange { next, end: next + 100 }, ..Sequences::default() }
 }
 
 /// A store that holds something, and one message that is on its way.
@@ -12,23 +12,23 @@ fn holding(dir: &Path) -> Bench {
     bench.append(0, noise(1..=40, 200));
     bench.append(1, noise(7..=9, 20_000));
     bench.forget(0, 5);
-    assert_eq!(bench.ask(DiskOrder::SaveNumbers(numbers(1))).0, DiskReport::NumbersSaved);
+    assert_eq!(bench.ask(StoreOrder::SaveNumbers(numbers(1))).0, StoreReport::NumbersSaved);
     bench
 }
 
 /// The report of an order, and what was repaired for it.
-fn ask(bench: &Bench, order: DiskOrder) -> (DiskReport, Vec<String>) {
+fn ask(bench: &Bench, order: StoreOrder) -> (StoreReport, Vec<String>) {
     let mut told = Vec::new();
     let mut report = bench.ask(order).0;
-    while let DiskReport::Repaired { repairs } = report {
+    while let StoreReport::Repaired { repairs } = report {
         told.extend(repairs);
         report = bench.reports.recv_timeout(DEADLINE).unwrap().0;
     }
     (report, told)
 }
 
-fn append(bench: &Bench) -> (DiskReport, Vec<String>) {
-    ask(bench, DiskOrder::Append { parts: vec![(0, noise(41..=41, 10))] })
+fn append(bench: &Bench) -> (StoreReport, Vec<String>) {
+    ask(bench, StoreOrder::Append { parts: vec![(0, noise(41..=41, 10))] })
 }
 
 /// What would be there after a kill at this moment.
@@ -74,9 +74,9 @@ fn what_is_removed_or_renamed_is_made_anew_with_all_that_was_held_before_anythin
         let bench = holding(&data);
         change(&data);
         let (report, told) = append(&bench);
-        assert_eq!((report, told.len()), (DiskReport::Appended, 1), "{told:?}");
+        assert_eq!((report, told.len()), (StoreReport::Appended, 1), "{told:?}");
         assert_all_is_there(&data);
-        assert_eq!(append(&bench), (DiskReport::Appended, vec![]), "it is told once");
+        assert_eq!(append(&bench), (StoreReport::Appended, vec![]), "it is told once");
         assert_eq!(bench.all(1), noise(7..=9, 20_000));
     }
 }
@@ -86,7 +86,7 @@ fn a_numbers_file_that_is_removed_is_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let bench = holding(dir.path());
     fs::remove_file(dir.path().join("numbers")).unwrap();
-    assert_eq!(append(&bench).0, DiskReport::Appended);
+    assert_eq!(append(&bench).0, StoreReport::Appended);
     assert_all_is_there(dir.path());
 }
 
@@ -95,7 +95,7 @@ fn a_lock_that_is_removed_is_made_again_and_keeps_others_out() {
     let dir = tempfile::tempdir().unwrap();
     let bench = holding(dir.path());
     fs::remove_file(dir.path().join("lock")).unwrap();
-    assert_eq!(append(&bench).0, DiskReport::Appended);
+    assert_eq!(append(&bench).0, StoreReport::Appended);
     let settings = Settings { dir: dir.path().to_owned(), outlets: Vec::new() };
     let other = open(settings, |_| {}, |_, _| {});
     assert!(matches!(other, Err(OpenError::Locked(_))), "{other:?}");
@@ -112,7 +112,7 @@ fn a_directory_that_was_replaced_by_one_with_a_store_is_left_alone_and_what_is_h
     fs::rename(&other, &data).unwrap();
     let (report, _) = append(&bench);
     assert!(
-        matches!(&report, DiskReport::Failed { order: DiskOrderKind::Append, error, .. } if error.contains("another store")),
+        matches!(&report, StoreReport::Failed { order: StoreOrderKind::Append, error, .. } if error.contains("another store")),
         "{report:?}"
     );
     assert_eq!(bench.all(1), noise(7..=9, 20_000));

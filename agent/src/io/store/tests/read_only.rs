@@ -1,7 +1,7 @@
 //! A directory that cannot be written. The tests may run as root, whom no permission stops: a directory in the place of the lock
 //! does.
 
-use holdfast_core::outlet::look::{Look, Seen};
+use holdfast_core::outlet::inspect::{StoreAnswer, StoreQuery};
 
 use super::*;
 
@@ -38,13 +38,13 @@ fn a_store_that_cannot_be_written_gives_out_what_it_has() {
     let rest: Vec<Entry> = rest.into_iter().filter(|entry| entry.seq >= first).collect();
     assert_eq!(bench.all(0), rest);
     assert_eq!(bench.all(1), noise(7..=9, 20_000));
-    let order = DiskOrder::Read { outlet: 0, from: 88, falling: true, max_bytes: 1, token: 1 };
-    let DiskReport::Read { entries, .. } = bench.ask(order).0 else { panic!("no entries") };
+    let order = StoreOrder::Read { outlet: 0, from: 88, falling: true, max_bytes: 1, token: 1 };
+    let StoreReport::Read { entries, .. } = bench.ask(order).0 else { panic!("no entries") };
     assert_eq!(entries.first().map(|entry| entry.seq), Some(88));
     let (reply, answer) = smol::channel::bounded(1);
-    bench.store.as_ref().unwrap().look(Look::Entries { outlet: "cloud".into(), from: 0 }, reply);
+    bench.store.as_ref().unwrap().look(StoreQuery::Entries { outlet: "cloud".into(), from: 0 }, reply);
     let seen = answer.recv_blocking().unwrap();
-    assert!(matches!(seen, Ok(Seen::Entries { entries, .. }) if entries.first() == rest.first()));
+    assert!(matches!(seen, Ok(StoreAnswer::Entries { entries, .. }) if entries.first() == rest.first()));
 }
 
 #[test]
@@ -53,12 +53,12 @@ fn what_is_confirmed_is_remembered_and_removed_once_the_store_can_be_written() {
     let bench = Bench::open(dir.path());
     let facts = bench.forget(0, 75);
     assert!(facts.held[0].range.is_some_and(|(first, _)| first > 60), "{facts:?}");
-    let failed = |report: &DiskReport| matches!(report, DiskReport::Failed { .. });
-    assert!(failed(&bench.ask(DiskOrder::Append { parts: vec![(0, noise(91..=91, 10))] }).0));
-    assert!(failed(&bench.ask(DiskOrder::Reopen).0));
+    let failed = |report: &StoreReport| matches!(report, StoreReport::Failed { .. });
+    assert!(failed(&bench.ask(StoreOrder::Append { parts: vec![(0, noise(91..=91, 10))] }).0));
+    assert!(failed(&bench.ask(StoreOrder::Reopen).0));
     open_for_writing(dir.path());
-    let (report, still) = bench.ask(DiskOrder::Reopen);
-    assert_eq!((report, &still.held), (DiskReport::Reopened, &facts.held));
+    let (report, still) = bench.ask(StoreOrder::Reopen);
+    assert_eq!((report, &still.held), (StoreReport::Reopened, &facts.held));
     bench.close();
     let bench = Bench::open(dir.path());
     assert_eq!((bench.opened.facts.read_only.clone(), &bench.opened.facts.held), (None, &facts.held));
@@ -71,12 +71,15 @@ fn a_message_that_is_set_aside_meanwhile_is_among_the_dead_letters_afterwards() 
     let (dir, _) = closed();
     fs::write(dir.path().join("dead"), "in the place of a directory").unwrap();
     let bench = Bench::open(dir.path());
-    let order = DiskOrder::SetAside { outlet: 0, seq: 88, reason: "no".into(), message: None };
-    assert_eq!(bench.ask(order).0, DiskReport::SetAside { outlet: 0, seq: 88, found: true });
+    let order = StoreOrder::SetAside { outlet: 0, seq: 88, reason: "no".into(), message: None };
+    assert_eq!(bench.ask(order).0, StoreReport::SetAside { outlet: 0, seq: 88, found: true });
     open_for_writing(dir.path());
-    assert!(matches!(bench.ask(DiskOrder::Reopen).0, DiskReport::Failed { .. }), "it cannot be written yet");
+    assert!(
+        matches!(bench.ask(StoreOrder::Reopen).0, StoreReport::Failed { .. }),
+        "it cannot be written yet"
+    );
     fs::remove_file(dir.path().join("dead")).unwrap();
-    assert_eq!(bench.ask(DiskOrder::Reopen).0, DiskReport::Reopened);
+    assert_eq!(bench.ask(StoreOrder::Reopen).0, StoreReport::Reopened);
     bench.close();
     assert_eq!(Bench::open(dir.path()).opened.facts.dead, 1);
 }

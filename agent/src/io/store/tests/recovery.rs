@@ -26,8 +26,8 @@ fn flip(dir: &Path, at: impl Fn(&group::Head) -> bool) {
 }
 
 /// Numbers of the outlet `cloud`, and of one that is not configured.
-fn numbers(confirmed: u64, block: Block, clean: bool) -> Numbers {
-    let own = |epoch: &str| holdfast_core::outlet::disk::OutletNumbers {
+fn numbers(confirmed: u64, block: SequenceRange, clean: bool) -> Sequences {
+    let own = |epoch: &str| holdfast_core::outlet::store_protocol::OutletSequence {
         epoch: epoch.to_owned(),
         block,
         confirmed: Some(confirmed),
@@ -35,11 +35,11 @@ fn numbers(confirmed: u64, block: Block, clean: bool) -> Numbers {
         skipped: Vec::new(),
     };
     let outlets = [("cloud".to_owned(), own("E1")), ("client:gone".to_owned(), own("E2"))];
-    Numbers { outlets: outlets.into(), clean, ..Numbers::default() }
+    Sequences { outlets: outlets.into(), clean, ..Sequences::default() }
 }
 
-fn save(bench: &Bench, numbers: Numbers) {
-    assert_eq!(bench.ask(DiskOrder::SaveNumbers(numbers)).0, DiskReport::NumbersSaved);
+fn save(bench: &Bench, numbers: Sequences) {
+    assert_eq!(bench.ask(StoreOrder::SaveNumbers(numbers)).0, StoreReport::NumbersSaved);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_store_that_was_forgotten_in_the_middle_is_no_damaged_one() {
     for group in 0..5 {
         bench.append(0, noise(group * 10 + 1..=group * 10 + 10, 700));
     }
-    bench.ask(DiskOrder::Forget { parts: vec![(0, vec![(0, 5), (21, 40)])] });
+    bench.ask(StoreOrder::Forget { parts: vec![(0, vec![(0, 5), (21, 40)])] });
     let expected = bench.all(0);
     bench.close();
     for interrupted in 0..=10 {
@@ -110,7 +110,7 @@ fn a_damaged_store_is_salvaged_and_what_is_lost_is_told_however_many_openings_we
 
 #[test]
 fn a_store_of_which_nothing_can_be_read_is_told_from_the_first_number_to_the_last() {
-    let block = Block { next: 300, end: 500 };
+    let block = SequenceRange { next: 300, end: 500 };
     for (clean, through) in [(true, 299), (false, 499)] {
         let dir = tempfile::tempdir().unwrap();
         let bench = Bench::open(dir.path());
@@ -138,7 +138,7 @@ fn a_store_that_is_gone_while_its_numbers_are_there_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let bench = Bench::open(dir.path());
         bench.append(0, noise(20..=299, 50));
-        save(&bench, numbers(19, Block { next: 300, end: 300 }, true));
+        save(&bench, numbers(19, SequenceRange { next: 300, end: 300 }, true));
         bench.close();
         leftovers::remove(&dir.path().join(gone)).unwrap();
         let bench = Bench::open(dir.path());
@@ -153,7 +153,7 @@ fn a_renewal_that_was_cut_off_before_there_was_a_log_is_no_loss() {
     let bench = Bench::open(dir.path());
     bench.append(0, noise(20..=29, 50));
     bench.forget(0, 29);
-    save(&bench, numbers(19, Block { next: 30, end: 500 }, false));
+    save(&bench, numbers(19, SequenceRange { next: 30, end: 500 }, false));
     bench.close();
     fs::rename(dir.path().join("store"), dir.path().join("store.old")).unwrap();
     fs::create_dir(dir.path().join("store")).unwrap();
@@ -169,7 +169,7 @@ fn the_first_and_the_last_groups_that_are_lost_are_told_as_well() {
     for start in (1..=100).step_by(10) {
         bench.append(0, noise(start..=start + 9, 200));
     }
-    save(&bench, numbers(10, Block { next: 101, end: 900 }, false));
+    save(&bench, numbers(10, SequenceRange { next: 101, end: 900 }, false));
     bench.close();
     let path = dir.path().join("store/db");
     let mut bytes = fs::read(&path).unwrap();
@@ -197,7 +197,7 @@ fn outlets_that_are_not_configured_are_salvaged_with_the_rest() {
             let bench = Bench::open_for(dir.path(), &["cloud", "client:gone"]);
             bench.append(0, noise(1..=30, 200));
             bench.append(1, noise(1..=30, 200));
-            save(&bench, numbers(0, Block { next: 31, end: 31 }, true));
+            save(&bench, numbers(0, SequenceRange { next: 31, end: 31 }, true));
             bench.close();
             if damaged {
                 flip(dir.path(), |head| head.outlet == group::tag("cloud") && head.first == 1);
@@ -295,11 +295,11 @@ fn damage_that_is_found_while_the_agent_runs_is_told_and_what_waits_in_memory_is
     log.extend([0xA5; 100]);
     log.extend(later.iter().flat_map(|group| group.values.concat()));
     fs::write(&path, log).unwrap();
-    let DiskReport::Repaired { repairs } = bench.ask(widen(&["more"])).0 else {
+    let StoreReport::Repaired { repairs } = bench.ask(widen(&["more"])).0 else {
         panic!("nothing was repaired")
     };
     assert!(repairs[0].contains("store.damaged-"), "{repairs:?}");
-    assert_eq!(bench.reports.recv_timeout(DEADLINE).unwrap().0, DiskReport::Widened);
+    assert_eq!(bench.reports.recv_timeout(DEADLINE).unwrap().0, StoreReport::Widened);
     bench.append(0, noise(21..=30, 200));
     assert_eq!(bench.all(0), noise(11..=30, 200));
 }
@@ -323,7 +323,7 @@ fn without_the_numbers_what_is_held_is_still_there() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     bench.append(0, noise(20..=299, 50));
-    save(&bench, numbers(19, Block { next: 300, end: 500 }, false));
+    save(&bench, numbers(19, SequenceRange { next: 300, end: 500 }, false));
     bench.close();
     fs::write(dir.path().join("numbers"), "nonsense").unwrap();
     let bench = Bench::open(dir.path());

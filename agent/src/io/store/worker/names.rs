@@ -11,10 +11,10 @@ use std::time::Duration;
 use holdfast_core::time::Time;
 
 use super::super::backend::LOG_FILE;
-use super::super::hold::Groups;
+use super::super::open_store::Groups;
 use super::super::recovery::STORE;
 use super::super::{lock_to_write, numbers};
-use super::{Shelf, Worker, trays};
+use super::{GroupIndex, Worker, trays};
 use crate::io::clock;
 
 /// How often a store that holds something is looked at while it has nothing to do.
@@ -72,7 +72,7 @@ impl Worker {
 
     /// When the thread must look at something although it has no order.
     pub fn wake_at(&self) -> Option<Time> {
-        let holds = self.hold.as_ref().is_some_and(|hold| !hold.shelves().iter().all(Shelf::is_empty));
+        let holds = self.hold.as_ref().is_some_and(|hold| !hold.shelves().iter().all(GroupIndex::is_empty));
         self.sync_by().into_iter().chain(holds.then_some(self.look_at)).min()
     }
 

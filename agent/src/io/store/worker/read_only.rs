@@ -5,15 +5,15 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::time::Duration;
 
-use holdfast_core::outlet::disk::DiskReport;
+use holdfast_core::outlet::store_protocol::StoreReport;
 use holdfast_core::time::Time;
 
 use super::super::backend::{Fault, LOG_FILE};
-use super::super::hold::Batch;
+use super::super::open_store::Batch;
 use super::super::recovery::STORE;
 use super::super::view::View;
 use super::super::{lock_to_write, numbers};
-use super::{Hold, Worker};
+use super::{OpenStore, Worker};
 use crate::io::{clock, private};
 
 /// A database that could not be opened is not tried again before this: it costs a look at all of its log.
@@ -121,7 +121,7 @@ impl Worker {
     }
 
     /// The database is open again: writes down what was set aside, and removes what was confirmed meanwhile.
-    pub(super) fn catch_up(&mut self, hold: &mut Hold) -> Result<(), Fault> {
+    pub(super) fn catch_up(&mut self, hold: &mut OpenStore) -> Result<(), Fault> {
         let Some(own) = &mut self.read_only else { return Ok(()) };
         // One that cannot be written stays for the next time, and so does its message in the store.
         while let Some(letter) = own.letters.front() {
@@ -153,7 +153,7 @@ impl Worker {
 
     /// Whether an agent that was started without a writable store could have one, which is left as it is but for what was
     /// confirmed.
-    pub(super) fn reopen(&mut self) -> Result<DiskReport, String> {
+    pub(super) fn reopen(&mut self) -> Result<StoreReport, String> {
         if self.lock.cause.is_some() {
             self.lock_again()?;
         }
@@ -162,6 +162,6 @@ impl Worker {
             let caught_up = self.recover().and_then(|mut hold| self.catch_up(&mut hold));
             caught_up.map_err(|fault| fault.to_string())?;
         }
-        Ok(DiskReport::Reopened)
+        Ok(StoreReport::Reopened)
     }
 }

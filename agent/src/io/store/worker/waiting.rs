@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use holdfast_core::outlet::disk::{DiskOrder, DiskOrderKind, DiskReport};
+use holdfast_core::outlet::store_protocol::{StoreOrder, StoreOrderKind, StoreReport};
 use holdfast_core::time::Time;
 
 use super::super::backend::Fault;
-use super::super::hold::Hold;
+use super::super::open_store::OpenStore;
 use super::super::recovery::STORE;
 use super::super::syncs::{Ended, SmallFile, Write};
 use super::super::{numbers, space};
@@ -16,7 +16,7 @@ use crate::io::clock;
 
 impl Worker {
     /// Carries an order out, as soon as it may be. `Close` is the thread's own.
-    pub fn carry_out(&mut self, order: DiskOrder) {
+    pub fn carry_out(&mut self, order: StoreOrder) {
         if let Some(order) = self.waits.keep_back(order) {
             self.carry_out_now(order);
         }
@@ -24,12 +24,12 @@ impl Worker {
         self.go_on();
     }
 
-    fn carry_out_now(&mut self, order: DiskOrder) {
+    fn carry_out_now(&mut self, order: StoreOrder) {
         let (kind, outlet) = order.kind();
         // Whoever reads or removes has the open files.
         let needs_names = !matches!(
             order,
-            DiskOrder::Read { .. } | DiskOrder::Forget { .. } | DiskOrder::Measure | DiskOrder::Close
+            StoreOrder::Read { .. } | StoreOrder::Forget { .. } | StoreOrder::Measure | StoreOrder::Close
         );
         let attempt = match self.keep_names() {
             Err(error) if needs_names => Err(error),
@@ -39,13 +39,13 @@ impl Worker {
             Ok(report) => self.reports.extend(report),
             Err(error) => {
                 self.measure();
-                self.reports.push(DiskReport::Failed { order: kind, outlet, error });
+                self.reports.push(StoreReport::Failed { order: kind, outlet, error });
             }
         }
     }
 
     /// What is to be reported since this was asked last.
-    pub fn take_reports(&mut self) -> Vec<DiskReport> {
+    pub fn take_reports(&mut self) -> Vec<StoreReport> {
         std::mem::take(&mut self.reports)
     }
 
@@ -88,8 +88,8 @@ impl Worker {
             (Ok(()), Some(report)) => {
                 let payload = Some(file.payload.to_vec());
                 match report {
-                    DiskReport::NumbersSaved => self.files.numbers = payload,
-                    DiskReport::PresenceSaved => self.files.presence = payload,
+                    StoreReport::NumbersSaved => self.files.numbers = payload,
+                    StoreReport::PresenceSaved => self.files.presence = payload,
                     _ => self.files.clocks = payload,
                 }
                 self.reports.push(report);
@@ -113,10 +113,10 @@ impl Worker {
     }
 
     /// Reports that orders could not be carried out after all.
-    fn fail(&mut self, reports: Vec<DiskReport>, error: &str) {
-        let failed = |report: DiskReport| {
+    fn fail(&mut self, reports: Vec<StoreReport>, error: &str) {
+        let failed = |report: StoreReport| {
             let (order, outlet) = order_of(&report);
-            DiskReport::Failed { order, outlet, error: error.to_owned() }
+            StoreReport::Failed { order, outlet, error: error.to_owned() }
         };
         self.reports.extend(reports.into_iter().map(failed));
     }
@@ -144,7 +144,7 @@ impl Worker {
 
     /// Syncs what was only flushed, and waits for it.
     pub(super) fn settle(&mut self) {
-        if self.hold.as_ref().is_some_and(Hold::unsynced) || self.waits.owes() {
+        if self.hold.as_ref().is_some_and(OpenStore::unsynced) || self.waits.owes() {
             match self.with(|hold| Ok(hold.commit()?)) {
                 Ok(()) => self.is_synced(),
                 Err(error) => log::warn!("{error}"),
@@ -181,7 +181,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn after_log(&mut self, report: DiskReport) -> Option<DiskReport> {
+    pub(super) fn after_log(&mut self, report: StoreReport) -> Option<StoreReport> {
         self.waits.after_log(report);
         None
     }
@@ -191,8 +191,8 @@ impl Worker {
         name: &'static str,
         write: Write,
         payload: Vec<u8>,
-        report: Option<DiskReport>,
-    ) -> Option<DiskReport> {
+        report: Option<StoreReport>,
+    ) -> Option<StoreReport> {
         self.waits.save(SmallFile { name, write, payload: Arc::new(payload), report });
         None
     }
@@ -206,13 +206,13 @@ impl Worker {
 }
 
 /// The kind and the outlet of an order that would have been reported like this.
-fn order_of(report: &DiskReport) -> (DiskOrderKind, Option<usize>) {
+fn order_of(report: &StoreReport) -> (StoreOrderKind, Option<usize>) {
     match report {
-        DiskReport::Dropped { outlet, .. } => (DiskOrderKind::DropOldest, Some(*outlet)),
-        DiskReport::Expired { outlet, .. } => (DiskOrderKind::Expire, Some(*outlet)),
-        DiskReport::NumbersSaved => (DiskOrderKind::SaveNumbers, None),
-        DiskReport::PresenceSaved => (DiskOrderKind::SavePresence, None),
-        DiskReport::ClocksSaved => (DiskOrderKind::SaveClocks, None),
-        _ => (DiskOrderKind::Append, None),
+        StoreReport::Dropped { outlet, .. } => (StoreOrderKind::DropOldest, Some(*outlet)),
+        StoreReport::Expired { outlet, .. } => (StoreOrderKind::Expire, Some(*outlet)),
+        StoreReport::NumbersSaved => (StoreOrderKind::SaveNumbers, None),
+        StoreReport::PresenceSaved => (StoreOrderKind::SavePresence, None),
+        StoreReport::ClocksSaved => (StoreOrderKind::SaveClocks, None),
+        _ => (StoreOrderKind::Append, None),
     }
 }

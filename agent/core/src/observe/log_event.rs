@@ -8,7 +8,7 @@ use crate::reload::Reloaded;
 
 /// Something worth a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
+pub enum LogEvent {
     /// A link came up.
     LinkUp {
         /// Its name.
@@ -164,7 +164,7 @@ pub enum Notice {
 
 /// How loud a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loudness {
+pub enum Level {
     /// Something that was asked for and could not be done.
     Error,
     /// Something that needs a person.
@@ -175,99 +175,101 @@ pub enum Loudness {
     Debug,
 }
 
-impl Notice {
+impl LogEvent {
     /// How loud it is.
-    pub fn loudness(&self) -> Loudness {
+    pub fn level(&self) -> Level {
         match self {
-            Notice::ReloadFailed(_) => Loudness::Error,
-            Notice::StoreFailing { .. }
-            | Notice::StoreReadOnly { .. }
-            | Notice::BufferFull(true)
-            | Notice::RolledBack { .. }
-            | Notice::Refused { again: false, .. }
-            | Notice::Unechoed { again: false, .. }
-            | Notice::Blocked { .. } => Loudness::Warn,
-            Notice::LinkUp { .. }
-            | Notice::LinkLost { .. }
-            | Notice::LinkMoves { .. }
-            | Notice::FrameLimit { .. }
-            | Notice::LinkRefused { again: false, .. }
-            | Notice::BufferFull(false)
-            | Notice::Purged { .. }
-            | Notice::Bound { .. }
-            | Notice::Reloaded(_)
-            | Notice::StartsAnew
-            | Notice::StoreRecovered => Loudness::Info,
-            Notice::LinkRefused { again: true, .. }
-            | Notice::DroppedOldest { .. }
-            | Notice::Expired { .. }
-            | Notice::PeerOdd { .. }
-            | Notice::Unechoed { again: true, .. }
-            | Notice::Refused { again: true, .. }
-            | Notice::Device { .. } => Loudness::Debug,
+            LogEvent::ReloadFailed(_) => Level::Error,
+            LogEvent::StoreFailing { .. }
+            | LogEvent::StoreReadOnly { .. }
+            | LogEvent::BufferFull(true)
+            | LogEvent::RolledBack { .. }
+            | LogEvent::Refused { again: false, .. }
+            | LogEvent::Unechoed { again: false, .. }
+            | LogEvent::Blocked { .. } => Level::Warn,
+            LogEvent::LinkUp { .. }
+            | LogEvent::LinkLost { .. }
+            | LogEvent::LinkMoves { .. }
+            | LogEvent::FrameLimit { .. }
+            | LogEvent::LinkRefused { again: false, .. }
+            | LogEvent::BufferFull(false)
+            | LogEvent::Purged { .. }
+            | LogEvent::Bound { .. }
+            | LogEvent::Reloaded(_)
+            | LogEvent::StartsAnew
+            | LogEvent::StoreRecovered => Level::Info,
+            LogEvent::LinkRefused { again: true, .. }
+            | LogEvent::DroppedOldest { .. }
+            | LogEvent::Expired { .. }
+            | LogEvent::PeerOdd { .. }
+            | LogEvent::Unechoed { again: true, .. }
+            | LogEvent::Refused { again: true, .. }
+            | LogEvent::Device { .. } => Level::Debug,
         }
     }
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for LogEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Notice::LinkUp { link, peer, held } => write!(f, "link up {link} peer={peer} held={held}"),
-            Notice::LinkLost { link, error, retry_in } => {
+            LogEvent::LinkUp { link, peer, held } => write!(f, "link up {link} peer={peer} held={held}"),
+            LogEvent::LinkLost { link, error, retry_in } => {
                 write!(f, "link lost {link} retry_in={} error={error:?}", short(*retry_in))
             }
-            Notice::LinkRefused { link, error, retry_in, .. } => {
+            LogEvent::LinkRefused { link, error, retry_in, .. } => {
                 write!(f, "link down {link} retry_in={} error={error:?}", short(*retry_in))
             }
-            Notice::LinkMoves { link } => write!(f, "link moves {link} to an earlier url, which works again"),
-            Notice::RolledBack { link, why } => write!(f, "client {link}: {why}, back to the old ones"),
-            Notice::Reloaded(Reloaded { how, changed }) => {
+            LogEvent::LinkMoves { link } => {
+                write!(f, "link moves {link} to an earlier url, which works again")
+            }
+            LogEvent::RolledBack { link, why } => write!(f, "client {link}: {why}, back to the old ones"),
+            LogEvent::Reloaded(Reloaded { how, changed }) => {
                 write!(f, "reload {how} changed={}", changed.join(","))
             }
-            Notice::ReloadFailed(error) => {
+            LogEvent::ReloadFailed(error) => {
                 write!(f, "cannot reload, the configuration in force stays: {error}")
             }
-            Notice::PeerOdd { link, what } => write!(f, "odd peer {link} {what}"),
-            Notice::Refused { link, seq, reason, dead, .. } => {
+            LogEvent::PeerOdd { link, what } => write!(f, "odd peer {link} {what}"),
+            LogEvent::Refused { link, seq, reason, dead, .. } => {
                 write!(f, "peer refused a message, set aside {link} seq={seq} reason={reason:?} dead={dead}")
             }
-            Notice::Unechoed { link, .. } => write!(f, "link holds its messages {link}: {UNECHOED}"),
-            Notice::FrameLimit { link, bytes } => write!(
+            LogEvent::Unechoed { link, .. } => write!(f, "link holds its messages {link}: {UNECHOED}"),
+            LogEvent::FrameLimit { link, bytes } => write!(
                 f,
                 "peer takes no frames as large as it was sent, envelopes are smaller from here on {link} bytes={bytes}: \
                  `frame_bytes` of the client sets its limit"
             ),
-            Notice::Blocked { link, seq, reason } => {
+            LogEvent::Blocked { link, seq, reason } => {
                 write!(
                     f,
                     "peer takes nothing, all is held {link} seq={seq} reason={reason:?}: it closes after this message and takes no other"
                 )
             }
-            Notice::DroppedOldest { outlet, messages, from, to } => {
+            LogEvent::DroppedOldest { outlet, messages, from, to } => {
                 write!(
                     f,
                     "buffer full: dropped the oldest outlet={outlet} messages={messages} from={from} to={to}"
                 )
             }
-            Notice::Expired { outlet, messages, from, to } => {
+            LogEvent::Expired { outlet, messages, from, to } => {
                 write!(f, "too old: gave up outlet={outlet} messages={messages} from={from} to={to}")
             }
-            Notice::Purged { outlet, messages, from, to } => {
+            LogEvent::Purged { outlet, messages, from, to } => {
                 write!(f, "purged outlet={outlet} messages={messages} from={from} to={to}")
             }
-            Notice::BufferFull(true) => f.write_str("buffer full"),
-            Notice::BufferFull(false) => f.write_str("buffer has room again"),
-            Notice::Bound { bytes, configured } if bytes < configured => {
+            LogEvent::BufferFull(true) => f.write_str("buffer full"),
+            LogEvent::BufferFull(false) => f.write_str("buffer has room again"),
+            LogEvent::Bound { bytes, configured } if bytes < configured => {
                 write!(f, "the file system bounds the buffer max_bytes={configured} in_force={bytes}")
             }
-            Notice::Bound { configured, .. } => {
+            LogEvent::Bound { configured, .. } => {
                 write!(f, "the file system has room for the whole buffer max_bytes={configured}")
             }
-            Notice::StoreFailing { error } => write!(f, "store failing error={error:?}"),
-            Notice::StoreReadOnly { error } => write!(f, "store read-only error={error:?}"),
-            Notice::StartsAnew => f.write_str("the store can be written again: starting anew"),
-            Notice::StoreRecovered => f.write_str("store works again"),
-            Notice::Device { device, online } => {
+            LogEvent::StoreFailing { error } => write!(f, "store failing error={error:?}"),
+            LogEvent::StoreReadOnly { error } => write!(f, "store read-only error={error:?}"),
+            LogEvent::StartsAnew => f.write_str("the store can be written again: starting anew"),
+            LogEvent::StoreRecovered => f.write_str("store works again"),
+            LogEvent::Device { device, online } => {
                 write!(f, "device {} device={device}", if *online { "online" } else { "offline" })
             }
         }
@@ -283,9 +285,9 @@ fn short(duration: Option<Duration>) -> String {
 mod tests {
     use super::*;
 
-    fn refused(again: bool) -> Notice {
+    fn refused(again: bool) -> LogEvent {
         let error = "cannot dial ws://hub: \"no\" route".to_owned();
-        Notice::LinkRefused {
+        LogEvent::LinkRefused {
             link: "cloud".into(),
             error,
             retry_in: Some(Duration::from_millis(1540)),
@@ -295,34 +297,34 @@ mod tests {
 
     #[test]
     fn what_a_peer_can_repeat_at_will_is_not_written_to_the_card() {
-        let odd = Notice::PeerOdd { link: "cloud".into(), what: "acknowledged 9".into() };
+        let odd = LogEvent::PeerOdd { link: "cloud".into(), what: "acknowledged 9".into() };
         let nack =
-            Notice::Refused { link: "cloud".into(), seq: 1, reason: "schema".into(), dead: 2, again: true };
-        let device = Notice::Device { device: "pump".into(), online: true };
-        for notice in [odd, nack, device, refused(true)] {
-            assert_eq!(notice.loudness(), Loudness::Debug, "{notice}");
+            LogEvent::Refused { link: "cloud".into(), seq: 1, reason: "schema".into(), dead: 2, again: true };
+        let device = LogEvent::Device { device: "pump".into(), online: true };
+        for log_event in [odd, nack, device, refused(true)] {
+            assert_eq!(log_event.level(), Level::Debug, "{log_event}");
         }
-        assert_eq!(refused(false).loudness(), Loudness::Info);
+        assert_eq!(refused(false).level(), Level::Info);
     }
 
     #[test]
     fn what_needs_a_person_is_a_warning_and_its_end_is_not() {
-        assert_eq!(Notice::BufferFull(true).loudness(), Loudness::Warn);
-        assert_eq!(Notice::BufferFull(false).loudness(), Loudness::Info);
+        assert_eq!(LogEvent::BufferFull(true).level(), Level::Warn);
+        assert_eq!(LogEvent::BufferFull(false).level(), Level::Info);
         let reason = "too big".to_owned();
         let refused =
-            Notice::Refused { link: "a".into(), seq: 1, reason: reason.clone(), dead: 1, again: false };
-        assert_eq!(refused.loudness(), Loudness::Warn);
-        assert_eq!(Notice::Blocked { link: "a".into(), seq: 1, reason }.loudness(), Loudness::Warn);
-        assert_eq!(Notice::StoreFailing { error: "full".into() }.loudness(), Loudness::Warn);
-        assert_eq!(Notice::StoreRecovered.loudness(), Loudness::Info);
+            LogEvent::Refused { link: "a".into(), seq: 1, reason: reason.clone(), dead: 1, again: false };
+        assert_eq!(refused.level(), Level::Warn);
+        assert_eq!(LogEvent::Blocked { link: "a".into(), seq: 1, reason }.level(), Level::Warn);
+        assert_eq!(LogEvent::StoreFailing { error: "full".into() }.level(), Level::Warn);
+        assert_eq!(LogEvent::StoreRecovered.level(), Level::Info);
     }
 
     #[test]
     fn the_words_of_a_peer_cannot_start_a_line_of_their_own() {
         let reason = "no\n2026-01-01 INFO all is well".to_owned();
         let line =
-            Notice::Refused { link: "cloud".into(), seq: 7, reason, dead: 1, again: false }.to_string();
+            LogEvent::Refused { link: "cloud".into(), seq: 7, reason, dead: 1, again: false }.to_string();
         assert_eq!(line.lines().count(), 1, "{line}");
         let quoted = r#"link down cloud retry_in=1.5s error="cannot dial ws://hub: \"no\" route""#;
         assert_eq!(refused(true).to_string(), quoted);

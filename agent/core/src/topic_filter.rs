@@ -3,7 +3,7 @@
 
 /// A parsed topic filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glob {
+pub struct TopicFilter {
     levels: Vec<Level>,
     /// Whether anything may follow, nothing included (MQTT 3.1.1 §4.7.1.2).
     open: bool,
@@ -16,9 +16,9 @@ enum Level {
     Pieces(Vec<String>),
 }
 
-impl Glob {
+impl TopicFilter {
     /// Reads a filter. The error says what is wrong with it.
-    pub fn parse(filter: &str) -> Result<Glob, String> {
+    pub fn parse(filter: &str) -> Result<TopicFilter, String> {
         let wrong = || {
             format!(
                 "{filter:?} is no topic filter: + or * stands for one level, # at the end for all that follow"
@@ -33,7 +33,7 @@ impl Glob {
         });
         match filter {
             "" => Err(wrong()),
-            _ => Ok(Glob { levels: levels.collect::<Result<_, _>>()?, open }),
+            _ => Ok(TopicFilter { levels: levels.collect::<Result<_, _>>()?, open }),
         }
     }
 
@@ -86,14 +86,14 @@ mod tests {
             ("a/x*", "a/temperature", false),
         ];
         for (filter, topic, expected) in cases {
-            assert_eq!(Glob::parse(filter).unwrap().matches(topic), expected, "{filter} and {topic}");
+            assert_eq!(TopicFilter::parse(filter).unwrap().matches(topic), expected, "{filter} and {topic}");
         }
     }
 
     #[test]
     fn what_is_no_filter_is_refused() {
         for filter in ["", "a/#/b", "a+", "a/b#", "a/**/b", "x**"] {
-            assert!(Glob::parse(filter).unwrap_err().contains("is no topic filter"), "{filter}");
+            assert!(TopicFilter::parse(filter).unwrap_err().contains("is no topic filter"), "{filter}");
         }
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 /// A set of numbers, kept as runs of neighbours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Runs {
+pub struct RangeSet {
     /// First number of a run to its last.
     runs: BTreeMap<u64, u64>,
     /// How many numbers there are.
     total: u64,
 }
 
-impl Runs {
+impl RangeSet {
     /// How many numbers there are.
     pub fn total(&self) -> u64 {
         self.total
@@ -99,7 +99,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_holds_what_a_plain_set_holds(spans in prop::collection::vec((0..60_u64, 0..6_u64), 0..20)) {
-            let mut runs = Runs::default();
+            let mut runs = RangeSet::default();
             let mut plain = std::collections::BTreeSet::new();
             for (from, more) in spans {
                 let before = plain.len();
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_passed_is_taken_out() {
-        let mut runs = Runs::default();
+        let mut runs = RangeSet::default();
         runs.insert(3, 5);
         runs.insert(9, 9);
         runs.remove_through(5);

@@ -7,7 +7,7 @@ use crate::time::Time;
 
 /// The pace of one link's backlog.
 #[derive(Debug, Clone)]
-pub struct Pace {
+pub struct ReplayLimiter {
     share: Share,
     messages: Bucket,
     bytes: Bucket,
@@ -16,11 +16,11 @@ pub struct Pace {
     at: Time,
 }
 
-impl Pace {
+impl ReplayLimiter {
     /// A pace that begins with what a short pause allows.
-    pub fn new(replay: Replay, now: Time) -> Pace {
+    pub fn new(replay: Replay, now: Time) -> ReplayLimiter {
         let Rate { messages, bytes } = replay.max_rate;
-        Pace {
+        ReplayLimiter {
             share: replay.live_share,
             messages: Bucket::of_pace(messages),
             bytes: Bucket::of_pace(bytes),
@@ -42,7 +42,7 @@ impl Pace {
         self.messages.is_open() && self.bytes.is_open()
     }
 
-    /// When [`Pace::is_open`] becomes true again, with some room so that not every message costs a wake-up.
+    /// When [`ReplayLimiter::is_open`] becomes true again, with some room so that not every message costs a wake-up.
     pub fn opens_at(&self) -> Option<Time> {
         let wait_ns = self.messages.lazy_wait_ns().max(self.bytes.lazy_wait_ns());
         let wait_ns = u64::try_from(wait_ns).unwrap_or(u64::MAX);
@@ -71,13 +71,13 @@ mod tests {
     use super::*;
     use crate::config::replay::Order;
 
-    fn pace(messages: u64, bytes: u64, share: u16) -> Pace {
+    fn pace(messages: u64, bytes: u64, share: u16) -> ReplayLimiter {
         let max_rate = Rate { messages, bytes };
-        Pace::new(Replay { max_rate, live_share: Share(share), order: Order::Fifo }, Time::default())
+        ReplayLimiter::new(Replay { max_rate, live_share: Share(share), order: Order::Fifo }, Time::default())
     }
 
     /// Messages of 100 bytes that are sent in so many seconds by someone who sleeps as long as he is told.
-    fn sent_in(pace: &mut Pace, seconds: u64) -> (u64, u64) {
+    fn sent_in(pace: &mut ReplayLimiter, seconds: u64) -> (u64, u64) {
         let (mut sent, mut wakes) = (0, 0);
         let end = Time::default() + Duration::from_secs(seconds);
         let mut now = Time::default();

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use holdfast_schema::{Checked, Schema, Violation};
 use serde_json::Value;
 
-use super::call;
+use super::one_shot;
 
 /// A file that was read, and the checksum of what was in it.
 pub type FileRead = (PathBuf, u32);
 
 /// The schema of one route. Two are the same only if they are one.
 #[derive(Debug, Clone)]
-pub struct Judge(Rc<Own>);
+pub struct SchemaValidator(Rc<Own>);
 
 #[derive(Debug)]
 struct Own {
@@ -22,27 +22,27 @@ struct Own {
     files: Vec<FileRead>,
 }
 
-impl PartialEq for Judge {
-    fn eq(&self, other: &Judge) -> bool {
+impl PartialEq for SchemaValidator {
+    fn eq(&self, other: &SchemaValidator) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Eq for Judge {}
+impl Eq for SchemaValidator {}
 
-impl Judge {
+impl SchemaValidator {
     /// Compiles the schema of a route. The error names the file and the place in it.
-    pub fn new(route: &str, file: &Path) -> Result<Judge, String> {
+    pub fn new(route: &str, file: &Path) -> Result<SchemaValidator, String> {
         let mut files = Vec::new();
         let mut load = |path: &str| {
-            let bytes = call::read(path.as_ref())?;
+            let bytes = one_shot::read(path.as_ref())?;
             files.push((PathBuf::from(path), crc32fast::hash(&bytes)));
             serde_json::from_slice(&bytes).map_err(|error| format!("cannot read {path} as JSON: {error}"))
         };
         let cannot = |error: String| format!("cannot use the schema of the route {route}: {error}");
         let file = std::path::absolute(file).map_err(|error| cannot(error.to_string()))?;
         let schema = Schema::compile(&file.to_string_lossy(), &mut load).map_err(cannot)?;
-        Ok(Judge(Rc::new(Own { route: route.to_owned(), schema, files })))
+        Ok(SchemaValidator(Rc::new(Own { route: route.to_owned(), schema, files })))
     }
 
     /// The path of its route.
@@ -79,7 +79,7 @@ impl Judge {
 
 /// Whether one of these files is not what it was.
 pub fn has_changed(files: &[FileRead]) -> bool {
-    files.iter().any(|(path, sum)| call::read(path).map(|bytes| crc32fast::hash(&bytes)) != Ok(*sum))
+    files.iter().any(|(path, sum)| one_shot::read(path).map(|bytes| crc32fast::hash(&bytes)) != Ok(*sum))
 }
 
 /// A violation in a sentence.

@@ -31,23 +31,27 @@ struct Record {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Log {
     /// sled can open it. It will wipe this end of it, which no whole record is in.
-    Sound(Option<Tail>),
+    Sound(Option<TornTail>),
     /// The place of the first record that is damaged and not the end of the log.
     DamagedAt(u64),
 }
 
 /// The end of a log behind its last whole record.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Tail {
+pub struct TornTail {
     offset: u64,
     bytes: Vec<u8>,
 }
 
-impl Tail {
+impl TornTail {
     /// Passes on how the opening went. One that failed has wiped the tail, in which there may be whole values even so: it is
     /// written back.
-    pub fn restore_unless<T>(tail: Option<Tail>, log: &Path, opened: Result<T, Fault>) -> Result<T, Fault> {
-        if let (Err(_), Some(Tail { offset, bytes })) = (&opened, tail) {
+    pub fn restore_unless<T>(
+        tail: Option<TornTail>,
+        log: &Path,
+        opened: Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        if let (Err(_), Some(TornTail { offset, bytes })) = (&opened, tail) {
             let restored =
                 File::options().write(true).open(log).and_then(|log| log.write_all_at(&bytes, offset));
             restored.map_err(|error| Fault::World(error.to_string()).context("restore the end of", log))?;
@@ -90,7 +94,7 @@ pub fn look(path: &Path, progress: &Progress) -> io::Result<Log> {
         if !is_newest || more() {
             return Ok(Log::DamagedAt(place));
         }
-        return Ok(Log::Sound(Some(Tail { offset: place, bytes: segment.split_off(at) })));
+        return Ok(Log::Sound(Some(TornTail { offset: place, bytes: segment.split_off(at) })));
     }
     Ok(Log::Sound(None))
 }

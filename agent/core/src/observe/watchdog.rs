@@ -18,7 +18,7 @@ const BYTES_PER_SECOND: u64 = 1_000_000;
 
 /// Something to tell the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
+pub enum Notify {
     /// The agent makes progress.
     Alive,
     /// How it is, in a line.
@@ -27,12 +27,12 @@ pub enum Word {
 
 /// What the supervisor was told.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Watchdog {
     feeding: Option<Feeding>,
     line: String,
     look_at: Time,
     /// Whether the watchdog was not fed the last time.
-    hungry: bool,
+    missed: bool,
 }
 
 #[derive(Debug)]
@@ -41,14 +41,14 @@ struct Feeding {
     at: Time,
 }
 
-impl Watch {
+impl Watchdog {
     /// `watchdog`: the time in which the supervisor must hear from the agent, if it watches.
     pub fn new(watchdog: Option<Duration>, now: Time) -> Self {
         let feeding = watchdog.map(|within| Feeding { every: within / 2, at: now });
-        Watch { feeding, line: String::new(), look_at: now, hungry: false }
+        Watchdog { feeding, line: String::new(), look_at: now, missed: false }
     }
 
-    /// Whether [`Watch::look`] may have something to tell.
+    /// Whether [`Watchdog::look`] may have something to tell.
     pub fn is_due(&self, now: Time) -> bool {
         self.look_at <= now || self.deadline().is_some_and(|at| at <= now)
     }
@@ -59,25 +59,25 @@ impl Watch {
     }
 
     /// What is to be told.
-    pub fn look(&mut self, now: Time, health: &Health, line: String) -> Vec<Word> {
+    pub fn look(&mut self, now: Time, health: &Health, line: String) -> Vec<Notify> {
         let mut words = Vec::new();
         self.look_at = now + LINE_INTERVAL;
         if line != self.line {
             self.line.clone_from(&line);
-            words.push(Word::Status(line));
+            words.push(Notify::Status(line));
         }
         let Some(feeding) = self.feeding.as_mut().filter(|feeding| feeding.at <= now) else { return words };
         feeding.at = now + feeding.every;
-        self.hungry = !health.stuck.is_empty();
-        if !self.hungry {
-            words.push(Word::Alive);
+        self.missed = !health.stuck.is_empty();
+        if !self.missed {
+            words.push(Notify::Alive);
         }
         words
     }
 
     /// Whether the watchdog was not fed the last time it should have been.
     pub fn is_hungry(&self) -> bool {
-        self.hungry
+        self.missed
     }
 }
 
@@ -109,34 +109,34 @@ mod tests {
         Time::default() + Duration::from_secs(s)
     }
 
-    fn line(text: &str) -> Word {
-        Word::Status(text.to_owned())
+    fn line(text: &str) -> Notify {
+        Notify::Status(text.to_owned())
     }
 
     #[test]
     fn the_watchdog_is_fed_at_once_and_twice_in_its_time() {
-        let mut watch = Watch::new(Some(Duration::from_secs(30)), at(0));
+        let mut watch = Watchdog::new(Some(Duration::from_secs(30)), at(0));
         let good = Health::default();
-        assert_eq!(watch.look(at(0), &good, "up".into()), [line("up"), Word::Alive]);
+        assert_eq!(watch.look(at(0), &good, "up".into()), [line("up"), Notify::Alive]);
         assert_eq!(watch.deadline(), Some(at(15)));
         assert_eq!(watch.look(at(14), &good, "up".into()), []);
-        assert_eq!(watch.look(at(15), &good, "up".into()), [Word::Alive]);
+        assert_eq!(watch.look(at(15), &good, "up".into()), [Notify::Alive]);
     }
 
     #[test]
     fn a_stuck_agent_does_not_feed_it_and_a_failing_one_does() {
-        let mut watch = Watch::new(Some(Duration::from_secs(30)), at(0));
+        let mut watch = Watchdog::new(Some(Duration::from_secs(30)), at(0));
         let stuck = Health { stuck: vec!["late".into()], failing: None };
         let failing = Health { stuck: Vec::new(), failing: Some("the disk is full".into()) };
         assert_eq!(watch.look(at(0), &stuck, String::new()), []);
         assert!(watch.is_hungry());
-        assert_eq!(watch.look(at(15), &failing, String::new()), [Word::Alive]);
+        assert_eq!(watch.look(at(15), &failing, String::new()), [Notify::Alive]);
         assert!(!watch.is_hungry());
     }
 
     #[test]
     fn the_line_is_told_when_it_has_changed_and_at_most_once_a_second() {
-        let mut watch = Watch::new(None, at(0));
+        let mut watch = Watchdog::new(None, at(0));
         let good = Health::default();
         assert_eq!(watch.look(at(0), &good, "1 held".into()), [line("1 held")]);
         assert!(!watch.is_due(at(0) + Duration::from_millis(999)));

@@ -22,7 +22,7 @@ const PAUSED_MAX: u32 = 64;
 
 /// One source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gather {
+pub struct Coalesce {
     mode: Mode,
     /// When the window began, and what came in it.
     since: Time,
@@ -44,10 +44,10 @@ enum Mode {
     },
 }
 
-impl Gather {
+impl Coalesce {
     /// A source of which nothing is known.
-    pub fn new(now: Time) -> Gather {
-        Gather { mode: Mode::Watching, since: now, reads: 0, messages: 0, resting: 0, rest: REST }
+    pub fn new(now: Time) -> Coalesce {
+        Coalesce { mode: Mode::Watching, since: now, reads: 0, messages: 0, resting: 0, rest: REST }
     }
 
     /// Takes in that a read gave so many messages. Returns whether to pause before the next one.
@@ -99,7 +99,7 @@ mod tests {
 
     /// Lets a sender that sends one message each `interval` be read for a second. Returns how often it was.
     fn reads_of_a_stream(interval: Duration) -> u32 {
-        let (mut gather, mut now, mut sent) = (Gather::new(Time(0)), Time(0), 0);
+        let (mut gather, mut now, mut sent) = (Coalesce::new(Time(0)), Time(0), 0);
         let mut reads = 0;
         while now < Time(1_000_000_000) {
             let next = Time(0) + interval * (sent + 1);
@@ -116,7 +116,7 @@ mod tests {
 
     /// Lets a sender that waits for the answers of its last `window` messages be read for a second. Returns how many came.
     fn messages_of_a_dialogue(window: usize, round: Duration) -> usize {
-        let (mut gather, mut now, mut messages) = (Gather::new(Time(0)), Time(0), 0);
+        let (mut gather, mut now, mut messages) = (Coalesce::new(Time(0)), Time(0), 0);
         while now < Time(1_000_000_000) {
             now = now + round;
             messages += window;
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_read_that_gave_much_is_followed_by_the_next_at_once() {
-        let mut gather = Gather::new(Time(0));
+        let mut gather = Coalesce::new(Time(0));
         let paused = (1..10_000u64).any(|read| gather.read(Time(read * 10_000), ENOUGH));
         assert!(!paused);
     }

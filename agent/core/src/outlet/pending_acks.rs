@@ -7,7 +7,7 @@ use crate::time::Time;
 
 /// Batches that were taken and not answered yet, in the order of their ids.
 #[derive(Debug, Clone, Default)]
-pub struct Accepts {
+pub struct PendingAcks {
     waiting: VecDeque<Accept>,
 }
 
@@ -21,7 +21,7 @@ struct Accept {
     remaining: u64,
 }
 
-impl Accepts {
+impl PendingAcks {
     /// Notes a batch that came at this time with the ids from `first` to `last`, which takes so many places in outlets.
     pub fn add(&mut self, at: Time, ticket: u64, (first, last): (u64, u64), places: u64) {
         self.waiting.push_back(Accept { ticket, at, first, last, remaining: places });
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_answered_only_when_every_outlet_has_every_message_of_it() {
-        let mut accepts = Accepts::default();
+        let mut accepts = PendingAcks::default();
         accepts.add(Time::default(), 7, (10, 11), 4);
         assert_eq!(accepts.release(10), None);
         assert_eq!(accepts.release(11), None);
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_later_batch_does_not_wait_for_an_earlier_one() {
-        let mut accepts = Accepts::default();
+        let mut accepts = PendingAcks::default();
         accepts.add(Time::default(), 1, (1, 1), 1);
         accepts.add(Time::default(), 2, (2, 2), 1);
         assert_eq!(accepts.release(2), Some((2, Answer::Stored { first: 2, last: 2 })));
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn ids_that_nobody_waits_for_are_ignored() {
-        let mut accepts = Accepts::default();
+        let mut accepts = PendingAcks::default();
         accepts.add(Time::default(), 1, (5, 5), 1);
         assert_eq!(accepts.release(4), None);
         assert_eq!(accepts.release(6), None);
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_given_up_is_not_answered_a_second_time() {
-        let mut accepts = Accepts::default();
+        let mut accepts = PendingAcks::default();
         accepts.add(Time(5), 1, (1, 1), 1);
         accepts.add(Time(7), 2, (2, 2), 1);
         assert_eq!((accepts.oldest(), accepts.give_up()), (Some(Time(5)), Some(1)));

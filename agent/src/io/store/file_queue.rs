@@ -7,14 +7,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, Found};
+use super::atomic_file::{self, Found};
 use crate::io::private;
 
 /// Files added at once; of more only the first and the last are kept, but all are counted.
 const BURST: usize = 64;
 
 /// The directory, bounded in bytes: the oldest files give way.
-pub struct Tray {
+pub struct FileQueue {
     dir: PathBuf,
     magic: [u8; 4],
     bytes_max: u64,
@@ -22,9 +22,9 @@ pub struct Tray {
     last: u64,
 }
 
-impl Tray {
+impl FileQueue {
     /// Looks at what is there; the directory is made when it is first needed.
-    pub fn open(dir: PathBuf, magic: [u8; 4], bytes_max: u64) -> io::Result<Tray> {
+    pub fn open(dir: PathBuf, magic: [u8; 4], bytes_max: u64) -> io::Result<FileQueue> {
         let mut files = Vec::new();
         let listing = match fs::read_dir(&dir) {
             Ok(listing) => Some(listing),
@@ -39,12 +39,12 @@ impl Tray {
         }
         files.sort_unstable();
         let last = files.last().map_or(0, |(number, _)| *number);
-        Ok(Tray { dir, magic, bytes_max, files: files.into(), last })
+        Ok(FileQueue { dir, magic, bytes_max, files: files.into(), last })
     }
 
     /// A directory that cannot be looked at.
-    pub fn unseen(dir: PathBuf, magic: [u8; 4], bytes_max: u64) -> Tray {
-        Tray { dir, magic, bytes_max, files: VecDeque::new(), last: 0 }
+    pub fn unseen(dir: PathBuf, magic: [u8; 4], bytes_max: u64) -> FileQueue {
+        FileQueue { dir, magic, bytes_max, files: VecDeque::new(), last: 0 }
     }
 
     /// How many files there are.
@@ -66,11 +66,11 @@ impl Tray {
     pub fn add(&mut self, payload: &[u8]) -> io::Result<()> {
         if !self.dir.exists() {
             private::create_dir_all(&self.dir)?;
-            frame::sync_dir(self.dir.parent().unwrap_or(Path::new(".")))?;
+            atomic_file::sync_dir(self.dir.parent().unwrap_or(Path::new(".")))?;
         }
-        frame::write(&self.path(self.last + 1), self.magic, payload)?;
+        atomic_file::write(&self.path(self.last + 1), self.magic, payload)?;
         self.last += 1;
-        self.files.push_back((self.last, (payload.len() + frame::HEAD_LEN) as u64));
+        self.files.push_back((self.last, (payload.len() + atomic_file::HEAD_LEN) as u64));
         while self.bytes() > self.bytes_max && self.files.len() > 1 {
             if let Some((oldest, _)) = self.files.pop_front() {
                 fs::remove_file(self.path(oldest))?;
@@ -98,7 +98,7 @@ impl Tray {
 
     /// Reads a file.
     pub fn read(&self, number: u64) -> io::Result<Found> {
-        frame::read(&self.path(number), self.magic)
+        atomic_file::read(&self.path(number), self.magic)
     }
 
     /// Removes a file, for good. Tells whether there was one.
@@ -106,7 +106,7 @@ impl Tray {
         let Some(place) = self.files.iter().position(|(other, _)| *other == number) else { return Ok(false) };
         fs::remove_file(self.path(number))?;
         self.files.remove(place);
-        frame::sync_dir(&self.dir)?;
+        atomic_file::sync_dir(&self.dir)?;
         Ok(true)
     }
 
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_oldest_files_give_way_but_are_still_counted_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || Tray::open(dir.path().join("dead"), *b"TEST", 100).unwrap();
+        let open = || FileQueue::open(dir.path().join("dead"), *b"TEST", 100).unwrap();
         let mut tray = open();
         for _ in 0..10 {
             tray.add(&[7; 32]).unwrap();

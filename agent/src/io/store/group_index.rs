@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use holdfast_core::message::Stamp;
-use holdfast_core::outlet::disk::Held;
+use holdfast_core::outlet::store_protocol::Held;
 
 use super::group::{self, Group, Head};
 
 /// One group in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slot {
+pub struct GroupMeta {
     /// First number that it covers.
     pub first: u64,
     /// Last number that it covers.
@@ -28,31 +28,31 @@ pub struct Slot {
 
 /// The groups of one outlet, in the order of their numbers, none overlapping another.
 #[derive(Debug, Default)]
-pub struct Shelf {
-    slots: VecDeque<Slot>,
+pub struct GroupIndex {
+    slots: VecDeque<GroupMeta>,
     messages: u64,
     bytes: u64,
     last_id: u64,
 }
 
-impl Slot {
+impl GroupMeta {
     /// The slot of a group with this header, whose values take so many bytes.
-    pub fn new(head: &Head, bytes: usize) -> Slot {
+    pub fn new(head: &Head, bytes: usize) -> GroupMeta {
         let Head { first, last, oldest_ns, messages, parts, .. } = *head;
         let (newest, bytes) = (head.newest(), u32::try_from(bytes).unwrap_or(u32::MAX));
-        Slot { first, last, oldest_ns, newest, messages, bytes, parts }
+        GroupMeta { first, last, oldest_ns, newest, messages, bytes, parts }
     }
 }
 
-impl From<&Group> for Slot {
-    fn from(group: &Group) -> Slot {
-        Slot::new(&group.head, group.bytes())
+impl From<&Group> for GroupMeta {
+    fn from(group: &Group) -> GroupMeta {
+        GroupMeta::new(&group.head, group.bytes())
     }
 }
 
-impl Shelf {
+impl GroupIndex {
     /// Adds a group behind all others.
-    pub fn push(&mut self, slot: Slot, last_id: u64) {
+    pub fn push(&mut self, slot: GroupMeta, last_id: u64) {
         debug_assert!(self.last().is_none_or(|last| last < slot.first));
         self.messages += u64::from(slot.messages);
         self.bytes += u64::from(slot.bytes);
@@ -61,14 +61,14 @@ impl Shelf {
     }
 
     /// Adds a group in front of all others.
-    pub fn push_front(&mut self, slot: Slot) {
+    pub fn push_front(&mut self, slot: GroupMeta) {
         self.messages += u64::from(slot.messages);
         self.bytes += u64::from(slot.bytes);
         self.slots.push_front(slot);
     }
 
     /// Takes the oldest group out.
-    pub fn pop_front(&mut self) -> Option<Slot> {
+    pub fn pop_front(&mut self) -> Option<GroupMeta> {
         let slot = self.slots.pop_front()?;
         self.messages -= u64::from(slot.messages);
         self.bytes -= u64::from(slot.bytes);
@@ -79,7 +79,7 @@ impl Shelf {
     }
 
     /// Takes the newest group out.
-    pub fn pop_back(&mut self) -> Option<Slot> {
+    pub fn pop_back(&mut self) -> Option<GroupMeta> {
         let slot = self.slots.pop_back()?;
         self.messages -= u64::from(slot.messages);
         self.bytes -= u64::from(slot.bytes);
@@ -88,10 +88,10 @@ impl Shelf {
 
     /// The newest groups, in the order of their numbers, if there are so many, each is below so many bytes, and their messages
     /// can share a group.
-    pub fn small_tail(&self, count: usize, bytes_max: u32) -> Option<Vec<Slot>> {
+    pub fn small_tail(&self, count: usize, bytes_max: u32) -> Option<Vec<GroupMeta>> {
         let start = self.slots.len().checked_sub(count)?;
-        let tail: Vec<Slot> = self.slots.range(start..).copied().collect();
-        let origin = |slot: &Slot| slot.newest.as_ref().map(group::origin);
+        let tail: Vec<GroupMeta> = self.slots.range(start..).copied().collect();
+        let origin = |slot: &GroupMeta| slot.newest.as_ref().map(group::origin);
         let mut origins = tail.iter().filter_map(origin);
         let first = origins.next();
         let alike = origins.all(|origin| Some(origin) == first);
@@ -99,7 +99,7 @@ impl Shelf {
     }
 
     /// Puts another group in the place of one that covers the same numbers.
-    pub fn replace(&mut self, old: &Slot, new: Slot) {
+    pub fn replace(&mut self, old: &GroupMeta, new: GroupMeta) {
         let Ok(place) = self.slots.binary_search_by_key(&old.first, |slot| slot.first) else { return };
         self.messages = self.messages - u64::from(old.messages) + u64::from(new.messages);
         self.bytes = self.bytes - u64::from(old.bytes) + u64::from(new.bytes);
@@ -113,17 +113,17 @@ impl Shelf {
     }
 
     /// The oldest group.
-    pub fn front(&self) -> Option<&Slot> {
+    pub fn front(&self) -> Option<&GroupMeta> {
         self.slots.front()
     }
 
     /// The group that holds this number or, if none does, the next higher one.
-    pub fn at_or_after(&self, seq: u64) -> Option<Slot> {
+    pub fn at_or_after(&self, seq: u64) -> Option<GroupMeta> {
         self.slots.get(self.slots.partition_point(|slot| slot.last < seq)).copied()
     }
 
     /// The group that holds this number or, if none does, the next lower one.
-    pub fn at_or_before(&self, seq: u64) -> Option<Slot> {
+    pub fn at_or_before(&self, seq: u64) -> Option<GroupMeta> {
         let behind = self.slots.partition_point(|slot| slot.first <= seq);
         self.slots.get(behind.checked_sub(1)?).copied()
     }
@@ -135,10 +135,10 @@ impl Shelf {
     }
 
     /// Takes the groups out that lie within these numbers.
-    pub fn take_within(&mut self, from: u64, to: u64) -> Vec<Slot> {
+    pub fn take_within(&mut self, from: u64, to: u64) -> Vec<GroupMeta> {
         let start = self.slots.partition_point(|slot| slot.first < from);
         let end = self.slots.partition_point(|slot| slot.last <= to);
-        let taken: Vec<Slot> = self.slots.drain(start..end.max(start)).collect();
+        let taken: Vec<GroupMeta> = self.slots.drain(start..end.max(start)).collect();
         self.messages -= taken.iter().map(|slot| u64::from(slot.messages)).sum::<u64>();
         self.bytes -= taken.iter().map(|slot| u64::from(slot.bytes)).sum::<u64>();
         if self.messages == 0 {

@@ -4,20 +4,20 @@ use super::poison::Sample;
 use super::stop::GOING_AWAY;
 use super::trial::{Rollback, Trial};
 use super::{LinkSetup, MqttSetup, Setup};
-use crate::config::buffer::{Bounds, Place};
+use crate::config::buffer::{Bounds, BufferLimits};
 use crate::config::replay::Replay;
-use crate::link::caution::{Caution, Suspect};
 use crate::link::frame_limit::FrameLimit;
+use crate::link::poison::{MessageRef, PoisonDetector};
 use crate::link::{Link, LinkRule};
 use crate::outlet::lane::{self, Routes};
-use crate::outlet::pace::Pace;
+use crate::outlet::replay_limiter::ReplayLimiter;
 use crate::source::inbox::Inbox;
 use crate::time::{Now, Time};
 use crate::wire::ENVELOPE_BYTES_MAX;
 
 /// A link and what belongs to its connection.
 #[derive(Debug)]
-pub struct Line {
+pub struct LinkContext {
     /// Its id, `mqtt` for the broker's.
     pub id: String,
     /// Name of its outlet in the store, without a priority.
@@ -49,9 +49,9 @@ pub struct Line {
     /// How a backlog is sent.
     pub replay: Replay,
     /// How much of it may be sent at this moment.
-    pub pace: Pace,
+    pub pace: ReplayLimiter,
     /// How carefully it sends.
-    pub caution: Caution,
+    pub caution: PoisonDetector,
     /// How large its envelopes may be.
     pub frames: FrameLimit,
     /// Whether somebody was told that its peer does not echo pings.
@@ -61,7 +61,7 @@ pub struct Line {
     /// A message that was sent on this connection.
     pub offered: Option<Sample>,
     /// Messages that are to blame and on their way to the dead letters.
-    pub convicted: Vec<Suspect>,
+    pub convicted: Vec<MessageRef>,
     /// When a refused message was last told as a warning.
     pub warned_at: Option<Time>,
     /// Number of its connection.
@@ -87,25 +87,25 @@ pub enum Role {
     Gone,
 }
 
-impl Line {
+impl LinkContext {
     /// A client link.
-    pub fn of_client(own: &LinkSetup, now: Now) -> Line {
-        let pace = Pace::new(own.replay, now.mono);
+    pub fn of_client(own: &LinkSetup, now: Now) -> LinkContext {
+        let pace = ReplayLimiter::new(own.replay, now.mono);
         let link = Link::new(own.rule.clone(), now.mono);
         let role = Role::Client(Box::new(own.clone()));
-        let line = Line::new(&own.id, lane::of_client(&own.id), role, link, own.window, pace);
-        Line { hello: own.hello, replay: own.replay, frames: FrameLimit::new(own.frame_bytes), ..line }
+        let line = LinkContext::new(&own.id, lane::of_client(&own.id), role, link, own.window, pace);
+        LinkContext { hello: own.hello, replay: own.replay, frames: FrameLimit::new(own.frame_bytes), ..line }
     }
 
     /// The link to the broker.
-    pub fn of_broker(own: &MqttSetup, now: Now) -> Line {
-        let pace = Pace::new(Replay::default(), now.mono);
+    pub fn of_broker(own: &MqttSetup, now: Now) -> LinkContext {
+        let pace = ReplayLimiter::new(Replay::default(), now.mono);
         let link = Link::new(own.rule.clone(), now.mono);
-        Line::new("mqtt", lane::MQTT.to_owned(), Role::Broker, link, own.window, pace)
+        LinkContext::new("mqtt", lane::MQTT.to_owned(), Role::Broker, link, own.window, pace)
     }
 
     /// The same, but it does not dial before its outlets have a place.
-    pub fn waiting(mut self, now: Now) -> Line {
+    pub fn waiting(mut self, now: Now) -> LinkContext {
         self.link.retire(now.mono, GOING_AWAY, &mut Vec::new());
         self
     }
@@ -139,12 +139,12 @@ impl Line {
 
     /// What bounds its place in the buffer.
     pub fn bounds(&self, setup: &Setup) -> Bounds {
-        let own = setup.buffer.bounds(self.own().map_or(Place::default(), |own| own.place));
+        let own = setup.buffer.bounds(self.own().map_or(BufferLimits::default(), |own| own.place));
         self.trial.as_ref().map_or(own, |trial| trial.bounds(&setup.buffer, own))
     }
 
     /// Takes over the settings of a fresh line. Returns what it was in the configuration before.
-    pub fn adopt(&mut self, fresh: Line) -> Role {
+    pub fn adopt(&mut self, fresh: LinkContext) -> Role {
         (self.window, self.hello) = (fresh.window, fresh.hello);
         (self.replay, self.pace) = (fresh.replay, fresh.pace);
         (self.frames, self.told_unechoed) = (fresh.frames, false);
@@ -155,7 +155,7 @@ impl Line {
 
     /// What was known of its messages says nothing any more.
     pub fn forget_messages(&mut self) {
-        self.caution = Caution::default();
+        self.caution = PoisonDetector::default();
         (self.taken, self.offered) = (None, None);
     }
 
@@ -165,8 +165,15 @@ impl Line {
         [self.link.deadline(), self.inbox.deadline(), caution].into_iter().flatten().min()
     }
 
-    fn new(id: &str, outlet: String, role: Role, link: Link, window: usize, pace: Pace) -> Line {
-        Line {
+    fn new(
+        id: &str,
+        outlet: String,
+        role: Role,
+        link: Link,
+        window: usize,
+        pace: ReplayLimiter,
+    ) -> LinkContext {
+        LinkContext {
             id: id.to_owned(),
             outlet,
             role,
@@ -183,7 +190,7 @@ impl Line {
             hello: false,
             replay: Replay::default(),
             pace,
-            caution: Caution::default(),
+            caution: PoisonDetector::default(),
             frames: FrameLimit::new(ENVELOPE_BYTES_MAX),
             told_unechoed: false,
             taken: None,

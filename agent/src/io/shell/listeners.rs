@@ -14,10 +14,10 @@ use smol::channel::Sender;
 
 use crate::io::descriptors;
 use crate::io::intake::Intake;
-use crate::io::server::{self, Facts, FileRead, Kept, Listeners, Room, has_changed};
+use crate::io::server::{self, Facts, FileRead, KeptSocket, Listeners, Room, has_changed};
 
 /// Servers with their listeners; none for one that is open already and stays as it is.
-pub type Bound = Vec<(Rc<Server>, Option<Listeners>)>;
+pub type BoundServers = Vec<(Rc<Server>, Option<Listeners>)>;
 
 /// All doors, open or still shut.
 pub struct Doors {
@@ -32,7 +32,7 @@ pub struct Doors {
 
 struct Door {
     table: Rc<Server>,
-    kept: Vec<Kept>,
+    kept: Vec<KeptSocket>,
     /// What it has read beside the configuration.
     files: Vec<FileRead>,
     facts: Facts,
@@ -47,7 +47,7 @@ enum State {
 impl Doors {
     /// Shut doors.
     pub fn new(
-        servers: Bound,
+        servers: BoundServers,
         control: PathBuf,
         sources: Intake,
         executor: &Rc<LocalExecutor<'static>>,
@@ -89,7 +89,7 @@ impl Doors {
 
     /// Opens these servers in the place of those that are open. Whoever is connected to one that is replaced or gone has to
     /// connect anew.
-    pub fn replace(&mut self, servers: Bound) {
+    pub fn replace(&mut self, servers: BoundServers) {
         let were_open = self.are_open();
         let mut old = std::mem::take(&mut self.servers);
         for (table, listeners) in servers {
@@ -120,7 +120,7 @@ impl Doors {
     }
 
     /// The sockets of all, to be kept open for whoever comes after them.
-    pub fn kept(&self) -> Vec<Kept> {
+    pub fn kept(&self) -> Vec<KeptSocket> {
         self.servers.iter().flat_map(|door| door.kept.iter().cloned()).collect()
     }
 }
@@ -150,12 +150,12 @@ impl Door {
 }
 
 /// Binds all listeners of active servers, or takes the kept ones; the error names the one that cannot be bound.
-pub async fn bind(config: &Config, kept: &[Kept]) -> anyhow::Result<Bound> {
+pub async fn bind(config: &Config, kept: &[KeptSocket]) -> anyhow::Result<BoundServers> {
     bind_but(config, &[], kept).await
 }
 
 /// The same, but for the servers that are `open` already.
-pub async fn bind_but(config: &Config, open: &[Server], kept: &[Kept]) -> anyhow::Result<Bound> {
+pub async fn bind_but(config: &Config, open: &[Server], kept: &[KeptSocket]) -> anyhow::Result<BoundServers> {
     let mut servers = Vec::new();
     for table in config.servers.iter().filter(|table| table.active) {
         let listeners = match open.contains(table) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::outlet::disk::{Block, Held, Numbers, Opened, OutletNumbers};
+use crate::outlet::store_protocol::{Held, Opened, OutletSequence, SequenceRange, Sequences};
 use crate::time::Time;
 
 /// Size of the smallest block. Half of it is always left, or a reservation is on its way, so that no batch that a source may hand
@@ -19,14 +19,14 @@ const SPEED_TIME_MIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumed {
     /// What is to be saved before a number is used.
-    pub numbers: Numbers,
+    pub numbers: Sequences,
     /// Per outlet, numbers that the run before may have used without leaving anything: `(from, to)`.
     pub gaps: Vec<Option<(u64, u64)>>,
 }
 
-/// Continues after the last run. `run` names this one; `births` are epochs for outlets without numbers; `wall_ns` gives the ids a
+/// Continues after the last run. `run` names this one; `new_epochs` are epochs for outlets without numbers; `wall_ns` gives the ids a
 /// start that no earlier run can have reached when the file is lost.
-pub fn resume(opened: &Opened, run: u64, births: &[String], wall_ns: u64) -> Resumed {
+pub fn resume(opened: &Opened, run: u64, new_epochs: &[String], wall_ns: u64) -> Resumed {
     let Opened { outlets: names, facts, given, .. } = opened;
     let held = &facts.held;
     let lost = opened.numbers.is_none();
@@ -40,28 +40,28 @@ pub fn resume(opened: &Opened, run: u64, births: &[String], wall_ns: u64) -> Res
     let mut outlets = saved.outlets.clone();
     // Who has no place in this run is asked for later, maybe in another one.
     if !saved.clean {
-        outlets.values_mut().for_each(OutletNumbers::tear);
+        outlets.values_mut().for_each(OutletSequence::tear);
     }
     let mut gaps = Vec::new();
-    for ((name, held), birth) in names.iter().zip(held).zip(births) {
+    for ((name, held), birth) in names.iter().zip(held).zip(new_epochs) {
         let (numbers, gap) = resume_outlet(outlets.get(name), held, birth);
         outlets.insert(name.clone(), numbers);
         gaps.push(gap);
     }
-    let ids = Block { next: id_next, end: id_next + BLOCK_MIN };
-    Resumed { numbers: Numbers { session: saved.session + 1, run, ids, outlets, clean: false }, gaps }
+    let ids = SequenceRange { next: id_next, end: id_next + BLOCK_MIN };
+    Resumed { numbers: Sequences { session: saved.session + 1, run, ids, outlets, clean: false }, gaps }
 }
 
 /// The same for one outlet, which may also come later than the run.
 pub fn resume_outlet(
-    saved: Option<&OutletNumbers>,
+    saved: Option<&OutletSequence>,
     held: &Held,
     birth: &str,
-) -> (OutletNumbers, Option<(u64, u64)>) {
+) -> (OutletSequence, Option<(u64, u64)>) {
     let behind_store = held.range.map_or(1, |(_, last)| last + 1);
     let Some(saved) = saved else {
-        let block = Block { next: behind_store, end: behind_store + BLOCK_MIN };
-        return (OutletNumbers { epoch: birth.to_owned(), block, ..OutletNumbers::default() }, None);
+        let block = SequenceRange { next: behind_store, end: behind_store + BLOCK_MIN };
+        return (OutletSequence { epoch: birth.to_owned(), block, ..OutletSequence::default() }, None);
     };
     let next = after(!saved.torn, saved.block).max(behind_store);
     // Behind what is held nothing can have been forgotten, so what is not there was lost with the run, or by damage. Without
@@ -72,8 +72,8 @@ pub fn resume_outlet(
         (None, None) => saved.block.next,
     };
     let gap = (gone_from < next).then(|| (gone_from, next - 1));
-    let block = Block { next, end: next + BLOCK_MIN };
-    (OutletNumbers { block, torn: false, ..saved.clone() }, gap)
+    let block = SequenceRange { next, end: next + BLOCK_MIN };
+    (OutletSequence { block, torn: false, ..saved.clone() }, gap)
 }
 
 /// Which numbers of an outlet a store may hold: none below `from`, none above `through`. What was given by `given` was safe
@@ -89,8 +89,8 @@ pub struct Span {
 }
 
 /// What the store of the run that saved these numbers may hold of each outlet.
-pub fn spans(saved: &Numbers) -> BTreeMap<String, Span> {
-    let span = |(name, own): (&String, &OutletNumbers)| {
+pub fn spans(saved: &Sequences) -> BTreeMap<String, Span> {
+    let span = |(name, own): (&String, &OutletSequence)| {
         let used = after(saved.clean && !own.torn, own.block).saturating_sub(1);
         let given = own.block.next.saturating_sub(1);
         (name.clone(), Span { from: own.confirmed.unwrap_or(0) + 1, given, through: used })
@@ -99,7 +99,7 @@ pub fn spans(saved: &Numbers) -> BTreeMap<String, Span> {
 }
 
 /// First number that the run which saved this block can't have used.
-fn after(clean: bool, block: Block) -> u64 {
+fn after(clean: bool, block: SequenceRange) -> u64 {
     if clean { block.next } else { block.end }
 }
 
@@ -109,7 +109,7 @@ pub struct Reserve {
     size: u64,
     /// When the last block was reserved, and which id was the next then.
     last: Option<(Time, u64)>,
-    on_its_way: Option<Numbers>,
+    on_its_way: Option<Sequences>,
 }
 
 impl Default for Reserve {
@@ -140,12 +140,12 @@ impl Reserve {
     }
 
     /// Notes that these numbers are on their way to the disk.
-    pub fn begin(&mut self, numbers: &Numbers) {
+    pub fn begin(&mut self, numbers: &Sequences) {
         self.on_its_way = Some(numbers.clone());
     }
 
     /// The numbers are on the disk (then they may be used), or are not.
-    pub fn ended(&mut self, done: bool) -> Option<Numbers> {
+    pub fn ended(&mut self, done: bool) -> Option<Sequences> {
         if !done {
             // Tried again soon, which says nothing about the speed of use.
             self.last = None;
@@ -157,29 +157,29 @@ impl Reserve {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outlet::disk::DiskFacts;
     use crate::outlet::given::{self, Given, OutletGiven};
+    use crate::outlet::store_protocol::StoreFacts;
 
-    fn saved(clean: bool) -> Numbers {
-        let block = Block { next: 100, end: 500 };
+    fn saved(clean: bool) -> Sequences {
+        let block = SequenceRange { next: 100, end: 500 };
         let outlet =
-            OutletNumbers { epoch: "E1".into(), block, confirmed: Some(99), ..OutletNumbers::default() };
+            OutletSequence { epoch: "E1".into(), block, confirmed: Some(99), ..OutletSequence::default() };
         let outlets = BTreeMap::from([("client:a".to_owned(), outlet)]);
-        Numbers { session: 3, run: 7, ids: Block { next: 1000, end: 2000 }, outlets, clean }
+        Sequences { session: 3, run: 7, ids: SequenceRange { next: 1000, end: 2000 }, outlets, clean }
     }
 
-    fn resume_with(saved: Option<Numbers>, held: Held) -> Resumed {
+    fn resume_with(saved: Option<Sequences>, held: Held) -> Resumed {
         resume_after(saved, held, None)
     }
 
-    fn resume_after(saved: Option<Numbers>, held: Held, given: Option<Given>) -> Resumed {
-        let facts = DiskFacts { held: vec![held], ..DiskFacts::default() };
+    fn resume_after(saved: Option<Sequences>, held: Held, given: Option<Given>) -> Resumed {
+        let facts = StoreFacts { held: vec![held], ..StoreFacts::default() };
         let outlets = vec!["client:a".to_owned()];
         let opened = Opened { outlets, numbers: saved, given, facts, ..Opened::default() };
         resume(&opened, 8, &["E2".to_owned()], 1_700_000_000_000_000_000)
     }
 
-    fn without_outlets(saved: Numbers) -> Numbers {
+    fn without_outlets(saved: Sequences) -> Sequences {
         resume(&Opened { numbers: Some(saved), ..Opened::default() }, 8, &[], 0).numbers
     }
 
@@ -247,14 +247,14 @@ mod tests {
     #[test]
     fn what_a_crash_left_open_is_a_gap_also_after_a_clean_run_without_the_outlet() {
         let between = without_outlets(saved(false));
-        let resumed = resume_with(Some(Numbers { clean: true, ..between }), Held::default());
+        let resumed = resume_with(Some(Sequences { clean: true, ..between }), Held::default());
         assert_eq!(resumed.gaps, [Some((100, 499))]);
         assert!(!resumed.numbers.outlets["client:a"].torn);
     }
 
     #[test]
     fn what_a_clean_run_left_unconfirmed_is_a_gap_also_after_the_crash_of_a_run_without_the_outlet() {
-        let block = Block { next: 100, end: 100 };
+        let block = SequenceRange { next: 100, end: 100 };
         let mut left = saved(true);
         left.outlets.values_mut().for_each(|own| (own.block, own.confirmed) = (block, Some(40)));
         let between = without_outlets(left);
@@ -285,7 +285,7 @@ mod tests {
     fn what_a_kill_left_is_remembered_exactly_for_an_outlet_without_a_place_in_the_next_run() {
         let opened = Opened { numbers: Some(saved(false)), given: given(), ..Opened::default() };
         let between = resume(&opened, 8, &[], 0).numbers;
-        let resumed = resume_with(Some(Numbers { clean: true, ..between }), Held::default());
+        let resumed = resume_with(Some(Sequences { clean: true, ..between }), Held::default());
         assert_eq!(resumed.gaps, [Some((140, 149))]);
         assert_eq!(resumed.numbers.outlets["client:a"].block.next, 150);
     }

@@ -6,20 +6,20 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use holdfast_core::config::network::Remote;
+use holdfast_core::source::access::Sender;
 use holdfast_core::source::forwarded::{Proxied, Sign, is_here};
-use holdfast_core::source::gate::Sender;
 use holdfast_core::source::throttle::Throttle;
 use hyper::StatusCode;
 
-use super::accept::{Caller, RemotePlace};
-use super::http::Problem;
+use super::accept::{Accepted, RemotePlace};
+use super::http::ApiError;
 use super::memory::Share;
-use super::{Site, forwarded};
+use super::{ServerState, forwarded};
 use crate::io::clock;
 use crate::io::password::Sealed;
 
 /// The peer of a connection, or the one whose request a trusted proxy has passed on.
-pub struct Guest {
+pub struct Peer {
     /// Address of the connection's peer; none over a Unix socket.
     pub peer: Option<IpAddr>,
     /// Where it is.
@@ -40,10 +40,10 @@ pub struct Guest {
     _place: Option<RemotePlace>,
 }
 
-impl Guest {
+impl Peer {
     /// Nobody knows yet who it is.
-    pub fn new(site: &Site, caller: &Caller, share: Rc<Share>) -> Guest {
-        let guest = Guest {
+    pub fn new(site: &ServerState, caller: &Accepted, share: Rc<Share>) -> Peer {
+        let peer = Peer {
             peer: caller.peer(),
             remote: caller.remote(),
             address: caller.address(),
@@ -55,13 +55,13 @@ impl Guest {
             throttle: RefCell::default(),
             _place: None,
         };
-        guest.has_connection(site);
-        guest
+        peer.has_connection(site);
+        peer
     }
 
     /// The one for whom a request came over this connection.
-    pub fn behind(&self, remote: Remote, proxied: Proxied, place: RemotePlace) -> Guest {
-        Guest {
+    pub fn behind(&self, remote: Remote, proxied: Proxied, place: RemotePlace) -> Peer {
+        Peer {
             peer: self.peer,
             remote,
             address: self.address,
@@ -76,7 +76,7 @@ impl Guest {
     }
 
     /// Nothing of others comes over its connection.
-    pub fn has_connection(&self, site: &Site) {
+    pub fn has_connection(&self, site: &ServerState) {
         let throttle = || Throttle::new(site.limits.rate_per_client, clock::now().mono);
         self.throttle.borrow_mut().get_or_insert_with(throttle);
     }
@@ -87,7 +87,7 @@ impl Guest {
     }
 
     /// What it is told that is not from this machine and asks for what only this machine may have.
-    pub fn not_local(&self, site: &Site, what: &str) -> Problem {
+    pub fn not_local(&self, site: &ServerState, what: &str) -> ApiError {
         let error = format!("{what} is open to this machine only");
         let direct = "ask the server itself, without the proxy";
         let error = match self.passed_on.get() {
@@ -101,11 +101,11 @@ impl Guest {
             }
             Some(_) | None => error,
         };
-        Problem::new(StatusCode::FORBIDDEN, error)
+        ApiError::new(StatusCode::FORBIDDEN, error)
     }
 
     /// Whether its browser has a page that came encrypted.
-    pub fn is_secure(&self, site: &Site) -> bool {
+    pub fn is_secure(&self, site: &ServerState) -> bool {
         site.certificate.is_some() || self.proxied.as_ref().is_some_and(|proxied| proxied.is_secure)
     }
 
@@ -123,14 +123,14 @@ impl Guest {
     }
 
     /// How many of so many messages may come in; they are counted. The error says how long until one may.
-    pub fn pass(&self, site: &Site, messages: usize) -> Result<usize, Duration> {
+    pub fn pass(&self, site: &ServerState, messages: usize) -> Result<usize, Duration> {
         let passing =
             self.as_sender(|sender| site.gate.borrow_mut().pass(clock::now().mono, sender, messages as u64))?;
         Ok(usize::try_from(passing).unwrap_or(messages))
     }
 
     /// So many messages came in with one that was let in before.
-    pub fn spend(&self, site: &Site, messages: usize) {
+    pub fn spend(&self, site: &ServerState, messages: usize) {
         self.as_sender(|sender| site.gate.borrow_mut().spend(clock::now().mono, sender, messages as u64));
     }
 

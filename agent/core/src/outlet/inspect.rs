@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Entry, Message};
-use crate::outlet::disk::DiskFacts;
+use crate::outlet::store_protocol::StoreFacts;
 
 /// What somebody wants to see. Each is answered within a page, so that a commit never waits long behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Look {
+pub enum StoreQuery {
     /// How everything stands.
     Survey,
     /// The entries of an outlet, from a number on.
@@ -55,7 +55,7 @@ pub enum Change {
 
 /// Messages that come in again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Again {
+pub struct Reimport {
     /// Name of the outlet that they are for.
     pub outlet: String,
     /// At least one.
@@ -65,7 +65,7 @@ pub struct Again {
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Seen {
+pub enum StoreAnswer {
     /// Answers `Survey`.
     Survey(Survey),
     /// Answers `Entries`.
@@ -80,7 +80,7 @@ pub enum Seen {
     /// Answers `Letters`.
     Letters {
         /// With their numbers; none for a letter that cannot be read.
-        letters: Vec<(u64, Option<Letter>)>,
+        letters: Vec<(u64, Option<DeadLetter>)>,
         /// Where to go on, none at the end.
         next: Option<u64>,
     },
@@ -96,7 +96,7 @@ pub struct Survey {
     /// The outlets, in the order of `facts.held`.
     pub outlets: Vec<Outlet>,
     /// The facts that every report brings.
-    pub facts: DiskFacts,
+    pub facts: StoreFacts,
     /// Bytes of the dead letters.
     pub dead_bytes: u64,
     /// Damaged values that are kept to be looked at, and their bytes.
@@ -138,7 +138,7 @@ pub struct Damage {
 
 /// A message that a peer refused, as it lies on the disk: CBOR with names, so that any tool can read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Letter {
+pub struct DeadLetter {
     /// The outlet whose peer it was.
     pub outlet: String,
     /// The message's number there.

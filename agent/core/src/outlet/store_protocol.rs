@@ -14,7 +14,7 @@ use crate::outlet::given::Given;
 
 /// An order to the store's thread. Orders are carried out, and reported, in the order in which they are given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DiskOrder {
+pub enum StoreOrder {
     /// Writes entries behind what the outlets hold already, then flushes and syncs once. Reported as `Appended`.
     Append {
         /// Outlet and its entries, in rising `seq`.
@@ -66,7 +66,7 @@ pub enum DiskOrder {
         message: Option<Arc<Message>>,
     },
     /// Replaces the numbers file, synced. Reported as `NumbersSaved`.
-    SaveNumbers(Numbers),
+    SaveNumbers(Sequences),
     /// Replaces the presence file, synced. Reported as `PresenceSaved`.
     SavePresence(Vec<u8>),
     /// Replaces the file about the clocks, synced. Reported as `ClocksSaved`.
@@ -86,79 +86,79 @@ pub enum DiskOrder {
 
 /// Which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DiskOrderKind {
-    /// [`DiskOrder::Append`].
+pub enum StoreOrderKind {
+    /// [`StoreOrder::Append`].
     Append,
-    /// [`DiskOrder::Read`].
+    /// [`StoreOrder::Read`].
     Read,
-    /// [`DiskOrder::Forget`].
+    /// [`StoreOrder::Forget`].
     Forget,
-    /// [`DiskOrder::DropOldest`].
+    /// [`StoreOrder::DropOldest`].
     DropOldest,
-    /// [`DiskOrder::Expire`].
+    /// [`StoreOrder::Expire`].
     Expire,
-    /// [`DiskOrder::SetAside`].
+    /// [`StoreOrder::SetAside`].
     SetAside,
-    /// [`DiskOrder::SaveNumbers`].
+    /// [`StoreOrder::SaveNumbers`].
     SaveNumbers,
-    /// [`DiskOrder::SavePresence`].
+    /// [`StoreOrder::SavePresence`].
     SavePresence,
-    /// [`DiskOrder::SaveClocks`].
+    /// [`StoreOrder::SaveClocks`].
     SaveClocks,
-    /// [`DiskOrder::Widen`].
+    /// [`StoreOrder::Widen`].
     Widen,
-    /// [`DiskOrder::Reopen`].
+    /// [`StoreOrder::Reopen`].
     Reopen,
-    /// [`DiskOrder::Measure`].
+    /// [`StoreOrder::Measure`].
     Measure,
-    /// [`DiskOrder::Close`].
+    /// [`StoreOrder::Close`].
     Close,
 }
 
-impl DiskOrder {
+impl StoreOrder {
     /// Which order it is, and the outlet of one that concerns a single outlet.
-    pub fn kind(&self) -> (DiskOrderKind, Option<usize>) {
+    pub fn kind(&self) -> (StoreOrderKind, Option<usize>) {
         match self {
-            DiskOrder::Append { .. } => (DiskOrderKind::Append, None),
-            DiskOrder::Read { outlet, .. } => (DiskOrderKind::Read, Some(*outlet)),
-            DiskOrder::Forget { .. } => (DiskOrderKind::Forget, None),
-            DiskOrder::DropOldest { outlet, .. } => (DiskOrderKind::DropOldest, Some(*outlet)),
-            DiskOrder::Expire { outlet, .. } => (DiskOrderKind::Expire, Some(*outlet)),
-            DiskOrder::SetAside { outlet, .. } => (DiskOrderKind::SetAside, Some(*outlet)),
-            DiskOrder::SaveNumbers(_) => (DiskOrderKind::SaveNumbers, None),
-            DiskOrder::SavePresence(_) => (DiskOrderKind::SavePresence, None),
-            DiskOrder::SaveClocks(_) => (DiskOrderKind::SaveClocks, None),
-            DiskOrder::Widen { .. } => (DiskOrderKind::Widen, None),
-            DiskOrder::Reopen => (DiskOrderKind::Reopen, None),
-            DiskOrder::Measure => (DiskOrderKind::Measure, None),
-            DiskOrder::Close => (DiskOrderKind::Close, None),
+            StoreOrder::Append { .. } => (StoreOrderKind::Append, None),
+            StoreOrder::Read { outlet, .. } => (StoreOrderKind::Read, Some(*outlet)),
+            StoreOrder::Forget { .. } => (StoreOrderKind::Forget, None),
+            StoreOrder::DropOldest { outlet, .. } => (StoreOrderKind::DropOldest, Some(*outlet)),
+            StoreOrder::Expire { outlet, .. } => (StoreOrderKind::Expire, Some(*outlet)),
+            StoreOrder::SetAside { outlet, .. } => (StoreOrderKind::SetAside, Some(*outlet)),
+            StoreOrder::SaveNumbers(_) => (StoreOrderKind::SaveNumbers, None),
+            StoreOrder::SavePresence(_) => (StoreOrderKind::SavePresence, None),
+            StoreOrder::SaveClocks(_) => (StoreOrderKind::SaveClocks, None),
+            StoreOrder::Widen { .. } => (StoreOrderKind::Widen, None),
+            StoreOrder::Reopen => (StoreOrderKind::Reopen, None),
+            StoreOrder::Measure => (StoreOrderKind::Measure, None),
+            StoreOrder::Close => (StoreOrderKind::Close, None),
         }
     }
 }
 
-impl Display for DiskOrderKind {
+impl Display for StoreOrderKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            DiskOrderKind::Append => "append",
-            DiskOrderKind::Read => "read",
-            DiskOrderKind::Forget => "forget",
-            DiskOrderKind::DropOldest => "drop",
-            DiskOrderKind::Expire => "expire",
-            DiskOrderKind::SetAside => "set aside",
-            DiskOrderKind::SaveNumbers => "save numbers",
-            DiskOrderKind::SavePresence => "save presence",
-            DiskOrderKind::SaveClocks => "save clocks",
-            DiskOrderKind::Widen => "widen",
-            DiskOrderKind::Reopen => "reopen",
-            DiskOrderKind::Measure => "measure",
-            DiskOrderKind::Close => "close",
+            StoreOrderKind::Append => "append",
+            StoreOrderKind::Read => "read",
+            StoreOrderKind::Forget => "forget",
+            StoreOrderKind::DropOldest => "drop",
+            StoreOrderKind::Expire => "expire",
+            StoreOrderKind::SetAside => "set aside",
+            StoreOrderKind::SaveNumbers => "save numbers",
+            StoreOrderKind::SavePresence => "save presence",
+            StoreOrderKind::SaveClocks => "save clocks",
+            StoreOrderKind::Widen => "widen",
+            StoreOrderKind::Reopen => "reopen",
+            StoreOrderKind::Measure => "measure",
+            StoreOrderKind::Close => "close",
         })
     }
 }
 
 /// What the store's thread answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DiskReport {
+pub enum StoreReport {
     /// All entries of the order are on the disk for good.
     Appended,
     /// Entries read, in the order that was wanted; fewer than asked for only at the end of what is held.
@@ -230,7 +230,7 @@ pub enum DiskReport {
     /// The order could not be carried out; nothing of it counts. The store opens itself anew at the next order.
     Failed {
         /// What was asked.
-        order: DiskOrderKind,
+        order: StoreOrderKind,
         /// Outlet of what concerns one.
         outlet: Option<usize>,
         /// The cause, with the path.
@@ -243,7 +243,7 @@ pub enum DiskReport {
 /// How the store stands; comes with every report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct DiskFacts {
+pub struct StoreFacts {
     /// Bytes of all files of the store.
     pub disk_bytes: u64,
     /// Bytes that are free on its file system, as far as that is known.
@@ -294,7 +294,7 @@ pub struct Opened {
     /// configuration had and that may still hold something.
     pub outlets: Vec<String>,
     /// The numbers file, if there was a sound one.
-    pub numbers: Option<Numbers>,
+    pub numbers: Option<Sequences>,
     /// What the run before had given, as far as the machine has not been started since.
     pub given: Option<Given>,
     /// The presence file, if there was a sound one.
@@ -302,30 +302,30 @@ pub struct Opened {
     /// The file about the clocks, if there was a sound one.
     pub clocks: Option<Vec<u8>>,
     /// How the store stands.
-    pub facts: DiskFacts,
+    pub facts: StoreFacts,
     /// What recovery had to do, one sentence each; empty after a normal start.
     pub repairs: Vec<String>,
 }
 
 /// The numbers that must never be used twice, as they stand in the numbers file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Numbers {
+pub struct Sequences {
     /// How often the agent has started.
     pub session: u64,
     /// Names the run that wrote this, by chance; 0 if it left nothing else of its numbers.
     #[serde(default)]
     pub run: u64,
     /// Message ids.
-    pub ids: Block,
+    pub ids: SequenceRange,
     /// Per outlet, by its name.
-    pub outlets: BTreeMap<String, OutletNumbers>,
+    pub outlets: BTreeMap<String, OutletSequence>,
     /// True when the run that wrote this ended in order, so that `next` is exact everywhere.
     pub clean: bool,
 }
 
 /// Numbers reserved ahead of use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Block {
+pub struct SequenceRange {
     /// First number that had not been used when this was written.
     pub next: u64,
     /// First number that must not be used before another block is reserved.
@@ -334,11 +334,11 @@ pub struct Block {
 
 /// The numbers of one outlet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutletNumbers {
+pub struct OutletSequence {
     /// Names the life of these numbers (a ULID).
     pub epoch: String,
     /// Its block.
-    pub block: Block,
+    pub block: SequenceRange,
     /// Everything up to this number was confirmed when this was written; none where that was not written down.
     #[serde(default)]
     pub confirmed: Option<u64>,
@@ -351,7 +351,7 @@ pub struct OutletNumbers {
     pub skipped: Vec<(u64, u64)>,
 }
 
-impl OutletNumbers {
+impl OutletSequence {
     /// The run ended without an order. Where nothing was reserved it had no place for the outlet and used no number.
     pub fn tear(&mut self) {
         self.torn |= self.block.next < self.block.end;

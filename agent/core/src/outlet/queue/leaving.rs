@@ -1,9 +1,9 @@
 //! Numbers that the peer refused. The message is to be found among the dead letters before its number counts as confirmed,
 //! whatever the peer says of those behind it.
 
-use super::{Flying, Outbox};
+use super::{InFlight, OutletQueue};
 
-impl Outbox {
+impl OutletQueue {
     /// The peer refused this number: only a gap is sent for it from here on.
     pub fn refuse(&mut self, seq: u64) {
         self.refused.insert(seq);
@@ -39,8 +39,8 @@ impl Outbox {
     }
 
     /// The same, with what an earlier run has skipped.
-    pub fn skipping(self, skipped: Vec<(u64, u64)>) -> Outbox {
-        Outbox { skipped, ..self }
+    pub fn skipping(self, skipped: Vec<(u64, u64)>) -> OutletQueue {
+        OutletQueue { skipped, ..self }
     }
 
     /// Those of them that a peer which has everything up to this number cannot have.
@@ -89,7 +89,7 @@ impl Outbox {
     }
 
     /// Whether the peer has said all that it will say of what was sent.
-    pub(super) fn is_answered(&self, flying: &Flying) -> bool {
+    pub(super) fn is_answered(&self, flying: &InFlight) -> bool {
         let mut open = flying.from.max(self.confirmed + 1);
         while open <= flying.to {
             let next =

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use self::reader::Reader;
 pub use self::reader::Want;
 use crate::message::{Body, Entry, GapReason, Message};
-use crate::outlet::disk::{Block, Held};
-use crate::outlet::runs::Runs;
+use crate::outlet::range_set::RangeSet;
+use crate::outlet::store_protocol::{Held, SequenceRange};
 use crate::time::Time;
 
 /// Room for more messages in flight on a link.
@@ -32,15 +32,15 @@ pub struct Room {
 
 /// One outlet's place in the buffer.
 #[derive(Debug, Clone)]
-pub struct Outbox {
+pub struct OutletQueue {
     /// Name in the store: `client:cloud`, `client:cloud/7`, `mqtt`.
     pub name: String,
     /// Names the life of the numbers.
     pub epoch: String,
-    block: Block,
+    block: SequenceRange,
     /// Everything up to here is confirmed, and what is in `done`.
     confirmed: u64,
-    done: Runs,
+    done: RangeSet,
     /// Numbers that the peer refused: only a gap is sent for them.
     refused: BTreeSet<u64>,
     /// Those of them that are not among the dead letters yet: until then none of them is confirmed.
@@ -53,7 +53,7 @@ pub struct Outbox {
     /// What goes out in order; behind the backlog, if there is one.
     fresh: Reader,
     backlog: Option<Backlog>,
-    flight: VecDeque<Flying>,
+    flight: VecDeque<InFlight>,
     flight_bytes: usize,
     /// Bytes of the largest entry that was confirmed in flight since it was asked for.
     largest_confirmed: usize,
@@ -71,7 +71,7 @@ pub struct Outbox {
     /// Whether something that may be on the disk was confirmed since the last removal was ordered.
     stale: bool,
     /// Numbers that were confirmed ahead of the rest since then.
-    ahead: Runs,
+    ahead: RangeSet,
 }
 
 /// What was held when the link came up, sent beside what is fresh.
@@ -84,7 +84,7 @@ struct Backlog {
 
 /// Something that was sent and is not confirmed.
 #[derive(Debug, Clone, Copy)]
-struct Flying {
+struct InFlight {
     /// How many were sent on this connection with it.
     ordinal: u64,
     /// The number of the message itself.
@@ -100,19 +100,25 @@ struct Waiting {
     at: Time,
 }
 
-impl Outbox {
+impl OutletQueue {
     /// An outbox that continues after what the store holds. `block.next` is the next number to give; `gap` are numbers
     /// just below it that an earlier run may have used.
-    pub fn new(name: String, epoch: String, block: Block, held: Held, gap: Option<(u64, u64)>) -> Self {
+    pub fn new(
+        name: String,
+        epoch: String,
+        block: SequenceRange,
+        held: Held,
+        gap: Option<(u64, u64)>,
+    ) -> Self {
         let unheld = gap.map_or(block.next, |(from, _)| from);
         let first = held.range.map_or(unheld, |(first, _)| first);
         let confirmed = first.saturating_sub(1);
-        let mut outbox = Outbox {
+        let mut outbox = OutletQueue {
             name,
             epoch,
             block,
             confirmed,
-            done: Runs::default(),
+            done: RangeSet::default(),
             refused: BTreeSet::new(),
             leaving: BTreeSet::new(),
             skipped: Vec::new(),
@@ -133,7 +139,7 @@ impl Outbox {
             on_disk: held.range.map_or(0, |(_, last)| last),
             forgetting: false,
             stale: false,
-            ahead: Runs::default(),
+            ahead: RangeSet::default(),
         };
         if let Some((from, to)) = gap {
             outbox.push_gap(Time::default(), from, to, GapReason::Restart);
@@ -142,7 +148,7 @@ impl Outbox {
     }
 
     /// The numbers in use.
-    pub fn block(&self) -> Block {
+    pub fn block(&self) -> SequenceRange {
         self.block
     }
 
@@ -154,9 +160,9 @@ impl Outbox {
     /// Begins again under another epoch, whose numbers nobody reserves: it ends with this run. There is nothing left of the one
     /// before.
     pub fn be_reborn(&mut self, epoch: String) {
-        let block = Block { next: 1, end: u64::MAX };
+        let block = SequenceRange { next: 1, end: u64::MAX };
         let tokens = self.tokens;
-        *self = Outbox::new(std::mem::take(&mut self.name), epoch, block, Held::default(), None);
+        *self = OutletQueue::new(std::mem::take(&mut self.name), epoch, block, Held::default(), None);
         self.tokens = tokens;
     }
 
@@ -175,7 +181,7 @@ impl Outbox {
         (self.first_open(), self.block.next)
     }
 
-    /// Takes a message in and gives it its number. The caller has checked [`Outbox::numbers_left`].
+    /// Takes a message in and gives it its number. The caller has checked [`OutletQueue::numbers_left`].
     pub fn push(&mut self, now: Time, message: Arc<Message>) -> u64 {
         let seq = self.block.next;
         self.block.next += 1;
@@ -285,7 +291,7 @@ impl Outbox {
         }
     }
 
-    fn landed(&mut self, flying: Flying) {
+    fn landed(&mut self, flying: InFlight) {
         self.flight_bytes -= flying.weight;
         self.largest_confirmed = self.largest_confirmed.max(flying.weight);
     }

@@ -1,14 +1,14 @@
 //! What an outbox sends next: what is fresh, and beside it the backlog, if its link does not keep the order.
 
 use super::reader::{Reader, Taken, Want};
-use super::{Backlog, Flying, Outbox, Room};
+use super::{Backlog, InFlight, OutletQueue, Room};
 use crate::config::replay::{Order, Replay};
 use crate::message::{Body, Entry, GapReason};
-use crate::outlet::pace::Pace;
+use crate::outlet::replay_limiter::ReplayLimiter;
 
 /// Where the next fresh entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Origin {
     Store,
     Memory,
 }
@@ -25,7 +25,7 @@ impl Room {
     }
 }
 
-impl Outbox {
+impl OutletQueue {
     /// The link is up: what is held is sent as its replay says.
     pub fn connected(&mut self, replay: &Replay) {
         let Some((first, last)) = self.held.range.filter(|(_, last)| *last > self.confirmed) else { return };
@@ -42,14 +42,14 @@ impl Outbox {
 
     /// Takes the next entries to send, as far as there is room and the pace lets them. `sent` counts what was sent on this
     /// connection.
-    pub fn take(&mut self, room: &mut Room, pace: &mut Pace, sent: &mut u64) -> Vec<Entry> {
+    pub fn take(&mut self, room: &mut Room, pace: &mut ReplayLimiter, sent: &mut u64) -> Vec<Entry> {
         let mut taken = Vec::new();
         while room.is_left() {
             let Some(Taken { entry, from, to }) = self.next_entry(pace) else { break };
             let weight = entry.weight();
             self.ever_sent = self.ever_sent.max(to);
             *sent += 1;
-            self.flight.push_back(Flying { ordinal: *sent, seq: entry.seq, from, to, weight });
+            self.flight.push_back(InFlight { ordinal: *sent, seq: entry.seq, from, to, weight });
             self.flight_bytes += weight;
             room.use_up(weight);
             taken.push(entry);
@@ -57,16 +57,16 @@ impl Outbox {
         taken
     }
 
-    fn next_entry(&mut self, pace: &mut Pace) -> Option<Taken> {
+    fn next_entry(&mut self, pace: &mut ReplayLimiter) -> Option<Taken> {
         loop {
-            let fresh = self.next_fresh_at().filter(|at| *at == Place::Memory || pace.is_open());
+            let fresh = self.next_fresh_at().filter(|at| *at == Origin::Memory || pace.is_open());
             let backlog = self.backlog.as_mut().filter(|backlog| backlog.reader.is_ready() && pace.is_open());
             let taken = match (fresh, backlog) {
                 (None, None) => return None,
                 (None, Some(backlog)) => backlog.reader.next()?,
                 (Some(_), Some(backlog)) if !pace.picks_fresh() => backlog.reader.next()?,
-                (Some(Place::Store), _) => self.fresh.next()?,
-                (Some(Place::Memory), _) => self.next_in_memory()?,
+                (Some(Origin::Store), _) => self.fresh.next()?,
+                (Some(Origin::Memory), _) => self.next_in_memory()?,
             };
             if taken.entry.replayed {
                 pace.spend(taken.entry.weight());
@@ -78,9 +78,9 @@ impl Outbox {
         }
     }
 
-    fn next_fresh_at(&mut self) -> Option<Place> {
+    fn next_fresh_at(&mut self) -> Option<Origin> {
         if self.fresh.is_ready() {
-            return Some(Place::Store);
+            return Some(Origin::Store);
         }
         if self.held.range.is_some_and(|(_, last)| last > self.fresh.sent()) {
             return None;
@@ -90,7 +90,7 @@ impl Outbox {
         while self.memory.get(self.memory_sent).is_some_and(|waiting| waiting.entry.last() <= sent) {
             self.memory_sent += 1;
         }
-        (self.memory_sent < self.memory.len()).then_some(Place::Memory)
+        (self.memory_sent < self.memory.len()).then_some(Origin::Memory)
     }
 
     fn next_in_memory(&mut self) -> Option<Taken> {

@@ -1,27 +1,27 @@
 //! Links come and go with the configuration: each has a line for the life of the agent, and its outlets in the store are its
 //! lanes once they can be used. A line whose link is gone stays, so that a number always means the same link.
 
-use super::line::Role;
+use super::link_context::Role;
 use super::stop::GOING_AWAY;
-use super::{Action, Agent, Line, LinkSetup, MqttSetup, Setup};
-use crate::outlet::buffer::Seat;
+use super::{Action, Agent, LinkContext, LinkSetup, MqttSetup, Setup};
+use crate::outlet::buffer::OutletOwner;
 use crate::outlet::lane::{self, Routes};
 use crate::time::Now;
 
 /// A line for every client, and for the broker.
-pub(crate) fn lines(clients: &[LinkSetup], broker: Option<&MqttSetup>, now: Now) -> Vec<Line> {
-    let clients = clients.iter().map(|own| Line::of_client(own, now));
-    clients.chain(broker.map(|own| Line::of_broker(own, now))).collect()
+pub(crate) fn lines(clients: &[LinkSetup], broker: Option<&MqttSetup>, now: Now) -> Vec<LinkContext> {
+    let clients = clients.iter().map(|own| LinkContext::of_client(own, now));
+    clients.chain(broker.map(|own| LinkContext::of_broker(own, now))).collect()
 }
 
 /// Whose each outlet of the store is at the start.
-pub(crate) fn seats(lines: &[Line], setup: &Setup, outlets: &[String]) -> Vec<Seat> {
-    let seat = |name: &String| {
+pub(crate) fn owners(lines: &[LinkContext], setup: &Setup, outlets: &[String]) -> Vec<OutletOwner> {
+    let owner = |name: &String| {
         let (outlet, priority) = lane::parse(name);
         let link = lines.iter().position(|line| line.outlet == outlet).expect("the store opens no others");
-        Seat { link, priority, bounds: lines[link].bounds(setup), gone: false }
+        OutletOwner { link, priority, bounds: lines[link].bounds(setup), gone: false }
     };
-    outlets.iter().map(seat).collect()
+    outlets.iter().map(owner).collect()
 }
 
 impl Agent {
@@ -49,13 +49,13 @@ impl Agent {
             self.take_line(now, own, broker_changed, out);
         }
         let Agent { buffer, setup, links, .. } = self;
-        let mut births = setup.births.iter().cloned();
-        let of_clients = setup.priorities_with(links.iter().filter_map(Line::own));
+        let mut new_epochs = setup.new_epochs.iter().cloned();
+        let of_clients = setup.priorities_with(links.iter().filter_map(LinkContext::own));
         for (link, line) in links.iter().enumerate().filter(|(_, line)| !line.is_gone()) {
             let priorities = if line.is_client() { &of_clients[..] } else { &[0] };
-            buffer.want(link, &line.outlet, priorities, line.bounds(setup), &mut births);
+            buffer.want(link, &line.outlet, priorities, line.bounds(setup), &mut new_epochs);
         }
-        self.seat(now, out);
+        self.owner(now, out);
     }
 
     /// Seats whoever has got a place since.
@@ -66,7 +66,7 @@ impl Agent {
     }
 
     /// Seats whoever can be seated, and routes. A link that gets another lane connects anew, since both ends count them.
-    pub(crate) fn seat(&mut self, now: Now, out: &mut Vec<Action>) {
+    pub(crate) fn owner(&mut self, now: Now, out: &mut Vec<Action>) {
         self.take_lanes_anew(now, out);
         self.route();
     }
@@ -81,8 +81,8 @@ impl Agent {
     /// Gives every link the lanes that it can use. Tells which have others than before.
     pub(crate) fn take_lanes(&mut self) -> Vec<usize> {
         let mut lanes = vec![Vec::new(); self.links.len()];
-        for (outlet, seat) in self.buffer.seats().iter().enumerate() {
-            lanes[seat.link].push((seat.priority, outlet));
+        for (outlet, owner) in self.buffer.owners().iter().enumerate() {
+            lanes[owner.link].push((owner.priority, outlet));
         }
         let mut changed = Vec::new();
         for (link, mut lanes) in lanes.into_iter().enumerate() {
@@ -120,7 +120,7 @@ impl Agent {
         self.connect_anew(now, link, out);
     }
 
-    fn take_line(&mut self, now: Now, fresh: Line, broker_changed: bool, out: &mut Vec<Action>) {
+    fn take_line(&mut self, now: Now, fresh: LinkContext, broker_changed: bool, out: &mut Vec<Action>) {
         let Some(link) = self.links.iter().position(|line| line.outlet == fresh.outlet) else {
             self.links.push(fresh.waiting(now));
             return;

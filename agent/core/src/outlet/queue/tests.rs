@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::replay::{Order, Rate, Replay, Share};
 use crate::message::{Boot, Clock, Format};
-use crate::outlet::pace::Pace;
+use crate::outlet::replay_limiter::ReplayLimiter;
 
 const ROOM: Limit = Limit { window: 100, bytes: 1 << 20 };
 
@@ -16,19 +16,19 @@ const NONE: [u64; 0] = [];
 
 /// An outbox and a store that does what it is told, when it is told to.
 struct Sim {
-    outbox: Outbox,
+    outbox: OutletQueue,
     store: Vec<Entry>,
-    pace: Pace,
+    pace: ReplayLimiter,
     sent: u64,
 }
 
 impl Sim {
     fn new() -> Self {
-        let block = Block { next: 1, end: 1000 };
+        let block = SequenceRange { next: 1, end: 1000 };
         Sim {
-            outbox: Outbox::new("client:a".into(), "E1".into(), block, Held::default(), None),
+            outbox: OutletQueue::new("client:a".into(), "E1".into(), block, Held::default(), None),
             store: Vec::new(),
-            pace: Pace::new(Replay::default(), Time::default()),
+            pace: ReplayLimiter::new(Replay::default(), Time::default()),
             sent: 0,
         }
     }
@@ -121,7 +121,7 @@ impl Sim {
 
     /// The link comes up again, with a pace of its own.
     fn connect(&mut self, replay: Replay) {
-        self.pace = Pace::new(replay, Time::default());
+        self.pace = ReplayLimiter::new(replay, Time::default());
         self.sent = 0;
         self.outbox.connected(&replay);
     }
@@ -388,7 +388,8 @@ fn what_was_ever_sent_outlives_the_connection_and_covers_the_runs_before() {
     sim.take(Limit { window: 2, ..ROOM });
     sim.outbox.disconnected();
     assert_eq!((sim.outbox.sent(), sim.outbox.ever_sent()), (0, 2));
-    let later = Outbox::new("a".into(), "E".into(), Block { next: 8, end: 9 }, Held::default(), None);
+    let later =
+        OutletQueue::new("a".into(), "E".into(), SequenceRange { next: 8, end: 9 }, Held::default(), None);
     assert_eq!(later.ever_sent(), 7);
 }
 
@@ -433,12 +434,12 @@ fn a_gap_in_the_place_of_groups_is_announced_only_behind_what_the_peer_has() {
 #[test]
 fn the_numbers_that_a_crash_left_open_are_announced_behind_what_the_store_holds() {
     let held = Held { range: Some((5, 9)), messages: 5, ..Held::default() };
-    let block = Block { next: 100, end: 200 };
-    let mut outbox = Outbox::new("a".into(), "E".into(), block, held, Some((10, 99)));
+    let block = SequenceRange { next: 100, end: 200 };
+    let mut outbox = OutletQueue::new("a".into(), "E".into(), block, held, Some((10, 99)));
     assert_eq!(outbox.horizon(), (5, 100));
     assert_eq!(outbox.push(Time::default(), message(1)), 100);
     assert_eq!(outbox.begin_commit(0), [gap(10, 99, GapReason::Restart)]);
-    let outbox = Outbox::new("a".into(), "E".into(), block, Held::default(), Some((10, 99)));
+    let outbox = OutletQueue::new("a".into(), "E".into(), block, Held::default(), Some((10, 99)));
     assert_eq!(outbox.horizon(), (10, 100));
 }
 

@@ -24,7 +24,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// A message of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Suspect {
+pub struct MessageRef {
     /// The outlet that it belongs to.
     pub outlet: usize,
     /// Its number there.
@@ -35,7 +35,7 @@ pub struct Suspect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Control {
     /// Which message.
-    pub message: Suspect,
+    pub message: MessageRef,
     /// How many entries were sent on this connection with it.
     pub ordinal: u64,
     /// Whether it waits behind the suspect; else the peer has it already.
@@ -56,12 +56,12 @@ pub enum Next {
     /// The message so far behind the suspect, once the peer has shown that it reads; without one the suspect.
     Behind(usize),
     /// The suspect, once the peer has shown that it reads.
-    Suspect,
+    MessageRef,
 }
 
 /// How carefully a link sends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Caution {
+pub struct PoisonDetector {
     /// How many more messages are sent one at a time.
     careful: usize,
     case: Option<Case>,
@@ -69,7 +69,7 @@ pub struct Caution {
     /// Whether the peer took anything but the suspect on this connection.
     passed: bool,
     /// Suspects, each with the last number behind it that was sent in its place.
-    jumped: Vec<(Suspect, u64)>,
+    jumped: Vec<(MessageRef, u64)>,
 }
 
 /// How far the control is.
@@ -82,7 +82,7 @@ enum Stage {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Case {
-    suspect: Suspect,
+    suspect: MessageRef,
     /// The peer's words.
     reason: String,
     /// Times that the peer closed after the suspect although it had taken the control.
@@ -96,14 +96,14 @@ struct Case {
     taken_failed: bool,
     /// Times that the peer closed after a message of another outlet, and the last one of those.
     others_failed: u32,
-    other: Option<Suspect>,
+    other: Option<MessageRef>,
     /// Messages behind the suspect after which the peer closed as often.
-    behind: Vec<Suspect>,
+    behind: Vec<MessageRef>,
     /// Times that it did so after the one behind those.
     behind_strikes: u32,
 }
 
-impl Caution {
+impl PoisonDetector {
     /// A connection came up.
     pub fn came_up(&mut self) {
         self.control = None;
@@ -116,17 +116,17 @@ impl Caution {
     }
 
     /// The message that is suspected.
-    pub fn suspect(&self) -> Option<Suspect> {
+    pub fn suspect(&self) -> Option<MessageRef> {
         self.case.as_ref().map(|case| case.suspect)
     }
 
     /// What the next one behind stands for: the suspect, and those behind it that were tried before.
-    pub fn skipped(&self) -> impl Iterator<Item = Suspect> {
+    pub fn skipped(&self) -> impl Iterator<Item = MessageRef> {
         self.case.iter().flat_map(|case| std::iter::once(case.suspect).chain(case.behind.iter().copied()))
     }
 
     /// The suspect, if the peer closes after it again and again and nothing shows that it takes anything else.
-    pub fn blocked_by(&self) -> Option<Suspect> {
+    pub fn blocked_by(&self) -> Option<MessageRef> {
         self.case.as_ref().filter(|case| case.is_blocked).map(|case| case.suspect)
     }
 
@@ -149,7 +149,7 @@ impl Caution {
         } else if case.unproven >= STRIKES {
             Next::Behind(case.behind.len())
         } else {
-            Next::Suspect
+            Next::MessageRef
         }
     }
 
@@ -176,7 +176,7 @@ impl Caution {
     }
 
     /// The peer took the control. Returns those that are to blame, and the peer's words.
-    pub fn control_passed(&mut self, now: Time) -> Option<(Vec<Suspect>, String)> {
+    pub fn control_passed(&mut self, now: Time) -> Option<(Vec<MessageRef>, String)> {
         let control = self.control()?;
         self.control = Some((control, Stage::Taken { settled_at: now + SETTLE }));
         self.passed = true;
@@ -190,8 +190,8 @@ impl Caution {
 
     /// The peer has everything up to and including a number of an outlet, from an earlier connection. Returns those that
     /// are to blame: it says so only after it took what waited behind them.
-    pub fn resumed(&mut self, outlet: usize, seq: u64) -> Option<(Vec<Suspect>, String)> {
-        let tried = |(suspect, sent): &&(Suspect, u64)| suspect.outlet == outlet && *sent <= seq;
+    pub fn resumed(&mut self, outlet: usize, seq: u64) -> Option<(Vec<MessageRef>, String)> {
+        let tried = |(suspect, sent): &&(MessageRef, u64)| suspect.outlet == outlet && *sent <= seq;
         let (suspect, _) = *self.jumped.iter().find(tried)?;
         let case = std::mem::take(self)
             .case
@@ -216,8 +216,8 @@ impl Caution {
         closing: Closing,
         error: &str,
         in_flight: usize,
-        first: Option<Suspect>,
-    ) -> Option<Suspect> {
+        first: Option<MessageRef>,
+    ) -> Option<MessageRef> {
         let control = self.control.take().filter(|_| in_flight == 0).map(|(control, _)| control);
         match (closing, control) {
             (Closing::Restarting | Closing::Unauthorized, _) => None,
@@ -288,7 +288,7 @@ impl Caution {
         };
     }
 
-    fn blame(&mut self, error: &str, in_flight: usize, first: Suspect) -> Option<Suspect> {
+    fn blame(&mut self, error: &str, in_flight: usize, first: MessageRef) -> Option<MessageRef> {
         self.careful = self.careful.max(in_flight);
         if in_flight > 1 {
             return None;
@@ -310,13 +310,13 @@ impl Caution {
             self.case = Some(case);
             return None;
         }
-        *self = Caution::default();
+        *self = PoisonDetector::default();
         Some(first)
     }
 }
 
 impl Case {
-    fn of(suspect: Suspect) -> Case {
+    fn of(suspect: MessageRef) -> Case {
         Case {
             suspect,
             reason: String::new(),
@@ -337,17 +337,17 @@ impl Case {
 mod tests {
     use super::*;
 
-    const BAD: Suspect = of(7);
+    const BAD: MessageRef = of(7);
 
-    const fn of(seq: u64) -> Suspect {
-        Suspect { outlet: 0, seq }
+    const fn of(seq: u64) -> MessageRef {
+        MessageRef { outlet: 0, seq }
     }
 
     fn control(seq: u64, is_behind: bool) -> Control {
         Control { message: of(seq), ordinal: 1, is_behind }
     }
 
-    fn close(caution: &mut Caution, in_flight: usize, first: u64) -> Option<Suspect> {
+    fn close(caution: &mut PoisonDetector, in_flight: usize, first: u64) -> Option<MessageRef> {
         let guilty = caution.lost(Closing::Message, "too big", in_flight, Some(of(first)));
         caution.came_up();
         guilty
@@ -358,7 +358,7 @@ mod tests {
     }
 
     /// The message before it passes, then the peer closes with it alone in flight.
-    fn strike(caution: &mut Caution) -> Option<Suspect> {
+    fn strike(caution: &mut PoisonDetector) -> Option<MessageRef> {
         if caution.next(at(0), true, false) == Next::Taken {
             caution.sent(control(6, false));
             assert_eq!(caution.next(at(0), true, false), Next::Nothing);
@@ -371,8 +371,8 @@ mod tests {
         close(caution, 1, BAD.seq)
     }
 
-    fn suspected() -> Caution {
-        let mut caution = Caution::default();
+    fn suspected() -> PoisonDetector {
+        let mut caution = PoisonDetector::default();
         assert_eq!(close(&mut caution, 40, 3), None);
         assert_eq!((caution.room(0), caution.room(1)), (1, 0), "it is looked for one at a time");
         caution.confirmed(4, false);
@@ -402,7 +402,7 @@ mod tests {
                     caution.sent(control(8 + number as u64, true));
                     0
                 }
-                Next::Usual | Next::Nothing | Next::Others | Next::Suspect => 1,
+                Next::Usual | Next::Nothing | Next::Others | Next::MessageRef => 1,
             };
             assert_eq!(close(&mut caution, alone, BAD.seq), None);
         }
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn where_nothing_passed_yet_the_ones_behind_tell_which_is_to_blame() {
-        let mut caution = Caution::default();
+        let mut caution = PoisonDetector::default();
         for round in 0..3 {
             assert_eq!((caution.blocked_by(), caution.suspect().is_some()), (None, round > 0));
             assert_eq!(close(&mut caution, 1, BAD.seq), None);
@@ -434,7 +434,7 @@ mod tests {
         caution.sent(control(6, false));
         caution.control_passed(at(0));
         assert_eq!(close(&mut caution, 0, 0), None);
-        assert_eq!(caution.next(at(0), true, false), Next::Suspect, "another control is of no use");
+        assert_eq!(caution.next(at(0), true, false), Next::MessageRef, "another control is of no use");
         caution.confirmed(1, true);
         assert_eq!((caution.suspect(), caution.next(at(0), true, false)), (None, Next::Usual));
     }
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn another_message_starts_the_count_anew() {
-        let mut caution = Caution::default();
+        let mut caution = PoisonDetector::default();
         for seq in [7, 8, 7, 8, 7, 8] {
             caution.confirmed(0, false);
             assert_eq!(close(&mut caution, 1, seq), None);
@@ -464,7 +464,7 @@ mod tests {
             assert_eq!(strike(&mut caution), None, "{closing:?}");
             assert_eq!(strike(&mut caution), Some(BAD), "{closing:?}");
         }
-        let mut caution = Caution::default();
+        let mut caution = PoisonDetector::default();
         assert_eq!(caution.lost(Closing::Unauthorized, "expired", 1, Some(BAD)), None);
         assert_eq!((caution.room(50), caution.suspect()), (usize::MAX, None));
     }
@@ -478,25 +478,25 @@ mod tests {
             assert_eq!(caution.lost(Closing::Plain, "nothing confirmed", 0, None), None);
             caution.came_up();
         }
-        assert_eq!(caution.next(at(0), true, false), Next::Suspect);
+        assert_eq!(caution.next(at(0), true, false), Next::MessageRef);
     }
 
     #[test]
     fn what_waits_in_another_outlet_is_the_control_until_the_peer_closes_after_it_as_well() {
-        let mut caution = Caution::default();
+        let mut caution = PoisonDetector::default();
         close(&mut caution, 1, BAD.seq);
         for _ in 0..STRIKES {
             assert_eq!(caution.next(at(0), false, true), Next::Others);
-            assert_eq!(caution.lost(Closing::Message, "", 1, Some(Suspect { outlet: 1, seq: 2 })), None);
+            assert_eq!(caution.lost(Closing::Message, "", 1, Some(MessageRef { outlet: 1, seq: 2 })), None);
             caution.came_up();
         }
-        assert_eq!((caution.next(at(0), false, true), caution.suspect()), (Next::Suspect, Some(BAD)));
+        assert_eq!((caution.next(at(0), false, true), caution.suspect()), (Next::MessageRef, Some(BAD)));
         for outlet in [1, 0, 1] {
             caution.start_over();
             assert_eq!(caution.suspect().map(|suspect| suspect.outlet), Some(outlet), "each has its turn");
             assert_eq!(caution.next(at(0), false, true), Next::Behind(0));
         }
-        let mut caution = Caution::default();
+        let mut caution = PoisonDetector::default();
         close(&mut caution, 1, BAD.seq);
         caution.start_over();
         for round in 0..STRIKES {
@@ -509,7 +509,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_resumes_behind_the_suspect_after_others_were_tried_has_passed_it_over() {
-        let mut caution = Caution::default();
+        let mut caution = PoisonDetector::default();
         (0..3).for_each(|_| assert_eq!(close(&mut caution, 1, BAD.seq), None));
         assert_eq!(caution.clone().resumed(0, 8), None, "it may have taken it");
         caution.sent(control(8, true));
@@ -520,7 +520,7 @@ mod tests {
 
     #[test]
     fn the_usual_window_comes_back_once_all_that_was_in_flight_has_passed() {
-        let mut caution = Caution::default();
+        let mut caution = PoisonDetector::default();
         close(&mut caution, 5, BAD.seq);
         caution.confirmed(4, false);
         assert_eq!(caution.room(0), 1);
@@ -530,7 +530,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_confirms_nothing_one_at_a_time_gets_its_window_back() {
-        let mut caution = Caution::default();
+        let mut caution = PoisonDetector::default();
         close(&mut caution, 5, BAD.seq);
         caution.lost(Closing::Plain, "gone", 1, Some(BAD));
         assert_eq!(caution.room(50), usize::MAX);

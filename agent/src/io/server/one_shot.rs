@@ -12,10 +12,10 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
 
-use super::guest::Guest;
-use super::http::{Page, Problem, bytes, stored_in_time};
+use super::http::{ApiError, HttpReply, bytes, stored_in_time};
 use super::path::Target;
-use super::{Site, body, consumer, files, length, media, origin, payload};
+use super::peer::Peer;
+use super::{ServerState, body, consumer, files, length, media, origin, payload};
 use crate::io::net::words;
 
 /// Most bytes of a file that is a reply.
@@ -23,7 +23,7 @@ const FILE_BYTES: u64 = 1 << 20;
 
 /// What a request to such a route is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
+pub struct OneShot {
     /// Path of the route.
     pub route: Rc<str>,
     /// What the route is for.
@@ -38,7 +38,7 @@ pub struct Call {
 
 /// What is said at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct ReplyBody {
     kind: &'static str,
     bytes: Vec<u8>,
     format: Format,
@@ -56,23 +56,23 @@ pub fn check(server: &Server) -> Result<(), String> {
 
 /// Answers a GET or POST.
 pub async fn answer(
-    site: &Site,
-    guest: &Guest,
+    site: &ServerState,
+    peer: &Peer,
     request: Request<Incoming>,
     target: &Target,
-    call: &Call,
-) -> Result<Page, Problem> {
+    call: &OneShot,
+) -> Result<HttpReply, ApiError> {
     // An image on any page in the web makes a browser send a GET, without an origin.
-    origin::check_change(site, guest, &request, call)?;
+    origin::check_change(site, peer, &request, call)?;
     let headers = request.headers();
     let is_hidden =
         length::is_missing(request.method(), headers) && headers.contains_key(header::CONTENT_TYPE);
     if is_hidden || !request.body().is_end_stream() {
         let error =
             "this request has a body, but its path, query and headers are the message: send it without one";
-        return Err(Problem::bad(error));
+        return Err(ApiError::bad(error));
     }
-    let said = speak(site, guest, target, call).await?;
+    let said = speak(site, peer, target, call).await?;
     let mut page = bytes(said.kind, said.bytes);
     page.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     page.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -80,45 +80,50 @@ pub async fn answer(
 }
 
 /// Stores the message, then finds the reply.
-pub async fn speak(site: &Site, guest: &Guest, target: &Target, call: &Call) -> Result<Said, Problem> {
+pub async fn speak(
+    site: &ServerState,
+    peer: &Peer,
+    target: &Target,
+    call: &OneShot,
+) -> Result<ReplyBody, ApiError> {
     let limit = site.limits.message_bytes;
     if call.payload.len() > limit {
         return Err(body::too_large("the message", limit));
     }
     let draft = site.draft(target, Format::Json, call.payload.clone().into_bytes());
-    let (id, _) = stored_in_time(site.intake.offer(vec![draft], Some(guest.remote))).await?;
+    let (id, _) = stored_in_time(site.intake.offer(vec![draft], Some(peer.remote))).await?;
     match &call.reply {
-        None => Ok(Said::of_text(format!("{{\"stored\":{id}}}"))),
-        Some(Reply::Text(text)) => Ok(Said::of_text(text.clone())),
+        None => Ok(ReplyBody::of_text(format!("{{\"stored\":{id}}}"))),
+        Some(Reply::Text(text)) => Ok(ReplyBody::of_text(text.clone())),
         Some(Reply::Last(topic)) => {
             let found =
-                site.intake.last(topic.clone()).await.map_err(|refused| Problem::of_refusal(&refused))?;
+                site.intake.last(topic.clone()).await.map_err(|refused| ApiError::of_refusal(&refused))?;
             let message = found.ok_or_else(|| consumer::silent(topic))?;
-            Ok(Said::new(None, message.format, message.payload.clone()))
+            Ok(ReplyBody::new(None, message.format, message.payload.clone()))
         }
         Some(Reply::File(file)) => {
             let (path, name) = (file.clone(), media::of(file));
             let found = files::aside(move || Ok(read(&path))).await;
             let found = found.map_err(|error| format!("cannot read {}: {}", file.display(), words(&error)));
             let found = found.flatten();
-            let found = found.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
-            Ok(Said::new(Some(name), payload::sniff(&found), found))
+            let found = found.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+            Ok(ReplyBody::new(Some(name), payload::sniff(&found), found))
         }
     }
 }
 
-impl Said {
-    fn new(kind: Option<&'static str>, format: Format, bytes: Vec<u8>) -> Said {
+impl ReplyBody {
+    fn new(kind: Option<&'static str>, format: Format, bytes: Vec<u8>) -> ReplyBody {
         let kind = kind.unwrap_or(match format {
             Format::Json => "application/json",
             Format::Text => "text/plain; charset=utf-8",
             Format::Binary => "application/octet-stream",
         });
-        Said { kind, bytes, format }
+        ReplyBody { kind, bytes, format }
     }
 
-    fn of_text(text: String) -> Said {
-        Said::new(None, payload::sniff_text(&text), text.into_bytes())
+    fn of_text(text: String) -> ReplyBody {
+        ReplyBody::new(None, payload::sniff_text(&text), text.into_bytes())
     }
 
     /// As a frame: of text unless it is binary.

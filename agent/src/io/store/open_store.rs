@@ -8,7 +8,7 @@ use holdfast_core::outlet::age::Limit;
 
 use super::backend::{Database, Fault};
 use super::group::{self, Group, Packer, Unsound};
-use super::shelf::{Shelf, Slot};
+use super::group_index::{GroupIndex, GroupMeta};
 
 /// So many small groups at the end are made one with what is appended next.
 const MERGE: usize = 16;
@@ -16,9 +16,9 @@ const MERGE: usize = 16;
 const SMALL_BYTES: u32 = 371;
 
 /// The database with its index.
-pub struct Hold {
+pub struct OpenStore {
     database: Database,
-    shelves: Vec<Shelf>,
+    shelves: Vec<GroupIndex>,
     tags: Vec<u32>,
     packer: Packer,
     syncs: u64,
@@ -28,10 +28,10 @@ pub struct Hold {
 /// Groups that can be read.
 pub trait Groups {
     /// The shelf of each outlet.
-    fn shelves(&self) -> &[Shelf];
+    fn shelves(&self) -> &[GroupIndex];
 
     /// The values of a group, as far as they are there.
-    fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault>;
+    fn values(&self, outlet: usize, slot: &GroupMeta) -> Result<Vec<Vec<u8>>, Fault>;
 }
 
 /// How many messages are lost, and the range of the gap in their place.
@@ -76,12 +76,12 @@ impl std::fmt::Display for Trouble {
     }
 }
 
-impl Hold {
+impl OpenStore {
     /// A hold over a database whose groups are in no shelf yet.
-    pub fn new(database: Database, outlets: &[String]) -> Hold {
+    pub fn new(database: Database, outlets: &[String]) -> OpenStore {
         let tags = outlets.iter().map(|name| group::tag(name)).collect();
-        let shelves = outlets.iter().map(|_| Shelf::default()).collect();
-        Hold { database, shelves, tags, packer: Packer::default(), syncs: 0, unsynced: false }
+        let shelves = outlets.iter().map(|_| GroupIndex::default()).collect();
+        OpenStore { database, shelves, tags, packer: Packer::default(), syncs: 0, unsynced: false }
     }
 
     /// The database itself.
@@ -90,7 +90,7 @@ impl Hold {
     }
 
     /// What an outlet holds.
-    pub fn shelf(&mut self, outlet: usize) -> &mut Shelf {
+    pub fn shelf(&mut self, outlet: usize) -> &mut GroupIndex {
         &mut self.shelves[outlet]
     }
 
@@ -138,7 +138,7 @@ impl Hold {
 
     /// Writes entries behind those that are held; what is held already is not written twice. Flushed, not synced.
     pub fn append(&mut self, parts: &[(usize, Vec<Entry>)]) -> Result<(), Trouble> {
-        let mut changes: Vec<(usize, Vec<Slot>, Vec<Group>)> = Vec::new();
+        let mut changes: Vec<(usize, Vec<GroupMeta>, Vec<Group>)> = Vec::new();
         for (outlet, entries) in parts {
             let shelf = &self.shelves[*outlet];
             let fresh = behind(entries, shelf.last());
@@ -169,7 +169,7 @@ impl Hold {
 
     /// Puts the entries of many small groups in front of the new ones, so that all of them share a group: messages that
     /// come one by one take five times the space otherwise. Also tells which groups that makes superfluous.
-    fn merge(&self, outlet: usize, fresh: Vec<Entry>) -> Result<(Vec<Slot>, Vec<Entry>), Fault> {
+    fn merge(&self, outlet: usize, fresh: Vec<Entry>) -> Result<(Vec<GroupMeta>, Vec<Entry>), Fault> {
         let Some(tail) = self.shelves[outlet].small_tail(MERGE, SMALL_BYTES) else {
             return Ok((Vec::new(), fresh));
         };
@@ -279,12 +279,12 @@ impl Hold {
     pub fn expire(&mut self, outlet: usize, limit: &Limit) -> Result<Lost, Trouble> {
         let shelf = &mut self.shelves[outlet];
         let old = shelf.old_front(|stamp| limit.has_passed(stamp));
-        let victims: Vec<Slot> = (0..old).map_while(|_| shelf.pop_front()).collect();
+        let victims: Vec<GroupMeta> = (0..old).map_while(|_| shelf.pop_front()).collect();
         self.give_up(outlet, &victims, GapReason::Expired)
     }
 
     /// Puts a gap in the place of groups that were taken from the front.
-    fn give_up(&mut self, outlet: usize, victims: &[Slot], reason: GapReason) -> Result<Lost, Trouble> {
+    fn give_up(&mut self, outlet: usize, victims: &[GroupMeta], reason: GapReason) -> Result<Lost, Trouble> {
         let (Some(first), Some(last)) = (victims.first(), victims.last()) else { return Ok((0, None)) };
         let range = (first.first, last.last);
         let gap = self.put_gap(outlet, range, reason)?;
@@ -309,15 +309,15 @@ impl Hold {
     }
 
     /// Removes the values of a group. Neither flushed nor in the index.
-    pub fn remove(&self, outlet: usize, slot: &Slot) -> Result<(), Fault> {
+    pub fn remove(&self, outlet: usize, slot: &GroupMeta) -> Result<(), Fault> {
         for part in 0..slot.parts {
             self.database.remove(outlet, &group::key(slot.first, slot.last, part))?;
         }
         Ok(())
     }
 
-    /// Like [`Hold::remove`], but leaves the values that one of these groups has put under the same keys.
-    fn remove_but(&self, outlet: usize, slot: &Slot, kept: &[Group]) -> Result<(), Fault> {
+    /// Like [`OpenStore::remove`], but leaves the values that one of these groups has put under the same keys.
+    fn remove_but(&self, outlet: usize, slot: &GroupMeta, kept: &[Group]) -> Result<(), Fault> {
         let twin = kept.iter().find(|group| (group.head.first, group.head.last) == (slot.first, slot.last));
         for part in twin.map_or(0, |group| group.head.parts)..slot.parts {
             self.database.remove(outlet, &group::key(slot.first, slot.last, part))?;
@@ -333,7 +333,7 @@ impl Hold {
     fn entries(
         &mut self,
         outlet: usize,
-        slot: &Slot,
+        slot: &GroupMeta,
         damaged: &mut Vec<Vec<u8>>,
     ) -> Result<Vec<Entry>, Trouble> {
         let mut values = self.values(outlet, slot)?;
@@ -354,12 +354,12 @@ impl Hold {
     }
 }
 
-impl Groups for Hold {
-    fn shelves(&self) -> &[Shelf] {
+impl Groups for OpenStore {
+    fn shelves(&self) -> &[GroupIndex] {
         &self.shelves
     }
 
-    fn values(&self, outlet: usize, slot: &Slot) -> Result<Vec<Vec<u8>>, Fault> {
+    fn values(&self, outlet: usize, slot: &GroupMeta) -> Result<Vec<Vec<u8>>, Fault> {
         let mut values = Vec::new();
         for part in 0..slot.parts {
             values.extend(self.database.read(outlet, &group::key(slot.first, slot.last, part))?);

@@ -24,7 +24,7 @@ const TOLD_BYTES: usize = 256;
 
 /// The gate of one server.
 #[derive(Debug)]
-pub struct Gate {
+pub struct AccessControl {
     access: Access,
     connections_per_ip: usize,
     connected: BTreeMap<Remote, usize>,
@@ -84,12 +84,12 @@ pub struct Sender<'a> {
     pub user: Option<&'a Rc<str>>,
 }
 
-impl Gate {
+impl AccessControl {
     /// Nobody has come yet.
-    pub fn new(access: &Access, limits: &Limits, now: Time) -> Gate {
+    pub fn new(access: &Access, limits: &Limits, now: Time) -> AccessControl {
         let hour = crate::config::throttle::Per::Hour;
         let loud = crate::config::throttle::Throttle { amount: LOUD, per: hour, burst: LOUD };
-        Gate {
+        AccessControl {
             access: access.clone(),
             connections_per_ip: limits.connections_per_ip,
             connected: BTreeMap::new(),
@@ -140,7 +140,7 @@ impl Gate {
         self.access.deny.iter().any(|network| network.holds(address))
     }
 
-    /// Takes another connection of an address in, unless it has too many. Each one that is taken in needs a [`Gate::left`].
+    /// Takes another connection of an address in, unless it has too many. Each one that is taken in needs a [`AccessControl::left`].
     pub fn connected(&mut self, who: Remote) -> bool {
         let count = self.connected.entry(who).or_default();
         if self.connections_per_ip > 0 && *count >= self.connections_per_ip {
@@ -248,13 +248,13 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Config, Overrides, Surroundings};
+    use crate::config::{Config, Environment, Overrides};
 
-    fn gate(lines: &str) -> Gate {
-        let surroundings = Surroundings { host_name: "gw", data_dir: Path::new("/d"), env: &|_| None };
+    fn gate(lines: &str) -> AccessControl {
+        let environment = Environment { host_name: "gw", data_dir: Path::new("/d"), env: &|_| None };
         let text = format!("[[server]]\n{lines}");
-        let config = Config::parse(&text, Path::new("/t"), &Overrides::default(), &surroundings).unwrap();
-        Gate::new(&config.servers[0].access, &config.servers[0].limits, Time::default())
+        let config = Config::parse(&text, Path::new("/t"), &Overrides::default(), &environment).unwrap();
+        AccessControl::new(&config.servers[0].access, &config.servers[0].limits, Time::default())
     }
 
     fn remote(address: &str) -> Remote {
