@@ -20,6 +20,8 @@ const ADDRESSES: [Ipv4Addr; 3] =
     [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3), Ipv4Addr::new(127, 0, 0, 4)];
 /// Before one that was sent away comes again.
 const PAUSE: Duration = Duration::from_millis(5);
+/// How often is looked whether a flood may end.
+const LOOKS: u32 = 4_000;
 
 /// What strangers do.
 pub struct Flood {
@@ -96,8 +98,8 @@ impl Flood {
     }
 }
 
-/// Floods this port of loopback for so long.
-pub fn run(flood: &Flood, port: u16, lasting: Duration) -> anyhow::Result<()> {
+/// Floods this port of loopback for so long, and on until the condition holds, but not for ever.
+pub fn run(flood: &Flood, port: u16, lasting: Duration, until: impl Fn() -> bool) -> anyhow::Result<()> {
     let executor = LocalExecutor::new();
     let next = Rc::new(Cell::new(0));
     let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
@@ -106,6 +108,11 @@ pub fn run(flood: &Flood, port: u16, lasting: Duration) -> anyhow::Result<()> {
             executor.spawn(persist(flood, from, to, next.clone())).detach();
         }
         Timer::after(lasting).await;
+        let mut looks = 0;
+        while !until() && looks < LOOKS {
+            Timer::after(PAUSE).await;
+            looks += 1;
+        }
     }));
     (next.get() > flood.connections / 8).then_some(()).context("no stranger comes in")
 }
