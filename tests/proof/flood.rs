@@ -28,7 +28,7 @@ pub fn prove(scale: Scale) -> anyhow::Result<String> {
     let floods = floods()?;
     let count = if scale.quick { QUICK } else { floods.len() };
     for flood in floods.iter().take(count) {
-        match endure(flood, lasting) {
+        match endure(flood, lasting, !scale.quick) {
             Ok(seen) => {
                 worst = worst.max(seen.peak);
                 drain = drain.max(seen.whole);
@@ -56,7 +56,8 @@ struct Seen {
     whole: u64,
 }
 
-fn endure(flood: &Flood, lasting: Duration) -> anyhow::Result<Seen> {
+/// With `serves`, honest sensors must be told `stored` meanwhile, which in one second is a matter of chance.
+fn endure(flood: &Flood, lasting: Duration, serves: bool) -> anyhow::Result<Seen> {
     let directory = scratch()?;
     let encrypted = free_port()?;
     let tables = format!("[buffer]\nmax_bytes = \"2GB\"\n{}", secure(directory.path(), encrypted)?);
@@ -67,7 +68,7 @@ fn endure(flood: &Flood, lasting: Duration) -> anyhow::Result<Seen> {
     let port =
         if flood.is_tls { encrypted } else { scene.address.rsplit_once(':').context("a port")?.1.parse()? };
     let (begun, before) = (Instant::now(), sensors.count());
-    stranger::run(flood, port, lasting, || sensors.count() > before)?;
+    stranger::run(flood, port, lasting, || !serves || sensors.count() > before)?;
     let (peak, served) = (agent.peak_bytes()?, sensors.count() - before);
     scene.wait_until("sensors are served afterwards", || sensors.count() > before + served)?;
     let (stored, _) = sensors.end();
@@ -83,7 +84,7 @@ fn endure(flood: &Flood, lasting: Duration) -> anyhow::Result<Seen> {
         begun.elapsed().as_secs_f64()
     );
     let panics = scene.log_with(&["panicked"]);
-    if peak > RSS_MAX || whole > DRAIN_MAX || served == 0 || !panics.is_empty() {
+    if peak > RSS_MAX || whole > DRAIN_MAX || (serves && served == 0) || !panics.is_empty() {
         bail!("{seen} {}", panics.join(" | "));
     }
     Ok(Seen { peak, whole })

@@ -10,6 +10,11 @@ use crate::config::network::Remote;
 /// Less than this is no room, or something would be read byte by byte.
 const LEAST: usize = 1024;
 
+/// An address that holds less than this finds room in the reserve: a sensor is served while others send all they can.
+const SMALL: usize = 8 * 1024;
+/// The reserve is the whole by this. The addresses of all connections that a server takes by default fit in.
+const RESERVE_SHARE: usize = 8;
+
 /// The budget, and what of it is taken.
 #[derive(Debug)]
 pub struct Memory {
@@ -220,7 +225,9 @@ impl Memory {
             return all;
         }
         let of_remote = self.remotes.get(&share.remote).map_or(0, |held| held.total());
-        all.min((self.for_messages() / 2).saturating_sub(of_remote))
+        let small = all.min(SMALL.saturating_sub(of_remote));
+        let large = all.saturating_sub(self.for_messages() / RESERVE_SHARE);
+        large.min((self.for_messages() / 2).saturating_sub(of_remote)).max(small)
     }
 
     fn change(&mut self, id: ShareId, change: impl FnOnce(&mut Held)) {
@@ -272,7 +279,7 @@ mod tests {
     fn what_is_read_takes_room_until_it_is_stored() {
         let (mut memory, ids) = memory(&[1, 2]);
         memory.read(ids[0], 30 * KB);
-        memory.read(ids[1], 30 * KB);
+        memory.read(ids[1], 20 * KB);
         assert_eq!(memory.to_read(ids[0], 8 * KB), Room::Now(2 * KB), "half of all is for its address");
         memory.read(ids[0], 2 * KB);
         assert_eq!(memory.to_read(ids[0], 8 * KB), Room::Later);
@@ -282,6 +289,18 @@ mod tests {
         assert_eq!(memory.to_read(ids[0], 8 * KB), Room::Now(8 * KB));
         memory.close(ids[1]);
         assert_eq!((memory.taken(), memory.remotes.get(&remote(2))), (0, None));
+    }
+
+    #[test]
+    fn an_address_that_holds_little_finds_room_while_others_send_all_they_can() {
+        let (mut memory, ids) = memory(&[1, 2, 3, 3]);
+        memory.read(ids[0], 28 * KB);
+        memory.read(ids[1], 28 * KB);
+        assert_eq!([0, 1].map(|index| memory.to_read(ids[index], KB)), [Room::Later; 2]);
+        assert_eq!(memory.to_read(ids[2], 64 * KB), Room::Now(8 * KB));
+        memory.read(ids[2], 6 * KB);
+        assert_eq!(memory.to_read(ids[3], 64 * KB), Room::Now(2 * KB), "the address counts");
+        assert_eq!(memory.fits(ids[3], 3 * KB), Room::Later);
     }
 
     #[test]
