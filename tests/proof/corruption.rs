@@ -101,7 +101,20 @@ fn damage_once(
     let due = if is_log { sample.undamaged(&damage.touched) } else { sample.held.clone() };
     let received = Received::default();
     let checked = check(after, sample, &due, &received, sums);
-    checked.with_context(|| format!("damage {}: {} {}", sums.damages, damage.file.display(), damage.how))?;
+    if checked.is_err() {
+        // Chance and time have made it, so that no seed makes it again.
+        let kept = scratch()?.keep();
+        copy(&sample.directory, &kept.join("data"))?;
+        copy(&data, &kept.join("after"))?;
+        return checked.with_context(|| {
+            let (number, file) = (sums.damages, damage.file.display());
+            format!(
+                "damage {number}: {file} {}; the store before and after lies in {}",
+                damage.how,
+                kept.display()
+            )
+        });
+    }
     sums.damages += 1;
     sums.in_log += u64::from(is_log);
     sums.undamaged += due.len();
