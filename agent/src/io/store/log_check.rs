@@ -30,13 +30,13 @@ struct Record {
 /// What a log looks like before sled has touched it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Log {
-    /// sled can open it. It will wipe this end of it, which no whole record is in.
+    /// sled can open it. It will wipe the end of this segment, which no whole record is in.
     Sound(Option<TornTail>),
     /// The place of the first record that is damaged and not the end of the log.
     DamagedAt(u64),
 }
 
-/// The end of a log behind its last whole record.
+/// The last segment of a log, behind whose last whole record something is that is none.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TornTail {
     offset: u64,
@@ -44,8 +44,8 @@ pub struct TornTail {
 }
 
 impl TornTail {
-    /// Passes on how the opening went. One that failed has wiped the tail, in which there may be whole values even so: it is
-    /// written back.
+    /// Passes on how the opening went. One that failed has wiped the tail, in which there may be whole values even so, or, where an
+    /// older segment is missing, all of this one: it is written back.
     pub fn restore_unless<T>(
         tail: Option<TornTail>,
         log: &Path,
@@ -94,7 +94,7 @@ pub fn look(path: &Path, progress: &Progress) -> io::Result<Log> {
         if !is_newest || more() {
             return Ok(Log::DamagedAt(place));
         }
-        return Ok(Log::Sound(Some(TornTail { offset: place, bytes: segment.split_off(at) })));
+        return Ok(Log::Sound(Some(TornTail { offset, bytes: segment })));
     }
     Ok(Log::Sound(None))
 }

@@ -701,6 +701,43 @@ fn a_log_that_is_cut_behind_a_snapshot_gives_every_group_that_is_left_in_it() {
     assert!(left > 0, "nothing was left in any");
 }
 
+/// The first segment of the file is the newest one, and the snapshot ends in one that the cut takes away: sled wipes all that is left.
+#[test]
+fn a_log_that_is_cut_in_a_segment_that_is_used_again_gives_every_group_that_is_left_in_it() {
+    let mut left = 0;
+    for blocks in 130..150 {
+        let source = tempfile::tempdir().unwrap();
+        let fill = |blocks: std::ops::Range<u64>| {
+            let bench = Bench::open(source.path());
+            for block in blocks {
+                bench.append(0, noise(block * 10 + 1..=block * 10 + 10, 700));
+                bench.forget(0, (block * 10).saturating_sub(50));
+            }
+            bench.close();
+        };
+        fill(0..blocks);
+        fill(blocks..blocks);
+        fill(blocks..blocks + 2);
+        let path = source.path().join("store/db");
+        let bytes = fs::read(&path).unwrap();
+        let Some(used) = bytes[..backend::SEGMENT].iter().rposition(|byte| *byte != 0) else { continue };
+        let cut = used.saturating_sub(500);
+        let whole = whole_groups(&bytes[..cut], "cloud");
+        let untouched = tempfile::tempdir().unwrap();
+        copy_store(source.path(), untouched.path());
+        let held = Bench::open(untouched.path()).all(0);
+        fs::write(&path, &bytes[..cut]).unwrap();
+        let found = Bench::open(source.path()).all(0);
+        let is_whole =
+            |entry: &&Entry| whole.iter().any(|(first, last)| (*first..=*last).contains(&entry.seq));
+        let due: Vec<&Entry> = held.iter().filter(is_whole).collect();
+        let lost = due.iter().filter(|entry| !found.contains(entry)).count();
+        assert_eq!(lost, 0, "{blocks} blocks");
+        left += due.len();
+    }
+    assert!(left > 0, "nothing was left in any");
+}
+
 #[test]
 fn openings_that_were_interrupted_before_there_was_a_store_do_not_keep_it_from_opening() {
     for interrupted in 0..8 {
