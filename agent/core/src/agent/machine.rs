@@ -1,4 +1,4 @@
-//! What is seen of the machine, which becomes a message now and then.
+//! The facts of the machine, which become a message at each interval.
 
 use super::stop::Stop;
 use super::{Action, Agent, act};

@@ -5,11 +5,11 @@ use super::server::Server;
 use super::table::Table;
 use super::value;
 
-/// What a plain configuration gives to callers.
+/// Memory for callers at the least.
 const MEMORY: u64 = 32 << 20;
 /// A message, and the copies that are made of it on its way.
 const PER_MESSAGE_BYTE: u64 = 4;
-/// What a connection takes by being open; as much again is left for what it sends.
+/// Memory of an open connection; as much again is left for what it sends.
 const PER_CONNECTION: u64 = 32 << 10;
 
 /// `[limits]`: what the callers of all servers may take together.
@@ -38,7 +38,7 @@ impl CallerLimits {
     }
 }
 
-/// What these servers ask for.
+/// The memory that these servers need together.
 fn of(servers: &[Server]) -> u64 {
     let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let active = || servers.iter().filter(|server| server.active).map(|server| server.limits);

@@ -438,7 +438,7 @@ impl HttpPage {
     }
 }
 
-/// What one address may have of so many places: one at least.
+/// The places that one address may have of all: one at least.
 fn half_of(connections: usize) -> usize {
     (connections / 2).max(1)
 }
