@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 
+use super::foreign;
+
 /// One fault, shown as `FILE:LINE:COLUMN: key.path: what is wrong`.
 ///
 /// An element of a list is named by its index from 0 (`client[1].reconnect.max`), and without one if it is the only one
@@ -59,6 +61,14 @@ pub(super) struct Faults(RefCell<Vec<(Span, String, String)>>);
 impl Faults {
     pub(super) fn add(&self, place: Span, key: &str, what: impl Into<String>) {
         self.0.borrow_mut().push((place, key.to_owned(), what.into()));
+    }
+
+    /// One fault in place of all where there are some because the text is in another language.
+    pub(super) fn or_foreign(self, text: &str) -> Faults {
+        match foreign::fault(text).filter(|_| !self.0.borrow().is_empty()) {
+            Some(what) => Faults(RefCell::new(vec![(Span::Text(0), String::new(), what)])),
+            None => self,
+        }
     }
 
     /// Fails with everything that was collected, if there is anything.

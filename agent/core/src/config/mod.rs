@@ -10,6 +10,7 @@ pub mod buffer;
 pub mod client;
 pub mod edit;
 mod fault;
+mod foreign;
 pub mod handshake;
 pub mod host;
 pub mod inbound;
@@ -38,6 +39,7 @@ mod value;
 mod variable;
 
 pub use fault::{Errors, Fault};
+pub use foreign::text;
 pub use render::string as toml_string;
 pub use secret::Secret;
 pub use url::{LinkUrl, Login, Url, link as link_of_url, place, shown as shown_url};
@@ -104,7 +106,7 @@ impl Config {
     ) -> Result<Config, Errors> {
         let syntax = Faults::default();
         let mut entries = tree::parse(text, &syntax);
-        syntax.check(text, file)?;
+        syntax.or_foreign(text).check(text, file)?;
         let faults = Faults::default();
         variable::expand(&mut entries, overrides.environment.as_deref(), environment.env, &faults);
         let folder = file.parent().unwrap_or(Path::new(""));
