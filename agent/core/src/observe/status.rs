@@ -101,6 +101,10 @@ pub struct LinkStatus {
     pub received: u64,
     /// Those of them that were given up.
     pub received_dropped: u64,
+    /// Messages held for it that were given up at a bound or by people.
+    pub dropped: u64,
+    /// Messages held for it that were given up for their age.
+    pub expired: u64,
     /// Why settings that were on trial are not in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings_rejected: Option<String>,

@@ -543,6 +543,7 @@ impl Buffer {
     ) {
         self.dropping = false;
         self.dropped += messages;
+        self.outboxes[outlet].given_up.dropped += messages;
         self.outboxes[outlet].reread();
         if let Some((from, to)) = gap {
             let outlet = self.outboxes[outlet].name.clone();

@@ -30,6 +30,15 @@ pub struct Room {
     pub idle: bool,
 }
 
+/// Messages that an outlet gave up since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GivenUp {
+    /// At a bound, or because people gave them up.
+    pub dropped: u64,
+    /// Because they became too old.
+    pub expired: u64,
+}
+
 /// One outlet's place in the buffer.
 #[derive(Debug, Clone)]
 pub struct OutletQueue {
@@ -37,6 +46,8 @@ pub struct OutletQueue {
     pub name: String,
     /// Names the life of the numbers.
     pub epoch: String,
+    /// Messages that it gave up.
+    pub given_up: GivenUp,
     block: SequenceRange,
     /// Everything up to here is confirmed, and what is in `done`.
     confirmed: u64,
@@ -116,6 +127,7 @@ impl OutletQueue {
         let mut outbox = OutletQueue {
             name,
             epoch,
+            given_up: GivenUp::default(),
             block,
             confirmed,
             done: RangeSet::default(),
@@ -161,9 +173,9 @@ impl OutletQueue {
     /// before.
     pub fn be_reborn(&mut self, epoch: String) {
         let block = SequenceRange { next: 1, end: u64::MAX };
-        let tokens = self.tokens;
+        let (tokens, given_up) = (self.tokens, self.given_up);
         *self = OutletQueue::new(std::mem::take(&mut self.name), epoch, block, Held::default(), None);
-        self.tokens = tokens;
+        (self.tokens, self.given_up) = (tokens, given_up);
     }
 
     /// Whether nothing is left of what it had: not even a gap, or a removal that is under way.

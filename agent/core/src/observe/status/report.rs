@@ -164,6 +164,8 @@ fn base(agent: &Agent, now: Now) -> Status {
 fn link_status(agent: &Agent, link: usize, line: &LinkContext, now: Now) -> LinkStatus {
     let unconfirmed = |outlet: usize| agent.buffer.outbox(outlet).unconfirmed();
     let lanes = line.lanes.iter().filter(|_| line.lanes.len() > 1);
+    let outlets = line.lanes.iter().map(|(_, outlet)| agent.buffer.outbox(*outlet));
+    let given_up: Vec<_> = outlets.map(|outlet| outlet.given_up).collect();
     LinkStatus {
         state: line.link.state(),
         since: Timestamp(now.wall_ns.saturating_sub(nanos(now.mono.since(line.link.since())))),
@@ -176,6 +178,8 @@ fn link_status(agent: &Agent, link: usize, line: &LinkContext, now: Now) -> Link
         unconfirmed: agent.unconfirmed(link),
         received: line.received,
         received_dropped: line.inbox.dropped(),
+        dropped: given_up.iter().map(|own| own.dropped).sum(),
+        expired: given_up.iter().map(|own| own.expired).sum(),
         settings_rejected: settings_rejected(line),
         held_back: line.link.proves_nothing().then_some(UNECHOED),
         frame_bytes: line.frames.learned(),

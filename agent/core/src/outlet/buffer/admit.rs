@@ -137,6 +137,7 @@ impl Buffer {
 
     fn drop_newest(&mut self, now: Time, outlet: usize) {
         self.outboxes[outlet].push_dropped(now);
+        self.outboxes[outlet].given_up.dropped += 1;
         self.dropped += 1;
     }
 }

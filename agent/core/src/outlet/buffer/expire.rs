@@ -72,7 +72,8 @@ impl Buffer {
             let counted = &mut self.expiry.counted[outlet];
             counted.remove_through(self.outboxes[outlet].confirmed());
             self.expiry.unsent[outlet] += u64::from(!looked.expired.is_empty());
-            self.expiry.messages += looked.expired.iter().map(|seq| counted.insert(*seq, *seq)).sum::<u64>();
+            let expired = looked.expired.iter().map(|seq| counted.insert(*seq, *seq)).sum::<u64>();
+            self.count_expired(outlet, expired);
             entries = looked.entries;
         }
         clocks.restamp(&mut entries);
@@ -130,9 +131,15 @@ impl Buffer {
         self.outboxes[outlet].reread();
         let Some((from, to)) = gap else { return };
         self.expiry.unsent[outlet] += u64::from(to > self.outboxes[outlet].sent());
-        self.expiry.messages += messages.min(self.expiry.counted[outlet].insert(from, to));
+        let expired = messages.min(self.expiry.counted[outlet].insert(from, to));
+        self.count_expired(outlet, expired);
         let outlet = self.outboxes[outlet].name.clone();
         out.push(BufferEffect::Note(LogEvent::Expired { outlet, messages, from, to }));
+    }
+
+    fn count_expired(&mut self, outlet: usize, messages: u64) {
+        self.expiry.messages += messages;
+        self.outboxes[outlet].given_up.expired += messages;
     }
 }
 
@@ -268,5 +275,6 @@ mod tests {
         assert!(bench.tells(120));
         bench.hear(120, StoreReport::Expired { outlet: 0, messages: 10, gap: Some((1, 10)) });
         assert_eq!(bench.buffer.expired(), 10, "two of them were counted before");
+        assert_eq!(bench.buffer.outbox(0).given_up.expired, 10);
     }
 }

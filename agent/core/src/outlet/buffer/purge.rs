@@ -14,6 +14,7 @@ impl Buffer {
         out: &mut Vec<BufferEffect>,
     ) {
         self.dropped += messages;
+        self.outboxes[outlet].given_up.dropped += messages;
         self.outboxes[outlet].reread();
         if let Some((from, to)) = gap {
             let outlet = self.outboxes[outlet].name.clone();

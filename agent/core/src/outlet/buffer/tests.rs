@@ -400,7 +400,7 @@ fn the_oldest_are_dropped_before_the_commit_that_would_not_fit() {
     assert_eq!(sim.wait(Duration::from_secs(9)), [], "the commit waits for the drop");
     sim.hold(7, 770);
     let after = sim.hear(StoreReport::Dropped { outlet: 0, messages: 2, gap: Some((1, 2)) });
-    assert_eq!(sim.buffer.dropped(), 2);
+    assert_eq!((sim.buffer.dropped(), sim.buffer.outbox(0).given_up.dropped), (2, 2));
     assert!(appended(&after).is_some());
     let told = LogEvent::DroppedOldest { outlet: "client:0".into(), messages: 2, from: 1, to: 2 };
     assert!(log_events(&after).contains(&&told));
@@ -722,6 +722,7 @@ fn an_outlet_that_drops_what_is_new_leaves_it_to_the_others_and_says_so_in_a_gap
     let effects = sim.offer_to(&[0, 1], 1);
     assert!(effects.contains(&FULL), "{effects:?}");
     assert_eq!((sim.buffer.dropped(), sim.buffer.refused()), (1, 0));
+    assert_eq!([0, 1].map(|outlet| sim.buffer.outbox(outlet).given_up.dropped), [0, 1]);
     assert_eq!([0, 1].map(|outlet| sim.buffer.outbox(outlet).unconfirmed()), [3, 2]);
     assert_eq!(sim.buffer.outbox(1).block().next, 4, "the third number is used up");
     assert_eq!(sim.confirm(0, 3), [stored(2, 3, 3)], "it is safe wherever it was taken");
@@ -799,6 +800,7 @@ fn a_purge_is_counted_and_told_and_whoever_waits_is_answered_only_by_the_commit(
     sim.facts.held[0] = Held { range: Some((1, 3)), ..Held::default() };
     let effects = sim.hear(StoreReport::Purged { outlet: 0, messages: 3, gap: Some((1, 3)) });
     let told = LogEvent::Purged { outlet: "client:0".into(), messages: 3, from: 1, to: 3 };
+    assert_eq!(sim.buffer.outbox(0).given_up.dropped, 3);
     let read = BufferEffect::Disk(StoreOrder::Read {
         outlet: 0,
         from: 1,

@@ -64,6 +64,8 @@ fn link(state: LinkState, rtt_ms: Option<f64>) -> LinkStatus {
         unconfirmed: 3,
         received: 0,
         received_dropped: 0,
+        dropped: 0,
+        expired: 0,
         settings_rejected: None,
         held_back: None,
         frame_bytes: None,
