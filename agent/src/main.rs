@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use holdfast::cli;
-use holdfast::io::{private, supervisor};
+use holdfast::os::private;
+use holdfast::os::supervisor;
 use holdfast_core::terminal;
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use holdfast::io::mqtt::packet_stream::PacketStream;
-use holdfast::io::server::path::Router;
-use holdfast::io::store::group::{Head, MAGIC, Packer, unpack};
+use holdfast::outlet::mqtt::packet_stream::PacketStream;
+use holdfast::source::server::request::path::Router;
+use holdfast::store::group::{Head, MAGIC, Packer, unpack};
 use holdfast_core::config::server::Route;
 use holdfast_core::config::{Config, Environment, Overrides};
 use holdfast_core::message::Format;

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::ops::Range;
 
 use flate2::read::DeflateDecoder;
-use holdfast::io::store::group::{Head, MAGIC};
+use holdfast::store::group::{Head, MAGIC};
 
 use super::peer::number_of;
 

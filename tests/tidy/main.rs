@@ -129,46 +129,44 @@ fn dependencies_run_one_way() {
         ("agent/core/src/message.rs", above(&["crate::config", "crate::wire"])),
         ("agent/core/src/config", above(&["crate::wire"])),
         ("agent/core/src/wire", above(&[])),
-        ("agent/src/io", vec!["crate::cli"]),
     ];
     assert_none(&upward.iter().flat_map(|(folder, words)| places(folder, words)).collect::<Vec<_>>());
 }
 
-/// What every part of `io/` may use: it stands below them, not beside them.
-const BELOW: [&str; 11] = [
-    "aside",
-    "clock",
-    "descriptors",
-    "intake",
-    "net",
-    "pam",
-    "password",
-    "private",
-    "secret",
-    "tls",
-    "config_file",
+/// The rooms of the program, and the rooms that each may use beside its own. `cli` and `runtime` are where the others meet.
+const ROOMS: [(&str, &[&str]); 8] = [
+    ("os", &[]),
+    ("net", &["os"]),
+    ("source", &["net", "os"]),
+    ("outlet", &["net", "os"]),
+    ("store", &["os"]),
+    ("receiver", &["net", "os"]),
+    ("runtime", &["net", "os", "outlet", "source", "store"]),
+    ("cli", &["net", "os", "outlet", "receiver", "runtime", "source", "store"]),
 ];
 
 #[test]
-fn parts_of_io_meet_in_the_loop_and_nowhere_else() {
-    let broken: Vec<String> =
-        sources("agent/src/io").iter().filter(|file| file.part() != "shell").flat_map(sideways).collect();
+fn rooms_of_the_program_meet_in_the_runtime_and_nowhere_else() {
+    let mut broken = Vec::new();
+    for file in sources("agent/src") {
+        let room = file.room();
+        if matches!(room, "lib" | "main") {
+            continue;
+        }
+        match ROOMS.iter().find(|(name, _)| *name == room) {
+            None => broken.push(format!("{}: {room} is not among the rooms", file.path)),
+            Some((_, below)) => broken.extend(strangers(&file, room, below)),
+        }
+    }
     assert_none(&broken);
 }
 
-/// Uses of other parts of `io/`, by `crate::io::x` or, in a file directly below `io/`, by `super::x`.
-fn sideways(file: &Source) -> Vec<String> {
-    let depth = file.path.split('/').count() - "agent/src/io".split('/').count();
-    let own = file.part();
-    let parts: Vec<String> = sources("agent/src/io").iter().map(|other| other.part().to_owned()).collect();
-    let is_sideways =
-        |name: &str| name != own && !BELOW.contains(&name) && parts.iter().any(|part| part == name);
+/// Uses of rooms that this one may not know.
+fn strangers(file: &Source, room: &str, below: &[&str]) -> Vec<String> {
+    let is_strange =
+        |name: &str| name != room && !below.contains(&name) && ROOMS.iter().any(|(other, _)| *other == name);
     file.code()
-        .filter(|(_, line)| {
-            let from_root = line.split("crate::io::").skip(1);
-            let from_above = line.split("super::").skip(1).filter(|_| depth == 1);
-            from_root.chain(from_above).any(|rest| is_sideways(first_word(rest)))
-        })
+        .filter(|(_, line)| line.split("crate::").skip(1).any(|rest| is_strange(first_word(rest))))
         .map(|(number, line)| file.place(number, line))
         .collect()
 }
@@ -189,7 +187,7 @@ fn nothing_is_done_on_threads_that_nobody_counts() {
         "smol::process",
         "smol::spawn",
     ];
-    let resolver = "agent/src/io/net/resolver.rs";
+    let resolver = "agent/src/net/resolver.rs";
     let broken = places("agent/src", &words).into_iter().filter(|place| {
         // The resolver is where it belongs, and its users name it in full.
         !place.starts_with(resolver) && !place.contains("net::resolve(host, port)")
@@ -203,7 +201,7 @@ fn nothing_is_done_on_threads_that_nobody_counts() {
 }
 
 /// The one file that calls a C library which is found at run time.
-const UNSAFE: &str = "agent/src/io/pam.rs";
+const UNSAFE: &str = "agent/src/os/pam.rs";
 
 #[test]
 fn no_file_but_one_has_unsafe_code() {

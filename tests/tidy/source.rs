@@ -38,9 +38,9 @@ fn collect(path: &Path, paths: &mut Vec<PathBuf>) {
 }
 
 impl Source {
-    /// For a file of `agent/src/io`, the part that it belongs to: `store` for `io/store.rs` and all of `io/store/`.
-    pub fn part(&self) -> &str {
-        let rest = self.path.strip_prefix("agent/src/io/").unwrap_or_default();
+    /// For a file of the program, the room that it belongs to: `store` for `agent/src/store.rs` and all of `agent/src/store/`.
+    pub fn room(&self) -> &str {
+        let rest = self.path.strip_prefix("agent/src/").unwrap_or_default();
         rest.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::options::Options;
 use super::{print, reload, status};
-use crate::io::config_file::{self, NewPassword, Rewrite};
-use crate::io::control;
+use crate::net::control;
+use crate::runtime::config_file::{self, NewPassword, Rewrite};
 
 /// Which configuration, and which agent.
 #[derive(clap::Args, Debug)]

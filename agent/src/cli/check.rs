@@ -9,8 +9,8 @@ use holdfast_core::terminal;
 use serde_json::{Value, json};
 
 use super::options::Options;
-use crate::io::config_file::{self, warnings};
-use crate::io::server::schema_faults;
+use crate::runtime::config_file::{self, warnings};
+use crate::source::server::schema_faults;
 
 /// Prints the configuration in force, with every default; or every fault, with its line and column
 #[derive(Debug, Clone, clap::Args)]

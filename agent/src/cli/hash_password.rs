@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use super::print;
-use crate::io::password;
+use crate::os::password;
 
 /// What Ctrl-C, Ctrl-D, Ctrl-U and the two keys that take a letter back send.
 const INTERRUPT: u8 = 0x03;

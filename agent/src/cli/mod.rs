@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use holdfast_core::terminal;
 
-use crate::io::clock;
+use crate::os::clock;
 
 /// Whether what is printed may be coloured: a terminal reads it, and `NO_COLOR` does not say otherwise.
 fn colours() -> bool {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use holdfast_core::config::{Config, Overrides};
 
-use crate::io::config_file;
+use crate::runtime::config_file;
 
 /// Which configuration, and what differs from it.
 #[derive(Debug, Clone, Default, clap::Args)]

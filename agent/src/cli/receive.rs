@@ -12,8 +12,8 @@ use smol::net::TcpListener;
 use smol::stream::StreamExt;
 
 use crate::cli::output;
-use crate::io::receiver::{Finish, LineFormat, Options, Refusal, Report, Sink, serve, tell};
-use crate::io::tls;
+use crate::net::tls;
+use crate::receiver::{Finish, LineFormat, Options, Refusal, Report, Sink, serve, tell};
 
 const EXAMPLES: &str = "\
 Examples:

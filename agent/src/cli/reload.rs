@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::options::Options;
 use super::print;
-use crate::io::control;
+use crate::net::control;
 
 /// Makes the running agent take over its configuration as it is on the disk
 #[derive(clap::Args, Debug)]

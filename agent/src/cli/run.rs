@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::options::Options;
-use crate::io::{config_file, shell};
+use crate::runtime;
+use crate::runtime::config_file;
 
 const REJECTED_BYTES_MAX: u64 = 4096;
 
@@ -38,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Ok(config)
     };
-    shell::run(load, rejected)?;
+    runtime::run(load, rejected)?;
     Ok(ExitCode::SUCCESS)
 }
 

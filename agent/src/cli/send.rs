@@ -11,7 +11,7 @@ use hyper::Method;
 use serde::Deserialize;
 
 use super::options::Options;
-use crate::io::control;
+use crate::net::control;
 
 /// Most bytes and lines of one request; the agent takes 1 MB and 10,000 lines.
 const BATCH_BYTES: usize = 512 * 1024;
@@ -192,8 +192,8 @@ mod tests {
     use smol::LocalExecutor;
 
     use super::*;
-    use crate::io::intake::{Input, channel};
-    use crate::io::server::serve_control;
+    use crate::source::intake::{Input, channel};
+    use crate::source::server::serve_control;
     use holdfast_core::source::intake::{Answer, Refused};
 
     fn args(socket: PathBuf) -> Args {

@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 
 use super::options::Options;
 use super::{clean, colours, interval, print_page};
-use crate::io::{clock, control};
+use crate::net::control;
+use crate::os::clock;
 
 /// Shows links, buffer and devices of the running agent
 #[derive(clap::Args, Debug)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::options::Options;
 use super::{clean, print};
-use crate::io::control;
+use crate::net::control;
 
 /// Shows live what the running agent takes, stores, sends and has confirmed
 #[derive(clap::Args, Debug)]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::options::Options;
 use super::{clean, colours, interval, print_page};
-use crate::io::probe::{self, Probe};
+use crate::outlet::probe::{self, Probe};
 
 /// Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping
 #[derive(clap::Args, Debug)]

@@ -11,7 +11,7 @@ use super::place::{StoreAccess, StorePath, named, outlets_meant};
 use super::progress::Progress;
 use super::record::{Record, many};
 use crate::cli::output;
-use crate::io::private;
+use crate::os::private;
 
 /// Writes all messages that are held, and takes nothing away
 #[derive(clap::Args, Debug)]

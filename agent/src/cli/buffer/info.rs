@@ -11,7 +11,7 @@ use super::place::StorePath;
 use super::record::many;
 use crate::cli::status::{size, span};
 use crate::cli::{clean, print};
-use crate::io::clock;
+use crate::os::clock;
 
 /// Shows how the store stands: what it holds, what it takes, what is dead or damaged
 #[derive(clap::Args, Debug)]

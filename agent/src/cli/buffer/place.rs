@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::cli::options::Options;
-use crate::io::control;
-use crate::io::store::stopped::{Mended, Reading, Stopped};
+use crate::net::control;
+use crate::store::stopped::{Mended, Reading, Stopped};
 
 /// Pause before what found the agent busy is asked again.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);

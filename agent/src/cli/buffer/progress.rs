@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_core::time::Time;
 
-use crate::io::clock;
+use crate::os::clock;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const WIDTH: u64 = 30;

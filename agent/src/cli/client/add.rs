@@ -7,7 +7,7 @@ use holdfast_core::config::edit::{self, Kind};
 use holdfast_core::config::{LinkUrl, Login, link_of_url, toml_string};
 
 use crate::cli::change::{AgentArgs, Change, Edited, assignment};
-use crate::io::config_file::NewPassword;
+use crate::runtime::config_file::NewPassword;
 
 /// Adds a client to the configuration file
 #[derive(clap::Args, Debug)]

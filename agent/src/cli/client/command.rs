@@ -9,7 +9,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use crate::cli::options::Options;
-use crate::io::control;
+use crate::net::control;
 
 /// Whom to tell.
 #[derive(clap::Args, Debug)]

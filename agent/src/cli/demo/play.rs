@@ -21,7 +21,8 @@ use super::ENDS_WITH_PARENT;
 use super::picture::{Moment, Outcome};
 use super::sensor::Sensor;
 use crate::cli::print_page;
-use crate::io::{clock, control};
+use crate::net::control;
+use crate::os::clock;
 
 /// How often the picture is drawn.
 const FRAME: Duration = Duration::from_millis(100);

@@ -1,0 +1,491 @@
+//! TLS in both directions: settings and files become a connector or an acceptor, and errors become plain words.
+//!
+//! One stack, rustls with ring. There is no process-wide default: each configuration names its provider.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_rustls::client::TlsStream;
+use futures_rustls::pki_types::pem::{self, PemObject};
+use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use futures_rustls::rustls::client::verify_server_name;
+use futures_rustls::rustls::crypto::{CryptoProvider, ring};
+use futures_rustls::rustls::server::ParsedCertificate;
+use futures_rustls::rustls::server::WebPkiClientVerifier;
+use futures_rustls::rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage, ProtocolVersion, RootCertStore,
+    ServerConfig,
+};
+use futures_rustls::{TlsAcceptor, TlsConnector};
+use holdfast_core::config::server::ServerTls;
+use holdfast_core::config::tls::ClientTls;
+use holdfast_core::message::Clock;
+use holdfast_core::time::Now;
+use smol::io::{AsyncRead, AsyncWrite};
+
+use crate::os::clock;
+
+#[cfg(test)]
+pub mod authority;
+mod trust;
+mod validity;
+
+use trust::Trust;
+pub use validity::certificate_days_left;
+
+/// Shakes hands as a client. Tells how many days the server's certificate is still good for.
+///
+/// Files are read at each call, so a renewed certificate is taken at the next dial.
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    tcp: S,
+    tls: &ClientTls,
+    host: &str,
+) -> Result<(TlsStream<S>, Option<i64>), String> {
+    let name = tls.server_name.as_deref().unwrap_or(host);
+    let server_name = ServerName::try_from(name.to_owned())
+        .map_err(|_| format!("cannot verify the server: {name:?} is not a host name or address"))?;
+    let stream = connector(tls)?.connect(server_name, tcp).await.map_err(|error| words(&error))?;
+    let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let days_left = leaf.and_then(|leaf| certificate_days_left(leaf, clock::now().wall_ns));
+    Ok((stream, days_left))
+}
+
+/// What a handshake agreed on: `TLS 1.3, certificate good for 60 days`.
+pub fn shown<S>(stream: &TlsStream<S>, days_left: Option<i64>) -> String {
+    let version = match stream.get_ref().1.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    };
+    match days_left {
+        Some(days) => format!("{version}, certificate good for {days} days"),
+        None => version.to_owned(),
+    }
+}
+
+/// A connector that trusts the configured roots and keys only, or the system's roots. The error names the file that is at fault.
+pub fn connector(tls: &ClientTls) -> Result<TlsConnector, String> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS 1.2 and 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Trust::of(tls, provider())?));
+    let config = match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => builder
+            .with_client_auth_cert(chain_of(cert)?, key_of(key)?)
+            .map_err(|error| format!("cannot use {} with {}: {error}", cert.display(), key.display()))?,
+        (None, None) => builder.with_no_client_auth(),
+        (Some(_), None) => return Err("cannot use tls.cert: tls.key is missing".to_owned()),
+        (None, Some(_)) => return Err("cannot use tls.key: tls.cert is missing".to_owned()),
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// What a server shows of itself.
+pub struct Identity {
+    /// Shakes hands with it.
+    pub acceptor: TlsAcceptor,
+    leaf: CertificateDer<'static>,
+    file: PathBuf,
+}
+
+impl Identity {
+    /// Whether the certificate names this host.
+    pub fn is_for(&self, name: &str) -> bool {
+        let certificate = ParsedCertificate::try_from(&self.leaf);
+        let name = ServerName::try_from(name);
+        certificate
+            .is_ok_and(|certificate| name.is_ok_and(|name| verify_server_name(&certificate, &name).is_ok()))
+    }
+
+    /// Days until the certificate ends, negative once it has ended.
+    pub fn days_left(&self, now: Now) -> Option<i64> {
+        certificate_days_left(&self.leaf, now.wall_ns)
+    }
+
+    /// What is wrong with it at this moment. It is no reason not to serve: it may be the clock that is wrong.
+    pub fn warning(&self, now: Now) -> Option<String> {
+        let (from, until) = validity::bounds(&self.leaf)?;
+        let (file, at) = (self.file.display(), Duration::from_nanos(now.wall_ns));
+        let clock = clock_words(now);
+        if at > until {
+            return Some(format!("the certificate {file} has expired on {}: {clock}", day(until)));
+        }
+        (at < from).then(|| format!("the certificate {file} is not valid before {}: {clock}", day(from)))
+    }
+}
+
+/// A server's certificate and key; with `client_ca` only clients whose certificate comes from there are let in. The error
+/// names the file that is at fault.
+pub fn identity(tls: &ServerTls) -> Result<Identity, String> {
+    let (cert, key) = (&tls.cert, &tls.key);
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS 1.2 and 1.3");
+    let builder = match &tls.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots_of(path)?), provider())
+                .build()
+                .map_err(|error| format!("cannot use {}: {error}", path.display()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let chain = chain_of(cert)?;
+    let leaf = chain.first().cloned().ok_or("the chain is empty")?;
+    let config = builder.with_single_cert(chain, key_of(key)?).map_err(|error| {
+        let (cert, key) = (cert.display(), key.display());
+        match error {
+            Error::InconsistentKeys(_) => {
+                format!("cannot use {cert} with {key}: the key belongs to another certificate")
+            }
+            error => format!("cannot use {cert} with {key}: {error}"),
+        }
+    })?;
+    Ok(Identity { acceptor: TlsAcceptor::from(Arc::new(config)), leaf, file: cert.clone() })
+}
+
+/// The acceptor of [`identity`] alone.
+pub fn acceptor(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<TlsAcceptor, String> {
+    let client_ca = client_ca.map(Path::to_owned);
+    let tls = ServerTls { cert: cert.to_owned(), key: key.to_owned(), client_ca };
+    Ok(identity(&tls)?.acceptor)
+}
+
+/// The error of a TLS handshake in plain words, as seen by a client.
+pub fn words(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(error) => tls_words(error),
+        None if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            "the server cut the TLS handshake short (does it speak TLS on this port?)".to_owned()
+        }
+        None => format!("the TLS handshake broke: {}", crate::net::words(error)),
+    }
+}
+
+fn tls_words(error: &Error) -> String {
+    match error {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "the server does not speak TLS on this port".to_owned()
+        }
+        Error::InvalidCertificate(cause) => certificate_words(cause),
+        Error::AlertReceived(alert) => alert_words(*alert),
+        // Words of our own, for what rustls has none.
+        Error::General(words) => words.clone(),
+        other => format!("the TLS handshake failed: {other}"),
+    }
+}
+
+fn certificate_words(cause: &CertificateError) -> String {
+    match cause {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("the server's certificate has expired: {}", clock_words(clock::now()))
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("the server's certificate is not valid yet: {}", clock_words(clock::now()))
+        }
+        // An authority that was made anew under its old name fails at the signature only.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "the server's certificate comes from an unknown issuer".to_owned()
+        }
+        CertificateError::NotValidForName => "the server's certificate is for another name".to_owned(),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            // Each is given as `DnsName("hub.example")`.
+            let names = presented.iter().take(4).map(|name| name.split('"').nth(1).unwrap_or(name));
+            let presented = names.collect::<Vec<_>>().join(", ");
+            format!("the server's certificate is not for {} but for {presented}", expected.to_str())
+        }
+        other => format!("the server's certificate is not accepted: {other}"),
+    }
+}
+
+/// Whether it is the clock that is wrong. Only the day is told, so that the words stay the same from try to try.
+fn clock_words(now: Now) -> String {
+    let day = day(Duration::from_nanos(now.wall_ns));
+    match now.clock {
+        Clock::Synced => format!("this machine's clock is synchronized and says {day}"),
+        Clock::Unsynced => format!("this machine's clock is not synchronized and says {day}"),
+    }
+}
+
+fn day(since_epoch: Duration) -> String {
+    let day = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_epoch).to_string();
+    day.split('T').next().unwrap_or_default().to_owned()
+}
+
+fn alert_words(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => "the server asks for a client certificate".to_owned(),
+        AlertDescription::UnknownCA
+        | AlertDescription::BadCertificate
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::CertificateRevoked => {
+            format!("the server refuses our client certificate ({alert:?})")
+        }
+        other => format!("the server refuses the TLS handshake ({other:?})"),
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn system_roots() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(
+            "cannot find the system's root certificates: install ca-certificates or set tls.ca".to_owned()
+        );
+    }
+    Ok(roots)
+}
+
+fn roots_of(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain_of(path)? {
+        roots.add(certificate).map_err(|error| format!("cannot use {}: {error}", path.display()))?;
+    }
+    Ok(roots)
+}
+
+fn chain_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| format!("cannot read {}: {}", path.display(), pem_words(&error)))?;
+    if chain.is_empty() {
+        return Err(format!("cannot read {}: it holds no PEM certificate", path.display()));
+    }
+    Ok(chain)
+}
+
+fn key_of(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| format!("cannot read {}: {}", path.display(), pem_words(&error)))
+}
+
+/// Only the kind of fault: a PEM error may quote the line that it stumbled over, and that may be a key.
+fn pem_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => crate::net::words(error),
+        pem::Error::NoItemsFound => "it holds no PEM private key".to_owned(),
+        _ => "it is not sound PEM".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::date_time_ymd;
+    use smol::future::or;
+    use smol::io::{AsyncReadExt, AsyncWriteExt};
+    use smol::net::{TcpListener, TcpStream};
+
+    use super::authority::{Authority, Files};
+    use super::*;
+
+    /// One handshake with a server of these files; the client's outcome.
+    async fn shake(server: &Files, client_ca: Option<&Path>, tls: &ClientTls) -> Result<Option<i64>, String> {
+        let acceptor = acceptor(&server.cert, &server.key, client_ca).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accept = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = acceptor.accept(tcp).await {
+                let _ = stream.write_all(b"x").await;
+                let _ = stream.flush().await;
+            }
+            smol::future::pending().await
+        };
+        let connect = async {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let (mut stream, days_left) = connect(tcp, tls, "localhost").await?;
+            // In TLS 1.3 a client learns only here that its certificate was refused.
+            stream.read_exact(&mut [0]).await.map_err(|error| words(&error))?;
+            Ok(days_left)
+        };
+        or(connect, accept).await
+    }
+
+    fn trusting(authority: &Authority) -> ClientTls {
+        ClientTls { ca: vec![authority.ca.clone()], ..ClientTls::default() }
+    }
+
+    fn outcome(server: &Files, tls: &ClientTls) -> Result<Option<i64>, String> {
+        smol::block_on(shake(server, None, tls))
+    }
+
+    #[test]
+    fn a_server_of_our_own_authority_is_trusted_and_tells_the_days_it_has_left() {
+        let authority = Authority::new();
+        let leaf = authority.issue("localhost", |_| {});
+        let days_left = outcome(&leaf, &trusting(&authority)).unwrap();
+        assert!(days_left.is_some_and(|days| days > 300_000), "{days_left:?}");
+    }
+
+    #[test]
+    fn a_certificate_of_another_authority_is_an_unknown_issuer() {
+        let trusted = Authority::new();
+        for other in [Authority::named("another authority"), Authority::new()] {
+            let error = outcome(&other.issue("localhost", |_| {}), &trusting(&trusted)).unwrap_err();
+            assert_eq!(error, "the server's certificate comes from an unknown issuer");
+        }
+    }
+
+    /// A certificate as `openssl req -x509` makes it: self-signed, and an authority.
+    fn self_signed(directory: &Path, names: &[&str], common_name: &str, until: i32) -> Files {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let stem = format!("{common_name}-{until}-{}", params.subject_alt_names.len());
+        let files =
+            Files { cert: directory.join(format!("{stem}.pem")), key: directory.join(format!("{stem}.key")) };
+        std::fs::write(&files.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        files
+    }
+
+    #[test]
+    fn a_self_signed_certificate_that_is_named_itself_is_trusted_for_its_names_and_in_its_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new();
+        let named = |files: &Files| ClientTls {
+            ca: vec![authority.ca.clone(), files.cert.clone()],
+            ..ClientTls::default()
+        };
+        let with_names = self_signed(directory.path(), &["localhost"], "x", 3000);
+        assert!(outcome(&with_names, &named(&with_names)).is_ok());
+        let common_name = self_signed(directory.path(), &[], "LOCALHOST", 3000);
+        assert!(outcome(&common_name, &named(&common_name)).is_ok());
+        let other = self_signed(directory.path(), &["other.example"], "localhost", 3000);
+        let error = outcome(&other, &named(&other)).unwrap_err();
+        assert_eq!(error, "the server's certificate is not for localhost but for other.example");
+        let other = self_signed(directory.path(), &[], "other", 3000);
+        let error = outcome(&other, &named(&other)).unwrap_err();
+        assert_eq!(error, "the server's certificate is not for localhost but for other");
+        let old = self_signed(directory.path(), &["localhost"], "x", 2001);
+        assert!(outcome(&old, &named(&old)).unwrap_err().contains("has expired"));
+        let error = outcome(&with_names, &named(&common_name)).unwrap_err();
+        assert!(
+            error.starts_with(
+                "the server's certificate is self-signed and not known here; its key is sha256/"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_pinned_key_is_trusted_by_itself_and_no_other_is_even_with_a_good_certificate() {
+        let directory = tempfile::tempdir().unwrap();
+        let pin = |files: &Files| {
+            let certificate = chain_of(&files.cert).unwrap().remove(0);
+            let key = validity::parts(&certificate).unwrap().key.to_vec();
+            let hash = ::ring::digest::digest(&::ring::digest::SHA256, &key);
+            holdfast_core::config::tls::Pin(hash.as_ref().try_into().unwrap())
+        };
+        let (one, two) = (
+            self_signed(directory.path(), &["a"], "a", 3000),
+            self_signed(directory.path(), &["b"], "b", 3000),
+        );
+        let only = |pins: Vec<_>| ClientTls { pin: pins, ..ClientTls::default() };
+        assert!(outcome(&one, &only(vec![pin(&one)])).is_ok());
+        assert!(outcome(&one, &only(vec![pin(&two), pin(&one)])).is_ok());
+        let error = outcome(&one, &only(vec![pin(&two)])).unwrap_err();
+        assert_eq!(error, format!("the server's key is {}, which is not in tls.pin", pin(&one)));
+        let authority = Authority::new();
+        let leaf = authority.issue("localhost", |_| {});
+        let with_ca = |pins| ClientTls { pin: pins, ..trusting(&authority) };
+        assert!(outcome(&leaf, &with_ca(vec![pin(&leaf)])).is_ok());
+        assert!(outcome(&leaf, &with_ca(vec![pin(&one)])).unwrap_err().contains("not in tls.pin"));
+        // A key that is right does not make up for an authority that is not.
+        assert!(outcome(&one, &with_ca(vec![pin(&one)])).unwrap_err().contains("self-signed"));
+    }
+
+    #[test]
+    fn a_certificate_for_another_name_is_told_with_both_names() {
+        let authority = Authority::new();
+        let leaf = authority.issue("other.example", |_| {});
+        let error = outcome(&leaf, &trusting(&authority)).unwrap_err();
+        assert_eq!(error, "the server's certificate is not for localhost but for other.example");
+    }
+
+    #[test]
+    fn the_configured_server_name_is_verified_in_place_of_the_host() {
+        let authority = Authority::new();
+        let leaf = authority.issue("other.example", |_| {});
+        let tls = ClientTls { server_name: Some("other.example".to_owned()), ..trusting(&authority) };
+        outcome(&leaf, &tls).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_out_of_its_time_raises_the_question_of_the_clock() {
+        let authority = Authority::new();
+        let past = authority.issue("localhost", |params| params.not_after = date_time_ymd(2001, 1, 1));
+        let error = outcome(&past, &trusting(&authority)).unwrap_err();
+        let clock = clock_words(clock::now());
+        assert_eq!(error, format!("the server's certificate has expired: {clock}"));
+        let future = authority.issue("localhost", |params| params.not_before = date_time_ymd(2500, 1, 1));
+        let error = outcome(&future, &trusting(&authority)).unwrap_err();
+        assert_eq!(error, format!("the server's certificate is not valid yet: {clock}"));
+    }
+
+    #[test]
+    fn the_day_and_what_vouches_for_it_are_told() {
+        let now = Now { wall_ns: 86_400_000_000_000, ..clock::now() };
+        let words = |clock| clock_words(Now { clock, ..now });
+        assert_eq!(words(Clock::Unsynced), "this machine's clock is not synchronized and says 1970-01-02");
+        assert_eq!(words(Clock::Synced), "this machine's clock is synchronized and says 1970-01-02");
+    }
+
+    #[test]
+    fn a_client_certificate_opens_the_door_of_a_server_that_asks_for_one() {
+        let authority = Authority::new();
+        let server = authority.issue("localhost", |_| {});
+        let client = authority.issue("gw-17", |_| {});
+        let without = smol::block_on(shake(&server, Some(&authority.ca), &trusting(&authority)));
+        assert_eq!(without, Err("the server asks for a client certificate".to_owned()));
+        let tls = ClientTls { cert: Some(client.cert), key: Some(client.key), ..trusting(&authority) };
+        smol::block_on(shake(&server, Some(&authority.ca), &tls)).unwrap();
+    }
+
+    #[test]
+    fn a_server_that_speaks_no_tls_is_told_so() {
+        smol::block_on(async {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let answer = async {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+                smol::future::pending().await
+            };
+            let authority = Authority::new();
+            let tls = trusting(&authority);
+            let dial = async {
+                let tcp = TcpStream::connect(address).await.unwrap();
+                connect(tcp, &tls, "localhost").await.map(|_| ()).unwrap_err()
+            };
+            assert_eq!(or(dial, answer).await, "the server does not speak TLS on this port");
+        });
+    }
+
+    #[test]
+    fn the_error_of_a_file_names_it_and_quotes_nothing_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.pem");
+        std::fs::write(&path, "-----BEGIN PRIVATE KEY-----\ns3cret!\n-----END PRIVATE KEY-----\n").unwrap();
+        let authority = Authority::new();
+        let cert = authority.issue("gw-17", |_| {}).cert;
+        let tls = ClientTls { cert: Some(cert), key: Some(path.clone()), ..trusting(&authority) };
+        let error = connector(&tls).err().unwrap();
+        assert_eq!(error, format!("cannot read {}: it is not sound PEM", path.display()));
+        let tls = ClientTls { ca: vec!["/nonexistent/ca.pem".into()], ..ClientTls::default() };
+        assert_eq!(
+            connector(&tls).err().unwrap(),
+            "cannot read /nonexistent/ca.pem: no such file or directory"
+        );
+    }
+}

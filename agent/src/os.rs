@@ -1,0 +1,11 @@
+//! What the machine gives: the clock, files and their owners, accounts, secrets, the service supervisor, facts about the host.
+
+pub mod aside;
+pub mod clock;
+pub mod descriptors;
+pub mod host;
+pub mod pam;
+pub mod password;
+pub mod private;
+pub mod secret;
+pub mod supervisor;

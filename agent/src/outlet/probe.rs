@@ -1,0 +1,71 @@
+//! Tests a connection step by step, on the same way that the agent goes, without the agent.
+
+use holdfast_core::config::client::Client;
+use holdfast_core::config::mqtt::Mqtt;
+use holdfast_core::config::shown_url;
+use holdfast_core::link::probe::{Failed, FinishedStep};
+use holdfast_core::link::protocol::Refusal;
+
+use crate::net::DialTrace;
+use crate::os::clock;
+use crate::outlet::mqtt;
+use crate::outlet::uplink;
+
+/// A time before which this program did not exist: 2026-11-01, in ns since 1970.
+const PROGRAM_EXISTS_NS: u64 = 1_793_491_200_000_000_000;
+
+/// What a test has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Id of the client, or `mqtt`.
+    pub id: String,
+    /// Where it leads, secrets hidden.
+    pub url: String,
+    /// The steps that were done, in order.
+    pub done: Vec<FinishedStep>,
+    /// The one that failed; nothing was tried behind it.
+    pub failed: Option<Failed>,
+}
+
+/// Tests one url of a WebSocket link. Ends within its `connect_timeout` and its ping's timeout.
+pub async fn link(client: &Client, endpoint: usize) -> Probe {
+    let stage = DialTrace::new();
+    let outcome = uplink::test(client, endpoint, &stage).await;
+    let url = client.endpoints().get(endpoint).map(|url| shown_url(url)).unwrap_or_default();
+    conclude(client.id.clone(), url, stage, outcome)
+}
+
+/// Tests the MQTT broker. Ends within the deadline of a connection and its `keep_alive`.
+pub async fn broker(table: &Mqtt) -> Probe {
+    let stage = DialTrace::new();
+    let outcome = mqtt::test(table, &stage).await;
+    conclude("mqtt".to_owned(), shown_url(&table.url), stage, outcome)
+}
+
+fn conclude(id: String, url: String, stage: DialTrace, outcome: Result<(), Refusal>) -> Probe {
+    let failed = outcome.err().map(|Refusal { kind, error }| {
+        let clock_is_wrong = clock::now().wall_ns < PROGRAM_EXISTS_NS;
+        Failed::new(stage.step(), kind, bare(&error).to_owned(), stage.took(), clock_is_wrong)
+    });
+    Probe { id, url, done: stage.done(failed.is_none()), failed }
+}
+
+/// Without the name of the target, which stands above.
+fn bare(error: &str) -> &str {
+    let named = error.strip_prefix("cannot dial ").and_then(|rest| rest.split_once(": "));
+    named.map_or(error, |(_, cause)| cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_without_the_target_that_stands_above_it() {
+        assert_eq!(
+            bare("cannot dial ws://a:9/: cannot connect to ::1: refused"),
+            "cannot connect to ::1: refused"
+        );
+        assert_eq!(bare("no pong within 10 s"), "no pong within 10 s");
+    }
+}

@@ -1,0 +1,145 @@
+//! The loop's part of a reload: a configuration is read and checked, and what it needs is bound, before anything changes; the
+//! agent says what becomes of it.
+
+use std::rc::Rc;
+
+use holdfast_core::agent::Event;
+use holdfast_core::config::Config;
+use holdfast_core::config::server::Server;
+use holdfast_core::outlet::lane;
+use holdfast_core::reload::{self, Changes, Proposal, ReloadError, Reloaded};
+use holdfast_core::setup::LinkSetup;
+
+use super::servers::bind_but;
+use super::{BoundServers, Load, Runtime, bind, setup};
+use crate::source::server::KeptSocket;
+
+/// A configuration that was read, or why not.
+pub struct Prepared {
+    request: u64,
+    outcome: Result<Box<Next>, String>,
+}
+
+struct Next {
+    config: Config,
+    changes: Changes,
+    bound: BoundServers,
+}
+
+/// A configuration that was read, until the agent says what becomes of it.
+pub struct Candidate {
+    request: u64,
+    config: Config,
+    bound: BoundServers,
+}
+
+/// Who comes after this life of the agent.
+pub struct Successor {
+    /// Its configuration.
+    pub config: Config,
+    /// Its listeners; none to keep those of this life.
+    pub bound: Option<BoundServers>,
+    /// Settings that proved themselves in this life.
+    pub proven: Vec<LinkSetup>,
+}
+
+impl Runtime {
+    /// Begins to read the configuration again.
+    pub fn prepare(&mut self, request: u64) {
+        self.preparing = Some(request);
+        self.supervisor.reloading();
+        let (load, config, kept) = (self.load.clone(), self.config.clone(), self.servers.kept());
+        let (prepared, stale) = (self.prepared.0.clone(), self.servers.stale());
+        let preparing = async move {
+            let outcome = prepare(&load, &config, &kept, &stale).await.map(Box::new);
+            // The loop is gone only when nobody waits for it any more.
+            let _ = prepared.send(Prepared { request, outcome }).await;
+        };
+        self.executor.spawn(preparing).detach();
+    }
+
+    /// Keeps what was read, and tells the agent of it.
+    pub fn prepared(&mut self, prepared: Prepared) -> Event {
+        let Prepared { request, outcome } = prepared;
+        let outcome = outcome.map(|next| {
+            let Next { config, changes, bound } = *next;
+            let proposal = Proposal { setup: setup::setup(&config), changes };
+            self.candidate = Some(Candidate { request, config, bound });
+            Box::new(proposal)
+        });
+        Event::Prepared { request, outcome }
+    }
+
+    /// Puts in force what was read. The settings of clients are the agent's.
+    pub fn take_over(&mut self, request: u64) {
+        if let Some(Candidate { config, bound, .. }) = self.candidate.take_if(|own| own.request == request) {
+            self.servers.provide(&config);
+            self.servers.replace(bound);
+            self.config = Rc::new(config);
+        }
+    }
+
+    /// Keeps what was read for the life after this one.
+    pub fn succeed(&mut self, request: u64) {
+        let candidate = self.candidate.take_if(|own| own.request == request);
+        self.successor = candidate.map(|Candidate { config, bound, .. }| {
+            let proven = self.agent.proven().cloned().collect();
+            Successor { config, bound: Some(bound), proven }
+        });
+    }
+
+    /// Another life comes after this one, with the same configuration.
+    pub fn start_anew(&mut self) {
+        let proven = self.agent.proven().cloned().collect();
+        self.successor = Some(Successor { config: self.proven_config(), bound: None, proven });
+    }
+
+    /// Nobody comes after this life.
+    pub fn drop_successor(&mut self) {
+        self.successor = None;
+        self.supervisor.stopping();
+    }
+
+    /// Tells whoever asked, and drops what was read for nothing.
+    pub fn reply_to_reload(&mut self, request: u64, outcome: Result<Reloaded, ReloadError>) {
+        self.candidate.take_if(|own| own.request == request);
+        if self.preparing.take_if(|own| *own == request).is_some() && self.successor.is_none() {
+            self.supervisor.ready();
+        }
+        if let Some(reply) = self.reloads.remove(&request) {
+            let _ = reply.try_send(outcome.map_err(|error| error.to_string()));
+        }
+    }
+
+    /// The configuration in force, with the settings of clients that proved themselves.
+    pub fn proven_config(&self) -> Config {
+        let mut config = (*self.config).clone();
+        for client in &mut config.clients {
+            let outlet = lane::of_client(&client.id);
+            if let Some(proven) = self.agent.proven().find(|own| lane::of_client(&own.id) == outlet) {
+                client.clone_from(&proven.table);
+            }
+        }
+        config
+    }
+}
+
+async fn prepare(
+    load: &Load,
+    old: &Config,
+    kept: &[KeptSocket],
+    stale: &[Rc<Server>],
+) -> Result<Next, String> {
+    let config = load().map_err(|error| format!("{error:#}"))?;
+    let stale_ones = stale.iter().filter(|table| config.servers.contains(table));
+    let changes = stale_ones
+        .fold(reload::compare(old, &config), |changes, table| changes.with(format!("server.{}", table.id)));
+    let is_fresh = |table: &&Server| !stale.iter().any(|other| **other == **table);
+    let open: Vec<Server> = old.servers.iter().filter(is_fresh).cloned().collect();
+    let bound = match changes.restart {
+        true => bind(&config, kept).await,
+        false => bind_but(&config, &open, kept).await,
+    };
+    let bound = bound.map_err(|error| format!("{error:#}"))?;
+    Ok(Next { config, changes, bound })
+}

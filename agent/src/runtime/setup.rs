@@ -1,0 +1,110 @@
+//! From the configuration to what the agent and its connections need to know.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_core::agent::{Agent, LinkSetup, MqttSetup, Setup};
+use holdfast_core::config::client::{Client, Confirm, Framing, Ping};
+use holdfast_core::config::mqtt::Mqtt;
+use holdfast_core::config::{self, Config};
+use holdfast_core::link::LinkRule;
+use holdfast_core::link::endpoint::EndpointRule;
+use holdfast_core::outlet::lane::PRIORITIES;
+
+use super::{ORDERS, Peer};
+use crate::os::clock;
+use crate::outlet::mqtt::Broker;
+use crate::outlet::uplink::{Inbound, Lane, Uplink};
+
+/// Publications in flight to the broker.
+pub const MQTT_WINDOW: usize = 100;
+const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+const MQTT_CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the agent is told.
+pub fn setup(config: &Config) -> Setup {
+    // One for each that there could be, since the store may know more of them than the configuration.
+    let outlets = config.clients.len() * PRIORITIES + usize::from(config.mqtt.is_some());
+    Setup {
+        agent: config.agent.id.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        links: config.clients.iter().map(link).collect(),
+        proven: Vec::new(),
+        priorities: config.priorities(),
+        mqtt: config.mqtt.as_ref().map(mqtt),
+        buffer: config.buffer,
+        presence: config.presence.clone(),
+        host: config.host,
+        new_epochs: (0..outlets).map(|_| epoch()).collect(),
+        run: fastrand::u64(1..),
+        seed: fastrand::u64(..),
+    }
+}
+
+/// What a link connects to; none if it is not configured any more.
+pub fn peer(agent_id: &str, agent: &Agent, link: usize) -> Option<Peer> {
+    let lanes = agent.lanes(link).map(|(priority, epoch)| Lane { priority, epoch: epoch.to_owned() });
+    if let Some(LinkSetup { table, .. }) = agent.settings(link) {
+        let uplink = Uplink {
+            client: (**table).clone(),
+            agent: agent_id.to_owned(),
+            inbound: Inbound::of(table, agent_id),
+            lanes: lanes.collect(),
+        };
+        return Some(Peer::WebSocket { uplink: Rc::new(uplink), orders: table.window + ORDERS });
+    }
+    let (mqtt, will) = ((**agent.broker(link)?).clone(), agent.will()?);
+    Some(Peer::Mqtt(Rc::new(Broker { mqtt, will })))
+}
+
+fn link(client: &Client) -> LinkSetup {
+    let endpoints = client.endpoints();
+    let rule = LinkRule {
+        active: client.active && !endpoints.is_empty(),
+        confirm: client.confirm,
+        ping: client.ping,
+        reconnect: client.reconnect,
+        endpoints: EndpointRule {
+            count: endpoints.len(),
+            balance: client.balance,
+            prefer_after: client.prefer_after,
+        },
+        connect_timeout: client.connect_timeout,
+        confirm_timeout: client.confirm_timeout,
+    };
+    let hello = client.framing == Framing::Envelope;
+    LinkSetup {
+        id: client.id.to_lowercase(),
+        rule,
+        window: client.window,
+        hello,
+        frame_bytes: client.frame_bytes,
+        place: client.buffer,
+        replay: client.replay,
+        trial: client.trial,
+        places: endpoints.iter().map(|url| config::place(url)).collect(),
+        application: client.application.clone(),
+        table: Arc::new(client.clone()),
+    }
+}
+
+fn mqtt(mqtt: &Mqtt) -> MqttSetup {
+    let rule = LinkRule {
+        active: true,
+        confirm: Confirm::Ack,
+        ping: Ping { interval: mqtt.keep_alive, timeout: mqtt.keep_alive / 2 },
+        reconnect: mqtt.reconnect,
+        endpoints: EndpointRule::single(),
+        connect_timeout: MQTT_CONNECT_TIMEOUT,
+        confirm_timeout: MQTT_CONFIRM_TIMEOUT,
+    };
+    let (prefix, status_interval) = (mqtt.prefix.clone(), mqtt.status_interval);
+    MqttSetup { rule, window: MQTT_WINDOW, prefix, status_interval, table: Arc::new(mqtt.clone()) }
+}
+
+/// A name for the life of an outlet's numbers: a ULID, so that two of them sort by their birth.
+fn epoch() -> String {
+    let chance = u128::from(fastrand::u64(..)) << 64 | u128::from(fastrand::u64(..));
+    ulid::Ulid::from_parts(clock::now().wall_ns / 1_000_000, chance).to_string()
+}

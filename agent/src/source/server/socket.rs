@@ -1,0 +1,194 @@
+//! The sockets that a server listens on: TCP, or Unix at a path.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use holdfast_core::config::server::UNIX;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use smol::future::or;
+use smol::net::TcpListener;
+use smol::net::unix::{UnixListener, UnixStream};
+use smol::{Async, Timer};
+
+use super::accept::Accepted;
+use crate::net::{self, words};
+use crate::os::private;
+
+/// Longest path of a Unix socket (unix(7): `sun_path` has 108 bytes with its NUL).
+const SOCKET_PATH_BYTES: usize = 107;
+/// A name that is bound must have become addresses within this.
+const NAME_TIMEOUT: Duration = Duration::from_secs(15);
+/// A socket for sensors: owner and group may connect.
+const FOR_GROUP: u32 = 0o660;
+/// The control socket: nobody but the owner, and root.
+pub const FOR_OWNER: u32 = 0o600;
+
+/// How often the file of a socket is looked for when nothing tells that it may be gone.
+const LOOK_EACH: Duration = Duration::from_secs(30);
+
+/// A socket that is bound.
+#[derive(Clone)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpListener),
+    /// Unix, with its file.
+    Unix(UnixListener, Rc<SocketFile>),
+}
+
+/// The file of a Unix socket; it goes with the last one that has it.
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    id: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> SocketFile {
+        SocketFile { path: path.to_owned(), id: id(path) }
+    }
+
+    /// Whether the socket is still reached by its path.
+    fn is_there(&self) -> bool {
+        id(&self.path) == self.id
+    }
+
+    /// Waits for a change in the directory of the file, but not for ever: a file system that is mounted over it is no change.
+    async fn may_have_changed(&self) {
+        let events =
+            WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let watch = || -> io::Result<Async<OwnedFd>> {
+            let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            inotify::add_watch(&watch, directory, events)?;
+            Async::new(watch)
+        };
+        let change = async {
+            match watch() {
+                // It may have been removed before it was watched.
+                Ok(watch) if self.is_there() => watch.readable().await.unwrap_or_default(),
+                Ok(_) => {}
+                Err(_) => smol::future::pending().await,
+            }
+        };
+        or(change, async {
+            Timer::after(LOOK_EACH).await;
+        })
+        .await;
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.is_there() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Socket {
+    /// Binds what `bind` names. The error is the cause alone.
+    pub async fn bind(name: &str) -> Result<Socket, String> {
+        match name.strip_prefix(UNIX) {
+            Some(path) => Socket::bind_unix(Path::new(path), FOR_GROUP).await,
+            None => or(Socket::bind_tcp(name), late()).await.map_err(|error| words(&error)),
+        }
+    }
+
+    /// The first address that a name stands for and that can be bound.
+    async fn bind_tcp(name: &str) -> io::Result<Socket> {
+        let mut cause = None;
+        for address in addresses(name).await? {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return Ok(Socket::Tcp(listener)),
+                Err(error) => cause = cause.or(Some(error)),
+            }
+        }
+        Err(cause.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+    }
+
+    /// Binds a Unix socket whose file has this mode. A stale one in its place is replaced.
+    pub async fn bind_unix(path: &Path, mode: u32) -> Result<Socket, String> {
+        let length = path.as_os_str().as_bytes().len();
+        if length > SOCKET_PATH_BYTES {
+            return Err(format!("the path has {length} bytes, a socket's may have {SOCKET_PATH_BYTES}"));
+        }
+        match UnixStream::connect(path).await {
+            Ok(_) => return Err("another agent is running there".to_owned()),
+            // connect(2) says the same of a file that is no socket, and that one is not ours to remove.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
+                std::fs::remove_file(path).map_err(|error| words(&error))?;
+            }
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(|error| words(&error))?;
+        let file = Rc::new(SocketFile::of(path));
+        private::set_mode(path, mode).map_err(|error| words(&error))?;
+        Ok(Socket::Unix(listener, file))
+    }
+
+    /// Waits for the next caller.
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Socket::Tcp(listener) => {
+                listener.accept().await.map(|(stream, peer)| Accepted::Tcp(stream, peer))
+            }
+            Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
+        }
+    }
+
+    /// Waits until it is not reached any more by its path, which happens to Unix sockets only.
+    pub async fn unreachable(&self) {
+        let Socket::Unix(_, file) = self else { return smol::future::pending().await };
+        while file.is_there() {
+            file.may_have_changed().await;
+        }
+    }
+
+    /// The address with the port that port 0 became; none of a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Unix(..) => None,
+        }
+    }
+
+    /// Where it is reached: `http://127.0.0.1:9998`, or `unix:/run/x.sock`.
+    pub fn url(&self, secure: bool) -> String {
+        let scheme = if secure { "https" } else { "http" };
+        match self {
+            Socket::Tcp(listener) => {
+                listener.local_addr().map_or(String::new(), |address| format!("{scheme}://{address}"))
+            }
+            Socket::Unix(_, file) => format!("{UNIX}{}", file.path.display()),
+        }
+    }
+}
+
+/// What `HOST:PORT` stands for.
+async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = name.parse() {
+        return Ok(vec![address]);
+    }
+    let port = name.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port) = port.ok_or_else(|| io::Error::other("it is not ADDRESS:PORT"))?;
+    net::resolve(host, port).await
+}
+
+async fn late() -> io::Result<Socket> {
+    Timer::after(NAME_TIMEOUT).await;
+    Err(io::Error::new(io::ErrorKind::TimedOut, "the resolver does not answer"))
+}
+
+fn id(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|facts| (facts.dev(), facts.ino()))
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
