@@ -1,5 +1,6 @@
 //! Rules of the house that a machine can read. Each test names every place that breaks its rule.
 
+mod messages;
 mod source;
 
 use std::path::Path;
