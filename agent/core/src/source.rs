@@ -12,6 +12,7 @@ pub mod intake;
 pub mod last;
 pub mod malformed;
 pub mod memory;
+pub mod mqtt;
 pub mod parts;
 pub mod payload;
 pub mod penalty;

@@ -1,0 +1,13 @@
+//! MQTT 3.1.1 and 5.0 as a server speaks it to sensors: packets as values, and every decision about them. PUBACK and PUBREC mean `stored`.
+
+pub mod greeting;
+pub mod packet;
+mod properties;
+pub mod read;
+pub mod reason;
+pub mod session;
+pub mod sessions;
+pub mod write;
+
+#[cfg(test)]
+mod tests;
