@@ -40,22 +40,22 @@ complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "config" -d 'Tells
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "receive" -d 'Receives what an agent sends: prints it, acknowledges it, counts what is missing'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "hash-password" -d 'Asks for a password and prints its hash, for `password_hash` of a user'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "demo" -d 'Shows in half a minute what happens when a link is cut and the agent is killed'
-complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l rejected -d 'File that says why a newer configuration was rejected before this start, if it is there: the status tells it' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -s h -l help -d 'Print help'
-complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l json -d 'Print JSON: {"config":…,"warnings":[…]}, or {"errors":[…]}'
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l json -d 'Print JSON: {"config":…,"files":[…],"warnings":[…]}, or {"errors":[…]}'
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l watch -d 'Test again each INTERVAL until interrupted, 5s by default; with --json a line each time' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -65,7 +65,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand test" -s h -l help -d 
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l watch -d 'Show it again each INTERVAL until interrupted, 1s by default; with --json a line each time' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l application -d 'Show only the links and servers that belong to this application' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -73,7 +73,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l mqtt -d 'Ur
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l json -d 'Print the status as the agent gives it, in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -81,7 +81,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l mqtt -d 'Url o
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l json -d 'Print lines of JSON, as the agent gives them'
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -91,7 +91,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -s h -l help -
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l device -d 'Device that the message speaks for' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l timeout -d 'How long to try while the agent is busy' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -108,7 +108,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -f -a "enable" -d 'Sets active = true'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and not __fish_seen_subcommand_from list show connect disconnect add remove enable disable" -f -a "disable" -d 'Sets active = false: the client holds its messages and never connects'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -116,7 +116,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l json -d 'Print it in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -124,14 +124,14 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l json -d 'Print JSON: {"configuration":…,"status":…}'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -142,7 +142,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l description -d 'A description for people' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l set -d 'Set any other key of the table' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -150,21 +150,21 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l inactive -d 'Set active = false'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -177,7 +177,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -f -a "remove" -d 'Removes a server with its routes from the file'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -f -a "enable" -d 'Sets active = true'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -f -a "disable" -d 'Sets active = false: the server binds nothing'
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -185,7 +185,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l json -d 'Print it in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -195,28 +195,28 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l id -d 'Its id; ws_server_N by default' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l set -d 'Set any other key of the table' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -233,7 +233,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "purge" -d 'Gives up all messages that the store holds for an outlet; its peer is told of the gap'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "dead" -d 'Lists, shows, hands in again or drops the messages that peers refused'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -241,7 +241,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l json -d 'Print it in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -251,7 +251,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l from -d 'First number to show' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l count -d 'How many of each outlet to show' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -259,7 +259,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l json -d 'Print lines of JSON, as an export has them'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -270,7 +270,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 cbor\t'A CBOR sequence (RFC 8742)'"
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l output -d 'Where to write them; standard output without it' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -279,14 +279,14 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l to -d 'Outlet that takes all of them' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l timeout -d 'How long to try while the agent is busy' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
@@ -294,7 +294,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l json -d 'Print what was done in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l uplink -d 'Url of the first client: ws://… or wss://…' -r

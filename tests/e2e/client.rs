@@ -71,10 +71,8 @@ fn several_first_messages_come_in_their_order_and_one_may_be_read_from_a_file() 
 fn a_host_with_port_and_parameters_is_an_address_and_so_is_one_of_ipv6() {
     let directory = scratch();
     let peer = Peer::python("gate", &directory.path().join("got"), &["--host", "::1"]);
-    let address = format!(
-        "host = \"::1\"\nport = {}\nparameters = \"/in/gest?x=1\"\nparams = {{ y = \"2\" }}",
-        peer.port
-    );
+    let address =
+        format!("host = \"::1\"\nport = {}\npath = \"/in/gest?x=1\"\nparams = {{ y = \"2\" }}", peer.port);
     let agent = Agent::start(directory.path(), &at(&address, ""));
     agent.wait_until_up();
     let request = first_request(&peer);

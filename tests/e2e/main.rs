@@ -64,6 +64,10 @@ mod proxy;
 #[cfg(test)]
 mod read_only;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
+mod recipes;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod removed;
@@ -73,6 +77,8 @@ mod reverse_proxy;
 mod rotate;
 #[cfg(test)]
 mod route;
+#[cfg(test)]
+mod several_files;
 #[cfg(test)]
 mod slow_disk;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use holdfast_core::config::edit::{self, Kind};
-use holdfast_core::config::{Config, toml_string};
+use holdfast_core::config::{Config, ConfigFile, toml_string};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -50,6 +50,8 @@ pub struct Change<'a> {
     pub place: &'a AgentArgs,
     /// What was done, for people: `added`.
     pub done: &'static str,
+    /// The table that is changed, in whichever file has it; one that is added goes into the main file.
+    pub table: Option<(Kind, &'a str)>,
 }
 
 /// The file as it shall be.
@@ -91,9 +93,8 @@ impl AgentArgs {
 impl Target {
     /// Removes the table.
     pub fn remove(&self, kind: Kind) -> anyhow::Result<ExitCode> {
-        let change = Change { place: &self.place, done: "removed" };
-        change
-            .make(&mut |text| edit::remove(text, kind, &self.id).map(Edited::from), &mut |_| self.named(kind))
+        let change = Change { place: &self.place, done: "removed", table: Some((kind, &self.id)) };
+        change.make(&mut |text| edit::remove(text, kind, &self.id).map(Edited::from), &|_| self.named(kind))
     }
 
     /// Sets `active`.
@@ -102,11 +103,9 @@ impl Target {
             Toggle::Enable => ("enabled", "true"),
             Toggle::Disable => ("disabled", "false"),
         };
-        let change = Change { place: &self.place, done };
-        change
-            .make(&mut |text| edit::set(text, kind, &self.id, "active", value).map(Edited::from), &mut |_| {
-                self.named(kind)
-            })
+        let change = Change { place: &self.place, done, table: Some((kind, &self.id)) };
+        let set = |text: &str| edit::set(text, kind, &self.id, "active", value).map(Edited::from);
+        change.make(&mut { set }, &|_| self.named(kind))
     }
 
     fn named(&self, kind: Kind) -> String {
@@ -115,29 +114,37 @@ impl Target {
 }
 
 impl Change<'_> {
-    /// Changes the file by `edit` and has the running agent take it over; `named` says what was changed. The error says why
-    /// nothing has changed, or why the agent does not take the file.
+    /// Changes the file by `edit` and has the running agent take it over; `named` says of its new text what was changed. The error
+    /// says why nothing has changed, or why the agent does not take the file.
     pub fn make(
         &self,
         edit: &mut dyn FnMut(&str) -> Result<Edited, String>,
-        named: &mut dyn FnMut(&Config) -> String,
+        named: &dyn Fn(&str) -> String,
     ) -> anyhow::Result<ExitCode> {
         let options = &self.place.options;
-        let file = self.place.file();
-        let rewrite = Rewrite::begin(file)?;
+        let main = Rewrite::begin(self.place.file())?;
+        let mut files = config_file::read_around(self.place.file(), main.text())?;
+        let (number, beside) = self.find(&files)?;
+        let file = files[number].path.clone();
         let cannot = || format!("nothing has changed in {}", file.display());
-        let Edited { text, password } =
-            edit(rewrite.text()).map_err(anyhow::Error::msg).with_context(cannot)?;
-        let config = options.parse(&text).with_context(cannot)?;
+        let before = beside.as_ref().unwrap_or(&main).text();
+        let Edited { text, password } = edit(before).map_err(anyhow::Error::msg).with_context(cannot)?;
+        files[number].text.clone_from(&text);
+        let config = options.parse(&files).with_context(cannot)?;
         if let Some(password) = &password {
             password.write(&config.agent.data_dir).with_context(cannot)?;
         }
-        let committed = rewrite.commit(&text).with_context(cannot);
+        // The main file is kept from others until the one beside it is written.
+        let committed = match beside {
+            Some(beside) => beside.commit(&text),
+            None => main.commit(&text),
+        };
+        let committed = committed.with_context(cannot);
         if let (Err(_), Some(password)) = (&committed, &password) {
             password.remove();
         }
         committed?;
-        let mut told = format!("{} {} in {}\n", self.done, named(&config), file.display());
+        let mut told = format!("{} {} in {}\n", self.done, named(&text), file.display());
         if let Some(password) = password {
             told.push_str(&format!("its password is in {}, for its owner only\n", password.path().display()));
         }
@@ -145,6 +152,14 @@ impl Change<'_> {
         let _ = print(&told);
         let _ = print(&format!("{}\n", self.have_it_taken_over(&config)?));
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The number of the file to change, and its lock if it is not the main one.
+    fn find(&self, files: &[ConfigFile]) -> anyhow::Result<(usize, Option<Rewrite>)> {
+        let Some((kind, id)) = self.table else { return Ok((0, None)) };
+        let number = edit::find_file(files, kind, id).map_err(anyhow::Error::msg)?;
+        let beside = (number > 0).then(|| Rewrite::begin(&files[number].path)).transpose()?;
+        Ok((number, beside))
     }
 
     fn have_it_taken_over(&self, config: &Config) -> anyhow::Result<String> {

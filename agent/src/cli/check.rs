@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use holdfast_core::config::{Config, Errors};
+use holdfast_core::config::{Config, ConfigFile, Errors};
 use holdfast_core::terminal;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use crate::source::server::schema_faults;
 pub struct Args {
     #[command(flatten)]
     options: Options,
-    /// Print JSON: {"config":…,"warnings":[…]}, or {"errors":[…]}
+    /// Print JSON: {"config":…,"files":[…],"warnings":[…]}, or {"errors":[…]}
     #[arg(long)]
     json: bool,
 }
@@ -28,14 +28,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    match args.options.load() {
-        Ok(config) => {
-            let mut warnings = warnings(&config, args.options.config.as_deref());
+    let read = args.options.read().and_then(|files| Ok((args.options.parse(&files)?, files)));
+    match read {
+        Ok((config, files)) => {
+            let mut warnings = warnings(&config, &files);
             warnings.extend(config.servers.iter().flat_map(schema_faults));
             for warning in &warnings {
                 writeln!(err, "warning: {}", terminal::escaped(warning))?;
             }
-            let text = if args.json { found_json(&config, &warnings)? } else { config_file::shown(&config) };
+            let files: Vec<String> = files.iter().filter(|file| file.path.exists()).map(name).collect();
+            let text = match args.json {
+                true => found_json(&config, &files, &warnings)?,
+                false => format!("{}{}", read_from(&files), config_file::shown(&config)),
+            };
             writeln!(out, "{}", terminal::escaped_lines(text.trim_end()))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -49,10 +54,22 @@ fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resu
     }
 }
 
-fn found_json(config: &Config, warnings: &[String]) -> anyhow::Result<String> {
+fn name(file: &ConfigFile) -> String {
+    file.path.display().to_string()
+}
+
+/// A comment in front of what is in force.
+fn read_from(files: &[String]) -> String {
+    match files {
+        [] => format!("# there is no {}: all of these are defaults\n", config_file::DEFAULT_FILE),
+        files => files.iter().map(|file| format!("# from {file}\n")).collect(),
+    }
+}
+
+fn found_json(config: &Config, files: &[String], warnings: &[String]) -> anyhow::Result<String> {
     let table: toml::Table =
         config_file::shown(config).parse().context("cannot read the rendered configuration")?;
-    Ok(json!({ "config": table, "warnings": warnings }).to_string())
+    Ok(json!({ "config": table, "files": files, "warnings": warnings }).to_string())
 }
 
 fn faults_json(error: &anyhow::Error) -> Value {
@@ -91,7 +108,8 @@ mod tests {
         let (code, out, err) = check(text, false);
         assert_eq!(code, ExitCode::SUCCESS);
         assert!(
-            out.starts_with("[agent]\nid = ") && out.contains("\nurl = \"wss://gw:***@h/\"  # set\n"),
+            out.starts_with("# from ~/a.toml\n[agent]\nid = ")
+                && out.contains("\nurl = \"wss://gw:***@h/\"  # set\n"),
             "{out}"
         );
         let missing = "cannot find ~/none.pem: No such file or directory (os error 2)";

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_core::config::{Config, Overrides};
+use holdfast_core::config::{Config, ConfigFile, Overrides};
 
 use crate::runtime::config_file;
 
 /// Which configuration, and what differs from it.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
-    /// Configuration file, /etc/holdfast/holdfast.toml by default if it is there
+    /// Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Table of variables to use: [environment.NAME]
@@ -29,12 +29,17 @@ pub struct Options {
 impl Options {
     /// Reads the configuration in force. The error holds every fault, one a line.
     pub fn load(&self) -> anyhow::Result<Config> {
-        config_file::load(self.config.as_deref(), &self.overrides())
+        self.parse(&self.read()?)
     }
 
-    /// Reads a text as if it were the file of the configuration. The error holds every fault, one a line.
-    pub fn parse(&self, text: &str) -> anyhow::Result<Config> {
-        config_file::parse_in_place(text, self.config.as_deref(), &self.overrides())
+    /// Reads the files of the configuration, the main one first.
+    pub fn read(&self) -> anyhow::Result<Vec<ConfigFile>> {
+        config_file::read(self.config.as_deref())
+    }
+
+    /// Makes a configuration of its files. The error holds every fault, one a line.
+    pub fn parse(&self, files: &[ConfigFile]) -> anyhow::Result<Config> {
+        config_file::parse(files, &self.overrides())
     }
 
     /// Where the running agent is reached: `socket`, or what follows from the configuration.

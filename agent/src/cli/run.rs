@@ -33,8 +33,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = args.options.clone();
     let rejected = args.rejected.as_deref().map(read_rejected).transpose()?.flatten();
     let load = move || {
-        let config = options.load()?;
-        for warning in config_file::exposed(&config, options.config.as_deref()) {
+        let files = options.read()?;
+        let config = options.parse(&files)?;
+        for warning in config_file::exposed(&config, &files) {
             log::warn!("{warning}");
         }
         Ok(config)

@@ -4,6 +4,7 @@ mod password_file;
 mod rewrite;
 
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use holdfast_core::config::reply::Reply;
 use holdfast_core::config::server::{HttpPage, Server};
 use holdfast_core::config::tls::ClientTls;
 use holdfast_core::config::trusted_proxy;
-use holdfast_core::config::{Config, Environment, Overrides, Secret};
+use holdfast_core::config::{self, Config, ConfigFile, Environment, Overrides, Secret};
 
 use crate::net::tls;
 use crate::os::pam::Pam;
@@ -26,22 +27,64 @@ pub const DEFAULT_FILE: &str = "/etc/holdfast/holdfast.toml";
 const ROOT_DATA_DIR: &str = "/var/lib/holdfast";
 const ROOT_RUNTIME_DIR: &str = "/run/holdfast";
 
-/// Reads the configuration in force. Without a path that is the default file, or all defaults if there is none; a
-/// file that is named must be there. The error of a wrong configuration is a [`holdfast_core::config::Errors`].
-pub fn load(path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
+/// Beside the main file: the folder of the files that are read behind it.
+const BESIDE: &str = "conf.d";
+
+/// Reads the files of the configuration, the main one first. Without a path that is the default file, or an empty text if there
+/// is none; a file that is named must be there.
+pub fn read(path: Option<&Path>) -> anyhow::Result<Vec<ConfigFile>> {
     let file = path.unwrap_or(Path::new(DEFAULT_FILE));
-    let text = match std::fs::read_to_string(file) {
-        Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => String::new(),
-        read => read.with_context(|| format!("cannot read {}", file.display()))?,
+    let main = match read_text(file) {
+        Err(error) if path.is_none() && is_missing(&error) => String::new(),
+        read => read?,
     };
-    parse_in_place(&text, path, overrides)
+    read_around(file, &main)
 }
 
-/// Reads a text as if it stood in the file at this path.
-pub fn parse_in_place(text: &str, path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
-    let file = absolute(path.unwrap_or(Path::new(DEFAULT_FILE)));
+/// Reads the files of the configuration whose main file has this text: `conf.d/*.toml` beside it, in the order of their names.
+/// Hidden ones are left out.
+pub fn read_around(main: &Path, text: &str) -> anyhow::Result<Vec<ConfigFile>> {
+    let main = absolute(main);
+    let folder = main.with_file_name(BESIDE);
+    let mut files = vec![ConfigFile { path: main, text: text.to_owned() }];
+    for path in listed(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        files.push(ConfigFile { text: read_text(&path)?, path });
+    }
+    Ok(files)
+}
+
+fn listed(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        entries => entries?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
+        if path.extension().is_some_and(|extension| extension == "toml") && !is_hidden && !path.is_dir() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(config::text(&bytes, &absolute(path))?.to_owned())
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+/// Makes one configuration of its files. The error of a wrong one is a [`holdfast_core::config::Errors`].
+pub fn parse(files: &[ConfigFile], overrides: &Overrides) -> anyhow::Result<Config> {
     let overrides = Overrides { data_dir: overrides.data_dir.as_deref().map(absolute), ..overrides.clone() };
-    Ok(in_surroundings(|environment| Config::parse(text, &file, &overrides, environment))?)
+    Ok(in_surroundings(|environment| Config::parse_all(files, &overrides, environment))?)
 }
 
 /// One table and what belongs to it as [`Config::render`] shows them; none if there is none with this id.
@@ -64,22 +107,28 @@ pub fn control_socket(config: &Config) -> PathBuf {
     socket_in(given.as_deref(), Path::new(ROOT_RUNTIME_DIR), &config.agent.data_dir)
 }
 
-/// What is wrong with the files of a configuration: those that it names and that are missing, and secrets that others can read.
-pub fn warnings(config: &Config, file: Option<&Path>) -> Vec<String> {
-    let mut warnings: Vec<String> = named_files(config).iter().filter_map(NamedFile::fault).collect();
-    warnings.extend(exposed(config, file));
+/// What is wrong with a configuration although it can be used: old names of keys, files that it names and that are missing, and
+/// secrets that others can read.
+pub fn warnings(config: &Config, files: &[ConfigFile]) -> Vec<String> {
+    let mut warnings: Vec<String> = config.deprecated.iter().map(ToString::to_string).collect();
+    warnings.extend(named_files(config).iter().filter_map(NamedFile::fault));
+    warnings.extend(exposed(config, files));
     config.servers.iter().for_each(|server| warnings.extend(server_warnings(server)));
     warnings.extend(descriptors::warning(config));
     warnings
 }
 
 /// Secrets that everybody on this machine can read: in files of their own, or in the configuration itself.
-pub fn exposed(config: &Config, file: Option<&Path>) -> Vec<String> {
+pub fn exposed(config: &Config, files: &[ConfigFile]) -> Vec<String> {
     let mut warnings: Vec<String> = named_files(config).iter().filter_map(NamedFile::exposure).collect();
-    let file = file.unwrap_or(Path::new(DEFAULT_FILE));
-    let plain = config.plain_secrets();
-    if !plain.is_empty() && is_open(file) {
-        let (file, plain) = (file.display(), plain.join(", "));
+    let secrets = config.plain_secrets();
+    for file in files.iter().filter(|file| is_open(&file.path)) {
+        let plain = secrets.iter().filter(|secret| secret.stands_in(file, files));
+        let plain: Vec<String> = plain.map(ToString::to_string).collect();
+        if plain.is_empty() {
+            continue;
+        }
+        let (file, plain) = (file.path.display(), plain.join(", "));
         warnings.push(format!(
             "{file} can be read by everybody on this machine and holds secrets ({plain}): chmod o-rwx {file}, or give each a \
              file of its own, {{ file = \"…\" }}"
@@ -288,6 +337,46 @@ mod tests {
     use super::*;
     use std::fs;
 
+    fn load(path: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Config> {
+        parse(&read(path)?, overrides)
+    }
+
+    #[test]
+    fn files_beside_the_main_one_are_read_in_the_order_of_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let (main, beside) = (folder.path().join("a.toml"), folder.path().join("conf.d"));
+        fs::write(&main, "# a").unwrap();
+        fs::create_dir_all(beside.join("dir.toml")).unwrap();
+        for name in ["20.toml", "10-x.toml", ".10.toml", "30.toml.off", "README"] {
+            fs::write(beside.join(name), format!("# {name}")).unwrap();
+        }
+        let texts = |files: Vec<ConfigFile>| files.into_iter().map(|file| file.text).collect::<Vec<_>>();
+        assert_eq!(texts(read(Some(&main)).unwrap()), ["# a", "# 10-x.toml", "# 20.toml"]);
+        fs::remove_dir_all(&beside).unwrap();
+        assert_eq!(texts(read(Some(&main)).unwrap()), ["# a"]);
+    }
+
+    #[test]
+    fn only_the_file_that_holds_a_secret_and_is_open_is_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let (main, beside) = (folder.path().join("a.toml"), folder.path().join("conf.d"));
+        fs::create_dir(&beside).unwrap();
+        fs::write(&main, "").unwrap();
+        let (open, closed) = (beside.join("1.toml"), beside.join("2.toml"));
+        for (id, path, mode) in [("a", &open, 0o644), ("b", &closed, 0o640)] {
+            fs::write(path, format!("[[client]]\nid = '{id}'\nurl = 'ws://h'\nauth = {{ bearer = 's' }}\n"))
+                .unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let files = read(Some(&main)).unwrap();
+        let told = exposed(&parse(&files, &Overrides::default()).unwrap(), &files);
+        let start = format!(
+            "{} can be read by everybody on this machine and holds secrets (client a: auth)",
+            open.display()
+        );
+        assert!(told.len() == 1 && told[0].starts_with(&start), "{told:?}");
+    }
+
     #[test]
     fn a_named_file_that_is_missing_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
@@ -370,8 +459,9 @@ mod tests {
                     headers = { a = { file = \"closed\" } }\nparams = { b = { file = \"none\" } }\ntls = { ca = \"ca\" }\n\
                     [mqtt]\nurl = \"mqtts://h\"\nca = \".\"\n";
         fs::write(&file, text).unwrap();
-        let config = load(Some(&file), &Overrides::default()).unwrap();
-        let found: Vec<String> = warnings(&config, Some(&file))
+        let files = read(Some(&file)).unwrap();
+        let config = parse(&files, &Overrides::default()).unwrap();
+        let found: Vec<String> = warnings(&config, &files)
             .iter()
             .map(|warning| warning.replace(&format!("{}/", folder.path().display()), ""))
             .collect();
@@ -392,8 +482,9 @@ mod tests {
         for (text, mode, expected) in [(plain, 0o644, 0), (&secret, 0o640, 0), (&secret, 0o644, 1)] {
             fs::write(&file, text).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-            let config = load(Some(&file), &Overrides::default()).unwrap();
-            let found = warnings(&config, Some(&file));
+            let files = read(Some(&file)).unwrap();
+            let config = parse(&files, &Overrides::default()).unwrap();
+            let found = warnings(&config, &files);
             assert_eq!(found.len(), expected, "{found:?}");
             assert!(found.iter().all(|warning| warning.contains("(client c: auth)")), "{found:?}");
         }

@@ -1,4 +1,4 @@
-//! Where a client connects: one url, several urls, or a host with its port and parameters.
+//! Where a client connects: one url, several urls, or a host with its port and path.
 
 use super::client::Client;
 use super::table::{Reading, Table};
@@ -42,7 +42,7 @@ impl Client {
             false => host.to_owned(),
         };
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let tail = self.parameters.as_deref().unwrap_or_default();
+        let tail = self.path.as_deref().unwrap_or_default();
         format!("{scheme}://{host}{port}{tail}")
     }
 
@@ -55,13 +55,13 @@ impl Client {
         if let [_, second, ..] = given[..] {
             table.fail(second, "only one of url, urls and host may be given");
         }
-        for key in ["port", "parameters"] {
+        for key in ["port", "path"] {
             if table.has(key) && !table.has("host") {
                 table.fail(key, "needs `host`; a url holds it already");
             }
         }
         if self.host.is_some() && Url::parse(&self.url_of_host("h"), SCHEMES).is_err() {
-            table.fail("parameters", "holds what cannot stand in a url; percent-encode it");
+            table.fail("path", "holds what cannot stand in a url; percent-encode it");
         }
         if self.host.is_some() || given.is_empty() {
             return;
@@ -120,7 +120,7 @@ pub(super) fn host(node: &Node, _: &Reading) -> Result<String, String> {
 }
 
 /// Path and query.
-pub(super) fn parameters(node: &Node, _: &Reading) -> Result<String, String> {
+pub(super) fn path(node: &Node, _: &Reading) -> Result<String, String> {
     match value::text(node)? {
         text if text.starts_with(['/', '?']) => Ok(text.to_owned()),
         _ => Err("must be a path, a query or both: \"/ingest?line=3\"".to_owned()),

@@ -54,7 +54,7 @@ pub struct Client {
     /// Port of `host`; 80 by default, with TLS 443.
     pub port: Option<u16>,
     /// Path and query behind `host`: `/ingest?line=3`.
-    pub parameters: Option<String>,
+    pub path: Option<String>,
     /// Query parameters, added to those of the url, percent-encoded by us. A value may also stand as `{ value = …,
     /// description = "…" }`.
     pub params: Fields,
@@ -124,7 +124,7 @@ impl Client {
             prefer_after: Duration::from_secs(300),
             host: None,
             port: None,
-            parameters: None,
+            path: None,
             params: Fields::new(),
             headers: Fields::new(),
             auth: Auth::None,
@@ -157,6 +157,7 @@ impl Client {
 
     pub(super) fn read(index: usize, table: &mut Table) -> Client {
         let default = Client::of_index(index);
+        table.renamed("parameters", "path");
         let url = table.optional("url", address::client_url);
         let host = table.optional("host", address::host);
         let (tls, speaks_tls) = ClientTls::read_or_flag(table);
@@ -174,7 +175,7 @@ impl Client {
                 value::duration_or_zero(10..=value::DAY),
             ),
             port: table.optional("port", value::number(1..=65_535)),
-            parameters: table.optional("parameters", address::parameters),
+            path: table.optional("path", address::path),
             params: table.map("params", handshake::parameter),
             headers: table.map("headers", handshake::header),
             auth: Auth::read(table),
@@ -219,7 +220,7 @@ impl Client {
             ("prefer_after", Some(render::string(&render::duration(self.prefer_after)))),
             ("host", self.host.as_deref().map(render::string)),
             ("port", self.port.map(|port| port.to_string())),
-            ("parameters", self.parameters.as_deref().map(|tail| render::string(&url::shown(tail)))),
+            ("path", self.path.as_deref().map(|tail| render::string(&url::shown(tail)))),
             ("params", Some(handshake::rendered(&self.params))),
             ("headers", Some(handshake::rendered(&self.headers))),
             ("auth", Some(self.auth.rendered())),

@@ -3,6 +3,8 @@
 
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
+use super::ConfigFile;
+
 /// A list of tables whose members have an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -24,6 +26,52 @@ impl Kind {
     fn default_id(self, index: usize) -> String {
         format!("ws_{}_{}", self.key(), index + 1)
     }
+}
+
+/// The ids of the tables of a text, in their order.
+pub fn ids(text: &str, kind: Kind) -> Result<Vec<String>, String> {
+    let document = read(text)?;
+    let written = document.get(kind.key());
+    let given: Vec<Option<&str>> = match written {
+        Some(Item::ArrayOfTables(tables)) => {
+            tables.iter().map(|table| table.get("id").and_then(Item::as_str)).collect()
+        }
+        Some(Item::Value(Value::Array(values))) => {
+            let tables = values.iter().map(Value::as_inline_table);
+            tables.map(|table| table?.get("id")?.as_str()).collect()
+        }
+        Some(Item::None | Item::Value(_) | Item::Table(_)) | None => Vec::new(),
+    };
+    let ids = given.into_iter().enumerate();
+    Ok(ids.map(|(index, given)| given.map_or_else(|| kind.default_id(index), str::to_owned)).collect())
+}
+
+/// The id of the last table of a text; empty if there is none.
+pub fn last_id(text: &str, kind: Kind) -> String {
+    ids(text, kind).unwrap_or_default().pop().unwrap_or_default()
+}
+
+/// The file that has the table with this id. The error says which tables there are.
+pub fn find_file(files: &[ConfigFile], kind: Kind, id: &str) -> Result<usize, String> {
+    let mut known = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        let ids = ids(&file.text, kind).map_err(|error| format!("{}: {error}", file.path.display()))?;
+        if ids.iter().any(|known| known.eq_ignore_ascii_case(id)) {
+            return Ok(index);
+        }
+        known.extend(ids);
+    }
+    let key = kind.key();
+    let paths: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
+    Err(match known.is_empty() {
+        true => format!("there is no [[{key}]] in {}", paths.join(", ")),
+        false => format!("there is no {key} {id} in {}, only {}", paths.join(", "), known.join(", ")),
+    })
+}
+
+/// Whether a text has a value or a table with this key at its top.
+pub fn has(text: &str, key: &str) -> bool {
+    read(text).is_ok_and(|document| document.contains_key(key))
 }
 
 /// The id of a table that is added at the end and names none.
@@ -215,6 +263,21 @@ mod tests {
         assert_eq!(set(TEXT, Kind::Client, "ws_client_2", "active", "true").unwrap(), expected);
         let expected = TEXT.replace("tls = { ca = \"x\" }\n", "tls = { ca = \"x\" }\nactive = false\n");
         assert_eq!(set(TEXT, Kind::Client, "cloud", "active", "false").unwrap(), expected);
+    }
+
+    #[test]
+    fn a_table_is_found_in_the_file_that_has_it_whichever_way_it_is_written() {
+        let file = |path: &str, text: &str| ConfigFile { path: path.into(), text: text.to_owned() };
+        let inline = "client = [ { id = \"x\" }, { } ]\n";
+        let files = [file("/a.toml", TEXT), file("/b.toml", ""), file("/c.toml", inline)];
+        let found = |id| find_file(&files, Kind::Client, id);
+        assert_eq!([found("cloud"), found("WS_client_2"), found("X")], [Ok(0), Ok(0), Ok(2)]);
+        let none =
+            "there is no client y in /a.toml, /b.toml, /c.toml, only Cloud, ws_client_2, x, ws_client_2";
+        assert_eq!(found("y"), Err(none.to_owned()));
+        let none = "there is no [[server]] in /b.toml";
+        assert_eq!(find_file(&files[1..2], Kind::Server, "y"), Err(none.to_owned()));
+        assert!(has(TEXT, "mqtt") && !has(TEXT, "buffer"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::foreign;
 
@@ -18,6 +18,15 @@ pub struct Fault {
     pub key: String,
     /// What is wrong.
     pub what: String,
+}
+
+/// A file of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// Its name in faults; relative paths in its text start at its folder.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: String,
 }
 
 /// All faults of a configuration, in the order of its text.
@@ -50,50 +59,89 @@ impl std::error::Error for Errors {}
 pub(super) enum Span {
     /// An option of the command line.
     Option(&'static str),
-    /// Byte offset in the text.
-    Text(usize),
+    /// A place in the text of a file.
+    Text {
+        /// Number of the file; the main one is the first.
+        file: usize,
+        /// Byte offset in it.
+        offset: usize,
+    },
+}
+
+impl Span {
+    /// The beginning of the main file.
+    pub(super) const START: Span = Span::Text { file: 0, offset: 0 };
+
+    /// `FILE:LINE:COLUMN`, or the option.
+    pub(super) fn shown(self, files: &[ConfigFile]) -> String {
+        match self {
+            Span::Option(name) => name.to_owned(),
+            Span::Text { file, offset } => {
+                files.get(file).map_or_else(String::new, |file| file.place(offset))
+            }
+        }
+    }
+}
+
+impl ConfigFile {
+    /// The folder that relative paths in it start at.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    fn place(&self, offset: usize) -> String {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |start| start.chars().count()) + 1;
+        format!("{}:{line}:{column}", self.path.display())
+    }
 }
 
 /// Collects faults while the configuration is read.
 #[derive(Default)]
-pub(super) struct Faults(RefCell<Vec<(Span, String, String)>>);
+pub(super) struct Faults {
+    found: RefCell<Vec<Found>>,
+    deprecated: RefCell<Vec<Found>>,
+}
+
+/// Place, key, words.
+type Found = (Span, String, String);
 
 impl Faults {
     pub(super) fn add(&self, place: Span, key: &str, what: impl Into<String>) {
-        self.0.borrow_mut().push((place, key.to_owned(), what.into()));
+        self.found.borrow_mut().push((place, key.to_owned(), what.into()));
     }
 
-    /// One fault in place of all where there are some because the text is in another language.
-    pub(super) fn or_foreign(self, text: &str) -> Faults {
-        match foreign::fault(text).filter(|_| !self.0.borrow().is_empty()) {
-            Some(what) => Faults(RefCell::new(vec![(Span::Text(0), String::new(), what)])),
-            None => self,
+    /// Adds a key that is read although it has another name.
+    pub(super) fn deprecate(&self, place: Span, key: &str, what: String) {
+        self.deprecated.borrow_mut().push((place, key.to_owned(), what));
+    }
+
+    /// One fault in place of all of a file where there are some because it is in another language.
+    pub(super) fn or_foreign(self, files: &[ConfigFile]) -> Faults {
+        let mut found = self.found.borrow_mut();
+        for (number, file) in files.iter().enumerate() {
+            let is_here = |found: &Found| matches!(found.0, Span::Text { file, .. } if file == number);
+            let foreign = foreign::fault(&file.text).filter(|_| found.iter().any(is_here));
+            if let Some(what) = foreign {
+                found.retain(|found| !is_here(found));
+                found.push((Span::Text { file: number, offset: 0 }, String::new(), what));
+            }
         }
+        drop(found);
+        self
     }
 
-    /// Fails with everything that was collected, if there is anything.
-    pub(super) fn check(self, text: &str, file: &Path) -> Result<(), Errors> {
-        let mut found = self.0.into_inner();
+    /// Fails with every fault that was collected; without any it gives the keys that stand under an old name.
+    pub(super) fn check(self, files: &[ConfigFile]) -> Result<Vec<Fault>, Errors> {
+        let mut found = self.found.into_inner();
+        let shown = |(place, key, what): Found| Fault { place: place.shown(files), key, what };
         if found.is_empty() {
-            return Ok(());
+            return Ok(self.deprecated.into_inner().into_iter().map(shown).collect());
         }
         found.sort_by_key(|(place, _, _)| *place);
         // What follows the first fault of a value is mostly its consequence.
         found.dedup_by(|(place, key, _), (before, key_before, _)| place == before && key == key_before);
-        let shown =
-            found.into_iter().map(|(place, key, what)| Fault { place: shown(place, text, file), key, what });
-        Err(Errors(shown.collect()))
-    }
-}
-
-fn shown(place: Span, text: &str, file: &Path) -> String {
-    match place {
-        Span::Option(name) => name.to_owned(),
-        Span::Text(offset) => {
-            let before = text.get(..offset).unwrap_or(text);
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().map_or(0, |start| start.chars().count()) + 1;
-            format!("{}:{line}:{column}", file.display())
-        }
+        Err(Errors(found.into_iter().map(shown).collect()))
     }
 }

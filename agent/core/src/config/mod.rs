@@ -1,6 +1,7 @@
-//! The configuration in force: one TOML text in, one checked [`Config`] out. One file per table.
+//! The configuration in force: TOML texts in, one checked [`Config`] out. One file per table.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub mod access;
@@ -38,8 +39,9 @@ mod url;
 mod value;
 mod variable;
 
-pub use fault::{Errors, Fault};
+pub use fault::{ConfigFile, Errors, Fault};
 pub use foreign::text;
+pub use plain::PlainSecret;
 pub use render::string as toml_string;
 pub use secret::Secret;
 pub use url::{LinkUrl, Login, Url, link as link_of_url, place, shown as shown_url};
@@ -70,6 +72,8 @@ pub struct Config {
     pub host: host::Host,
     /// `[limits]`
     pub limits: limits::CallerLimits,
+    /// Keys that stand under an old name, with their new one.
+    pub deprecated: Vec<Fault>,
 }
 
 /// What the command line says in place of the text.
@@ -96,27 +100,39 @@ pub struct Environment<'a> {
 }
 
 impl Config {
-    /// Reads and checks a text. `file` names it in errors, and relative paths in it are relative to the folder of `file`.
-    /// The error holds every fault that was found; when the text is not TOML, only the faults of its syntax.
+    /// Reads and checks the text of one file, as [`Config::parse_all`] does.
     pub fn parse(
         text: &str,
         file: &Path,
         overrides: &Overrides,
         environment: &Environment,
     ) -> Result<Config, Errors> {
+        let file = ConfigFile { path: file.to_owned(), text: text.to_owned() };
+        Config::parse_all(&[file], overrides, environment)
+    }
+
+    /// Reads and checks files, the main one first, as one configuration: lists of tables go on from file to file, every other
+    /// table stands in one of them. The error holds every fault that was found; when a text is not TOML, only the faults of
+    /// syntax.
+    pub fn parse_all(
+        files: &[ConfigFile],
+        overrides: &Overrides,
+        environment: &Environment,
+    ) -> Result<Config, Errors> {
         let syntax = Faults::default();
-        let mut entries = tree::parse(text, &syntax);
-        syntax.or_foreign(text).check(text, file)?;
+        let texts = files.iter().enumerate();
+        let parts = texts.map(|(index, file)| tree::parse(index, &file.text, &syntax)).collect();
+        syntax.or_foreign(files).check(files)?;
         let faults = Faults::default();
+        let mut entries = tree::join(parts, files, &faults);
         variable::expand(&mut entries, overrides.environment.as_deref(), environment.env, &faults);
-        let folder = file.parent().unwrap_or(Path::new(""));
-        let reading = Reading { faults: &faults, folder };
-        let config = Table::read(reading, String::new(), Span::Text(0), entries, |table| {
+        let reading = Reading { faults: &faults, files };
+        let config = Table::read(reading, String::new(), Span::START, entries, |table| {
             overlay(table, overrides);
             Config::read(table, environment)
         });
-        faults.check(text, file)?;
-        Ok(config)
+        let deprecated = faults.check(files)?;
+        Ok(Config { deprecated, ..config })
     }
 
     /// Everything in force as TOML, with `# set` behind each value that is not the default. Plain secrets are shown as `***`;
@@ -195,6 +211,7 @@ impl Config {
             limits: table.within("limits", |table| limits::CallerLimits::read(table, &servers)),
             servers,
             agent,
+            deprecated: Vec::new(),
         }
     }
 }
@@ -202,7 +219,7 @@ impl Config {
 fn overlay(table: &mut Table, overrides: &Overrides) {
     if let Some(uplink) = &overrides.uplink {
         let url = Kind::String(uplink.clone());
-        let others = ["urls", "host", "port", "parameters"];
+        let others = ["urls", "host", "port", "path", "parameters"];
         table.overlay_first("client", "--uplink", [("url", url), ("active", Kind::Boolean(true))], &others);
     }
     if let Some(url) = &overrides.mqtt {
@@ -215,7 +232,7 @@ fn overlay(table: &mut Table, overrides: &Overrides) {
 }
 
 fn clients(table: &mut Table) -> Vec<client::Client> {
-    let (mut seen, mut applications) = (BTreeSet::new(), BTreeSet::new());
+    let (mut seen, mut applications) = (BTreeMap::new(), BTreeSet::new());
     let mut clients = table.each("client", |index, table| {
         let client = client::Client::read(index, table);
         check_id(&mut seen, &client.id, table);
@@ -232,14 +249,17 @@ fn clients(table: &mut Table) -> Vec<client::Client> {
 }
 
 fn servers(table: &mut Table) -> Vec<server::Server> {
-    let (mut seen, mut bound) = (BTreeSet::new(), BTreeSet::new());
+    let (mut seen, mut bound) = (BTreeMap::new(), BTreeMap::new());
     let mut servers = table.each("server", |index, table| {
         let server = server::Server::read(index, table);
         check_id(&mut seen, &server.id, table);
         let fixed = |address: &&String| server.active && !address.ends_with(":0");
         for address in server.bind.iter().filter(fixed) {
-            if !bound.insert(address.clone()) {
-                table.fail("bind", format!("another server binds {address}"));
+            match bound.entry(address.clone()) {
+                Entry::Vacant(entry) => drop(entry.insert(table.place("bind"))),
+                Entry::Occupied(entry) => {
+                    table.fail("bind", format!("another server binds {address}, in {}", entry.get()));
+                }
             }
         }
         server
@@ -250,9 +270,15 @@ fn servers(table: &mut Table) -> Vec<server::Server> {
     servers
 }
 
-fn check_id(seen: &mut BTreeSet<String>, id: &str, table: &Table) {
-    if !seen.insert(id.to_ascii_lowercase()) {
-        table.fail("id", format!("`{id}` is taken; case does not count"));
+fn check_id(seen: &mut BTreeMap<String, String>, id: &str, table: &Table) {
+    if table.is_beside() && !table.has("id") {
+        return table.fail("id", "is missing: a table in conf.d needs one that no other file can change");
+    }
+    match seen.entry(id.to_ascii_lowercase()) {
+        Entry::Vacant(entry) => drop(entry.insert(table.place("id"))),
+        Entry::Occupied(entry) => {
+            table.fail("id", format!("`{id}` is taken by {}; case does not count", entry.get()));
+        }
     }
 }
 

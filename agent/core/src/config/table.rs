@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::fault::{Faults, Span};
+use super::fault::{ConfigFile, Faults, Span};
 #[cfg(test)]
 use super::tests::record;
 use super::tree::{Entry, Kind, Node, indexed};
@@ -12,8 +12,18 @@ use super::tree::{Entry, Kind, Node, indexed};
 #[derive(Clone, Copy)]
 pub(super) struct Reading<'a> {
     pub faults: &'a Faults,
-    /// What relative paths of the text are relative to.
-    pub folder: &'a Path,
+    /// Where it stands.
+    pub files: &'a [ConfigFile],
+}
+
+impl Reading<'_> {
+    /// What a relative path that stands there is relative to; one of the command line to nothing.
+    pub(super) fn folder(&self, place: Span) -> &Path {
+        match place {
+            Span::Option(_) => Path::new(""),
+            Span::Text { file, .. } => self.files.get(file).map_or(Path::new(""), ConfigFile::folder),
+        }
+    }
 }
 
 /// A table that is being read. Keys that nobody asked for are faults at its end.
@@ -82,6 +92,24 @@ impl<'a> Table<'a> {
     /// Names keys that are designed but not built, so that they are refused in these words.
     pub(super) fn planned(&mut self, keys: &'static [&'static str]) {
         self.planned = keys;
+    }
+
+    /// Has a key that stands under its old name read under its new one.
+    pub(super) fn renamed(&mut self, old: &'static str, new: &'static str) {
+        let Some(at) = self.entries.iter().position(|entry| entry.key == old) else { return };
+        let path = self.key_path(old);
+        if self.holds(new) {
+            let entry = self.entries.swap_remove(at);
+            let what = format!("is the old name of `{new}`, which is there as well: remove it");
+            return self.reading.faults.add(entry.place, &path, what);
+        }
+        let entry = &mut self.entries[at];
+        entry.key = new.to_owned();
+        self.reading.faults.deprecate(
+            entry.place,
+            &path,
+            format!("is called `{new}`; the old name is still read"),
+        );
     }
 
     /// Names a key that was read before this table was, so that it is among the known ones.
@@ -230,8 +258,22 @@ impl<'a> Table<'a> {
 
     /// Adds a fault at the value of a key, or at the table if the key is not there.
     pub(super) fn fail(&self, key: &str, what: impl Into<String>) {
-        let place = self.asked.iter().find(|(asked, _)| *asked == key).and_then(|(_, place)| *place);
-        self.reading.faults.add(place.unwrap_or(self.place), &self.key_path(key), what);
+        self.reading.faults.add(self.place_of(key), &self.key_path(key), what);
+    }
+
+    /// Where the value of a key stands, or the table if the key is not there: `FILE:LINE:COLUMN`.
+    pub(super) fn place(&self, key: &str) -> String {
+        self.place_of(key).shown(self.reading.files)
+    }
+
+    /// Whether it stands in a file beside the main one.
+    pub(super) fn is_beside(&self) -> bool {
+        matches!(self.place, Span::Text { file: 1.., .. })
+    }
+
+    fn place_of(&self, key: &str) -> Span {
+        let asked = self.asked.iter().find(|(asked, _)| *asked == key);
+        asked.and_then(|(_, place)| *place).unwrap_or(self.place)
     }
 
     /// Adds a fault of the table as a whole.

@@ -1,7 +1,9 @@
 mod access;
+mod files;
 mod manual;
 pub(super) mod record;
 mod route;
+mod schema;
 mod source;
 
 use super::*;
@@ -89,7 +91,7 @@ auth = { url = { username = "u", password = { file = "/pw" } } }
 [[client]]
 host = "::1"
 port = 8080
-parameters = "/ingest?line"
+path = "/ingest?line"
 tls = true
 [[client]]
 host = "hub"
@@ -264,12 +266,12 @@ fn what_is_wrong_with_the_address_of_a_client_is_told() {
         ("url = 'ws://a'\nport = 1", &["f:3:8: client.port: needs `host`; a url holds it already"]),
         ("host = 'a b'", &["f:2:8: client.host: must be the name or the address of a host"]),
         (
-            "host = 'a'\nparameters = 'x'",
-            &["f:3:14: client.parameters: must be a path, a query or both: \"/ingest?line=3\""],
+            "host = 'a'\npath = 'x'",
+            &["f:3:8: client.path: must be a path, a query or both: \"/ingest?line=3\""],
         ),
         (
-            "host = 'a'\nparameters = '/a b'",
-            &["f:3:14: client.parameters: holds what cannot stand in a url; percent-encode it"],
+            "host = 'a'\npath = '/a b'",
+            &["f:3:8: client.path: holds what cannot stand in a url; percent-encode it"],
         ),
         ("url = 'ws://a'\ntls = true", &["f:3:7: client.tls: needs a wss:// url"]),
         ("url = 'wss://a'\ntls = false", &["f:3:7: client.tls: is false, but a wss:// url speaks TLS"]),
@@ -318,6 +320,19 @@ fn the_url_of_the_command_line_takes_the_place_of_every_other_address() {
         let config = parse_with(&format!("[[client]]\n{text}"), &overrides).unwrap();
         assert_eq!(config.clients[0].endpoints(), ["ws://other"]);
     }
+}
+
+#[test]
+fn a_key_under_its_old_name_is_read_and_told() {
+    let config = parse("[[client]]\nhost = 'a'\nparameters = '/x'");
+    assert_eq!(config.clients[0].endpoints(), ["ws://a/x"]);
+    let told: Vec<String> = config.deprecated.iter().map(|old| old.to_string().replace(FILE, "f")).collect();
+    assert_eq!(told, ["f:3:1: client.parameters: is called `path`; the old name is still read"]);
+    assert_eq!(parse(&config.render(&environment())).deprecated, []);
+    check_errors(&[(
+        "[[client]]\nhost = 'a'\npath = '/y'\nparameters = '/x'",
+        &["f:4:1: client.parameters: is the old name of `path`, which is there as well: remove it"],
+    )]);
 }
 
 #[test]
@@ -600,7 +615,7 @@ fn wrong_clients_are_refused() {
         ("[[client]]\nurl = 'ws://h'\ntls = { ca = 'a' }", &["f:3:7: client.tls: needs a wss:// url"]),
         (
             "[[client]]\nid='A'\nactive=false\n[[client]]\nid='a'\nactive=false",
-            &["f:5:4: client[1].id: `a` is taken; case does not count"],
+            &["f:5:4: client[1].id: `a` is taken by f:2:4; case does not count"],
         ),
     ]);
 }
@@ -663,7 +678,7 @@ fn wrong_servers_are_refused() {
         ),
         (
             "[[server]]\nid = 'ws_server_1'\nbind = ['h:1']",
-            &["f:3:6: server[1].id: `ws_server_1` is taken; case does not count"],
+            &["f:3:6: server[1].id: `ws_server_1` is taken by f:1:1; case does not count"],
         ),
     ];
     for (line, expected) in cases {
@@ -671,7 +686,7 @@ fn wrong_servers_are_refused() {
     }
     check_errors(&[(
         "[[server]]\nbind = ['h:1', 'h:0']\n[[server]]\nbind = ['h:0', 'h:1']",
-        &["f:4:8: server[1].bind: another server binds h:1"],
+        &["f:4:8: server[1].bind: another server binds h:1, in f:2:8"],
     )]);
 }
 

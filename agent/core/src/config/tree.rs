@@ -1,8 +1,8 @@
-//! TOML text as a tree whose values know their place, with every `${NAME}` in it expanded.
+//! TOML texts as one tree whose values know their place, with every `${NAME}` in it expanded.
 
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::fault::{Faults, Span};
+use super::fault::{ConfigFile, Faults, Span};
 
 /// A value and its place.
 #[derive(Debug, Clone)]
@@ -50,14 +50,39 @@ pub(super) struct Entry {
     pub node: Node,
 }
 
-/// Reads the text. The faults of its syntax are added to `faults`, and what could be read is returned.
-pub(super) fn parse(text: &str, faults: &Faults) -> Vec<Entry> {
+/// Reads the text of the file with this number. The faults of its syntax are added to `faults`, and what could be read is
+/// returned.
+pub(super) fn parse(file: usize, text: &str, faults: &Faults) -> Vec<Entry> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let offset = error.span().map_or(0, |span| span.start);
-        faults.add(Span::Text(offset), "", error.message());
+        faults.add(Span::Text { file, offset }, "", error.message());
     }
-    entries(table.into_inner())
+    entries(file, table.into_inner())
+}
+
+/// Joins what several files say: lists go on from file to file, everything else stands in one of them.
+pub(super) fn join(parts: Vec<Vec<Entry>>, files: &[ConfigFile], faults: &Faults) -> Vec<Entry> {
+    let mut all: Vec<Entry> = Vec::new();
+    for entry in parts.into_iter().flatten() {
+        let key = entry.key.clone();
+        let Some(known) = all.iter_mut().find(|known| known.key == key) else {
+            all.push(entry);
+            continue;
+        };
+        match (&mut known.node.kind, entry.node.kind) {
+            (Kind::Array(nodes), Kind::Array(more)) => nodes.extend(more),
+            (Kind::Array(_), Kind::Table(_)) => {
+                faults.add(entry.place, &key, format!("must be a list of tables: write `[[{key}]]`"));
+            }
+            _ => {
+                let first = known.place.shown(files);
+                let words = "only lists of tables, such as [[client]], may stand in several files";
+                faults.add(entry.place, &key, format!("stands in {first} as well; {words}"));
+            }
+        }
+    }
+    all
 }
 
 /// Where `${NAME}` finds its value.
@@ -121,23 +146,23 @@ pub(super) fn escaped(text: &str) -> String {
     text.replace("${", "$${")
 }
 
-fn entries(table: DeTable<'_>) -> Vec<Entry> {
+fn entries(file: usize, table: DeTable<'_>) -> Vec<Entry> {
     let entry = |(key, value): (toml::Spanned<toml::de::DeString<'_>>, toml::Spanned<DeValue<'_>>)| Entry {
-        place: Span::Text(key.span().start),
+        place: Span::Text { file, offset: key.span().start },
         key: key.into_inner().into_owned(),
-        node: node(value),
+        node: node(file, value),
     };
     table.into_iter().map(entry).collect()
 }
 
-fn node(value: toml::Spanned<DeValue<'_>>) -> Node {
-    let place = Span::Text(value.span().start);
+fn node(file: usize, value: toml::Spanned<DeValue<'_>>) -> Node {
+    let place = Span::Text { file, offset: value.span().start };
     let kind = match value.into_inner() {
         DeValue::String(text) => Kind::String(text.into_owned()),
         DeValue::Integer(digits) => integer(&digits),
         DeValue::Boolean(value) => Kind::Boolean(value),
-        DeValue::Array(values) => Kind::Array(values.into_iter().map(node).collect()),
-        DeValue::Table(table) => Kind::Table(entries(table)),
+        DeValue::Array(values) => Kind::Array(values.into_iter().map(|value| node(file, value)).collect()),
+        DeValue::Table(table) => Kind::Table(entries(file, table)),
         DeValue::Float(digits) => digits.as_str().parse().map_or(Kind::Other, Kind::Float),
         DeValue::Datetime(_) => Kind::Other,
     };

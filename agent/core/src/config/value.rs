@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Secret;
-use super::fault::Span;
 use super::render;
 use super::table::Reading;
 use super::tree::{Entry, Kind, Node};
@@ -39,12 +38,11 @@ pub(super) fn strings(node: &Node, _: &Reading) -> Result<Vec<String>, String> {
     nodes.iter().map(|node| text(node).map(str::to_owned)).collect()
 }
 
-/// A path; one from the text is relative to the folder of the text.
+/// A path; one from a text is relative to the folder of that text.
 pub(super) fn path(node: &Node, reading: &Reading) -> Result<PathBuf, String> {
     match (text(node)?, node.place) {
         ("", _) => Err("must not be empty".to_owned()),
-        (path, Span::Option(_)) => Ok(PathBuf::from(path)),
-        (path, Span::Text(_)) => Ok(reading.folder.join(path)),
+        (path, place) => Ok(reading.folder(place).join(path)),
     }
 }
 
@@ -198,8 +196,8 @@ mod tests {
     use super::*;
 
     fn read<T>(text: String, read: impl Fn(&Node, &Reading) -> Result<T, String>) -> Result<T, String> {
-        let node = Node { place: Span::Text(0), kind: Kind::String(text) };
-        read(&node, &Reading { faults: &Faults::default(), folder: "".as_ref() })
+        let node = Node { place: super::super::fault::Span::START, kind: Kind::String(text) };
+        read(&node, &Reading { faults: &Faults::default(), files: &[] })
     }
 
     proptest! {

@@ -58,9 +58,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         pairs.push((key.clone(), value.clone()));
     }
-    let change = Change { place: &args.place, done: "added" };
-    change.make(&mut |text| edited(args, text, &pairs, login.as_ref()), &mut |config| {
-        format!("client {}", config.clients.last().map_or("?", |client| client.id.as_str()))
+    let change = Change { place: &args.place, done: "added", table: None };
+    change.make(&mut |text| edited(args, text, &pairs, login.as_ref()), &|text| {
+        format!("client {}", edit::last_id(text, Kind::Client))
     })
 }
 

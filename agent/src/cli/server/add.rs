@@ -41,8 +41,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         pairs.push((key.clone(), value.clone()));
     }
-    let change = Change { place: &args.place, done: "added" };
-    change.make(&mut |text| edit::add(text, Kind::Server, &pairs).map(Edited::from), &mut |config| {
-        format!("server {}", config.servers.last().map_or("?", |server| server.id.as_str()))
+    let change = Change { place: &args.place, done: "added", table: None };
+    change.make(&mut |text| edit::add(text, Kind::Server, &pairs).map(Edited::from), &|text| {
+        format!("server {}", edit::last_id(text, Kind::Server))
     })
 }

@@ -6,7 +6,7 @@ use super::source::{Item, Part, item};
 use super::*;
 
 #[path = "../../../../../tests/pages/file.rs"]
-mod file;
+pub(super) mod file;
 #[path = "../../../../../tests/pages/roff.rs"]
 mod roff;
 
@@ -51,10 +51,10 @@ fn the_manual_page_of_the_configuration_is_current() {
 }
 
 #[test]
-fn the_reference_of_the_configuration_is_current_also_in_the_readme() {
+fn the_reference_of_the_configuration_is_current_also_among_the_pages() {
     let tables: String = everything().iter().map(in_markdown).collect();
     file::assert_current("agent/man/reference.md", &tables);
-    file::assert_current_part("README.md", "reference", &tables);
+    file::assert_current_part("agent/doc/parameters.md", "reference", &tables);
 }
 
 #[test]
@@ -108,31 +108,31 @@ fn sections(record: &Record) -> Vec<String> {
 }
 
 /// Everything about a table with a heading of its own.
-struct Section {
-    heading: String,
-    words: String,
-    keys: Vec<Key>,
+pub(super) struct Section {
+    pub heading: String,
+    pub words: String,
+    pub keys: Vec<Key>,
 }
 
 /// Everything about a key.
-struct Key {
+pub(super) struct Key {
     /// Its path in the section.
-    name: String,
+    pub name: String,
     /// What it takes.
-    shape: String,
-    words: String,
+    pub shape: String,
+    pub words: String,
     /// Each word that it takes, and what that means.
-    variants: Vec<(String, String)>,
-    default: Default,
+    pub variants: Vec<(String, String)>,
+    pub default: Default,
 }
 
-enum Default {
+pub(super) enum Default {
     Required,
     Value(String),
     None,
 }
 
-fn everything() -> Vec<Section> {
+pub(super) fn everything() -> Vec<Section> {
     let record = everything_asked_for();
     let defaults = defaults();
     sections(&record).iter().map(|path| section(path, &record, &defaults)).collect()

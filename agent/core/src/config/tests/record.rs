@@ -67,7 +67,7 @@ pub fn joined(path: &str, key: &str) -> String {
 
 /// What a key takes, as its refusals of wrong values tell.
 fn shape(refuse: impl Fn(&Node) -> Option<String>) -> String {
-    let refuse = |kind| refuse(&Node { place: Span::Text(0), kind });
+    let refuse = |kind| refuse(&Node { place: Span::START, kind });
     let words = refuse(Kind::Other).expect("no key takes every type");
     let words = words.strip_prefix("must be ").unwrap_or(&words);
     let span = |low: Kind, high: Kind| {
