@@ -1,6 +1,7 @@
 //! Rules of the house that a machine can read. Each test names every place that breaks its rule.
 
 mod messages;
+mod pages;
 mod source;
 
 use std::path::Path;
