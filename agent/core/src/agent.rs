@@ -355,7 +355,7 @@ impl Agent {
             }
         }
         let mut effects = Vec::new();
-        self.buffer.offer(now, Some(ticket), drafts, &self.routes, &mut effects);
+        self.buffer.offer(now, Some(ticket), drafts, from, &self.routes, &mut effects);
         act(effects, out);
         changed.iter().for_each(|device| self.notify(now, device, out));
     }

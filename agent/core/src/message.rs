@@ -152,8 +152,17 @@ impl Message {
 
     /// Approximate cost in bytes: payload, names and a fixed part for the rest.
     pub fn weight(&self) -> usize {
-        let attributes: usize = self.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let device = self.device.as_ref().map_or(0, String::len);
-        self.payload.len() + self.topic.len() + device + attributes + 64
+        weight(self.payload.len(), &self.topic, self.device.as_deref(), &self.attributes)
     }
+}
+
+/// Approximate cost of a message in bytes: payload, names and a fixed part for the rest.
+pub(crate) fn weight(
+    payload: usize,
+    topic: &str,
+    device: Option<&str>,
+    attributes: &[(String, String)],
+) -> usize {
+    let attributes: usize = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    payload + topic.len() + device.map_or(0, str::len) + attributes + 64
 }

@@ -39,7 +39,7 @@ impl Agent {
             let Some(drafts) = self.links[link].inbox.take(now.mono) else { continue };
             let mut effects = Vec::new();
             let routes = &self.links[link].others;
-            let refused = self.buffer.offer(now, None, drafts.clone(), routes, &mut effects);
+            let refused = self.buffer.offer(now, None, drafts.clone(), None, routes, &mut effects);
             act(effects, out);
             let line = &mut self.links[link];
             match refused {

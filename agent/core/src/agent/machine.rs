@@ -16,7 +16,7 @@ impl Agent {
         }
         let draft = self.host.draft(self.buffer.facts().free_bytes);
         let mut effects = Vec::new();
-        self.buffer.offer(now, None, vec![draft], &self.routes, &mut effects);
+        self.buffer.offer(now, None, vec![draft], None, &self.routes, &mut effects);
         act(effects, out);
     }
 }

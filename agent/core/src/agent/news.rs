@@ -26,7 +26,7 @@ impl Agent {
         let Some((_, outlet)) = self.links[line].lanes.first() else { return };
         let mut effects = Vec::new();
         let routes = Routes::to(&[*outlet]);
-        if self.buffer.offer(now, None, vec![draft], &routes, &mut effects).is_some() {
+        if self.buffer.offer(now, None, vec![draft], None, &routes, &mut effects).is_some() {
             self.announced = Some(String::new());
         }
         act(effects, out);

@@ -130,7 +130,6 @@ pub struct Buffer {
     /// Whether the file system gives less than the configuration allows.
     bounded_by_disk: bool,
     volatile: Volatile,
-    busy_until: Time,
     /// The agent is stopping: commit at once.
     flush_now: bool,
 }
@@ -212,7 +211,6 @@ impl Buffer {
             full: false,
             bounded_by_disk: false,
             volatile: Volatile::new(new_epochs, opened),
-            busy_until: Time::default(),
             flush_now: false,
             up: vec![false; names.len()],
             usable: names.len(),

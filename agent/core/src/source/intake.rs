@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::Format;
+use crate::message::{self, Format};
 
 /// A message before it has a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,13 @@ pub struct Draft {
     pub attributes: Vec<(String, String)>,
     /// From 0 to 9; higher ones go first.
     pub priority: u8,
+}
+
+impl Draft {
+    /// Approximate cost in bytes, that of its message.
+    pub fn weight(&self) -> usize {
+        message::weight(self.payload.len(), &self.topic, self.device.as_deref(), &self.attributes)
+    }
 }
 
 /// What became of a batch of drafts. All of it, or none.

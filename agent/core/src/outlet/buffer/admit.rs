@@ -3,37 +3,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::memory::{Holder, cost};
 use super::{Buffer, BufferEffect, Start, count};
+use crate::config::network::Remote;
 use crate::message::Message;
 use crate::observe::status::NEWS;
 use crate::outlet::lane::Routes;
 use crate::source::intake::{Answer, Draft, Refused};
 use crate::time::{Now, Time};
 
-/// Bytes that may wait in memory for the disk or a confirmation, all outlets together.
-pub(super) const MEMORY_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Who is refused as busy comes again later than this, and must not be overtaken by what was sent behind it.
+/// A batch that is refused as busy comes again later than this, and must not be overtaken by what its sender sent behind it.
 pub(super) const BUSY_AT_LEAST: Duration = Duration::from_millis(20);
 
 impl Buffer {
-    /// Takes a batch for the outlets that the routes name, or refuses all of it. With a ticket it is answered, now or later.
-    /// Returns why it was not taken.
+    /// Takes a batch for the outlets that the routes name, or refuses all of it; `from` is the machine that sent it, if one did.
+    /// With a ticket it is answered, now or later. Returns why it was not taken.
     pub fn offer(
         &mut self,
         now: Now,
         ticket: Option<u64>,
         drafts: Vec<Draft>,
+        from: Option<Remote>,
         routes: &Routes,
         out: &mut Vec<BufferEffect>,
     ) -> Option<Refused> {
-        if drafts.is_empty() {
-            return None;
-        }
+        let holder = Holder::of(from, &drafts.first()?.source);
         let outlets = targets(&drafts, routes);
         let admitted = match ticket {
             // While the only link gives way to another one.
-            Some(_) if outlets.is_empty() => Err(self.not_now(now.mono)),
-            _ => self.admit(now, drafts.len(), &outlets),
+            Some(_) if outlets.is_empty() => Err(self.not_now(now.mono, &holder)),
+            _ => {
+                let costs = drafts.iter().map(|draft| cost(draft.weight(), routes.of(draft.priority).len()));
+                self.admit(now, &holder, (drafts.len(), costs.sum()), &outlets)
+            }
         };
         let closed = match admitted {
             Ok(closed) => closed,
@@ -71,7 +73,7 @@ impl Buffer {
                     own += 1;
                 }
             }
-            self.memory.add(message.id, message.weight(), own);
+            self.memory.add(message.id, &holder, message.weight(), own);
             places += count(own);
         }
         self.accepted.messages += self.ids.next - first;
@@ -98,11 +100,12 @@ impl Buffer {
         }
     }
 
-    /// Whether a batch can be taken, and which of its outlets give their messages up at once.
+    /// Whether a batch of so many messages and bytes can be taken, and which of its outlets give their messages up at once.
     pub(super) fn admit(
         &mut self,
         now: Now,
-        messages: usize,
+        holder: &Holder,
+        (messages, bytes): (usize, usize),
         outlets: &[usize],
     ) -> Result<Vec<usize>, Refused> {
         self.extend_ids(now.wall_ns);
@@ -113,25 +116,23 @@ impl Buffer {
         {
             return Err(Refused::Failing(error.to_owned()));
         }
-        let no_room = left < count(messages) || self.memory.bytes() >= MEMORY_BYTES_MAX;
-        if no_room || self.start != Start::Done || now.mono < self.busy_until {
-            return Err(self.busy(now.mono));
+        let has_room = left >= count(messages) && self.memory.has_room(holder, bytes);
+        if !has_room || self.start != Start::Done || self.memory.has_to_wait(holder, now.mono) {
+            return Err(self.busy(now.mono, holder));
         }
         self.closed(outlets)
     }
 
     /// Why nothing can be taken while no outlet is there to take it.
-    fn not_now(&mut self, now: Time) -> Refused {
+    fn not_now(&mut self, now: Time, holder: &Holder) -> Refused {
         match self.failure() {
             Some(error) => Refused::Failing(error.to_owned()),
-            None => self.busy(now),
+            None => self.busy(now, holder),
         }
     }
 
-    fn busy(&mut self, now: Time) -> Refused {
-        if now >= self.busy_until {
-            self.busy_until = now + BUSY_AT_LEAST;
-        }
+    fn busy(&mut self, now: Time, holder: &Holder) -> Refused {
+        self.memory.refused(holder, now, now + BUSY_AT_LEAST);
         Refused::Busy
     }
 

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use super::memory::{Holder, cost};
 use super::{Buffer, BufferEffect, count};
 use crate::message::Message;
 use crate::source::intake::Refused;
 use crate::time::Now;
+
+/// Whose they count as while they wait in memory.
+const AGAIN: &str = "again";
 
 impl Buffer {
     /// Takes messages for one outlet, or refuses all of them; answered now or later. They keep everything but their ids.
@@ -17,7 +21,9 @@ impl Buffer {
         outlet: usize,
         out: &mut Vec<BufferEffect>,
     ) {
-        let closed = self.admit(now, messages.len(), &[outlet]);
+        let holder = Holder::Source(AGAIN.into());
+        let bytes = messages.iter().map(|message| cost(message.weight(), 1)).sum();
+        let closed = self.admit(now, &holder, (messages.len(), bytes), &[outlet]);
         if let Some(refused) =
             closed.map_or_else(Some, |closed| (!closed.is_empty()).then_some(Refused::Full))
         {
@@ -28,7 +34,7 @@ impl Buffer {
             self.accepted.bytes += count(message.payload.len());
             let message = Arc::new(Message { id: self.ids.next, ..message });
             self.ids.next += 1;
-            self.memory.add(message.id, message.weight(), 1);
+            self.memory.add(message.id, &holder, message.weight(), 1);
             self.outboxes[outlet].push_again(now.mono, message);
         }
         self.accepted.messages += self.ids.next - first;

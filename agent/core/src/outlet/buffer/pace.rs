@@ -79,7 +79,10 @@ mod tests {
             let payload = vec![b'x'; bytes];
             let draft =
                 Draft { topic, device: None, source, format, payload, attributes: Vec::new(), priority: 0 };
-            assert_eq!(self.buffer.offer(now, None, vec![draft], &Routes::to(&[0]), &mut Vec::new()), None);
+            assert_eq!(
+                self.buffer.offer(now, None, vec![draft], None, &Routes::to(&[0]), &mut Vec::new()),
+                None
+            );
         }
 
         fn commits(&mut self, ms: u64) -> bool {

@@ -1,7 +1,8 @@
-use super::admit::{BUSY_AT_LEAST, MEMORY_BYTES_MAX, stamp};
+use super::admit::{BUSY_AT_LEAST, stamp};
 use super::health::DISK_RETRY;
 use super::*;
 use crate::config::buffer::{BufferLimits, WhenFull};
+use crate::config::network::Remote;
 use crate::message::{Body, Boot, Clock, Entry, Format, Message};
 use crate::outlet::lane::Routes;
 use crate::outlet::store_protocol::{Held, StoreOrderKind};
@@ -88,7 +89,7 @@ impl Sim {
         self.tickets += 1;
         let drafts = vec![draft(100); messages];
         let routes = Routes::to(outlets);
-        self.buffer.offer(self.clock(), Some(self.tickets), drafts, &routes, &mut out);
+        self.buffer.offer(self.clock(), Some(self.tickets), drafts, None, &routes, &mut out);
         out.extend(self.advance());
         out
     }
@@ -339,14 +340,17 @@ fn a_failed_reservation_is_tried_again_with_the_same_size() {
 }
 
 #[test]
-fn more_than_memory_may_hold_is_refused_as_busy_and_nobody_overtakes() {
+fn more_than_memory_may_hold_is_refused_as_busy_and_nobody_overtakes_what_was() {
     let mut sim = Sim::new();
     sim.buffer.came_up(0, &Replay::default());
     let mut out = Vec::new();
-    sim.buffer.offer(sim.clock(), None, vec![draft(MEMORY_BYTES_MAX)], &Routes::to(&OUTLETS), &mut out);
+    let here = Some(Remote::Here);
+    sim.buffer.offer(sim.clock(), None, vec![draft(6 << 20)], None, &Routes::to(&OUTLETS), &mut out);
     assert_eq!(sim.refusal(1), Refused::Busy);
+    let others = sim.buffer.offer(sim.clock(), None, vec![draft(9)], here, &Routes::to(&OUTLETS), &mut out);
+    assert_eq!(others, None, "one that holds nothing finds room");
     sim.confirm(0, 1);
-    assert_eq!(sim.refusal(1), Refused::Busy, "whoever was refused comes first");
+    assert_eq!(sim.refusal(1), Refused::Busy, "what was refused comes first");
     sim.wait(BUSY_AT_LEAST);
     assert_eq!(sim.offer(1), []);
     assert_eq!(sim.buffer.refused(), 2);
