@@ -11,7 +11,7 @@ const PAGE: &str = "agent/doc/troubleshooting.md";
 /// Stands for what differs from line to line, in the page and in what is compared with it.
 const ANYTHING: char = '…';
 /// A heading with fewer letters that are certain would be about everything.
-const LETTERS_MIN: usize = 10;
+const LETTERS_MIN: usize = 9;
 const LOG_EVENT: &str = "agent/core/src/observe/log_event.rs";
 
 /// Calls that log a sentence made elsewhere: the end of their file's name, the literal, and the headings of what they may say.
@@ -140,6 +140,46 @@ fn what_is_passed_on_is_logged_and_has_its_entries() {
         broken.extend(missing.map(|entry| format!("{PAGE}: no entry `{entry}` for {file}")));
     }
     assert_none(&broken);
+}
+
+/// Parts of the agent whose refusals end its start or lose a link. Callers of servers are told theirs, and so are people theirs.
+const PARTS: [&str; 6] = [
+    "agent/src/net",
+    "agent/src/os",
+    "agent/src/outlet",
+    "agent/src/runtime",
+    "agent/src/runtime.rs",
+    "agent/src/store.rs",
+];
+
+/// Such a refusal is logged as the cause in another message, or is the last word of a start that fails.
+#[test]
+fn every_refusal_has_an_entry_in_the_page_about_troubleshooting() {
+    let headings = headings();
+    let files = PARTS.iter().flat_map(|part| sources(part));
+    let refusals: Vec<(String, String)> = files
+        .flat_map(|file| {
+            let texts = literals(code(&file)).into_iter().map(|(_, text)| text);
+            let cannot = texts.filter(|text| text.starts_with("cannot ")).map(|text| pattern(&text));
+            // Where even the verb differs, its own text has an entry.
+            let sure = cannot.filter(|pattern| letters(pattern) >= LETTERS_MIN);
+            sure.map(|pattern| (file.path.clone(), pattern)).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(refusals.len() > 30, "only {} refusals were found", refusals.len());
+    // What stands in front of a cause is followed by it.
+    let is_known = |text: &str| {
+        let with_cause = format!("{text}: …");
+        headings.iter().any(|heading| is_like(heading, text) || is_like(heading, &with_cause))
+    };
+    let missing = refusals.iter().filter(|(_, text)| !is_known(text));
+    let missing: Vec<String> = missing.map(|(path, text)| format!("{path}: `{text}`")).collect();
+    assert!(
+        missing.is_empty(),
+        "{} refusals without an entry:\n{}\n\n{HOW}",
+        missing.len(),
+        missing.join("\n")
+    );
 }
 
 /// The headings of the page: what stands in backquotes on lines with three `#`.
