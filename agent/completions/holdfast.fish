@@ -121,7 +121,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l json -d 'Print JSON: {"configuration":…,"status":…}'
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l json -d 'Print JSON: {"configuration":…,"file":…,"status":…}'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
@@ -190,7 +190,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l data-dir -d 'Folder of the store and the state' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://… or wss://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l json -d 'Print JSON: {"configuration":…,"status":…}'
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l json -d 'Print JSON: {"configuration":…,"file":…,"status":…}'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l id -d 'Its id; ws_server_N by default' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l set -d 'Set any other key of the table' -r

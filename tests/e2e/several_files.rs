@@ -42,6 +42,8 @@ fn a_file_that_is_laid_beside_the_main_one_brings_a_link_and_commands_change_it_
     let checked = told(&ask(directory.path(), &["check"]));
     let from = format!("# from {}\n# from {}\n", main.display(), file.display());
     assert!(checked.contains(&from), "{checked}");
+    let shown = told(&ask(directory.path(), &["client", "show", "lab"]));
+    assert!(shown.starts_with(&format!("# from {}\n[[client]]\nid = \"lab\"", file.display())), "{shown}");
     let disabled = told(&ask(directory.path(), &["client", "disable", "lab"]));
     assert!(disabled.contains(&format!("disabled client lab in {}", file.display())), "{disabled}");
     agent.wait_for_fact("/links/lab/state", "inactive");
@@ -84,8 +86,8 @@ fn what_two_files_disagree_about_is_refused_with_both_and_what_is_in_force_stays
         }
     }
     assert_eq!(agent.fact("/session"), 1);
-    let secret = format!("{}auth = {{ bearer = \"s3cret\" }}\n", table("lab", "ws://h").trim_end());
-    std::fs::write(beside.join("x.toml"), format!("{secret}\n")).unwrap();
+    let secret = format!("{}auth = {{ bearer = \"s3cret\" }}\n", table("lab", "ws://h"));
+    std::fs::write(beside.join("x.toml"), secret).unwrap();
     std::fs::set_permissions(beside.join("x.toml"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let warned = told(&ask(directory.path(), &["check"]));
     assert!(

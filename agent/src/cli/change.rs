@@ -184,7 +184,10 @@ impl Change<'_> {
 
 /// Prints a table in force, and what the running agent says of it.
 pub fn show(place: &AgentArgs, kind: Kind, id: &str, in_json: bool) -> anyhow::Result<ExitCode> {
-    let config = place.options.load()?;
+    let files = place.options.read()?;
+    let config = place.options.parse(&files)?;
+    // One that is there by default stands in no file.
+    let file = edit::find_file(&files, kind, id).ok().map(|number| files[number].path.display().to_string());
     let table = config_file::shown_table(&config, kind, id)
         .with_context(|| format!("there is no {} {id}, only {}", kind.key(), config.ids(kind).join(", ")))?;
     let status = place.status(&config)?.unwrap_or_default();
@@ -198,14 +201,15 @@ pub fn show(place: &AgentArgs, kind: Kind, id: &str, in_json: bool) -> anyhow::R
     let page = if in_json {
         let document: toml::Table = table.parse().context("cannot read the rendered table")?;
         let first = document.get(kind.key()).and_then(|tables| tables.get(0));
-        format!("{:#}\n", json!({ "configuration": first, "status": state }))
+        format!("{:#}\n", json!({ "configuration": first, "file": file, "status": state }))
     } else {
         let facts = state.as_object().into_iter().flatten();
         let facts = facts.filter(|(_, value)| !value.is_null() && !value.is_object());
         let lines: Vec<String> =
             facts.map(|(name, value)| format!("# {name}: {}\n", status::text(value))).collect();
         let gap = if lines.is_empty() { "" } else { "\n" };
-        format!("{table}{gap}{}", lines.concat())
+        let from = file.map_or_else(String::new, |file| format!("# from {file}\n"));
+        format!("{from}{table}{gap}{}", lines.concat())
     };
     // Whoever closes the pipe early has seen enough.
     let _ = print(&page);

@@ -13,7 +13,7 @@ use crate::cli::change::{AgentArgs, show};
 pub struct Args {
     /// Id of the server
     id: String,
-    /// Print JSON: {"configuration":…,"status":…}
+    /// Print JSON: {"configuration":…,"file":…,"status":…}
     #[arg(long)]
     json: bool,
     #[command(flatten)]
