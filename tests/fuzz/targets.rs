@@ -7,7 +7,7 @@ use holdfast::outlet::mqtt::packet_stream::PacketStream;
 use holdfast::source::server::request::path::Router;
 use holdfast::store::group::{Head, MAGIC, Packer, unpack};
 use holdfast_core::config::server::Route;
-use holdfast_core::config::{Config, Environment, Overrides};
+use holdfast_core::config::{Config, ConfigFile, Environment, Overrides};
 use holdfast_core::message::Format;
 use holdfast_core::wire::{self, Encoding, Frame, PayloadRef};
 use smol::future::block_on;
@@ -115,13 +115,20 @@ fn assert_line(line: &[u8]) {
     assert!(value.is_ok(), "{}: {value:?}", line.escape_ascii());
 }
 
-/// A configuration: what is accepted is shown so that it can be read back.
+/// Parts a configuration of one file from what lies beside it.
+const NEXT_FILE: &str = "\n#---\n";
+
+/// A configuration of one file or several: what is accepted is shown so that it can be read back from one.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let env = |name: &str| (name == "STAGE").then(|| "plant".to_owned());
     let environment = Environment { host_name: "pi", data_dir: Path::new("/var/lib/holdfast"), env: &env };
     let parse = |text: &str| {
-        Config::parse(text, Path::new("/etc/holdfast/holdfast.toml"), &Overrides::default(), &environment)
+        let files = text.split(NEXT_FILE).enumerate().map(|(number, text)| {
+            let name = if number == 0 { "holdfast.toml".to_owned() } else { format!("conf.d/{number}.toml") };
+            ConfigFile { path: Path::new("/etc/holdfast").join(name), text: text.to_owned() }
+        });
+        Config::parse_all(&files.collect::<Vec<_>>(), &Overrides::default(), &environment)
     };
     match parse(text) {
         Err(errors) => assert!(!errors.to_string().is_empty()),
@@ -130,7 +137,8 @@ pub fn config(bytes: &[u8]) {
             let again = parse(&shown).unwrap_or_else(|errors| panic!("{shown}\n{errors}"));
             // Three stars stand for a secret.
             if !shown.contains("***") {
-                assert_eq!(again, config, "{shown}");
+                // What is shown has every key under its new name.
+                assert_eq!(again, Config { deprecated: Vec::new(), ..config }, "{shown}");
             }
         }
     }

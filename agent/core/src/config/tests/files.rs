@@ -44,6 +44,10 @@ fn every_fault_names_the_file_that_it_stands_in() {
             "conf.d/b.toml:3:7: buffer.ttl: must be a duration such as \"250ms\", \"20s\" or \"1m 30s\"",
         ]
     );
+    let faults = joined("", &[("a.toml", "[agent"), ("b.toml", "{ \"agent\": { \"id\": 1 },\n \"x\": 2 }")])
+        .unwrap_err();
+    assert!(faults.len() == 2 && faults[0].starts_with("conf.d/a.toml:1:"), "{faults:?}");
+    assert!(faults[1].starts_with("conf.d/b.toml:1:1: this is JSON"), "{faults:?}");
     let faults = joined("[agent", &[("a.toml", "= 1")]).unwrap_err();
     assert!(
         faults[0].starts_with("holdfast.toml:1:") && faults.last().unwrap().starts_with("conf.d/a.toml:1:1:")
