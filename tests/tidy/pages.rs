@@ -63,6 +63,22 @@ fn every_command_block_of_the_readme_is_run_or_says_why_not() {
     assert_none(&open.map(|index| format!("{README}:{}: {words}", index + 1)).collect::<Vec<_>>());
 }
 
+#[test]
+fn every_path_of_the_repository_that_a_page_names_is_there() {
+    let folders = ["agent/", "cross/", "systemd/", "tests/"];
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = read(&page);
+        let words = text.split(|letter: char| letter.is_whitespace() || "`()[],;:*'\"".contains(letter));
+        // What a tool brings or makes is not in the repository.
+        let named =
+            words.map(|word| word.trim_end_matches(['.', '/'])).filter(|word| !word.contains(".venv"));
+        let named = named.filter(|word| folders.iter().any(|folder| word.starts_with(folder)));
+        broken.extend(named.filter(|word| !root().join(word).exists()).map(|word| format!("{page}: {word}")));
+    }
+    assert_none(&broken);
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
