@@ -333,6 +333,7 @@ impl Runtime {
             }
             Wake::Input(Input::Connected(device)) => Event::Connected(device),
             Wake::Input(Input::Disconnected(device)) => Event::Disconnected(device),
+            Wake::Input(Input::Departed(device)) => Event::Departed(device),
             Wake::Input(Input::Offer { drafts, from, reply }) => {
                 let ticket = self.request();
                 self.tickets.insert(ticket, reply);

@@ -407,8 +407,11 @@ impl World {
 
     fn connect(&mut self) -> Result<(), String> {
         let device = format!("d{}", self.seed.below(4));
-        let event =
-            if self.seed.below(2) == 0 { Event::Connected(device) } else { Event::Disconnected(device) };
+        let event = match self.seed.below(4) {
+            0 | 1 => Event::Connected(device),
+            2 => Event::Disconnected(device),
+            _ => Event::Departed(device),
+        };
         if self.agent.is_some() { self.feed(event) } else { Ok(()) }
     }
 

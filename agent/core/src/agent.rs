@@ -131,6 +131,11 @@ impl Agent {
                 }
             }
             Event::Disconnected(device) => self.presence.disconnected(now, &device),
+            Event::Departed(device) => {
+                if self.presence.departed(now, &device) {
+                    self.notify(now, &device, out);
+                }
+            }
             Event::Link { link, conn, report } => self.reported(now, link, conn, report, out),
             Event::Disk(report, facts) => self.disk(now, report, facts, out),
             Event::StoreMoves => self.buffer.heard(now.mono),

@@ -41,6 +41,8 @@ pub enum Input {
     Connected(String),
     /// A connection that spoke for this device has closed.
     Disconnected(String),
+    /// The last will of this device was published.
+    Departed(String),
     /// Messages that were taken once come in again, for one outlet.
     Reimport {
         /// Its name.
@@ -157,6 +159,11 @@ impl Intake {
     /// Tells that a connection for this device has closed.
     pub async fn disconnected(&self, device: &str) {
         let _ = self.inputs.send(Input::Disconnected(device.to_owned())).await;
+    }
+
+    /// Tells that the last will of this device was published.
+    pub async fn departed(&self, device: &str) {
+        let _ = self.inputs.send(Input::Departed(device.to_owned())).await;
     }
 
     /// The status, none when the agent is stopping.

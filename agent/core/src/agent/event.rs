@@ -38,6 +38,8 @@ pub enum Event {
     Connected(String),
     /// A connection for a device closed.
     Disconnected(String),
+    /// The last will of a device was published.
+    Departed(String),
     /// A connection's task reports.
     Link {
         /// Which link.

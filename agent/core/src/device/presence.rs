@@ -54,6 +54,8 @@ pub enum Reason {
     Heard,
     /// Nothing came for `offline_after`.
     Silent,
+    /// Its last will was published: its connection broke.
+    Will,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +127,15 @@ impl Presence {
                 self.unheard.remove(id);
             }
         }
+    }
+
+    /// The last will of the device was published. True when it changed its state, which it does not while another connection of it is open.
+    pub fn departed(&mut self, now: Now, id: &str) -> bool {
+        let gone = self.devices.get_mut(id).filter(|device| device.online && device.connections == 0);
+        let Some(device) = gone else { return false };
+        device.turn(now, false, Reason::Will);
+        self.touch();
+        true
     }
 
     /// Takes those offline that have been silent for too long, and returns their ids.
@@ -271,6 +282,22 @@ mod tests {
         presence.disconnected(at(1000), "pump");
         assert!(presence.advance(at(1299)).is_empty());
         assert_eq!(presence.advance(at(1300)), ["pump"]);
+    }
+
+    #[test]
+    fn a_device_whose_will_was_published_is_offline_at_once_unless_another_connection_is_open() {
+        let mut presence = presence(None);
+        for _ in 0..2 {
+            presence.connected(at(0), "pump");
+        }
+        presence.heard(at(0), "pump", None);
+        presence.disconnected(at(1), "pump");
+        assert!(!presence.departed(at(1), "pump"));
+        presence.disconnected(at(2), "pump");
+        assert!(presence.departed(at(2), "pump") && !presence.departed(at(2), "pump"));
+        let device = &presence.devices()["pump"];
+        assert_eq!((device.online, device.reason, device.since_ns), (false, Reason::Will, at(2).wall_ns));
+        assert!(presence.connected(at(3), "pump") && !presence.departed(at(3), "fan"));
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl Tap {
                 meant.into_iter().for_each(|draft| show(message(Some(*ticket), draft)));
             }
             Event::Connected(device) => show(json!({ "device": device, "connection": "open" })),
+            Event::Departed(device) => show(json!({ "device": device, "will": "published" })),
             Event::Disconnected(device) => show(json!({ "device": device, "connection": "closed" })),
             Event::Link { report: LinkReport::Inbound(Heard::Message(draft)), .. }
                 if self.filter.matches(&draft.topic) =>
