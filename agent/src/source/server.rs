@@ -1,4 +1,4 @@
-//! The local server: a WebSocket and HTTP listener for sensors, and the control socket. This file binds and serves; the
+//! The local servers: listeners for sensors that speak WebSocket and HTTP, or MQTT, and the control socket. This file binds and serves; the
 //! modules below take one connection each from the accept to its end.
 
 mod accept;
@@ -9,6 +9,7 @@ mod http;
 mod linger;
 mod malformed;
 mod memory;
+mod mqtt;
 pub mod request;
 mod room;
 mod session;
@@ -29,13 +30,14 @@ use access::host::HostNames;
 use access::login::Login;
 use certificate::Certificate;
 use holdfast_core::config::access::Access;
-use holdfast_core::config::server::{Audience, HttpPage, Limits, Server};
+use holdfast_core::config::server::{Audience, HttpPage, Limits, Protocol, Server};
 use holdfast_core::message::Format;
 use holdfast_core::observe::status::{CertificateStatus, ServerStatus};
 use holdfast_core::source::access::AccessControl;
 use holdfast_core::source::intake::Draft;
 use holdfast_core::source::payload;
 use memory::Pool;
+use mqtt::{Clients, TopicRouter};
 pub use request::validator::{FileRead, has_changed};
 use request::{one_shot, path, validator};
 pub use room::Room;
@@ -61,6 +63,7 @@ const CONTROL_LIMITS: Limits = Limits {
     rate_per_client: None,
     rate_per_user: None,
     rate_per_ip: None,
+    inflight: 1,
 };
 
 /// How often a control socket that cannot be bound is tried.
@@ -92,7 +95,9 @@ pub struct Listeners {
     names: Vec<String>,
     sockets: Vec<Socket>,
     certificate: Option<Rc<Certificate>>,
+    protocol: Protocol,
     router: path::Router,
+    topics: TopicRouter,
     gate: Rc<RefCell<AccessControl>>,
     login: Login,
 }
@@ -105,12 +110,18 @@ impl Listeners {
 
     /// What the schemas of the routes are made of.
     pub fn files(&self) -> impl Iterator<Item = FileRead> {
-        self.router.files().cloned()
+        self.router.files().chain(self.topics.files()).cloned()
     }
 
     /// Where each is reached.
     pub fn urls(&self) -> impl Iterator<Item = String> {
-        self.sockets.iter().map(|socket| socket.url(self.certificate.is_some()))
+        let scheme = match (self.protocol, self.certificate.is_some()) {
+            (Protocol::Http, false) => "http",
+            (Protocol::Http, true) => "https",
+            (Protocol::Mqtt, false) => "mqtt",
+            (Protocol::Mqtt, true) => "mqtts",
+        };
+        self.sockets.iter().map(move |socket| socket.url(scheme))
     }
 
     /// The sockets, to be kept open for the next life of the server.
@@ -150,7 +161,12 @@ pub async fn bind(server: &Server, kept: &[KeptSocket]) -> Result<Listeners, Str
     let of = |error| format!("{error} (server {})", server.id);
     let certificate = server.tls.as_ref().map(|tls| Certificate::load(&server.id, tls));
     let certificate = certificate.transpose().map_err(of)?.map(Rc::new);
-    let router = path::Router::new(&server.routes, server.unmatched).map_err(of)?;
+    let (of_paths, of_topics) = match server.protocol {
+        Protocol::Http => (server.routes.as_slice(), &[][..]),
+        Protocol::Mqtt => (&[][..], server.routes.as_slice()),
+    };
+    let router = path::Router::new(of_paths, server.unmatched).map_err(of)?;
+    let topics = TopicRouter::new(of_topics, server.unmatched).map_err(of)?;
     one_shot::check(server).map_err(of)?;
     files::check(server).map_err(of)?;
     let login = Login::new(&server.access).map_err(|error| of(format!("{error:#}")))?;
@@ -163,8 +179,8 @@ pub async fn bind(server: &Server, kept: &[KeptSocket]) -> Result<Listeners, Str
             None => Socket::bind(name).await.map_err(cannot)?,
         });
     }
-    let (server, names) = (server.id.clone(), server.bind.clone());
-    Ok(Listeners { server, names, sockets, certificate, router, gate, login })
+    let (id, names, protocol) = (server.id.clone(), server.bind.clone(), server.protocol);
+    Ok(Listeners { server: id, names, sockets, certificate, protocol, router, topics, gate, login })
 }
 
 /// Serves until the intake stops. What is open then ends by itself within a few seconds.
@@ -178,7 +194,9 @@ pub async fn serve(
     let source = format!("server:{}", server.id);
     let (gate, login) = (listeners.gate, listeners.login);
     let site = Rc::new(ServerState {
+        protocol: listeners.protocol,
         router: listeners.router,
+        topics: listeners.topics,
         page: server.http.clone(),
         subscribe: server.subscribe,
         origins: server.access.origins.clone(),
@@ -246,7 +264,13 @@ pub async fn serve_control(
 
 /// What all connections of one server share.
 struct ServerState {
+    protocol: Protocol,
     router: path::Router,
+    topics: TopicRouter,
+    /// Those that speak MQTT.
+    clients: Rc<Clients>,
+    /// Wills that wait for their time.
+    delayed: Places,
     limits: Limits,
     page: HttpPage,
     subscribe: Audience,
@@ -276,7 +300,11 @@ impl ServerState {
         executor: Rc<LocalExecutor<'static>>,
     ) -> ServerState {
         ServerState {
+            protocol: Protocol::Http,
             router: path::Router::default(),
+            topics: TopicRouter::default(),
+            clients: Clients::new(limits.connections),
+            delayed: Places::new(limits.connections),
             limits,
             page: HttpPage::Empty,
             subscribe: Audience::None,

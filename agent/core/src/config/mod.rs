@@ -14,6 +14,7 @@ mod fault;
 mod foreign;
 pub mod handshake;
 pub mod host;
+mod http_page;
 pub mod inbound;
 pub mod limits;
 pub mod method;
@@ -33,6 +34,7 @@ pub mod server;
 mod table;
 pub mod throttle;
 pub mod tls;
+pub mod topic_template;
 mod tree;
 pub mod trusted_proxy;
 mod url;
@@ -146,7 +148,7 @@ impl Config {
             render::table(&mut out, "[[client]]", &client.lines(), &fresh.lines());
         }
         for (index, server) in self.servers.iter().enumerate() {
-            let fresh = server::Server::of_index(index);
+            let fresh = server::Server::of(index, server.protocol);
             render::table(&mut out, "[[server]]", &server.lines(), &fresh.lines());
             for route in &server.routes {
                 let fresh = server::Route::of_path("");

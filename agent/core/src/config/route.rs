@@ -139,7 +139,7 @@ impl Segment {
     }
 }
 
-fn identifier(name: &str) -> Result<&str, String> {
+pub(super) fn identifier(name: &str) -> Result<&str, String> {
     let first = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     let rest = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
     if first && rest {

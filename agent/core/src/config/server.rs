@@ -1,9 +1,9 @@
-//! `[[server]]` and `[[server.route]]`: a WebSocket and HTTP listener for sensors.
+//! `[[server]]` and `[[server.route]]`: a listener for sensors that speaks WebSocket and HTTP, or MQTT.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::access::Access;
+use super::access::{Access, LoginBy};
 use super::client::{application, subprotocols};
 use super::method::Method;
 use super::parameter::{Parameter, header_name, query_name};
@@ -12,28 +12,35 @@ use super::reply::{MODES, Mode, Reply};
 use super::route::{Template, names_in};
 use super::table::{Reading, Table};
 use super::throttle::{Throttle, throttle};
+use super::topic_template::TopicTemplate;
 use super::tree::Node;
-use super::{url, value};
+use super::{http_page, url, value};
 use crate::message::Format;
 
-const HTTP: [(&str, HttpPage); 2] = [("status", HttpPage::Status), ("empty", HttpPage::Empty)];
-const INDEX: &str = "index.html";
+const PROTOCOLS: [(&str, Protocol); 2] = [("http", Protocol::Http), ("mqtt", Protocol::Mqtt)];
 const AUDIENCE: [(&str, Audience); 3] =
     [("local", Audience::Local), ("all", Audience::All), ("none", Audience::None)];
 const UNMATCHED: [(&str, Unmatched); 2] = [("topic", Unmatched::Topic), ("refuse", Unmatched::Refuse)];
 /// The subprotocol of links whose peer acknowledges each message.
 const ACKNOWLEDGED: &str = "holdfast.v1";
+/// What is said of keys that MQTT has no use for.
+const OF_HTTP: &str = "is of no use with protocol = \"mqtt\"";
+/// Keys of a route that say how requests look.
+const OF_REQUESTS: [&str; 7] = ["mode", "methods", "reply", "batch", "query", "header", "subprotocols"];
 /// What the name of a Unix socket in `bind` begins with.
 pub const UNIX: &str = "unix:";
 /// `string` is another word for `text`.
 pub(super) const FORMAT: [(&str, Format); 4] =
     [("text", Format::Text), ("json", Format::Json), ("binary", Format::Binary), ("string", Format::Text)];
 
-/// `[[server]]`: a WebSocket and HTTP listener for sensors. Without any there is one with all defaults.
+/// `[[server]]`: a listener for sensors. Without any there is one with all defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Same form as a client's; `ws_server_N` by default.
+    /// Same form as a client's; `ws_server_N` by default, `mqtt_server_N` with `protocol = "mqtt"`.
     pub id: String,
+    /// What is spoken: WebSocket and HTTP, or MQTT 3.1.1 and 5.0, for sensors without a broker. There a message is acknowledged (PUBACK, PUBREC)
+    /// once it is stored. Nothing is given out: a SUBSCRIBE is refused.
+    pub protocol: Protocol,
     /// For people; nothing depends on it.
     pub name: String,
     /// For people; nothing depends on it.
@@ -44,7 +51,7 @@ pub struct Server {
     /// An inactive server binds nothing.
     pub active: bool,
     /// `ADDRESS:PORT` each, IPv6 as `[::1]:9998`; port 0 takes a free one. Or `unix:/run/holdfast/sensors.sock`, a Unix socket for
-    /// its owner and group.
+    /// its owner and group. `127.0.0.1:1883` by default with `protocol = "mqtt"`.
     pub bind: Vec<String>,
     /// TLS, if any.
     pub tls: Option<ServerTls>,
@@ -61,6 +68,16 @@ pub struct Server {
     pub unmatched: Unmatched,
     /// `[[server.route]]`, tried in order.
     pub routes: Vec<Route>,
+}
+
+/// What a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// WebSocket and HTTP.
+    #[default]
+    Http,
+    /// MQTT 3.1.1 and 5.0.
+    Mqtt,
 }
 
 /// TLS of a server.
@@ -122,9 +139,10 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of one message.
     pub message_bytes: usize,
-    /// TLS handshake and request head must end within this.
+    /// TLS handshake and request head must end within this; with MQTT, CONNECT and what has to be done for it.
     pub handshake_timeout: Duration,
-    /// A connection from which nothing came for so long is pinged, and closed when it stays silent as long again.
+    /// A connection from which nothing came for so long is pinged, and closed when it stays silent as long again. With MQTT it is the keep-alive of
+    /// clients of 5.0 that name none.
     pub idle_timeout: Duration,
     /// Open connections of one address (an IPv6 client counts by its first 64 bits), so that no single one takes all places: half of
     /// `connections` by default; 0 is no bound of their own. Behind a reverse proxy all callers have its address, unless `trusted_proxies`
@@ -133,19 +151,23 @@ pub struct Limits {
     /// Messages of one connection: "200/s", with a burst "200/s burst 400" (without one it is what a second allows), "30/min",
     /// "100/h"; "" is no bound. Over it a request is answered with 429 and `Retry-After`; on a WebSocket what is too much is
     /// refused with a frame `{"error":…,"refused":N}`, and whoever goes on is closed with 1008. Requests count as messages. Those that a
-    /// trusted proxy passes on count by the address of their caller, since they share connections.
+    /// trusted proxy passes on count by the address of their caller, since they share connections. With MQTT nothing is refused: who sends too
+    /// fast is read more slowly.
     pub rate_per_client: Option<Throttle>,
     /// The same for all connections of one user.
     pub rate_per_user: Option<Throttle>,
     /// The same for all connections of one address.
     pub rate_per_ip: Option<Throttle>,
+    /// With MQTT: messages of one connection that may wait for their acknowledgement, which is the receive maximum of 5.0.
+    pub inflight: u16,
 }
 
 /// `[[server.route]]`: a pattern of paths, and what comes in on them. Routes are tried in order; without any every path is
 /// a topic, whose first segment is the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Path template: `/lines/{line}/sensors/{device}`; a last `{name...}` takes the rest of the path.
+    /// Path template: `/lines/{line}/sensors/{device}`; a last `{name...}` takes the rest of the path. With `protocol = "mqtt"` a topic filter with
+    /// names: `tele/{device}/SENSOR`, `tele/{device}/+`, `stat/#`.
     pub path: String,
     /// What a connection is for.
     pub mode: Mode,
@@ -182,13 +204,23 @@ pub struct Route {
 impl Server {
     /// The server with this index (from 0) when nothing is said about it.
     pub fn of_index(index: usize) -> Server {
+        Server::of(index, Protocol::Http)
+    }
+
+    /// The same with another protocol.
+    pub fn of(index: usize, protocol: Protocol) -> Server {
+        let (name, bind) = match protocol {
+            Protocol::Http => ("ws", "127.0.0.1:9998"),
+            Protocol::Mqtt => ("mqtt", "127.0.0.1:1883"),
+        };
         Server {
-            id: format!("ws_server_{}", index + 1),
+            id: format!("{name}_server_{}", index + 1),
+            protocol,
             name: String::new(),
             description: String::new(),
             application: String::new(),
             active: true,
-            bind: vec!["127.0.0.1:9998".to_owned()],
+            bind: vec![bind.to_owned()],
             tls: None,
             http: HttpPage::default(),
             access: Access::default(),
@@ -200,22 +232,32 @@ impl Server {
     }
 
     pub(super) fn read(index: usize, table: &mut Table) -> Server {
-        let default = Server::of_index(index);
+        let id = table.optional("id", value::id);
+        let protocol = table.value("protocol", Protocol::default(), value::word(PROTOCOLS));
+        let default = Server::of(index, protocol);
         let mut server = Server {
-            id: table.value("id", default.id, value::id),
+            id: id.unwrap_or(default.id),
+            protocol,
             name: table.value("name", default.name, value::string),
             description: table.value("description", default.description, value::string),
             application: table.value("application", default.application, application),
             active: table.value("active", default.active, value::boolean),
             bind: table.value("bind", default.bind, bind),
             tls: if table.holds("tls") { table.within("tls", ServerTls::read) } else { None },
-            http: table.value("http", default.http, http),
+            http: table.value("http", default.http, http_page::read),
             access: Access::read(table),
             limits: table.within("limits", Limits::read),
             subscribe: table.value("subscribe", default.subscribe, value::word(AUDIENCE)),
             unmatched: table.value("unmatched", default.unmatched, value::word(UNMATCHED)),
-            routes: table.each("route", |_, table| Route::read(table)).into_iter().flatten().collect(),
+            routes: table
+                .each("route", |_, table| Route::read(table, protocol))
+                .into_iter()
+                .flatten()
+                .collect(),
         };
+        if protocol == Protocol::Mqtt {
+            server.check_mqtt(table);
+        }
         let application = &server.application;
         if server.routes.iter_mut().any(|route| !route.name_application(application)) {
             table.fail("application", "is missing, but a route has `{application}`");
@@ -223,9 +265,24 @@ impl Server {
         server
     }
 
+    fn check_mqtt(&self, table: &Table) {
+        for key in ["http", "subscribe", "trusted_proxies", "origins", "hostnames"] {
+            if table.has(key) {
+                table.fail(key, OF_HTTP);
+            }
+        }
+        if self.access.auth == LoginBy::Url {
+            table.fail(
+                "auth",
+                "must be \"anonymous\" or \"basic\" with protocol = \"mqtt\": CONNECT has name and password",
+            );
+        }
+    }
+
     pub(super) fn lines(&self) -> Lines {
         let mut lines = vec![
             ("id", Some(render::string(&self.id))),
+            ("protocol", Some(render::word(PROTOCOLS, self.protocol))),
             ("name", Some(render::string(&self.name))),
             ("description", Some(render::string(&self.description))),
             ("application", Some(render::string(&self.application))),
@@ -270,6 +327,7 @@ impl Default for Limits {
             rate_per_client: None,
             rate_per_user: None,
             rate_per_ip: None,
+            inflight: 100,
         }
     }
 }
@@ -294,6 +352,7 @@ impl Limits {
             rate_per_client: table.value("rate_per_client", None, throttle),
             rate_per_user: table.value("rate_per_user", None, throttle),
             rate_per_ip: table.value("rate_per_ip", None, throttle),
+            inflight: table.value("inflight", default.inflight, value::number(1..=65_535)),
         }
     }
 
@@ -310,6 +369,7 @@ impl Limits {
             ("rate_per_client", rate(self.rate_per_client)),
             ("rate_per_user", rate(self.rate_per_user)),
             ("rate_per_ip", rate(self.rate_per_ip)),
+            ("inflight", Some(self.inflight.to_string())),
         ])
     }
 }
@@ -334,8 +394,14 @@ impl Route {
         }
     }
 
-    fn read(table: &mut Table) -> Option<Route> {
-        let path = table.required("path", path);
+    fn read(table: &mut Table, protocol: Protocol) -> Option<Route> {
+        let path = table.required(
+            "path",
+            match protocol {
+                Protocol::Http => path,
+                Protocol::Mqtt => topic_path,
+            },
+        );
         let names = path.as_ref().map(|(_, names)| names.as_slice());
         let mode = table.value("mode", Mode::default(), value::word(MODES));
         let methods = table.optional("methods", Method::list);
@@ -370,6 +436,9 @@ impl Route {
         let query = Parameter::list(table, "query", query_name);
         let header = Parameter::list(table, "header", header_name);
         let subprotocols = table.optional("subprotocols", spoken);
+        if protocol == Protocol::Mqtt {
+            OF_REQUESTS.iter().filter(|key| table.has(key)).for_each(|key| table.fail(key, OF_HTTP));
+        }
         Some(Route {
             path: path?.0,
             mode,
@@ -425,47 +494,9 @@ impl Route {
     }
 }
 
-impl HttpPage {
-    fn rendered(&self) -> String {
-        match self {
-            HttpPage::Status | HttpPage::Empty => render::word(HTTP, self.clone()),
-            HttpPage::Page(file) => render::inline(&[("page", Some(render::path(file)))]),
-            HttpPage::Files { folder, index } => render::inline(&[
-                ("files", Some(render::path(folder))),
-                ("index", Some(render::string(index))),
-            ]),
-        }
-    }
-}
-
 /// The places that one address may have of all: one at least.
 fn half_of(connections: usize) -> usize {
     (connections / 2).max(1)
-}
-
-fn http(node: &Node, reading: &Reading) -> Result<HttpPage, String> {
-    let shape = "must be \"status\" or \"empty\" or { page = … } or { files = …, index = … }";
-    if let Some(text) = node.kind.string() {
-        let known = HTTP.into_iter().find(|(word, _)| *word == text);
-        return known.map(|(_, page)| page).ok_or_else(|| shape.to_owned());
-    }
-    let entries = node.kind.table().unwrap_or_default().iter();
-    match *entries.map(|entry| (entry.key.as_str(), &entry.node)).collect::<Vec<_>>() {
-        [("page", file)] => value::path(file, reading).map(HttpPage::Page),
-        [("files", folder)] => {
-            Ok(HttpPage::Files { folder: value::path(folder, reading)?, index: INDEX.to_owned() })
-        }
-        [("files", folder), ("index", name)] | [("index", name), ("files", folder)] => {
-            let index = value::line(name, reading)?;
-            if index.starts_with('.') || index.contains(['/', '\\']) {
-                return Err(format!(
-                    "`{index}` must be the name of a file, without a folder or a leading dot"
-                ));
-            }
-            Ok(HttpPage::Files { folder: value::path(folder, reading)?, index })
-        }
-        _ => Err(shape.to_owned()),
-    }
 }
 
 fn bind(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
@@ -498,6 +529,13 @@ fn spoken(node: &Node, reading: &Reading) -> Result<Vec<String>, String> {
 fn path(node: &Node, _: &Reading) -> Result<(String, Vec<String>), String> {
     let text = value::text(node)?;
     let template = Template::parse(text)?;
+    let names = template.names().chain(["application"]).map(str::to_owned).collect();
+    Ok((text.to_owned(), names))
+}
+
+fn topic_path(node: &Node, _: &Reading) -> Result<(String, Vec<String>), String> {
+    let text = value::text(node)?;
+    let template = TopicTemplate::parse(text)?;
     let names = template.names().chain(["application"]).map(str::to_owned).collect();
     Ok((text.to_owned(), names))
 }

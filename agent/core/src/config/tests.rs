@@ -1,6 +1,7 @@
 mod access;
 mod files;
 mod manual;
+mod mqtt_server;
 pub(super) mod record;
 mod route;
 mod schema;

@@ -71,7 +71,10 @@ fn another_protocol(head: &[u8], server: &str) -> Option<String> {
              certificate: tls = {{ cert = \"…\", key = \"…\" }}"
         ));
     } else if head.starts_with(&[0x10]) && head[..head.len().min(12)].windows(2).any(|pair| pair == b"MQ") {
-        "MQTT"
+        return Some(format!(
+            "this port speaks HTTP/1.1 and WebSocket, and was sent MQTT: [[server]] {server} has this port; one with protocol = \"mqtt\" \
+             takes it on another"
+        ));
     } else if head.starts_with(b"SSH-") {
         "SSH"
     } else if head.first().is_some_and(|first| !first.is_ascii()) {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use holdfast_core::config::network::Remote;
+use holdfast_core::config::server::Protocol;
 use holdfast_core::source::access::AccessControl;
 use rustix::net::sockopt;
 use smol::Timer;
@@ -26,6 +27,8 @@ use crate::net::{Stream, words};
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 /// A peer that takes nothing of what is written to it for so long is gone, or as good as gone (tcp(7)).
 const USER_TIMEOUT_MS: u32 = 30_000;
+/// A peer that says nothing for so long is asked by the kernel whether it is there: MQTT has clients without a keep-alive.
+const KEEP_IDLE: Duration = Duration::from_secs(120);
 const TOO_MANY: &str =
     r#"{"error":"too many connections are open: limits.connections of this server bounds them"}"#;
 const USED_UP: &str = r#"{"error":"no descriptors are left for callers"}"#;
@@ -58,7 +61,8 @@ impl Places {
         Places { taken: Rc::new(()), most }
     }
 
-    fn take(&self) -> Option<Rc<()>> {
+    /// A place, if one is free.
+    pub fn take(&self) -> Option<Rc<()>> {
         (Rc::strong_count(&self.taken) <= self.most).then(|| self.taken.clone())
     }
 }
@@ -175,6 +179,8 @@ impl Accepted {
             Accepted::Tcp(stream, _) => {
                 stream.set_nodelay(true)?;
                 sockopt::set_tcp_user_timeout(&stream, USER_TIMEOUT_MS)?;
+                sockopt::set_socket_keepalive(&stream, true)?;
+                sockopt::set_tcp_keepidle(&stream, KEEP_IDLE)?;
                 Ok(Box::new(stream))
             }
             Accepted::Unix(stream) => Ok(Box::new(stream)),
@@ -211,8 +217,9 @@ fn receive(site: &Rc<ServerState>, caller: Accepted) {
 fn turn_away(site: &Rc<ServerState>, caller: Accepted, why: &'static str, places: &Places) {
     site.gate.borrow_mut().counts.denied_connections += 1;
     log::debug!("too many connections source={} from={}", site.source, caller.remote());
-    // Behind TLS an answer would cost a handshake.
+    // Behind TLS an answer would cost a handshake, and MQTT has none before CONNECT.
     if site.certificate.is_none()
+        && site.protocol == Protocol::Http
         && let Some(place) = places.take()
     {
         let task = async move {

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use holdfast_core::config::server::Protocol;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,8 +24,8 @@ use super::http::{HttpReply, Slot, answer};
 use super::linger::Linger;
 use super::malformed::{self, Worded};
 use super::memory::Share;
-use super::session;
 use super::session::Pending;
+use super::{mqtt, session};
 use crate::net::{Stream, words};
 
 /// How long requests in flight may take once the agent stops.
@@ -46,6 +47,9 @@ pub async fn run(site: Rc<ServerState>, caller: Accepted, share: Rc<Share>) {
         }
     };
     let upgraded = Upgraded::default();
+    if site.protocol == Protocol::Mqtt {
+        return Box::pin(mqtt::run(site, stream, peer)).await;
+    }
     // Boxed, so that a session does not carry the memory of the HTTP part along.
     Box::pin(converse(&site, stream, peer, &upgraded)).await;
     if let Some((pending, peer)) = upgraded.take() {

@@ -241,6 +241,11 @@ impl ApiError {
         ApiError { what: Some(("pointer", violation.pointer.clone())), ..ApiError::bad(error) }
     }
 
+    /// What is wrong, in words.
+    pub fn words(&self) -> &str {
+        &self.error
+    }
+
     /// As JSON.
     pub fn text(&self) -> String {
         let mut text = serde_json::json!({ "error": self.error });

@@ -169,6 +169,11 @@ impl Share {
         self.behind.set(if is_message { behind.min(self.last_read.get()) } else { behind });
     }
 
+    /// All that was read is complete, but so many bytes.
+    pub fn parsed(&self, rest: usize) {
+        self.behind.set(rest);
+    }
+
     /// What was read up to the last complete message waits from here on to be stored, and takes `more`. Returns what
     /// [`Share::stored`] gives back.
     pub fn complete(&self, more: usize) -> usize {

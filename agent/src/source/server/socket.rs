@@ -159,8 +159,7 @@ impl Socket {
     }
 
     /// Where it is reached: `http://127.0.0.1:9998`, or `unix:/run/x.sock`.
-    pub fn url(&self, secure: bool) -> String {
-        let scheme = if secure { "https" } else { "http" };
+    pub fn url(&self, scheme: &str) -> String {
         match self {
             Socket::Tcp(listener) => {
                 listener.local_addr().map_or(String::new(), |address| format!("{scheme}://{address}"))

@@ -10,6 +10,7 @@ mod host;
 mod http;
 mod length;
 mod malformed;
+mod mqtt;
 mod schema;
 pub(super) mod status;
 mod web_socket;
@@ -42,6 +43,7 @@ enum Seen {
     Draft(Draft),
     Connected(String),
     Disconnected(String),
+    Departed(String),
 }
 
 struct Bench {
@@ -147,6 +149,7 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             }
             Input::Connected(device) => note(Seen::Connected(device)),
             Input::Disconnected(device) => note(Seen::Disconnected(device)),
+            Input::Departed(device) => note(Seen::Departed(device)),
             Input::Health(reply) => reply.try_send(answers.health.borrow().clone()).unwrap(),
             Input::Tap { filter, reply } => {
                 let (lines, read) = unbounded();

@@ -1,5 +1,5 @@
 //! One session: what is answered to each packet, and when. A message is acknowledged once it is stored and not before; one of QoS 2 that comes
-//! again before its release is not offered again.
+//! again before its release is not offered again. Nothing is given out, so that every SUBSCRIBE is refused.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +35,6 @@ pub enum Step {
     Offer(Publish),
     /// Answer.
     Reply(Reply),
-    /// Look for what the client wants.
-    Subscribe(Subscribe),
     /// It goes.
     Leave {
         /// Whether its will is published.
@@ -89,7 +87,13 @@ impl Session {
                 let words = "subscription identifiers are not taken here, and CONNACK said so";
                 Err(Closing::new(Reason::SubscriptionId, words))
             }
-            Packet::Subscribe(subscribe) => Ok(Step::Subscribe(subscribe)),
+            Packet::Subscribe(Subscribe { id, filters, .. }) => {
+                let code = match self.version {
+                    Version::V311 => Reason::Unspecified,
+                    Version::V5 => Reason::NotAuthorized,
+                };
+                Ok(Step::Reply(Reply::SubAck(id, vec![code.code(); filters.len()])))
+            }
             Packet::Unsubscribe { id, filters } => {
                 let codes = vec![Reason::NoSubscription.code(); filters.len()];
                 Ok(Step::Reply(Reply::UnsubAck(id, codes)))

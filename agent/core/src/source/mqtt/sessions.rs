@@ -64,15 +64,20 @@ impl Sessions {
         Opening::Open { number, kept }
     }
 
-    /// The connection of this number has ended; the session is kept for so long.
-    pub fn close(&mut self, now: Time, owner: &Owner, number: u64, session: Session, expiry: Duration) {
+    /// The connection of this number has ended; what is left of its session is kept for so long.
+    pub fn close(
+        &mut self,
+        now: Time,
+        owner: &Owner,
+        number: u64,
+        session: Option<Session>,
+        expiry: Duration,
+    ) {
         if !matches!(self.known.get(owner), Some(State::Connected(known)) if *known == number) {
             return;
         }
         self.known.remove(owner);
-        if expiry.is_zero() {
-            return;
-        }
+        let Some(session) = session.filter(|_| !expiry.is_zero()) else { return };
         self.make_room(now);
         self.known.insert(owner.clone(), State::Parked { session, since: now, until: now + expiry });
     }
@@ -132,10 +137,10 @@ mod tests {
         for (back, clean, expected) in [(9, false, true), (10, false, false), (9, true, false)] {
             let (number, kept) = opened(&mut sessions, 0, "a", true);
             assert_eq!(kept, None);
-            sessions.close(at(0), &owner("a"), number, session(), Duration::from_secs(10));
+            sessions.close(at(0), &owner("a"), number, Some(session()), Duration::from_secs(10));
             let (number, kept) = opened(&mut sessions, back, "a", clean);
             assert_eq!(kept.is_some(), expected, "{back} {clean}");
-            sessions.close(at(back), &owner("a"), number, session(), Duration::ZERO);
+            sessions.close(at(back), &owner("a"), number, Some(session()), Duration::ZERO);
             assert!(sessions.known.is_empty());
         }
     }
@@ -145,9 +150,9 @@ mod tests {
         let mut sessions = Sessions::new(10);
         let (first, _) = opened(&mut sessions, 0, "a", true);
         assert_eq!(sessions.open(at(0), &owner("a"), true), Opening::Taken(first));
-        sessions.close(at(0), &owner("a"), first, session(), Duration::ZERO);
+        sessions.close(at(0), &owner("a"), first, Some(session()), Duration::ZERO);
         let (second, _) = opened(&mut sessions, 0, "a", true);
-        sessions.close(at(0), &owner("a"), first, session(), Duration::ZERO);
+        sessions.close(at(0), &owner("a"), first, Some(session()), Duration::ZERO);
         assert!(sessions.is_connected(&owner("a")), "{second} is there");
         let other = (Some("pump".to_owned()), "a".to_owned());
         assert!(matches!(sessions.open(at(0), &other, true), Opening::Open { .. }), "another user");
@@ -158,7 +163,7 @@ mod tests {
         let mut sessions = Sessions::new(2);
         for (s, id) in [(1, "b"), (2, "a"), (3, "c")] {
             let (number, _) = opened(&mut sessions, s, id, true);
-            sessions.close(at(s), &owner(id), number, session(), Duration::from_secs(100));
+            sessions.close(at(s), &owner(id), number, Some(session()), Duration::from_secs(100));
         }
         let kept = ["a", "b", "c"].map(|id| opened(&mut sessions, 4, id, false).1.is_some());
         assert_eq!(kept, [true, false, true]);

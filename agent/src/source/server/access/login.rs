@@ -99,6 +99,11 @@ impl Login {
         Ok(Login { auth, users, accounts, seal, known, waiting })
     }
 
+    /// How those who come in say who they are.
+    pub fn asks(&self) -> LoginBy {
+        self.auth
+    }
+
     fn is_known(&self, sealed: &Sealed) -> bool {
         let now = clock::now().mono;
         self.known.borrow().get(sealed).is_some_and(|at| now.since(*at) < REMEMBERED_FOR)
@@ -228,6 +233,24 @@ pub async fn admit(
             given
         }),
     };
+    log_in(site, peer, given).await?;
+    Ok(request)
+}
+
+/// Lets someone in with a name and a password, if they are asked for, or says why not.
+pub async fn enter(site: &ServerState, peer: &Peer, given: Option<(String, String)>) -> Result<(), ApiError> {
+    peer.is_nobody();
+    peer.pass(site, 1).map_err(too_fast)?;
+    match site.login.auth {
+        LoginBy::Anonymous => Ok(()),
+        LoginBy::Basic | LoginBy::Url => {
+            log_in(site, peer, given.and_then(|(name, password)| sound(name, password))).await
+        }
+    }
+}
+
+async fn log_in(site: &ServerState, peer: &Peer, given: Option<Credentials>) -> Result<(), ApiError> {
+    let login = &site.login;
     // RFC 7235 §2.1: who brings nothing is told what is asked for, and has not failed.
     let given = given.ok_or_else(|| unauthorized(login.auth, "a name and a password are needed here"))?;
     let sealed = login.sealed(&given);
@@ -256,8 +279,7 @@ pub async fn admit(
             return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the login cannot be verified"));
         }
     }
-    welcome(site, peer, &name, sealed)?;
-    Ok(request)
+    welcome(site, peer, &name, sealed)
 }
 
 /// Someone has logged in.

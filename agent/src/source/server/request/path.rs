@@ -351,6 +351,11 @@ fn check_topic(topic: &str) -> Result<(), String> {
     }
 }
 
+/// Whether a device may have this id.
+pub fn is_device(id: &str) -> bool {
+    check_device(id).is_ok()
+}
+
 fn check_device(device: &str) -> Result<(), String> {
     if device.is_empty() {
         return Err("the device id is empty".to_owned());

@@ -1,0 +1,340 @@
+//! What goes on between CONNACK and the end: messages become offers, and each is answered once it is stored.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use holdfast_core::source::coalesce::{self, Coalesce};
+use holdfast_core::source::intake::{Answer, Refused};
+use holdfast_core::source::mqtt::greeting::KeepAlive;
+use holdfast_core::source::mqtt::reason::{Closing, Reason};
+use holdfast_core::source::mqtt::session::{self, Session, Step};
+use smol::Timer;
+use smol::channel::Receiver;
+use smol::future::{or, pending, yield_now};
+
+use super::super::ServerState;
+use super::super::access::peer::Peer;
+use super::batch::Batch;
+use super::packet_stream::PacketStream;
+use crate::os::clock;
+
+/// Weight of the messages that may wait for their answers; nothing more is read meanwhile.
+const IN_FLIGHT_BYTES: usize = 1 << 20;
+/// Packets of all kinds after which other tasks have their turn.
+const PACKETS: usize = 256;
+/// Pause before a batch that found the loop busy is offered again.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// How often it is: for half a minute.
+const BUSY_TRIES: u32 = 600;
+/// What becomes of a batch without messages.
+const NOTHING: Answer = Answer::Stored { first: 1, last: 0 };
+const BUSY: Answer = Answer::Refused(Refused::Busy);
+
+/// How a conversation ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The server ends it.
+    Closing(Closing),
+    /// The client said goodbye.
+    Leaving {
+        /// Its will is published all the same.
+        with_will: bool,
+        /// Another session expiry in seconds.
+        expiry_s: Option<u32>,
+    },
+    /// The client is gone without a word.
+    Gone,
+}
+
+impl End {
+    /// Whether the will of the client is published. When this server stops, it is not the client that is gone.
+    pub fn publishes_will(&self) -> bool {
+        match self {
+            End::Closing(why) => why.reason != Reason::ShuttingDown,
+            End::Leaving { with_will, .. } => *with_will,
+            End::Gone => true,
+        }
+    }
+}
+
+/// A connection that was accepted.
+pub struct Conversation {
+    site: Rc<ServerState>,
+    peer: Rc<Peer>,
+    stream: PacketStream,
+    session: Session,
+    watch: KeepAlive,
+    /// The session expiry of CONNECT.
+    expiry_s: u32,
+    /// Batches that found the loop busy and are not yet offered again. What came later must not pass them.
+    busy: Rc<Cell<u32>>,
+    gather: Coalesce,
+    /// Runs while the connection is left alone.
+    pause: Option<Timer>,
+    /// There may be packets among the bytes that were read.
+    has_packets: bool,
+    in_flight: usize,
+}
+
+/// What a conversation wakes up for.
+enum Event {
+    Stopping,
+    Evicted,
+    Answered(Batch, Answer),
+    Packets,
+    Read(io::Result<usize>),
+    Silent,
+}
+
+impl Conversation {
+    /// With what is known of the client.
+    pub fn new(
+        site: Rc<ServerState>,
+        peer: Rc<Peer>,
+        stream: PacketStream,
+        session: Session,
+        watch: KeepAlive,
+        expiry_s: u32,
+    ) -> Conversation {
+        let gather = Coalesce::new(clock::now().mono);
+        let (busy, pause, has_packets) = (Rc::default(), None, true);
+        Conversation {
+            site,
+            peer,
+            stream,
+            session,
+            watch,
+            expiry_s,
+            busy,
+            gather,
+            pause,
+            has_packets,
+            in_flight: 0,
+        }
+    }
+
+    /// What outlives it.
+    pub fn into_parts(self) -> (PacketStream, Session) {
+        (self.stream, self.session)
+    }
+
+    /// Returns once nothing more comes and everything that came is stored or refused, or at once when the agent stops.
+    pub async fn run(&mut self, evicted: &Receiver<Infallible>) -> End {
+        let intake = self.site.intake.clone();
+        let mut stopping = pin!(intake.stopping());
+        let mut offers = FuturesOrdered::new();
+        let mut ended = None;
+        loop {
+            self.stream.flush().await;
+            if self.stream.is_gone() && ended.is_none() {
+                ended = Some(End::Gone);
+            }
+            if let Some(end) = ended.take_if(|_| offers.is_empty()) {
+                return end;
+            }
+            let event = self.next_event(stopping.as_mut(), evicted, &mut offers, ended.is_none()).await;
+            let end = match event {
+                Event::Stopping => return End::Closing(session::closing(&Refused::Stopping)),
+                Event::Evicted => {
+                    Err(closed(Reason::TakenOver, "another connection came with this client identifier"))
+                }
+                Event::Silent => {
+                    Err(closed(Reason::KeepAlive, "nothing came for one and a half of the keep-alive"))
+                }
+                Event::Answered(batch, answer) => self.conclude(batch, answer).await.map_err(End::Closing),
+                Event::Read(Ok(0)) => Err(End::Gone),
+                Event::Read(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
+                    Err(closed(Reason::Quota, error.to_string()))
+                }
+                Event::Read(Err(_)) => Err(End::Gone),
+                Event::Read(Ok(_)) => {
+                    self.has_packets = true;
+                    Ok(())
+                }
+                Event::Packets => {
+                    let (batch, end) = self.take();
+                    if !batch.is_empty() {
+                        offers.push_back(self.offer(batch));
+                    }
+                    yield_now().await;
+                    end
+                }
+            };
+            ended = ended.or(end.err());
+        }
+    }
+
+    async fn next_event(
+        &mut self,
+        stopping: impl Future<Output = ()>,
+        evicted: &Receiver<Infallible>,
+        offers: &mut FuturesOrdered<impl Future<Output = (Batch, Answer)>>,
+        is_open: bool,
+    ) -> Event {
+        let reading =
+            is_open && self.in_flight < IN_FLIGHT_BYTES && self.session.has_room() && self.busy.get() == 0;
+        let stop = async {
+            stopping.await;
+            Event::Stopping
+        };
+        let evict = async {
+            if !is_open {
+                return pending().await;
+            }
+            // Nothing is ever sent: the sender goes.
+            let _ = evicted.recv().await;
+            Event::Evicted
+        };
+        let answer = async {
+            match offers.next().await {
+                Some((batch, answer)) => Event::Answered(batch, answer),
+                None => pending().await,
+            }
+        };
+        let read = async {
+            if !reading {
+                return pending().await;
+            }
+            if let Some(pause) = &mut self.pause {
+                pause.await;
+            }
+            self.pause = None;
+            while let Err(wait) = self.peer.pass(&self.site, 0) {
+                Timer::after(wait).await;
+                // A client that is held back is not silent.
+                self.watch.heard(clock::now().mono);
+            }
+            if self.has_packets {
+                return Event::Packets;
+            }
+            or(async { Event::Read(self.stream.fill().await) }, silence(&mut self.watch)).await
+        };
+        or(or(stop, answer), or(evict, read)).await
+    }
+
+    /// The packets that were read, up to a bound. The error ends the conversation, behind what is in the batch.
+    fn take(&mut self) -> (Batch, Result<(), End>) {
+        let mut batch = Batch::default();
+        let end = self.take_into(&mut batch);
+        let count = batch.len();
+        let dense = self.gather.read(clock::now().mono, count);
+        self.pause = dense.then(|| Timer::after(coalesce::PAUSE));
+        self.peer.share.parsed(self.stream.unread());
+        batch.held = self.peer.share.complete(batch.weight());
+        if batch.is_empty() {
+            self.peer.share.stored(batch.held);
+        }
+        self.in_flight += batch.weight();
+        // What is too much is owed: nothing more is read until it is paid.
+        let passing = if count == 0 { 0 } else { self.peer.pass(&self.site, count).unwrap_or(0) };
+        self.peer.spend(&self.site, count - passing);
+        (batch, end)
+    }
+
+    fn take_into(&mut self, batch: &mut Batch) -> Result<(), End> {
+        let mut packets = 0;
+        while packets < PACKETS && !batch.is_full() && self.session.has_room() {
+            let Some(packet) = self.stream.packet().map_err(End::Closing)? else {
+                self.has_packets = false;
+                break;
+            };
+            packets += 1;
+            match self.session.take(packet).map_err(End::Closing)? {
+                Step::Nothing => {}
+                Step::Offer(publish) => batch.push(&self.site, publish),
+                Step::Reply(reply) => self.stream.queue(&reply),
+                Step::Leave { with_will, expiry_s } => {
+                    // 5.0 §3.14.2.2.2.
+                    if self.expiry_s == 0 && expiry_s.is_some_and(|seconds| seconds > 0) {
+                        return Err(closed(
+                            Reason::Protocol,
+                            "DISCONNECT makes a session last that CONNECT did not",
+                        ));
+                    }
+                    return Err(End::Leaving { with_will, expiry_s });
+                }
+            }
+        }
+        if packets > 0 {
+            self.watch.heard(clock::now().mono);
+        }
+        Ok(())
+    }
+
+    fn offer(&self, batch: Batch) -> impl Future<Output = (Batch, Answer)> + use<> {
+        let (intake, busy, remote) = (self.site.intake.clone(), self.busy.clone(), self.peer.remote);
+        let drafts = batch.drafts(&self.site);
+        async move {
+            if drafts.is_empty() {
+                return (batch, NOTHING);
+            }
+            let answer = intake.offer(drafts, Some(remote)).await;
+            if answer == BUSY {
+                busy.set(busy.get() + 1);
+            }
+            (batch, answer)
+        }
+    }
+
+    /// Ends the way of one batch: stored and acknowledged, offered again while the loop is busy, or refused.
+    async fn conclude(&mut self, mut batch: Batch, answer: Answer) -> Result<(), Closing> {
+        let answer = if answer == BUSY { self.offer_again(&batch).await } else { answer };
+        self.in_flight -= batch.weight();
+        self.peer.share.stored(batch.held);
+        let unfit = batch.unfit.take();
+        match answer {
+            Answer::Stored { .. } => {
+                for delivery in batch.deliveries() {
+                    if let Some(reply) = self.session.stored(delivery) {
+                        self.stream.queue(&reply);
+                    }
+                }
+            }
+            Answer::Refused(refused) => {
+                batch.deliveries().for_each(|delivery| self.session.failed(delivery));
+                if let Some((delivery, _)) = unfit {
+                    self.session.failed(delivery);
+                }
+                return Err(session::closing(&refused));
+            }
+        }
+        if let Some((delivery, why)) = unfit {
+            log::debug!("message refused source={} from={}: {why}", self.site.source, self.peer.remote);
+            let reply = self.session.unfit(delivery, why)?;
+            self.stream.queue(&reply);
+        }
+        // Silence counts from where it may speak again.
+        self.watch.heard(clock::now().mono);
+        Ok(())
+    }
+
+    async fn offer_again(&self, batch: &Batch) -> Answer {
+        let mut answer = BUSY;
+        for _ in 0..BUSY_TRIES {
+            Timer::after(BUSY_PAUSE).await;
+            answer = self.site.intake.offer(batch.drafts(&self.site), Some(self.peer.remote)).await;
+            if answer != BUSY {
+                break;
+            }
+        }
+        self.busy.set(self.busy.get() - 1);
+        answer
+    }
+}
+
+/// Returns when the client has been silent for too long.
+async fn silence(watch: &mut KeepAlive) -> Event {
+    let Some(deadline) = watch.deadline() else { return pending().await };
+    Timer::after(deadline.since(clock::now().mono)).await;
+    Event::Silent
+}
+
+fn closed(reason: Reason, words: impl Into<String>) -> End {
+    End::Closing(Closing::new(reason, words))
+}
