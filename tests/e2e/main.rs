@@ -50,6 +50,8 @@ mod manage;
 mod meter;
 #[cfg(test)]
 mod mqtt;
+#[cfg(test)]
+mod mqtt_server;
 mod names;
 #[cfg(test)]
 mod odd_peer;

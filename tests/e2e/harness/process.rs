@@ -58,6 +58,11 @@ impl Running {
         wait_for(what, || self.lines().iter().find_map(|line| read(line)))
     }
 
+    /// Lets its standard input end.
+    pub fn end_of_input(&mut self) {
+        self.child.stdin.take();
+    }
+
     /// Its number.
     pub fn id(&self) -> u32 {
         self.child.id()
