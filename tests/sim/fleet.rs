@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use holdfast_core::config::client::{Confirm, Ping, Reconnect};
+use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::link::endpoint::EndpointRule;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Peer};
 use holdfast_core::link::{Link, LinkEffect, LinkRule};
@@ -104,6 +105,7 @@ fn wishes(effects: &[LinkEffect]) -> Vec<Wish> {
 /// The defaults of the configuration.
 fn rule() -> LinkRule {
     LinkRule {
+        kind: LinkKind::WebSocket,
         active: true,
         confirm: Confirm::Pong,
         ping: Ping::default(),

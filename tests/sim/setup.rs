@@ -9,6 +9,7 @@ use holdfast_core::config::agent::Presence;
 use holdfast_core::config::buffer::{Buffer, BufferLimits, WhenFull};
 use holdfast_core::config::client::{Client, Confirm, Ping, Reconnect};
 use holdfast_core::config::host::Host;
+use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::config::replay::{Order, Rate, Replay, Share};
 use holdfast_core::link::LinkRule;
@@ -114,6 +115,7 @@ fn endpoints(window: usize) -> EndpointRule {
 
 fn rule(confirm: Confirm, seed: &mut Seed) -> LinkRule {
     LinkRule {
+        kind: LinkKind::WebSocket,
         active: true,
         confirm,
         ping: Ping { interval: Duration::from_secs(1 + seed.below(20)), timeout: Duration::from_secs(5) },

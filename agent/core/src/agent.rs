@@ -384,6 +384,7 @@ impl Agent {
             | LinkReport::Pong(_)
             | LinkReport::OtherPong
             | LinkReport::Written(_)
+            | LinkReport::Confirmed(_)
             | LinkReport::Probed(_)
             | LinkReport::Traffic(_)
             | LinkReport::Closed { .. } => {

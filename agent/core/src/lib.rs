@@ -14,8 +14,9 @@
 //!    it). [`outlet::sequence`] sees to it that no number is used twice, [`outlet::pending_acks`] to who is told `stored`, [`outlet::age`] to
 //!    what is too old, by [`clocks`] that can be trusted.
 //! 4. [`link`]: the life of one connection to the outside, with every deadline that watches it; [`link::backoff`] and
-//!    [`link::endpoint`] say when and where to dial again, [`link::poison`] finds the message that a peer cannot bear. WebSocket links and the MQTT link
-//!    live the same life, and speak the same words ([`link::protocol`]).
+//!    [`link::endpoint`] say when and where to dial again, [`link::poison`] finds the message that a peer cannot bear. Links of all
+//!    kinds live the same life, and speak the same words ([`link::protocol`]). [`link::post_queue`] is what an HTTP link posts and what it
+//!    makes of the answers.
 //! 5. The peer's confirmation comes back as a report, through the link to the outbox, and the message is forgotten.
 //!
 //! # Around it

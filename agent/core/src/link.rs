@@ -1,4 +1,4 @@
-//! The life of one link: dial, watch, hang up, wait, dial again. WebSocket links and the MQTT link live the same life.
+//! The life of one link: dial, watch, hang up, wait, dial again. Links of all kinds live the same life.
 //!
 //! It owns the state of the connection and its deadlines. What is sent over it belongs to the outbox.
 
@@ -10,8 +10,10 @@ pub mod backoff;
 pub mod closing;
 pub mod endpoint;
 pub mod frame_limit;
+pub mod http_status;
 pub mod lookup;
 pub mod poison;
+pub mod post_queue;
 mod prefer;
 pub mod probe;
 pub mod protocol;
@@ -24,6 +26,7 @@ use self::up::Up;
 use self::watch::Patience;
 use self::window::Window;
 use crate::config::client::{Confirm, Ping, Reconnect};
+use crate::config::link_kind::LinkKind;
 use crate::link::backoff::Cause;
 use crate::link::closing::Closing;
 use crate::link::endpoint::{EndpointRule, Endpoints};
@@ -37,6 +40,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 /// What a link is told by the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkRule {
+    /// What is spoken on it.
+    pub kind: LinkKind,
     /// False holds messages and never dials.
     pub active: bool,
     /// What lets a message be forgotten.
@@ -257,7 +262,11 @@ impl Link {
             LinkReport::Written(sent) if self.rule.confirm == Confirm::None => {
                 out.push(LinkEffect::Confirmed(*sent));
             }
+            LinkReport::Confirmed(sent) if self.confirms_by_answer() => {
+                out.push(LinkEffect::Confirmed(*sent));
+            }
             LinkReport::Written(_)
+            | LinkReport::Confirmed(_)
             | LinkReport::Ack { .. }
             | LinkReport::Resume { .. }
             | LinkReport::Nack { .. }
@@ -368,6 +377,20 @@ impl Link {
         self.rule.confirm
     }
 
+    /// Whether being connected is all that shows that the peer is there: nothing is pinged over HTTP.
+    pub fn is_unpinged(&self) -> bool {
+        self.rule.kind == LinkKind::Http
+    }
+
+    /// Whether the peer answers for what it was sent, and is still listened to.
+    fn confirms_by_answer(&self) -> bool {
+        let answers = match self.rule.kind {
+            LinkKind::Http => true,
+            LinkKind::WebSocket => false,
+        };
+        answers && matches!(self.life, Life::Up(_) | Life::Closing)
+    }
+
     /// Whether it dials, or would: it is active, and nobody told it to stay away.
     pub fn may_dial(&self) -> bool {
         self.rule.active && !self.parted
@@ -433,12 +456,17 @@ impl Link {
         let cause = match closing {
             Closing::Plain | Closing::Message | Closing::TooLarge => Cause::Lost,
             Closing::Restarting => Cause::Restarting,
+            Closing::Busy { retry_after } => Cause::Refused(RefusalKind::Busy { retry_after }),
             Closing::Unauthorized if self.is_proven(now) => Cause::Lost,
             Closing::Unauthorized => Cause::Refused(RefusalKind::Unauthorized),
         };
         let error = match closing {
             Closing::Unauthorized => format!("{error} (it refuses the login)"),
-            Closing::Plain | Closing::Restarting | Closing::Message | Closing::TooLarge => error.to_owned(),
+            Closing::Plain
+            | Closing::Restarting
+            | Closing::Busy { .. }
+            | Closing::Message
+            | Closing::TooLarge => error.to_owned(),
         };
         self.lost(now, cause, &error, closing, seed, out);
     }

@@ -200,7 +200,7 @@ impl Agent {
         let mut effects = Vec::new();
         let own = &mut self.links[link].link;
         own.ask(now.mono, &mut effects);
-        let reads = own.rtt().is_some();
+        let reads = own.rtt().is_some() || own.is_unpinged();
         self.apply(now, link, effects, out);
         reads
     }

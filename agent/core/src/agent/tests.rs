@@ -4,6 +4,7 @@ use super::stop::STOP_STEP;
 use super::*;
 use crate::config::buffer::{Buffer as BufferRule, BufferLimits, WhenFull};
 use crate::config::client::{Client, Confirm, Ping, Reconnect};
+use crate::config::link_kind::LinkKind;
 use crate::config::replay::Replay;
 use crate::link::LinkRule;
 use crate::link::closing::Closing;
@@ -466,6 +467,7 @@ fn client(id: &str, confirm: Confirm, hello: bool) -> LinkSetup {
 
 fn rule(confirm: Confirm) -> LinkRule {
     LinkRule {
+        kind: LinkKind::WebSocket,
         active: true,
         confirm,
         ping: Ping { interval: Duration::from_secs(20), timeout: Duration::from_secs(10) },

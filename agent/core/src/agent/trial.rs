@@ -140,11 +140,13 @@ impl Agent {
         self.connect_anew(now, link, out);
     }
 
-    /// A message that is confirmed proves the settings; when there is none to confirm, a pong does.
+    /// A message that is confirmed proves the settings; when there is none to confirm, a pong does, and where nothing is pinged
+    /// the connection.
     fn is_proven(&self, link: usize) -> bool {
         let line = &self.links[link];
         let Some(trial) = &line.trial else { return false };
-        let answers = line.link.rtt().is_some() || line.link.confirms_by() == Confirm::None;
+        let answers =
+            line.link.rtt().is_some() || line.link.confirms_by() == Confirm::None || line.link.is_unpinged();
         line.link.is_up() && (line.confirmed > trial.confirmed || (self.unconfirmed(link) == 0 && answers))
     }
 }

@@ -1,13 +1,13 @@
 //! Where a client connects: one url, several urls, or a host with its port and path.
 
 use super::client::Client;
+use super::link_kind::{LinkKind, SCHEMES};
 use super::table::{Reading, Table};
 use super::tls::ClientTls;
 use super::tree::{Kind, Node};
 use super::url::{self, Url};
 use super::value;
 
-const SCHEMES: [&str; 2] = ["ws", "wss"];
 /// Urls that one client may have.
 const URLS_MAX: usize = 16;
 
@@ -67,13 +67,17 @@ impl Client {
             return;
         }
         let endpoints = self.endpoints();
-        let is_secure = endpoints.iter().any(|url| url.starts_with("wss:"));
+        let is_secure = endpoints.iter().any(|url| url.starts_with("wss:") || url.starts_with("https:"));
+        let secure = match self.kind() {
+            LinkKind::WebSocket => "a wss://",
+            LinkKind::Http => "an https://",
+        };
         let wants = tls == Some(true) || self.tls != ClientTls::default();
         if wants && !is_secure && !endpoints.is_empty() {
-            table.fail("tls", "needs a wss:// url");
+            table.fail("tls", format!("needs {secure} url"));
         }
         if tls == Some(false) && is_secure {
-            table.fail("tls", "is false, but a wss:// url speaks TLS");
+            table.fail("tls", format!("is false, but {secure} url speaks TLS"));
         }
     }
 

@@ -1,12 +1,14 @@
-//! `[[client]]`: a WebSocket link to the outside.
+//! `[[client]]`: a link to the outside.
 
 use std::time::Duration;
 
 use super::Secret;
 use super::address::{self, BALANCE, Balance};
+use super::batch::Batch;
 use super::buffer::BufferLimits;
 use super::handshake::{self, Fields, is_token};
 use super::inbound::Inbound;
+use super::link_kind::LinkKind;
 use super::proxy::Proxy;
 pub use super::reconnect::Reconnect;
 use super::render::{self, Lines};
@@ -21,10 +23,13 @@ pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
 const CONFIRM: [(&str, Confirm); 3] =
     [("pong", Confirm::Pong), ("ack", Confirm::Ack), ("none", Confirm::None)];
 const FRAMING: [(&str, Framing); 2] = [("raw", Framing::Raw), ("envelope", Framing::Envelope)];
-const ENCODING: [(&str, Encoding); 2] = [("json", Encoding::Json), ("cbor", Encoding::Cbor)];
+const ENCODING: [(&str, BodyEncoding); 3] =
+    [("json", BodyEncoding::Json), ("cbor", BodyEncoding::Cbor), ("ndjson", BodyEncoding::Ndjson)];
+const COMPRESSION: [(&str, Compression); 2] = [("none", Compression::None), ("gzip", Compression::Gzip)];
+const ELEMENTS: [(&str, Elements); 2] = [("messages", Elements::Messages), ("payloads", Elements::Payloads)];
 
-/// `[[client]]`: a WebSocket link to the outside, with a place of its own in the buffer. Without any there is one that
-/// holds its messages and never connects.
+/// `[[client]]`: a link to the outside, over WebSocket or HTTP as its url says, with a place of its own in the buffer. Without any
+/// there is one that holds its messages and never connects.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Client {
     /// Letter or `_`, then letters, digits, `_`; compared without case; `ws_client_N` by default.
@@ -38,7 +43,7 @@ pub struct Client {
     pub application: String,
     /// An inactive client holds its messages and never connects.
     pub active: bool,
-    /// `ws://` or `wss://`; `ws://[fe80::1%25eth0]` also names the network interface that leads there. Only an inactive client can
+    /// `ws://` or `wss://` for a WebSocket, `http://` or `https://` for POST requests; `ws://[fe80::1%25eth0]` also names the network interface that leads there. Only an inactive client can
     /// be without `url`, `urls` and `host`. Redirects of the server are followed, three at most: on the same host, or to another one
     /// with TLS, which gets no credentials, `headers` or client certificate; never from TLS to plain text.
     pub url: Option<String>,
@@ -58,16 +63,16 @@ pub struct Client {
     /// Query parameters, added to those of the url, percent-encoded by us. A value may also stand as `{ value = …,
     /// description = "…" }`.
     pub params: Fields,
-    /// Header fields of the handshake request, of the same form.
+    /// Header fields of the handshake request, or of each POST, of the same form.
     pub headers: Fields,
-    /// How the handshake request authenticates.
+    /// How the handshake request, or each POST, authenticates.
     pub auth: Auth,
     /// Subprotocols that are offered, the most wanted first; with `confirm = "ack"` ours comes before them. A server that picks
     /// none is taken all the same.
     pub subprotocols: Vec<String>,
     /// `Origin` of the handshake request, for servers that let in browsers only.
     pub origin: Option<String>,
-    /// TLS settings for `wss://`; `true` has `host` speak TLS, and so has any setting.
+    /// TLS settings for `wss://` and `https://`; `true` has `host` speak TLS, and so has any setting.
     pub tls: ClientTls,
     /// Whether `host` speaks TLS.
     pub secure: bool,
@@ -88,11 +93,17 @@ pub struct Client {
     pub confirm: Confirm,
     /// What a frame holds.
     pub framing: Framing,
-    /// Encoding of envelopes.
-    pub encoding: Encoding,
+    /// Encoding of envelopes, and of the body of a POST, where `ndjson` is the default.
+    pub encoding: BodyEncoding,
     /// Bytes of an envelope with several messages, at most: below the limit of a peer that has one, 8 KB say or 32 KB. A peer that
     /// closes with 1009 has it lowered by halves until the agent ends. A larger message goes alone.
     pub frame_bytes: usize,
+    /// How much a POST holds (HTTP).
+    pub batch: Batch,
+    /// How the body of a POST is compressed (HTTP); `none` by default.
+    pub compression: Compression,
+    /// What a message is in the body of a POST (HTTP); `messages` by default.
+    pub elements: Elements,
     /// Messages in flight, unconfirmed.
     pub window: usize,
     /// The link's own place in the buffer.
@@ -139,7 +150,10 @@ impl Client {
             reconnect: Reconnect::default(),
             confirm: Confirm::default(),
             framing: Framing::default(),
-            encoding: Encoding::default(),
+            encoding: BodyEncoding::default(),
+            batch: Batch::default(),
+            compression: Compression::default(),
+            elements: Elements::default(),
             frame_bytes: ENVELOPE_BYTES_MAX,
             window: 1000,
             buffer: BufferLimits::default(),
@@ -162,7 +176,7 @@ impl Client {
         let host = table.optional("host", address::host);
         let (tls, speaks_tls) = ClientTls::read_or_flag(table);
         let application = table.value("application", String::new(), application);
-        let client = Client {
+        let mut client = Client {
             id: table.value("id", default.id, value::id),
             name: table.value("name", default.name, value::string),
             description: table.value("description", default.description, value::string),
@@ -190,6 +204,9 @@ impl Client {
             confirm: table.value("confirm", default.confirm, value::word(CONFIRM)),
             framing: table.value("framing", default.framing, value::word(FRAMING)),
             encoding: table.value("encoding", default.encoding, value::word(ENCODING)),
+            batch: table.within("batch", Batch::read),
+            compression: table.value("compression", default.compression, value::word(COMPRESSION)),
+            elements: table.value("elements", default.elements, value::word(ELEMENTS)),
             frame_bytes: table.value("frame_bytes", default.frame_bytes, frame_bytes),
             window: table.value("window", default.window, value::number(1..=100_000)),
             buffer: table.within("buffer", BufferLimits::read),
@@ -202,12 +219,18 @@ impl Client {
             host,
             tls,
         };
+        if client.kind() == LinkKind::Http && !table.has("encoding") {
+            client.encoding = BodyEncoding::Ndjson;
+        }
         client.check_address(speaks_tls, table);
+        client.check_kind(table);
         client.check(table);
         client
     }
 
     pub(super) fn lines(&self) -> Lines {
+        let web_socket = self.kind() == LinkKind::WebSocket;
+        let http = self.kind() == LinkKind::Http;
         vec![
             ("id", Some(render::string(&self.id))),
             ("name", Some(render::string(&self.name))),
@@ -224,18 +247,21 @@ impl Client {
             ("params", Some(handshake::rendered(&self.params))),
             ("headers", Some(handshake::rendered(&self.headers))),
             ("auth", Some(self.auth.rendered())),
-            ("subprotocols", Some(render::strings(&self.subprotocols))),
+            ("subprotocols", web_socket.then(|| render::strings(&self.subprotocols))),
             ("origin", self.origin.as_deref().map(render::string)),
             ("tls", Some(self.tls_rendered())),
             ("proxy", self.proxy.as_ref().map(Proxy::rendered)),
-            ("message", Some(messages_rendered(&self.message))),
+            ("message", web_socket.then(|| messages_rendered(&self.message))),
             ("inbound", self.inbound.as_ref().map(Inbound::rendered)),
-            ("ping", Some(self.ping.rendered())),
+            ("ping", web_socket.then(|| self.ping.rendered())),
             ("reconnect", Some(self.reconnect.rendered())),
-            ("confirm", Some(render::word(CONFIRM, self.confirm))),
-            ("framing", Some(render::word(FRAMING, self.framing))),
+            ("confirm", web_socket.then(|| render::word(CONFIRM, self.confirm))),
+            ("framing", web_socket.then(|| render::word(FRAMING, self.framing))),
             ("encoding", Some(render::word(ENCODING, self.encoding))),
-            ("frame_bytes", Some(render::string(&render::bytes(self.frame_bytes as u64)))),
+            ("frame_bytes", web_socket.then(|| render::string(&render::bytes(self.frame_bytes as u64)))),
+            ("batch", http.then(|| self.batch.rendered())),
+            ("compression", http.then(|| render::word(COMPRESSION, self.compression))),
+            ("elements", http.then(|| render::word(ELEMENTS, self.elements))),
             ("window", Some(self.window.to_string())),
             ("buffer", Some(self.buffer.rendered())),
             ("replay", Some(self.replay.rendered())),
@@ -243,6 +269,14 @@ impl Client {
             ("confirm_timeout", Some(render::string(&render::duration(self.confirm_timeout)))),
             ("trial", Some(render::string(&render::duration(self.trial)))),
         ]
+    }
+
+    /// Encoding of its envelopes.
+    pub fn envelope_encoding(&self) -> Encoding {
+        match self.encoding {
+            BodyEncoding::Json | BodyEncoding::Ndjson => Encoding::Json,
+            BodyEncoding::Cbor => Encoding::Cbor,
+        }
     }
 
     fn check(&self, table: &Table) {
@@ -348,6 +382,39 @@ pub enum Framing {
     Raw,
     /// A batch of messages with their numbers.
     Envelope,
+}
+
+/// How messages are written, on the wire of any link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyEncoding {
+    /// Text frames; the body of a POST is an array.
+    #[default]
+    Json,
+    /// Binary frames; the body of a POST is an array.
+    Cbor,
+    /// A message a line (HTTP only).
+    Ndjson,
+}
+
+/// How the body of a request is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// As it is.
+    #[default]
+    None,
+    /// `Content-Encoding: gzip`.
+    Gzip,
+}
+
+/// What a message is in the body of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Elements {
+    /// An object with epoch, number, time, topic, device and data, so that the receiver can leave out what comes twice; a gap is
+    /// an element of its own.
+    #[default]
+    Messages,
+    /// The payload alone: JSON as it came, text as a string, binary as a string in base64. Gaps are not told.
+    Payloads,
 }
 
 /// Encoding of envelopes.

@@ -1,5 +1,6 @@
 mod access;
 mod files;
+mod link_kind;
 mod manual;
 mod mqtt_server;
 pub(super) mod record;
@@ -260,8 +261,10 @@ fn what_is_wrong_with_the_address_of_a_client_is_told() {
         ),
         ("urls = []", &["f:2:8: client.urls: must hold 1 to 16 urls"]),
         (
-            "urls = ['ws://u:s3cret@a', 'http://b']",
-            &["f:2:8: client.urls: number 2 must be a url that starts with ws:// or wss://"],
+            "urls = ['ws://u:s3cret@a', 'mqtt://b']",
+            &[
+                "f:2:8: client.urls: number 2 must be a url that starts with ws://, wss://, http:// or https://",
+            ],
         ),
         ("urls = ['ws://a', 'ws://a']", &["f:2:8: client.urls: number 2 is there twice"]),
         ("url = 'ws://a'\nport = 1", &["f:3:8: client.port: needs `host`; a url holds it already"]),
@@ -391,7 +394,7 @@ fn the_command_line_wins_over_the_text() {
 #[test]
 fn faults_of_the_command_line_name_their_option() {
     let overrides = Overrides {
-        uplink: Some("http://h".to_owned()),
+        uplink: Some("ftp://h".to_owned()),
         mqtt: Some("ws://h".to_owned()),
         data_dir: Some("".into()),
         environment: Some("lab".to_owned()),
@@ -400,7 +403,7 @@ fn faults_of_the_command_line_name_their_option() {
         "--data-dir: agent.data_dir: must not be empty",
         "--environment: agent.environment: there is no table [environment.lab]",
         "--mqtt: mqtt.url: must be a url that starts with mqtt:// or mqtts://",
-        "--uplink: client.url: must be a url that starts with ws:// or wss://",
+        "--uplink: client.url: must be a url that starts with ws://, wss://, http:// or https://",
     ];
     assert_eq!(errors_with("", &overrides), expected);
 }

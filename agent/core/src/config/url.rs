@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::link_kind::SCHEMES;
 use super::plain::sounds_secret;
 use super::render::string;
 
@@ -86,7 +87,7 @@ impl Login {
 
 /// Takes a whole url apart. The error never quotes it.
 pub fn link(url: &str) -> Result<LinkUrl, String> {
-    let Url { scheme, user, authority, tail } = Url::parse(url, ["ws", "wss"])?;
+    let Url { scheme, user, authority, tail } = Url::parse(url, SCHEMES)?;
     let in_path = user.is_none().then(|| credentials_in(tail)).flatten();
     let rest = in_path.map_or(tail, |(.., rest)| rest);
     let basic = user.map(|(name, password)| ("basic", name, password.unwrap_or_default()));
@@ -184,9 +185,14 @@ fn is_drawn(word: &str) -> bool {
 impl<'a> Url<'a> {
     /// Reads a url with one of these schemes, in upper or lower case (RFC 3986 §3.1). The error never quotes it, for it may hold
     /// a password.
-    pub fn parse(text: &'a str, schemes: [&'static str; 2]) -> Result<Url<'a>, String> {
-        let [plain, secure] = schemes;
-        let shape = || format!("must be a url that starts with {plain}:// or {secure}://");
+    pub fn parse<const N: usize>(text: &'a str, schemes: [&'static str; N]) -> Result<Url<'a>, String> {
+        let shape = || {
+            let starts: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
+            let (last, others) = starts
+                .split_last()
+                .map_or((String::new(), String::new()), |(last, others)| (last.clone(), others.join(", ")));
+            format!("must be a url that starts with {others} or {last}")
+        };
         let (scheme, rest) = text.split_once("://").ok_or_else(shape)?;
         let scheme =
             schemes.into_iter().find(|known| known.eq_ignore_ascii_case(scheme)).ok_or_else(shape)?;

@@ -1,4 +1,6 @@
-//! What a peer means by the end of a connection, read from its close frame once and for all. Pure.
+//! What a peer means by the end of a connection, read from its close frame or its HTTP status once and for all. Pure.
+
+use std::time::Duration;
 
 /// Words of a reason that speak of a login, in small letters.
 const CREDENTIALS: [&str; 22] = [
@@ -33,6 +35,11 @@ pub enum Closing {
     Plain,
     /// 1012 and 1013: the peer wants to be left alone for a while.
     Restarting,
+    /// An HTTP status such as 429 or 503: the peer asks for time.
+    Busy {
+        /// Its `Retry-After`, if it sent one.
+        retry_after: Option<Duration>,
+    },
     /// The peer does not, or not any longer, accept who we say that we are.
     Unauthorized,
     /// 1003 and 1007 (RFC 6455 §7.4.1): the peer cannot take something that it was sent.

@@ -34,6 +34,8 @@ pub enum DialStep {
     Tls,
     /// The WebSocket handshake (RFC 6455 §4).
     Upgrade,
+    /// A POST without messages (HTTP).
+    Request,
     /// CONNECT and CONNACK (MQTT 3.1.1 §3.1, §3.2).
     Connack,
     /// The peer takes the credentials, or asks for none.
@@ -76,6 +78,7 @@ impl DialStep {
             DialStep::Proxy => "proxy",
             DialStep::Tls => "tls",
             DialStep::Upgrade => "upgrade",
+            DialStep::Request => "request",
             DialStep::Connack => "connack",
             DialStep::Authentication => "authentication",
             DialStep::Ping => "ping",
@@ -91,6 +94,7 @@ impl DialStep {
             DialStep::Proxy => "while waiting for the answer of the proxy",
             DialStep::Tls => "in the TLS handshake",
             DialStep::Upgrade => "while waiting for the answer to the upgrade",
+            DialStep::Request => "while waiting for the answer to a request",
             DialStep::Connack => "while waiting for the answer to CONNECT",
             DialStep::Authentication => "while waiting for the answer to the credentials",
             DialStep::Ping => "while waiting for the answer to a ping",
@@ -139,6 +143,7 @@ fn hint(step: DialStep, kind: RefusalKind, error: &str, clock_is_wrong: bool) ->
         }
         DialStep::Tls => hint_of_tls(error, clock_is_wrong),
         DialStep::Upgrade => hint_of_upgrade(kind, error),
+        DialStep::Request => hint_of_request(kind, error),
         DialStep::Connack => {
             "check that the port is the broker's MQTT port (1883, with TLS 8883), and its log"
         }
@@ -182,9 +187,28 @@ fn hint_of_tls(error: &str, clock_is_wrong: bool) -> &'static str {
             "set cert and key to a client certificate that the server knows"
         }
         _ if error.contains("speak TLS") => {
-            "use ws:// or mqtt:// if the server speaks no TLS there, or its TLS port"
+            "use ws://, http:// or mqtt:// if the server speaks no TLS there, or its TLS port"
         }
         _ => "check that the server speaks TLS 1.2 or 1.3 on this port",
+    }
+}
+
+fn hint_of_request(kind: RefusalKind, error: &str) -> &'static str {
+    match kind {
+        RefusalKind::Busy { .. } => {
+            "the server has no time or is out of order; the agent holds everything and tries again"
+        }
+        RefusalKind::Unauthorized => "check the credentials of this client",
+        RefusalKind::Retry if error.contains("404") => "check the path in `url`",
+        RefusalKind::Retry if error.contains("405") => {
+            "have the server take POST at this path, or check the path in `url`"
+        }
+        RefusalKind::Retry if error.contains("415") => {
+            "choose an `encoding` and `compression` that the server takes"
+        }
+        RefusalKind::Retry if error.contains("needs https") => "use https:// in `url`",
+        RefusalKind::Retry if error.contains("not followed") => "put the address that it names into `url`",
+        RefusalKind::Retry => "check that `url` leads to a server that takes batches by POST",
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the decisions and the tasks that hold a connection say to each other. WebSocket links and the MQTT link speak
-//! the same words, so that one state machine watches over both.
+//! What the decisions and the tasks that hold a connection say to each other. Links of all kinds speak the same words, so that
+//! one state machine watches over them.
 
 use std::time::Duration;
 
@@ -76,7 +76,9 @@ pub enum LinkReport {
         /// First number that it has not.
         from: u64,
     },
-    /// The peer refuses this one (`{"nack":N}`).
+    /// Of the entries of this connection, the peer has the first so many (HTTP and MQTT links): it has answered for each of them.
+    Confirmed(u64),
+    /// The peer refuses this one (`{"nack":N}`; on an HTTP link a status that speaks of the message).
     Nack {
         /// Which lane of the link.
         lane: usize,
@@ -95,7 +97,7 @@ pub enum LinkReport {
     Traffic(Traffic),
     /// The connection is over. The task has ended.
     Closed {
-        /// What the peer's close frame says of the next connection.
+        /// What the peer's close frame or HTTP status says of the next connection.
         closing: Closing,
         /// What happened, for the log and the status.
         error: String,

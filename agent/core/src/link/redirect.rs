@@ -1,15 +1,15 @@
-//! Where an upgrade goes on that a server answers with a redirect (RFC 6455 §4.1 leaves it to the client, RFC 9110 §15.4 says
+//! Where an upgrade or a POST goes on that a server answers with a redirect (RFC 6455 §4.1 leaves it to the client, RFC 9110 §15.4 says
 //! how). A redirect leads to the same host, or to another one that shows its certificate; nothing that proves our identity goes
 //! along to another host. Pure.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::config::link_kind::{LinkKind, SCHEMES};
 use crate::config::{Url, place, shown_url};
 
 /// Redirects of one upgrade that are followed.
 pub const REDIRECTS_MAX: usize = 3;
 
-const SCHEMES: [&str; 2] = ["ws", "wss"];
 /// What browsers encode in a `Location`, beside all that is not ASCII.
 const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -63,8 +63,8 @@ impl Asked {
         let Ok(to) = Url::parse(&text, SCHEMES) else { return fail("it is no url of a server") };
         let leaves = !to.host().eq_ignore_ascii_case(&from.host());
         match (from.scheme, to.scheme) {
-            ("wss", "ws") => return fail("it leads from TLS to plain text"),
-            (_, "ws") if leaves => return fail("it leads to another host without TLS"),
+            ("wss" | "https", "ws" | "http") => return fail("it leads from TLS to plain text"),
+            (_, "ws" | "http") if leaves => return fail("it leads to another host without TLS"),
             _ if leaves && is_private => {
                 return fail("it would carry the login or `params` of this client to another host");
             }
@@ -77,15 +77,16 @@ impl Asked {
     }
 }
 
-/// RFC 3986 §5.2, with the schemes of HTTP taken for those of WebSocket.
+/// RFC 3986 §5.2, with the schemes of HTTP and WebSocket taken for each other: the link stays what it is.
 fn resolve(from: &Url, location: &str) -> Option<String> {
     let base = format!("{}://{}", from.scheme, from.authority);
     let before_path = &location[..location.find(['/', '?']).unwrap_or(location.len())];
     if let Some((scheme, _)) = before_path.split_once(':') {
         let rest = location[scheme.len() + 1..].strip_prefix("//")?;
+        let [plain, secure] = LinkKind::of(&base)?.schemes();
         let scheme = match scheme.to_ascii_lowercase().as_str() {
-            "ws" | "http" => "ws",
-            "wss" | "https" => "wss",
+            "ws" | "http" => plain,
+            "wss" | "https" => secure,
             _ => return None,
         };
         return Some(format!("{scheme}://{rest}"));

@@ -20,6 +20,7 @@ struct Sim {
 impl Sim {
     fn new(confirm: Confirm) -> Self {
         Sim::with(LinkRule {
+            kind: LinkKind::WebSocket,
             active: true,
             confirm,
             ping: Ping { interval: secs(20), timeout: secs(10) },

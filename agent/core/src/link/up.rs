@@ -199,6 +199,9 @@ impl Link {
     }
 
     pub(crate) fn ping(&mut self, now: Time, out: &mut Vec<LinkEffect>) {
+        if self.is_unpinged() {
+            return;
+        }
         let Life::Up(up) = &mut self.life else { return };
         self.pings += 1;
         up.ping_out = Some(PingOut { number: self.pings, covers: up.sent, at: now });
@@ -218,7 +221,7 @@ impl Link {
     /// When the next ping is due. A peer that acknowledges in its own time is asked sooner while something waits for it, so
     /// that a dead one is known as soon as one that confirms by its pongs.
     pub(crate) fn ping_at(&self, up: &Up) -> Option<Time> {
-        if self.owed_pong(up).is_some() {
+        if self.owed_pong(up).is_some() || self.is_unpinged() {
             return None;
         }
         // One that is held back is asked whether it echoes, whatever the keep-alive.

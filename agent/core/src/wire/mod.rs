@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 pub use self::filter::{Arrived, CloseFrame, FrameFilter};
 pub use self::parse::{parse_answer, parse_frame};
 pub use self::write::{
-    Envelopes, encode, encode_answer, envelopes, message_line, raw, write_line, write_raw_line,
+    Envelopes, RequestBody, encode, encode_answer, envelopes, message_line, raw, write_line, write_raw_line,
 };
 pub use crate::config::client::{ENVELOPE_BYTES_MAX, Encoding};
 use crate::message::{Body, Clock, Entry, Format};

@@ -1,5 +1,7 @@
 //! Bytes of frames. Messages are written straight into one buffer, because every message of an uplink passes here.
 
+mod body;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
@@ -9,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
 use serde::{Serialize, Serializer};
 
+pub use self::body::RequestBody;
 use super::{Answer, ENVELOPE_BYTES_MAX, Encoding, Frame, Gap, Hello, Item, Outgoing, Payload, PayloadRef};
 use crate::message::{Body, Clock, Entry, Format, GapReason, Message};
 
@@ -113,8 +116,7 @@ impl Iterator for Envelopes<'_> {
         match &first.body {
             Body::Gap { to, reason } => {
                 self.rest = behind;
-                let epoch = Some(self.epoch.to_owned());
-                let gap = Gap { from: first.seq, to: *to, reason: gap_reason(*reason).to_owned(), epoch };
+                let gap = gap_of(self.epoch, first.seq, *to, *reason);
                 Some(Outgoing { payload: encode_map(&GapFrame { gap: &gap }, self.encoding), last: *to })
             }
             Body::Message(_) => Some(self.next_batch(first.seq)),
@@ -144,6 +146,10 @@ impl Envelopes<'_> {
         self.rest = &self.rest[batch.count..];
         Outgoing { payload: batch.finish(), last }
     }
+}
+
+fn gap_of(epoch: &str, from: u64, to: u64, reason: GapReason) -> Gap {
+    Gap { from, to, reason: gap_reason(reason).to_owned(), epoch: Some(epoch.to_owned()) }
 }
 
 /// The words of a gap's reason on the wire.
@@ -391,6 +397,9 @@ fn clock_word(clock: Clock) -> &'static str {
 
 #[derive(Serialize)]
 struct CborItem<'a> {
+    /// Where nothing around it names the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<&'a str>,
     seq: u64,
     time: String,
     clock: Clock,
@@ -410,6 +419,7 @@ struct CborItem<'a> {
 impl<'a> CborItem<'a> {
     fn of(view: &View<'a>) -> CborItem<'a> {
         CborItem {
+            epoch: None,
             seq: view.seq,
             time: rfc3339(view.time_ns).to_string(),
             clock: view.clock,

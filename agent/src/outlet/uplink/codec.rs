@@ -21,7 +21,7 @@ pub fn hello(uplink: &Uplink, lane: usize, first: u64, next: u64) -> Option<Mess
         version: env!("CARGO_PKG_VERSION").to_owned(),
         priority: uplink.lanes[lane].priority,
     };
-    Some(message(wire::encode(&Frame::Hello(hello), uplink.client.encoding)))
+    Some(message(wire::encode(&Frame::Hello(hello), uplink.client.envelope_encoding())))
 }
 
 /// The frames of these entries, made one at a time; several messages share an envelope up to this many bytes.
@@ -34,7 +34,8 @@ pub fn frames<'a>(
     match uplink.client.framing {
         Framing::Raw => Box::new(entries.iter().filter_map(wire::raw).map(message)),
         Framing::Envelope => {
-            let envelopes = wire::envelopes(&uplink.lanes[lane].epoch, entries, uplink.client.encoding);
+            let envelopes =
+                wire::envelopes(&uplink.lanes[lane].epoch, entries, uplink.client.envelope_encoding());
             Box::new(envelopes.up_to(frame_bytes).map(|outgoing| message(outgoing.payload)))
         }
     }
