@@ -26,8 +26,9 @@
 //! 4. [`store`]: the one thread that touches the disk. Whatever it finds there at the start, it ends with an open store and
 //!    says what it gave up. `holdfast buffer` asks it for what is held; a directory without an agent is read by the same code, in
 //!    [`store::stopped`].
-//! 5. [`outlet::uplink`]: one connection, from the name to the last close frame. [`net`] and [`net::tls`] make it. It carries out what
-//!    [`holdfast_core::link::protocol`] orders and reports what it sees: in the end, the peer's confirmation.
+//! 5. [`outlet::uplink`]: one connection, from the name to the last close frame; [`outlet::http`] for a link that posts. [`net`] and
+//!    [`net::tls`] make it. It carries out what [`holdfast_core::link::protocol`] orders and reports what it sees: in the end, the
+//!    peer's confirmation.
 //!
 //! # What is told
 //!

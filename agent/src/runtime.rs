@@ -38,8 +38,9 @@ use crate::os::clock;
 
 use crate::os::host::Machine;
 use crate::os::supervisor::Supervisor;
+use crate::outlet;
 use crate::outlet::mqtt::{self, Broker};
-use crate::outlet::uplink::{self, Uplink};
+use crate::outlet::uplink::Uplink;
 use crate::source::intake::{self, Input, SourceQueue};
 use crate::source::server;
 use crate::store::{self, Store};
@@ -148,7 +149,7 @@ struct Runtime {
 
 /// What a link connects to.
 enum Peer {
-    WebSocket { uplink: Rc<Uplink>, orders: usize },
+    Client { uplink: Rc<Uplink>, orders: usize },
     Mqtt(Rc<Broker>),
 }
 
@@ -510,15 +511,15 @@ impl Runtime {
         let Some(peer) = setup::peer(&self.config.agent.id, &self.agent, link) else { return };
         let (reports, reported) = bounded(REPORTS);
         let (orders, ordered) = bounded(match &peer {
-            Peer::WebSocket { orders, .. } => *orders,
+            Peer::Client { orders, .. } => *orders,
             Peer::Mqtt(_) => setup::MQTT_WINDOW + ORDERS,
         });
         let gauge = Gauge::default();
         let counts = gauge.clone();
         let life = match &peer {
-            Peer::WebSocket { uplink, .. } => {
+            Peer::Client { uplink, .. } => {
                 let uplink = Rc::clone(uplink);
-                self.executor.spawn(uplink::run(uplink, endpoint, ordered, reports, counts))
+                self.executor.spawn(outlet::run(uplink, endpoint, ordered, reports, counts))
             }
             Peer::Mqtt(broker) => self.executor.spawn(mqtt::run(Rc::clone(broker), ordered, reports, counts)),
         };
@@ -537,10 +538,10 @@ impl Runtime {
 
     fn probe(&mut self, link: usize, endpoint: usize) {
         let Some(line) = self.lines.get_mut(&link) else { return };
-        let Peer::WebSocket { uplink, .. } = &line.peer else { return };
+        let Peer::Client { uplink, .. } = &line.peer else { return };
         let (uplink, events, conn) = (Rc::clone(uplink), self.events.0.clone(), line.conn);
         line._probe = Some(self.executor.spawn(async move {
-            let report = LinkReport::Probed(uplink::probe(&uplink.client, endpoint).await);
+            let report = LinkReport::Probed(outlet::probe(&uplink.client, endpoint).await);
             let _ = events.send(Event::Link { link, conn, report }).await;
         }));
     }

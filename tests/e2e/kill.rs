@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::harness::{Agent, Http, Peer, WebSocketSender, scratch, uplink, wait_until};
 
-const AGENTS: usize = 3;
-const KILLS_PER_AGENT: usize = 70;
+const AGENTS: usize = 4;
+const KILLS_PER_AGENT: usize = 55;
 const WINDOW: usize = 100;
 /// Messages as small as these that one group of the store can hold.
 const GROUP: usize = 1_000;
@@ -37,6 +37,8 @@ enum Far {
     Killed(Peer),
     /// The same in CBOR with the reference receiver.
     KilledReceiver(Peer),
+    /// Batches over HTTP; sometimes it is killed.
+    KilledHttp(Peer),
 }
 
 #[test]
@@ -62,11 +64,8 @@ fn nothing_stored_is_lost_or_out_of_order_when_the_agent_is_killed_two_hundred_t
 fn live(number: usize) -> Sums {
     let directory = scratch();
     let mut far = Far::start(number, directory.path());
-    let more = format!(
-        "window = {WINDOW}\nping = {{ interval = \"200ms\", timeout = \"400ms\" }}\n{}",
-        far.framing()
-    );
-    let mut agent = Agent::start(directory.path(), &uplink(&far.peer().url(), &more));
+    let more = format!("window = {WINDOW}\n{}", far.framing());
+    let mut agent = Agent::start(directory.path(), &uplink(&far.url(), &more));
     let sender = WebSocketSender::start(directory.path(), "w-", 30);
     let poster = Poster::default();
     let (kills, disturbances) = std::thread::scope(|scope| {
@@ -176,30 +175,41 @@ impl Poster {
 impl Far {
     fn start(number: usize, directory: &Path) -> Far {
         let file = directory.join("got");
-        match number % 3 {
+        match number % 4 {
             0 => Far::Silent(Peer::python("echo_store", &file, &[])),
             1 => Far::Killed(Peer::python("ack_server", &file, &[])),
-            _ => Far::KilledReceiver(Peer::receiver(&file, &["--show-duplicates"])),
+            2 => Far::KilledReceiver(Peer::receiver(&file, &["--show-duplicates"])),
+            _ => Far::KilledHttp(Peer::python("http_sink", &file, &[])),
         }
     }
 
-    fn framing(&self) -> &'static str {
-        match self {
+    fn framing(&self) -> String {
+        let framing = match self {
+            Far::KilledHttp(_) => return "confirm_timeout = \"400ms\"".to_owned(),
             Far::Silent(_) => "",
             Far::Killed(_) => "confirm = \"ack\"\nframing = \"envelope\"",
             Far::KilledReceiver(_) => "confirm = \"ack\"\nframing = \"envelope\"\nencoding = \"cbor\"",
-        }
+        };
+        format!("ping = {{ interval = \"200ms\", timeout = \"400ms\" }}\n{framing}")
     }
 
     fn peer(&self) -> &Peer {
-        let (Far::Silent(peer) | Far::Killed(peer) | Far::KilledReceiver(peer)) = self;
+        let (Far::Silent(peer) | Far::Killed(peer) | Far::KilledReceiver(peer) | Far::KilledHttp(peer)) =
+            self;
         peer
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Far::Silent(peer) | Far::Killed(peer) | Far::KilledReceiver(peer) => peer.url(),
+            Far::KilledHttp(peer) => format!("http://127.0.0.1:{}/in", peer.port),
+        }
     }
 
     fn fall_silent(&mut self) {
         match self {
             Far::Silent(peer) => peer.process.signal(Signal::STOP),
-            Far::Killed(peer) | Far::KilledReceiver(peer) => peer.process.kill(),
+            Far::Killed(peer) | Far::KilledReceiver(peer) | Far::KilledHttp(peer) => peer.process.kill(),
         }
     }
 
@@ -212,6 +222,9 @@ impl Far {
             Far::KilledReceiver(peer) => {
                 *peer = Peer::receiver_at(peer.port, &peer.file, &["--show-duplicates"]);
             }
+            Far::KilledHttp(peer) => {
+                *peer = Peer::python("http_sink", &peer.file, &["--port", &peer.port.to_string()]);
+            }
         }
     }
 
@@ -219,7 +232,7 @@ impl Far {
         let lines = self.peer().lines();
         match self {
             Far::Silent(_) => lines.iter().map(|line| line.trim_matches('"').to_owned()).collect(),
-            Far::Killed(_) | Far::KilledReceiver(_) => {
+            Far::Killed(_) | Far::KilledReceiver(_) | Far::KilledHttp(_) => {
                 let values = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
                 values.filter_map(|value| Some(value.get("data")?.as_str()?.to_owned())).collect()
             }

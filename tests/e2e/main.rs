@@ -39,6 +39,8 @@ mod harness;
 #[cfg(test)]
 mod host;
 #[cfg(test)]
+mod http_link;
+#[cfg(test)]
 mod inbound;
 #[cfg(test)]
 mod kill;

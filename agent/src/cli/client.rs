@@ -12,7 +12,7 @@ use holdfast_core::config::edit::Kind;
 
 use super::change::{Target, Toggle};
 
-/// Lists, shows, connects, adds and changes the WebSocket links to the outside
+/// Lists, shows, connects, adds and changes the links to the outside
 #[derive(clap::Args, Debug)]
 #[command(
     arg_required_else_help = true,

@@ -1,6 +1,7 @@
 //! Tests a connection step by step, on the same way that the agent goes, without the agent.
 
 use holdfast_core::config::client::Client;
+use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::config::shown_url;
 use holdfast_core::link::probe::{Failed, FinishedStep};
@@ -8,8 +9,7 @@ use holdfast_core::link::protocol::Refusal;
 
 use crate::net::DialTrace;
 use crate::os::clock;
-use crate::outlet::mqtt;
-use crate::outlet::uplink;
+use crate::outlet::{http, mqtt, uplink};
 
 /// A time before which this program did not exist: 2026-11-01, in ns since 1970.
 const PROGRAM_EXISTS_NS: u64 = 1_793_491_200_000_000_000;
@@ -27,10 +27,13 @@ pub struct Probe {
     pub failed: Option<Failed>,
 }
 
-/// Tests one url of a WebSocket link. Ends within its `connect_timeout` and its ping's timeout.
+/// Tests one url of a link. Ends within its `connect_timeout`, and its ping's timeout or its `confirm_timeout`.
 pub async fn link(client: &Client, endpoint: usize) -> Probe {
     let stage = DialTrace::new();
-    let outcome = uplink::test(client, endpoint, &stage).await;
+    let outcome = match client.kind() {
+        LinkKind::WebSocket => uplink::test(client, endpoint, &stage).await,
+        LinkKind::Http => http::test(client, endpoint, &stage).await,
+    };
     let url = client.endpoints().get(endpoint).map(|url| shown_url(url)).unwrap_or_default();
     conclude(client.id.clone(), url, stage, outcome)
 }

@@ -17,18 +17,17 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
+use super::request::Request;
 use crate::net::{self, DialTrace, Gauge, Stream};
 
 mod codec;
 mod filter;
 mod inbound;
-mod request;
 mod session;
 mod upgrade;
 
 use filter::Seen;
 pub use inbound::Inbound;
-use request::Request;
 use upgrade::Outcome;
 
 /// Largest answer of a peer that is read.
@@ -266,4 +265,4 @@ fn limits(keep_max: usize) -> WebSocketConfig {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

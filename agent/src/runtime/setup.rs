@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use holdfast_core::agent::{Agent, LinkSetup, MqttSetup, Setup};
 use holdfast_core::config::client::{Client, Confirm, Framing, Ping};
+use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::config::{self, Config};
 use holdfast_core::link::LinkRule;
@@ -52,7 +53,7 @@ pub fn peer(agent_id: &str, agent: &Agent, link: usize) -> Option<Peer> {
             inbound: Inbound::of(table, agent_id),
             lanes: lanes.collect(),
         };
-        return Some(Peer::WebSocket { uplink: Rc::new(uplink), orders: table.window + ORDERS });
+        return Some(Peer::Client { uplink: Rc::new(uplink), orders: table.window + ORDERS });
     }
     let (mqtt, will) = ((**agent.broker(link)?).clone(), agent.will()?);
     Some(Peer::Mqtt(Rc::new(Broker { mqtt, will })))
@@ -60,10 +61,20 @@ pub fn peer(agent_id: &str, agent: &Agent, link: usize) -> Option<Peer> {
 
 fn link(client: &Client) -> LinkSetup {
     let endpoints = client.endpoints();
+    let kind = client.kind();
+    let (confirm, ping, patience) = match kind {
+        LinkKind::WebSocket => (client.confirm, client.ping, Duration::ZERO),
+        // Nothing is pinged. Half of the time that a pong would have is what a request should take.
+        LinkKind::Http => {
+            let timeout = client.ping.timeout + client.batch.after.saturating_mul(2);
+            (Confirm::Ack, Ping { interval: Duration::ZERO, timeout }, client.batch.after)
+        }
+    };
     let rule = LinkRule {
+        kind,
         active: client.active && !endpoints.is_empty(),
-        confirm: client.confirm,
-        ping: client.ping,
+        confirm,
+        ping,
         reconnect: client.reconnect,
         endpoints: EndpointRule {
             count: endpoints.len(),
@@ -71,7 +82,7 @@ fn link(client: &Client) -> LinkSetup {
             prefer_after: client.prefer_after,
         },
         connect_timeout: client.connect_timeout,
-        confirm_timeout: client.confirm_timeout,
+        confirm_timeout: client.confirm_timeout + patience,
     };
     let hello = client.framing == Framing::Envelope;
     LinkSetup {
@@ -91,6 +102,8 @@ fn link(client: &Client) -> LinkSetup {
 
 fn mqtt(mqtt: &Mqtt) -> MqttSetup {
     let rule = LinkRule {
+        // The state machine of a connection that is pinged.
+        kind: LinkKind::WebSocket,
         active: true,
         confirm: Confirm::Ack,
         ping: Ping { interval: mqtt.keep_alive, timeout: mqtt.keep_alive / 2 },

@@ -2,19 +2,18 @@
 //!
 //! tungstenite would refuse a server that picks none of the offered subprotocols, and says nothing of `Retry-After`.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
-use async_tungstenite::tungstenite::http::StatusCode;
 use holdfast_core::link::protocol::{Refusal, RefusalKind};
 use holdfast_core::link::redirect::is_redirect;
 use smol::io::AsyncWriteExt;
 
-use super::request::Request;
 use crate::net::head::{HEAD_MAX, Head, HeadError};
 use crate::net::tls;
 use crate::net::{self, DialTrace, Stream};
-use crate::os::clock;
+use crate::outlet::answer::{retry_after, status_words};
+use crate::outlet::request::Request;
 
 const PIECE: usize = 2048;
 /// First byte of a TLS alert record (RFC 8446 §5.1).
@@ -87,23 +86,11 @@ impl Answer {
     }
 
     fn status(&self) -> String {
-        let status = self.0.status;
-        let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-        format!("HTTP {status} {}", known.unwrap_or_default()).trim_end().to_owned()
+        status_words(self.0.status)
     }
 
-    /// Seconds, or a date (RFC 9110 §10.2.3). A date is measured against the server's own clock if it tells it, since
-    /// ours may not be set yet.
     fn retry_after(&self) -> Option<Duration> {
-        let value = self.0.field("Retry-After")?;
-        if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-        }
-        let date = httpdate::parse_http_date(value).ok()?;
-        let server_now = self.0.field("Date").and_then(|date| httpdate::parse_http_date(date).ok());
-        let now =
-            server_now.unwrap_or_else(|| SystemTime::UNIX_EPOCH + Duration::from_nanos(clock::now().wall_ns));
-        Some(date.duration_since(now).unwrap_or_default())
+        retry_after(|name| self.0.field(name))
     }
 }
 

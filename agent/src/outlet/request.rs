@@ -1,6 +1,7 @@
-//! The handshake request of RFC 6455 §4.1: url, parameters, headers and credentials become the bytes of its head.
+//! What a client asks its server with: url, parameters, headers and credentials become the fields of each POST, or the bytes of the
+//! handshake request of RFC 6455 §4.1.
 //!
-//! It is written here and not by tungstenite, which logs the whole request, credentials included.
+//! That one is written here and not by tungstenite, which logs the whole request, credentials included.
 
 use async_tungstenite::tungstenite::handshake::client::generate_key;
 use async_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
@@ -9,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use holdfast_core::config::Url;
 use holdfast_core::config::client::{Auth, Client, Confirm, Framing};
 use holdfast_core::config::handshake::RESERVED;
+use holdfast_core::config::link_kind::{LinkKind, SCHEMES};
 use holdfast_core::config::tls::ClientTls;
 use holdfast_core::link::redirect::Asked;
 use holdfast_core::wire::SUBPROTOCOL;
@@ -17,8 +19,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use crate::net::{Target, Tunnel};
 use crate::os::secret;
 
-const PLAIN: (&str, u16) = ("ws", 80);
-const SECURE: (&str, u16) = ("wss", 443);
+const PLAIN_PORT: u16 = 80;
+const SECURE_PORT: u16 = 443;
 
 /// A request that is ready to be written. It holds credentials, so it has no `Debug`.
 pub struct Request {
@@ -26,7 +28,10 @@ pub struct Request {
     pub target: Target,
     /// How errors call the target: scheme, host and port, without what may be secret.
     pub label: String,
-    /// The bytes to write.
+    /// Path and query.
+    pub path: String,
+    fields: Fields,
+    /// The bytes of a handshake request.
     pub head: Vec<u8>,
     /// The `Sec-WebSocket-Key` in it.
     pub key: String,
@@ -80,9 +85,9 @@ impl Request {
         is_abroad: bool,
     ) -> Result<Request, String> {
         let url = parse(&asked.url)?;
-        let target = Target::of(&url, PLAIN, SECURE);
-        let authority = target.authority(if target.secure { SECURE.1 } else { PLAIN.1 });
-        let key = generate_key();
+        let [plain, secure] = LinkKind::of(&asked.url).unwrap_or_default().schemes();
+        let target = Target::of(&url, (plain, PLAIN_PORT), (secure, SECURE_PORT));
+        let authority = target.authority(if target.secure { SECURE_PORT } else { PLAIN_PORT });
         let mut fields = Fields::default();
         fields.set("Host", authority.clone());
         fields.set("User-Agent", concat!("holdfast/", env!("CARGO_PKG_VERSION")).to_owned());
@@ -105,23 +110,46 @@ impl Request {
         let offered = fields
             .value("Sec-WebSocket-Protocol")
             .map_or_else(Vec::new, |list| list.split(',').map(|name| name.trim().to_owned()).collect());
-        fields.set("Connection", "Upgrade".to_owned());
-        fields.set("Upgrade", "websocket".to_owned());
-        fields.set("Sec-WebSocket-Version", "13".to_owned());
-        fields.set("Sec-WebSocket-Key", key.clone());
         let (path, query) = url.path_and_query();
         let mark = if query.is_empty() { "" } else { "?" };
-        let head = fields.head(&format!("{path}{mark}{query}"))?;
+        let path = format!("{path}{mark}{query}");
+        let key = generate_key();
+        if client.kind() == LinkKind::WebSocket {
+            fields.set("Connection", "Upgrade".to_owned());
+            fields.set("Upgrade", "websocket".to_owned());
+            fields.set("Sec-WebSocket-Version", "13".to_owned());
+            fields.set("Sec-WebSocket-Key", key.clone());
+        }
+        let head = fields.head(&path)?;
         let tunnel = client.proxy.as_ref().map(Tunnel::new).transpose()?;
         let first = client.message.iter().map(secret::read).collect::<Result<_, _>>()?;
         let label = format!("{}://{authority}", url.scheme);
         let tls = if is_abroad { abroad(&client.tls) } else { client.tls.clone() };
-        Ok(Request { target, label, head, key, offered, tunnel, tls, first, is_abroad, asked, authorization })
+        Ok(Request {
+            target,
+            label,
+            path,
+            fields,
+            head,
+            key,
+            offered,
+            tunnel,
+            tls,
+            first,
+            is_abroad,
+            asked,
+            authorization,
+        })
+    }
+
+    /// Names and values of its fields.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
 fn parse(text: &str) -> Result<Url<'_>, String> {
-    Url::parse(text, [PLAIN.0, SECURE.0]).map_err(|error| format!("its url {error}"))
+    Url::parse(text, SCHEMES).map_err(|error| format!("its url {error}"))
 }
 
 /// Another host has another name, and a client certificate is a credential.
@@ -207,7 +235,7 @@ fn basic(username: &str, password: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::client;
+    use super::super::uplink::tests::client;
     use super::*;
     use holdfast_core::config::Secret;
 
