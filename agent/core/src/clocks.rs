@@ -20,6 +20,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// A clock that is set by less is not worth a write.
 const MOVED_NS: u64 = 1_000_000_000;
 
+/// A time before which this program did not exist: 2026-11-01, UTC ns.
+pub const PROGRAM_EXISTS_NS: u64 = 1_793_491_200_000_000_000;
+
 /// What is known of the clocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clocks {

@@ -14,6 +14,7 @@ pub mod edit;
 mod fault;
 mod foreign;
 pub mod handshake;
+mod hide;
 pub mod host;
 mod http_page;
 pub mod inbound;
@@ -45,6 +46,7 @@ mod variable;
 
 pub use fault::{ConfigFile, Errors, Fault};
 pub use foreign::text;
+pub use hide::Secrets;
 pub use plain::PlainSecret;
 pub use render::string as toml_string;
 pub use secret::Secret;
