@@ -40,14 +40,18 @@ fn prometheus_can_read_the_metrics() {
     agent.post_all("/pump/pressure", &numbered(7));
     agent.wait_until_delivered();
     let url = format!("http://{}/metrics", agent.address);
-    let scraped = python("scrape").args(["--url", &url]).output().unwrap();
-    assert!(scraped.status.success(), "{}", String::from_utf8_lossy(&scraped.stderr));
-    let samples: Vec<Value> = String::from_utf8_lossy(&scraped.stdout)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let value = |name: &str| samples.iter().find(|sample| sample["name"] == name)?["value"].as_f64();
-    assert_eq!(value("holdfast_accepted_messages_total"), Some(7.0));
-    assert_eq!(value("holdfast_link_confirmed_messages_total"), Some(7.0));
-    assert_eq!(value("holdfast_link_up"), Some(1.0));
+    for format in [&[][..], &["--text"]] {
+        let scraped = python("scrape").args(["--url", &url]).args(format).output().unwrap();
+        assert!(scraped.status.success(), "{}", String::from_utf8_lossy(&scraped.stderr));
+        let samples: Vec<Value> = String::from_utf8_lossy(&scraped.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let value = |name: &str| samples.iter().find(|sample| sample["name"] == name)?["value"].as_f64();
+        assert_eq!(value("holdfast_accepted_messages_total"), Some(7.0));
+        assert_eq!(value("holdfast_link_confirmed_messages_total"), Some(7.0));
+        assert_eq!(value("holdfast_link_dropped_messages_total"), Some(0.0));
+        assert_eq!(value("holdfast_link_up"), Some(1.0));
+        assert!(value("holdfast_link_last_confirmed_timestamp_seconds") > Some(1.6e9));
+    }
 }

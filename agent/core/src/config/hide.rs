@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::Secret;
-use super::fault::Faults;
+use super::fault::{ConfigFile, Faults};
 use super::plain::sounds_secret;
 use super::tree::{self, Entry, Kind, Node};
 use super::url;
@@ -27,11 +27,15 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// The secrets of a text. `folder` is where relative paths in it start.
-    pub fn of(text: &str, folder: &Path) -> Secrets {
-        let entries = tree::parse(text, &Faults::default());
+    /// The secrets of all files of a configuration.
+    pub fn of(files: &[ConfigFile]) -> Secrets {
         let mut found = Secrets::default();
-        found.collect(&entries, false, folder);
+        let mut entries = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            let own = tree::parse(index, &file.text, &Faults::default());
+            found.collect(&own, false, file.path.parent().unwrap_or(Path::new("")));
+            entries.extend(own);
+        }
         let tables = entries.iter().filter(|entry| matches!(entry.key.as_str(), "variables" | "environment"));
         tables.for_each(|table| found.resolve(&table.node));
         found
@@ -137,9 +141,13 @@ username = "gw"
 password = { credential = "mqtt" }
 "#;
 
+    fn file(text: &str) -> ConfigFile {
+        ConfigFile { path: "/etc/holdfast/holdfast.toml".into(), text: text.to_owned() }
+    }
+
     #[test]
     fn every_secret_is_found_and_what_is_none_is_left() {
-        let found = Secrets::of(TEXT, Path::new("/etc/holdfast"));
+        let found = Secrets::of(&[file(TEXT)]);
         let hidden = Secrets::hide(&found.texts, TEXT);
         for secret in [
             "from-a-variable",
@@ -169,8 +177,7 @@ password = { credential = "mqtt" }
 
     #[test]
     fn a_text_with_faults_gives_up_its_secrets_too() {
-        let found =
-            Secrets::of("[mqtt]\nurl = \"mqtt://h\"\npassword = \"s3cret\"\nx = = 1\n", Path::new(""));
+        let found = Secrets::of(&[file("[mqtt]\nurl = \"mqtt://h\"\npassword = \"s3cret\"\nx = = 1\n")]);
         assert!(found.texts.contains(&"s3cret".to_owned()), "{found:?}");
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use holdfast_core::config::server::{Audience, HttpPage};
+use holdfast_core::observe::exposition::Exposition;
 use holdfast_core::observe::health::Health;
 use holdfast_core::observe::status::Status;
 use holdfast_core::source::intake::{Answer, Refused};
@@ -101,7 +102,7 @@ async fn dispatch(
     }
     match path {
         "/healthz" if asks_for_health(&request) => return Ok(health_page(site).await),
-        "/metrics" if reads(&request) && site.tells() => return metrics_page(site).await,
+        "/metrics" if reads(&request) && site.tells() => return metrics_page(site, &request).await,
         _ => {}
     }
     if path == subscribe::PATH && request.method() == Method::GET && site.subscribe != Audience::None {
@@ -192,11 +193,14 @@ async fn health_page(site: &ServerState) -> HttpReply {
     json(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-async fn metrics_page(site: &ServerState) -> Result<HttpReply, ApiError> {
+async fn metrics_page(site: &ServerState, request: &Request<Incoming>) -> Result<HttpReply, ApiError> {
     let broken =
         |error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write metrics: {error}"));
-    let mut page = Response::new(whole(metrics::text(&status(site).await?).map_err(broken)?));
-    page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    let lists = request.headers().get_all(header::ACCEPT).iter();
+    let format = Exposition::accepted(lists.filter_map(|list| list.to_str().ok()));
+    let mut page = Response::new(whole(metrics::text(&status(site).await?, format).map_err(broken)?));
+    page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    page.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     Ok(page)
 }
 

@@ -226,6 +226,13 @@ fn the_health_is_told_with_its_reasons_to_everybody_who_asks() {
 fn the_metrics_are_there_where_the_status_is() {
     with(config(), async |bench| {
         let answer = bench.raw(&request("GET", "/metrics", "", "")).await;
+        assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{answer}");
+        assert!(
+            answer.contains("\n# TYPE holdfast_build_info gauge\n") && !answer.contains("# EOF"),
+            "{answer}"
+        );
+        let open = "accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n";
+        let answer = bench.raw(&request("GET", "/metrics", open, "")).await;
         assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"), "{answer}");
         assert!(answer.contains("\nholdfast_build_info") && answer.ends_with("# EOF\n"), "{answer}");
     });

@@ -1,23 +1,21 @@
-//! The status in the text format of Prometheus (OpenMetrics 1.0). What the status does not tell is left out.
+//! The status as metrics, in OpenMetrics 1.0 or the text format of Prometheus. What the status does not tell is left out.
 
 use std::sync::atomic::AtomicU64;
 
 use holdfast_core::link::LinkState;
 use holdfast_core::message::Clock;
+use holdfast_core::observe::exposition::Exposition;
 use holdfast_core::observe::host::HostStatus;
 use holdfast_core::observe::status::{
-    BufferStatus, Consumers, DeviceCounts, LinkStatus, SourceCounts, Status,
+    BufferStatus, Consumers, DeviceCounts, LinkStatus, SourceCounts, Status, Timestamp,
 };
-use holdfast_core::outlet::buffer::BufferState;
+use holdfast_core::outlet::buffer::{BufferState, StoreState};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-
-/// Media type of [`text`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const DAY_S: f64 = 86_400.0;
 
@@ -27,8 +25,8 @@ type LinkCount = (&'static str, &'static str, fn(&LinkStatus) -> u64);
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
 type Counters = Family<Labels, Counter>;
 
-/// The metrics of a status. The error says that they cannot be written, which no status causes.
-pub fn text(status: &Status) -> Result<String, std::fmt::Error> {
+/// The metrics of a status in a format. The error says that they cannot be written, which no status causes.
+pub fn text(status: &Status, format: Exposition) -> Result<String, std::fmt::Error> {
     let mut page = MetricsPage(Registry::with_prefix("holdfast"));
     let version = status.version.clone();
     page.0.register("build", "Version of the agent", Info::new(vec![("version", version)]));
@@ -42,7 +40,7 @@ pub fn text(status: &Status) -> Result<String, std::fmt::Error> {
     page.servers(status);
     let mut text = String::new();
     encode(&mut text, &page.0)?;
-    Ok(text)
+    Ok(format.write(text))
 }
 
 struct MetricsPage(Registry);
@@ -53,6 +51,9 @@ impl MetricsPage {
         self.gauge("uptime", "Time since the agent started", Some(Unit::Seconds), Some(uptime_s));
         let synced = f64::from(status.clock == Clock::Synced);
         self.gauge("clock_synced", "Whether the wall clock is synchronized", None, Some(synced));
+        let rejected = f64::from(status.configuration_rejected.is_some());
+        let help = "Whether an older configuration is in force because the newer one was rejected";
+        self.gauge("configuration_rejected", help, None, Some(rejected));
         let left_s = status.certificate_days_left.map(seconds_of_days);
         let help = "Time until the first certificate of a peer ends";
         self.gauge("certificate_remaining", help, Some(Unit::Seconds), left_s);
@@ -78,9 +79,14 @@ impl MetricsPage {
         self.gauges("link_rtt", "Round trip of the last ping", Some(Unit::Seconds), rtt);
         let unconfirmed = all(|link| Some(as_float(link.unconfirmed)));
         self.gauges("link_unconfirmed_messages", "Messages held for the link", None, unconfirmed);
-        let counts: [LinkCount; 4] = [
+        let confirmed = all(|link| link.last_confirmed.map(|Timestamp(ns)| ns as f64 / 1e9));
+        let help = "When the peer confirmed something for the last time, since 1970";
+        self.gauges("link_last_confirmed_timestamp", help, Some(Unit::Seconds), confirmed);
+        let counts: [LinkCount; 6] = [
             ("link_reconnects", "How often the link came up again", |link| link.reconnects),
             ("link_confirmed_messages", "Messages confirmed by the peer", |link| link.confirmed),
+            ("link_dropped_messages", "Messages for the link given up at a bound", |link| link.dropped),
+            ("link_expired_messages", "Messages for the link given up for their age", |link| link.expired),
             ("link_received_messages", "Messages that the peer sent", |link| link.received),
             ("link_received_dropped_messages", "Messages of the peer that were given up", |link| {
                 link.received_dropped
@@ -123,6 +129,8 @@ impl MetricsPage {
         let is = |state: BufferState| Some(f64::from(buffer.state == state));
         self.gauge("buffer_full", "Whether the bound is reached", None, is(BufferState::Full));
         self.gauge("buffer_failing", "Whether the disk takes nothing", None, is(BufferState::Failing));
+        let is_read_only = f64::from(buffer.store == StoreState::ReadOnly);
+        self.gauge("store_read_only", "Whether the store can only be read", None, Some(is_read_only));
     }
 
     fn sources(&mut self, sources: &SourceCounts) {
@@ -238,13 +246,17 @@ fn as_float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use holdfast_core::observe::host::HostFacts;
+
     use super::*;
     use crate::source::server::tests::status::status;
 
     #[test]
     fn a_status_becomes_metrics_with_base_units_and_labels() {
         let status = status();
-        let text = text(&status).unwrap();
+        let text = text(&status, Exposition::OpenMetrics).unwrap();
         for line in [
             "holdfast_build_info{version=\"1.2.3\"} 1",
             "holdfast_uptime_seconds{} 60.0",
@@ -252,6 +264,11 @@ mod tests {
             "holdfast_link_up{kind=\"mqtt\",link=\"mqtt\"} 0.0",
             "holdfast_link_rtt_seconds{kind=\"websocket\",link=\"cloud\"} 0.0315",
             "holdfast_link_confirmed_messages_total{kind=\"websocket\",link=\"cloud\"} 7",
+            "holdfast_link_dropped_messages_total{kind=\"websocket\",link=\"cloud\"} 4",
+            "holdfast_link_expired_messages_total{kind=\"websocket\",link=\"cloud\"} 5",
+            "holdfast_link_last_confirmed_timestamp_seconds{kind=\"websocket\",link=\"cloud\"} 1.5",
+            "holdfast_store_read_only{} 0.0",
+            "holdfast_configuration_rejected{} 0.0",
             "holdfast_accepted_messages_total{} 10",
             "holdfast_disk_written_bytes_total{} 4096",
             "holdfast_devices{status=\"online\"} 101.0",
@@ -267,5 +284,58 @@ mod tests {
             "what is not known is not told\n{text}"
         );
         assert!(!text.contains("pump"), "devices are not labels\n{text}");
+    }
+
+    /// The names of metrics in a text.
+    fn names_in(text: &str) -> BTreeSet<String> {
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let names = text.match_indices("holdfast_").map(|(at, _)| &text[at..]);
+        names.map(|rest| rest.chars().take_while(|letter| is_part(*letter)).collect()).collect()
+    }
+
+    #[test]
+    fn the_dashboard_and_the_alerts_name_metrics_that_there_are_and_those_that_matter() {
+        let bytes = Some(1);
+        let facts = HostFacts {
+            memory_used_bytes: bytes,
+            memory_total_bytes: bytes,
+            temperature_c: Some(50.0),
+            ..status().host.facts
+        };
+        let host = HostStatus { facts, disk_free_bytes: bytes };
+        let text = text(&Status { certificate_days_left: Some(9), host, ..status() }, Exposition::Prometheus);
+        let text = text.unwrap();
+        let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let metrics: BTreeSet<String> =
+            kinds.filter_map(|kind| kind.split(' ').next()).map(str::to_owned).collect();
+        let alerts = names_in(include_str!("../../../../../systemd/monitoring/holdfast.rules.yml"));
+        let dashboard = names_in(include_str!("../../../../../systemd/monitoring/grafana.json"));
+        let unknown: Vec<_> = alerts.union(&dashboard).filter(|name| !metrics.contains(*name)).collect();
+        assert!(unknown.is_empty(), "there are no metrics {unknown:?}");
+        for (kind, names) in [("alerts", &alerts), ("dashboard", &dashboard)] {
+            for word in
+                ["_up", "_dropped_", "_expired_", "_last_confirmed_", "certificate", "read_only", "failing"]
+            {
+                assert!(names.iter().any(|name| name.contains(word)), "{word} is missing in the {kind}");
+            }
+        }
+        let unseen: Vec<_> =
+            metrics.iter().filter(|name| !alerts.contains(*name) && !dashboard.contains(*name)).collect();
+        let few = [
+            "received",
+            "subscriber",
+            "schema_violations",
+            "syncs_today",
+            "written_today",
+            "commit_after",
+            "host_",
+            "payload",
+            "card_syncs",
+            "disk_written",
+            "_messages_total",
+        ];
+        let missing: Vec<_> =
+            unseen.iter().filter(|name| !few.iter().any(|part| name.contains(part))).collect();
+        assert!(missing.is_empty(), "neither a panel nor an alert shows {missing:?}");
     }
 }
