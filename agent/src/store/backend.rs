@@ -166,19 +166,17 @@ impl Database {
         tree: usize,
         values: impl IntoIterator<Item = ([u8; super::group::KEY_LEN], &'a [u8])>,
     ) -> Result<(), Fault> {
-        let mut values: Vec<_> = values.into_iter().collect();
+        let values: Vec<_> = values.into_iter().collect();
         self.run("write", |open| {
             let tree = &open.trees[tree];
-            let Some((last, _)) = values.last().copied() else { return Ok(()) };
-            if values.len() == 1 {
-                let (key, value) = values.remove(0);
+            if let [(key, value)] = values[..] {
                 tree.insert(key, value)?;
-            } else {
+            } else if !values.is_empty() {
                 let mut batch = sled::Batch::default();
                 values.iter().for_each(|(key, value)| batch.insert(key, *value));
                 tree.apply_batch(batch)?;
             }
-            self.used(tree, &last)
+            values.iter().try_for_each(|(key, _)| self.used(tree, key))
         })
     }
 
