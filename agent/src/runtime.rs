@@ -23,7 +23,6 @@ use holdfast_core::observe::status::{SourceCounts, Status};
 use holdfast_core::outlet::store_protocol::{StoreFacts, StoreReport};
 use holdfast_core::reload::Reloaded;
 use holdfast_core::setup::LinkSetup;
-use holdfast_core::source::intake::Answer;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 use smol::future::{or, pending, zip};
 use smol::stream::StreamExt;
@@ -41,7 +40,7 @@ use crate::os::supervisor::Supervisor;
 use crate::outlet;
 use crate::outlet::mqtt::{self, Broker};
 use crate::outlet::uplink::Uplink;
-use crate::source::intake::{self, Input, SourceQueue};
+use crate::source::intake::{self, Input, Outcome, SourceQueue};
 use crate::source::server;
 use crate::store::{self, Store};
 use given::GivenFile;
@@ -139,7 +138,7 @@ struct Runtime {
     alarm: clock::Alarm,
     /// Events of the loop's own making, in their order, for the next step.
     overdue: VecDeque<Event>,
-    tickets: HashMap<u64, Sender<Answer>>,
+    tickets: HashMap<u64, Sender<Outcome>>,
     commands: HashMap<u64, Sender<Result<(), String>>>,
     reloads: HashMap<u64, Sender<Result<Reloaded, String>>>,
     next_request: u64,
@@ -478,7 +477,12 @@ impl Runtime {
             Action::Disk(order) => self.store.order(order),
             Action::Answer(ticket, answer) => {
                 if let Some(reply) = self.tickets.remove(&ticket) {
-                    let _ = reply.try_send(answer);
+                    let _ = reply.try_send(Ok(answer));
+                }
+            }
+            Action::GiveBack(ticket, drafts) => {
+                if let Some(reply) = self.tickets.remove(&ticket) {
+                    let _ = reply.try_send(Err(drafts));
                 }
             }
             Action::ReplyToCommand { request, outcome } => {

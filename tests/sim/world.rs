@@ -26,7 +26,7 @@ use holdfast_core::outlet::given::Given;
 use holdfast_core::outlet::store_protocol::StoreOrder;
 use holdfast_core::reload::Proposal;
 use holdfast_core::seed::Seed;
-use holdfast_core::source::intake::Draft;
+use holdfast_core::source::intake::{Answer, Draft, Refused};
 
 use self::age::Clocks;
 use self::network::Conn;
@@ -483,6 +483,9 @@ impl World {
                 self.after(slow, Pending::Disk);
             }
             Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
+            Action::GiveBack(ticket, _) => {
+                return self.answered(ticket, &Answer::Refused(Refused::Busy));
+            }
             Action::Note(LogEvent::LinkMoves { .. }) => self.tally.moves += 1,
             Action::Note(LogEvent::Unechoed { link, .. }) => self.note_unechoed(&link),
             Action::Note(LogEvent::RolledBack { link, .. }) => return self.rolled_back(&link),

@@ -590,6 +590,7 @@ fn act(effects: Vec<BufferEffect>, out: &mut Vec<Action>) {
     out.extend(effects.into_iter().map(|effect| match effect {
         BufferEffect::Disk(order) => Action::Disk(order),
         BufferEffect::Answer(ticket, answer) => Action::Answer(ticket, answer),
+        BufferEffect::GiveBack(ticket, drafts) => Action::GiveBack(ticket, drafts),
         BufferEffect::Note(log_event) => Action::Note(log_event),
     }));
 }

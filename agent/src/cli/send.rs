@@ -222,7 +222,7 @@ mod tests {
                     panic!("no offer")
                 };
                 taken = drafts;
-                reply.send(answer).await.unwrap();
+                reply.send(Ok(answer)).await.unwrap();
             }
             outtake.alive.take();
             control.await.unwrap();

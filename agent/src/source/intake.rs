@@ -25,6 +25,9 @@ pub use self::tally::Tally;
 /// How many batches may wait for the loop; a source that finds it full waits.
 const QUEUE: usize = 256;
 
+/// What becomes of a batch: its answer, or all of it again when too much waits at this moment.
+pub type Outcome = Result<Answer, Vec<Draft>>;
+
 /// What a source says to the loop.
 #[derive(Debug)]
 pub enum Input {
@@ -34,8 +37,8 @@ pub enum Input {
         drafts: Vec<Draft>,
         /// The machine that sent it, if one did.
         from: Option<Remote>,
-        /// Takes exactly one answer.
-        reply: Sender<Answer>,
+        /// Takes exactly one outcome.
+        reply: Sender<Outcome>,
     },
     /// A connection that speaks for this device has opened.
     Connected(String),
@@ -49,8 +52,8 @@ pub enum Input {
         outlet: String,
         /// At least one.
         messages: Vec<Message>,
-        /// Takes exactly one answer.
-        reply: Sender<Answer>,
+        /// Takes exactly one outcome.
+        reply: Sender<Outcome>,
     },
     /// Asks to look into the store.
     StoreQuery(StoreQuery, Sender<Result<StoreAnswer, String>>),
@@ -125,20 +128,26 @@ impl Intake {
 
     /// Hands over a batch that came from a machine and waits until all of it is stored, or refused.
     pub async fn offer(&self, drafts: Vec<Draft>, from: Option<Remote>) -> Answer {
-        let (reply, answer) = bounded(1);
+        self.offer_or_take_back(drafts, from).await.unwrap_or(Answer::Refused(Refused::Busy))
+    }
+
+    /// The same, for a source that comes again with what was not taken since too much waits.
+    pub async fn offer_or_take_back(&self, drafts: Vec<Draft>, from: Option<Remote>) -> Outcome {
+        let (reply, outcome) = bounded(1);
         if self.inputs.send(Input::Offer { drafts, from, reply }).await.is_err() {
-            return Answer::Refused(Refused::Stopping);
+            return Ok(Answer::Refused(Refused::Stopping));
         }
-        answer.recv().await.unwrap_or(Answer::Refused(Refused::Stopping))
+        outcome.recv().await.unwrap_or(Ok(Answer::Refused(Refused::Stopping)))
     }
 
     /// Hands over messages that were taken once, for one outlet, and waits until all of them are stored, or refused.
     pub async fn again(&self, outlet: String, messages: Vec<Message>) -> Answer {
-        let (reply, answer) = bounded(1);
+        let (reply, outcome) = bounded(1);
         if self.inputs.send(Input::Reimport { outlet, messages, reply }).await.is_err() {
             return Answer::Refused(Refused::Stopping);
         }
-        answer.recv().await.unwrap_or(Answer::Refused(Refused::Stopping))
+        let outcome = outcome.recv().await.unwrap_or(Ok(Answer::Refused(Refused::Stopping)));
+        outcome.unwrap_or(Answer::Refused(Refused::Busy))
     }
 
     /// Looks into the store. The error says why not.

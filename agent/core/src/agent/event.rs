@@ -140,6 +140,8 @@ pub enum Action {
     DropSuccessor,
     /// Answer a batch.
     Answer(u64, Answer),
+    /// Gives a batch back of which nothing was taken, since too much waits.
+    GiveBack(u64, Vec<Draft>),
     /// Answer a command.
     ReplyToCommand {
         /// Which request.

@@ -283,15 +283,16 @@ fn a_link_that_goes_says_goodbye_gets_nothing_more_and_finds_what_was_held_when_
 fn while_the_only_link_gives_way_to_another_one_sources_are_told_to_come_again() {
     let mut sim = Sim::online(client("a", Confirm::Pong, false));
     sim.reconfigure(setup(vec![client("b", Confirm::Pong, false)], false));
-    let busy = Action::Answer(1, Answer::Refused(Refused::Busy));
-    assert!(sim.offer(1, 1).contains(&busy));
+    let busy = |ticket| Action::GiveBack(ticket, vec![draft(None)]);
+    assert!(sim.offer(1, 1).contains(&busy(1)));
     sim.facts.held.push(Held::default());
     sim.disk(StoreReport::Widened);
     sim.disk(StoreReport::NumbersSaved);
-    let later = Action::Answer(2, Answer::Refused(Refused::Busy));
-    assert!(sim.offer(2, 1).contains(&later), "it must not overtake what comes again");
+    assert!(sim.offer(2, 1).contains(&busy(2)), "it must not overtake what comes again");
     sim.wait(SECOND);
-    assert!(!sim.offer(3, 1).iter().any(|action| matches!(action, Action::Answer(..))));
+    assert!(
+        !sim.offer(3, 1).iter().any(|action| matches!(action, Action::Answer(..) | Action::GiveBack(..)))
+    );
     assert_eq!(sim.shown("/links/b/unconfirmed"), 1);
 }
 

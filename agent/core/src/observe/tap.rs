@@ -11,7 +11,7 @@ use crate::agent::{Action, Event};
 use crate::link::protocol::{Heard, LinkOrder, LinkReport};
 use crate::message::{Body, Entry, Format};
 use crate::outlet::store_protocol::StoreOrder;
-use crate::source::intake::{Answer, Draft};
+use crate::source::intake::{Answer, Draft, Refused};
 use crate::topic_filter::TopicFilter;
 
 /// Batches whose answers are waited for; an answer that is older is not shown.
@@ -77,6 +77,9 @@ impl Tap {
                 Answer::Stored { first, last } => json!({ "batch": ticket, "stored": [first, last] }),
                 Answer::Refused(refused) => json!({ "batch": ticket, "refused": refused.to_string() }),
             }),
+            Action::GiveBack(ticket, _) if self.tickets.remove(ticket) => {
+                show(json!({ "batch": ticket, "refused": Refused::Busy.to_string() }));
+            }
             Action::Tell { link, order: LinkOrder::Send { entries, .. } } => {
                 if let Some(sent) = self.sent(entries) {
                     show(json!({ "link": name(*link), "sent": sent }));
@@ -101,6 +104,7 @@ impl Tap {
             | Action::LookAtHost
             | Action::Look { .. }
             | Action::Answer(..)
+            | Action::GiveBack(..)
             | Action::CloseSources
             | Action::Exit => {}
         }

@@ -34,7 +34,7 @@ use crate::outlet::pending_acks::PendingAcks;
 use crate::outlet::queue::OutletQueue;
 use crate::outlet::sequence::{self, Reserve};
 use crate::outlet::store_protocol::{Opened, SequenceRange, Sequences, StoreFacts, StoreOrder, StoreReport};
-use crate::source::intake::Answer;
+use crate::source::intake::{Answer, Draft};
 use crate::source::last::Last;
 use crate::time::Time;
 
@@ -48,6 +48,8 @@ pub enum BufferEffect {
     Disk(StoreOrder),
     /// The answer to a batch.
     Answer(u64, Answer),
+    /// Nothing of a batch was taken since too much waits: here it is again, for later.
+    GiveBack(u64, Vec<Draft>),
     /// Something that people want to know.
     Note(LogEvent),
 }

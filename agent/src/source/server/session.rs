@@ -15,7 +15,7 @@ use futures_util::stream::FuturesOrdered;
 use futures_util::{SinkExt, StreamExt};
 use holdfast_core::config::handshake::is_token;
 use holdfast_core::source::coalesce::{self, Coalesce};
-use holdfast_core::source::intake::{Answer, Refused};
+use holdfast_core::source::intake::{Answer, Draft, Refused};
 use holdfast_core::source::subprotocol;
 use holdfast_core::source::throttle::{Patience, Reproof};
 use holdfast_schema::Violation;
@@ -41,7 +41,7 @@ use super::request::validator;
 use super::web::subscribe;
 use crate::net;
 use crate::os::clock;
-use crate::source::intake::{Intake, Subscription};
+use crate::source::intake::{Intake, Outcome, Subscription};
 
 /// Weight of the batches that may wait for their answers; nothing more is read meanwhile.
 const IN_FLIGHT_BYTES: usize = 1 << 20;
@@ -59,7 +59,6 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 pub const TICKS: u32 = 4;
 /// What becomes of a batch without messages.
 const NOTHING: Answer = Answer::Stored { first: 1, last: 0 };
-const BUSY: Answer = Answer::Refused(Refused::Busy);
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -251,7 +250,7 @@ struct Session {
 /// What a session wakes up for.
 enum Event {
     Stopping,
-    Answered(Batch, Answer),
+    Answered(Batch, Outcome),
     Read(Batch, Option<End>),
     Tick,
 }
@@ -272,13 +271,13 @@ impl Session {
             let reading = ended.is_none() && in_flight < IN_FLIGHT_BYTES;
             match self.next_event(stopping.as_mut(), &mut offers, &mut ticks, reading).await {
                 Event::Stopping => return stopped(),
-                Event::Answered(batch, answer) => {
+                Event::Answered(batch, outcome) => {
                     in_flight -= batch.weight();
                     let stop = async {
                         stopping.as_mut().await;
                         Err(stopped())
                     };
-                    if let Err(end) = or(self.conclude(&batch, answer, ended.is_some()), stop).await {
+                    if let Err(end) = or(self.conclude(&batch, outcome, ended.is_some()), stop).await {
                         return end;
                     }
                     self.peer.share.stored(batch.held());
@@ -322,7 +321,7 @@ impl Session {
     async fn next_event(
         &mut self,
         stopping: impl Future<Output = ()>,
-        offers: &mut FuturesOrdered<impl Future<Output = (Batch, Answer)>>,
+        offers: &mut FuturesOrdered<impl Future<Output = (Batch, Outcome)>>,
         ticks: &mut Timer,
         reading: bool,
     ) -> Event {
@@ -374,28 +373,35 @@ impl Session {
     }
 
     /// Offers a batch, unless it is refused before.
-    fn offer(&self, batch: Batch, refused: Option<Refused>) -> impl Future<Output = (Batch, Answer)> + use<> {
+    fn offer(
+        &self,
+        mut batch: Batch,
+        refused: Option<Refused>,
+    ) -> impl Future<Output = (Batch, Outcome)> + use<> {
         let intake = self.site.intake.clone();
-        let drafts = if refused.is_none() { batch.drafts(&self.site, &self.target) } else { Vec::new() };
+        let drafts = batch.take_drafts(&self.site, &self.target);
         let (busy, remote) = (self.busy.clone(), self.peer.remote);
         async move {
             if let Some(refused) = refused {
-                return (batch, Answer::Refused(refused));
+                return (batch, Ok(Answer::Refused(refused)));
             }
             if batch.is_empty() {
-                return (batch, NOTHING);
+                return (batch, Ok(NOTHING));
             }
-            let answer = intake.offer(drafts, Some(remote)).await;
-            if answer == BUSY {
+            let outcome = intake.offer_or_take_back(drafts, Some(remote)).await;
+            if outcome.is_err() {
                 busy.set(busy.get() + 1);
             }
-            (batch, answer)
+            (batch, outcome)
         }
     }
 
     /// Ends the way of one batch: stored and confirmed, offered again while the loop is busy, or refused.
-    async fn conclude(&mut self, batch: &Batch, answer: Answer, ended: bool) -> Result<(), End> {
-        let answer = if answer == BUSY { self.offer_again(batch).await } else { answer };
+    async fn conclude(&mut self, batch: &Batch, outcome: Outcome, ended: bool) -> Result<(), End> {
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(drafts) => self.offer_again(drafts).await,
+        };
         match answer {
             Answer::Stored { first, last } if self.confirm && !ended => self.confirm(first..=last).await?,
             Answer::Stored { .. } => {}
@@ -443,18 +449,20 @@ impl Session {
         }
     }
 
-    async fn offer_again(&self, batch: &Batch) -> Answer {
+    async fn offer_again(&self, mut drafts: Vec<Draft>) -> Answer {
+        let mut answer = Answer::Refused(Refused::Busy);
         for _ in 0..BUSY_TRIES {
             Timer::after(BUSY_PAUSE).await;
-            let drafts = batch.drafts(&self.site, &self.target);
-            let answer = self.site.intake.offer(drafts, Some(self.peer.remote)).await;
-            if answer != BUSY {
-                self.busy.set(self.busy.get() - 1);
-                return answer;
+            match self.site.intake.offer_or_take_back(drafts, Some(self.peer.remote)).await {
+                Ok(other) => {
+                    answer = other;
+                    break;
+                }
+                Err(again) => drafts = again,
             }
         }
         self.busy.set(self.busy.get() - 1);
-        BUSY
+        answer
     }
 
     async fn confirm(&mut self, ids: RangeInclusive<u64>) -> Result<(), End> {

@@ -131,12 +131,13 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
                 let refusal = answers.refusals.borrow_mut().pop_front();
                 let gate = answers.gate.take().filter(|_| refusal.is_none());
                 let answer = match refusal {
-                    Some(refused) => Answer::Refused(refused),
+                    Some(Refused::Busy) => Err(drafts),
+                    Some(refused) => Ok(Answer::Refused(refused)),
                     None => {
                         let first = next;
                         next += drafts.len() as u64;
                         drafts.into_iter().for_each(|draft| note(Seen::Draft(draft)));
-                        Answer::Stored { first, last: next - 1 }
+                        Ok(Answer::Stored { first, last: next - 1 })
                     }
                 };
                 let answered = async move {
@@ -159,9 +160,8 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             Input::Reimport { outlet, messages, reply } => {
                 let stored = Answer::Stored { first: 1, last: messages.len() as u64 };
                 let known = outlet == "client:cloud";
-                reply
-                    .try_send(if known { stored } else { Answer::Refused(Refused::NoOutlet(outlet)) })
-                    .unwrap();
+                let unknown = || Answer::Refused(Refused::NoOutlet(outlet));
+                reply.try_send(Ok(if known { stored } else { unknown() })).unwrap();
             }
             Input::StoreQuery(look, reply) => reply.try_send(Err(format!("cannot see {look:?}"))).unwrap(),
             Input::Change(_, reply) => reply.try_send(Ok(7)).unwrap(),

@@ -39,6 +39,13 @@ impl Buffer {
         };
         let closed = match admitted {
             Ok(closed) => closed,
+            Err(Refused::Busy) => {
+                if let Some(ticket) = ticket {
+                    self.refused += count(drafts.len());
+                    out.push(BufferEffect::GiveBack(ticket, drafts));
+                }
+                return Some(Refused::Busy);
+            }
             Err(refused) => {
                 self.refuse(ticket, drafts.len(), refused.clone(), out);
                 return Some(refused);

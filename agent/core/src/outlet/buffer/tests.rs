@@ -102,6 +102,7 @@ impl Sim {
         let effects = self.offer(messages);
         let refusal = effects.iter().find_map(|effect| match effect {
             BufferEffect::Answer(_, Answer::Refused(refused)) => Some(refused.clone()),
+            BufferEffect::GiveBack(_, drafts) if drafts.len() == messages => Some(Refused::Busy),
             _ => None,
         });
         refusal.unwrap_or_else(|| panic!("it was not refused: {effects:?}"))
@@ -122,7 +123,7 @@ impl Sim {
 fn answers(effects: &[BufferEffect]) -> Vec<(u64, Answer)> {
     let answers = effects.iter().filter_map(|effect| match effect {
         BufferEffect::Answer(ticket, answer) => Some((*ticket, answer.clone())),
-        BufferEffect::Disk(_) | BufferEffect::Note(_) => None,
+        BufferEffect::Disk(_) | BufferEffect::GiveBack(..) | BufferEffect::Note(_) => None,
     });
     answers.collect()
 }

@@ -28,11 +28,11 @@ const WORK: u64 = 2_000_000;
 /// Frames of all kinds after which other tasks have their turn.
 const FRAMES: usize = 256;
 
-/// Messages in the order in which they came. They share the memory that they were read into, so a batch can be offered
-/// again.
+/// Messages in the order in which they came, and the count and weight of them once they were taken out.
 #[derive(Debug, Default)]
 pub struct Batch {
     frames: Vec<(Bytes, Format)>,
+    count: usize,
     weight: usize,
     /// What the checks by a schema have cost.
     work: u64,
@@ -56,12 +56,12 @@ pub enum End {
 impl Batch {
     /// Number of messages.
     pub fn len(&self) -> usize {
-        self.frames.len()
+        self.count
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.count == 0
     }
 
     /// What is wrong with the message behind the last one.
@@ -79,9 +79,10 @@ impl Batch {
         self.weight
     }
 
-    /// The messages as they are offered.
-    pub fn drafts(&self, site: &ServerState, target: &Target) -> Vec<Draft> {
-        self.frames.iter().map(|(payload, format)| site.draft(target, *format, payload.to_vec())).collect()
+    /// Takes the messages out as they are offered: they do not hold on to the memory that they were read into.
+    pub fn take_drafts(&mut self, site: &ServerState, target: &Target) -> Vec<Draft> {
+        let frames = std::mem::take(&mut self.frames).into_iter();
+        frames.map(|(payload, format)| site.draft(target, format, payload.to_vec())).collect()
     }
 
     /// Takes all messages but the first ones off, with what is behind the last one if any are taken.
@@ -89,18 +90,20 @@ impl Batch {
         let frames = self.frames.split_off(at);
         let weight = frames.iter().map(|(payload, _)| payload.len() + self.each).sum();
         self.weight -= weight;
+        self.count -= frames.len();
         // An empty first part is dropped.
         let held = if at == 0 && !frames.is_empty() { std::mem::take(&mut self.held) } else { 0 };
         let refused = if frames.is_empty() { None } else { self.refused.take() };
-        Batch { frames, weight, work: 0, each: self.each, held, refused }
+        Batch { count: frames.len(), frames, weight, work: 0, each: self.each, held, refused }
     }
 
     fn is_full(&self) -> bool {
-        self.refused.is_some() || self.frames.len() >= MESSAGES || self.weight >= WEIGHT || self.work >= WORK
+        self.refused.is_some() || self.count >= MESSAGES || self.weight >= WEIGHT || self.work >= WORK
     }
 
     fn push(&mut self, payload: Bytes, format: Format) {
         self.weight += payload.len() + self.each;
+        self.count += 1;
         self.frames.push((payload, format));
     }
 }
