@@ -18,7 +18,7 @@
 //!
 //! # The way of a message, from a POST to its confirmation
 //!
-//! 1. [`runtime::config_file`] reads the file that [`holdfast_core::config`] makes one checked configuration of.
+//! 1. [`runtime::config_file`] reads the files that [`holdfast_core::config`] makes one checked configuration of.
 //! 2. [`source::server`]: a request, a frame or a packet becomes a draft and waits in [`source::intake`] for its answer. `holdfast_schema`, a crate
 //!    that knows nothing of the agent, says whether it looks as its route wants it.
 //! 3. [`runtime`]: the loop hands it to the agent. The page of [`holdfast_core`] goes on from here: to which outlets it goes,

@@ -89,6 +89,23 @@ fn valid_files_are_taken_over_even_as_a_laptop_writes_them() {
 }
 
 #[test]
+fn a_configuration_is_checked_with_what_packages_have_laid_beside_it() {
+    let root = Root::new();
+    fs::create_dir_all(root.path("etc/holdfast/conf.d")).unwrap();
+    let lab = GOOD.replace("url", "id = \"lab\"\nurl");
+    fs::write(root.path("etc/holdfast/conf.d/50-lab.toml"), &lab).unwrap();
+    root.on_card("holdfast.toml", &lab.replace("lab", "LAB"));
+    root.boot();
+    assert_eq!(root.text("etc/holdfast/holdfast.toml"), None);
+    let told = "conf.d/50-lab.toml:2:6: client[1].id: `lab` is taken by holdfast.toml:2:6";
+    assert!(root.report().contains(told), "{}", root.report());
+    root.on_card("holdfast.toml", GOOD);
+    root.boot();
+    assert_eq!(root.text("etc/holdfast/holdfast.toml").as_deref(), Some(GOOD));
+    assert!(!root.path("run/holdfast-card/conf.d").is_symlink());
+}
+
+#[test]
 fn a_wrong_file_is_told_with_its_place_and_what_was_in_force_stays_until_it_is_mended() {
     let root = Root::new();
     root.on_card("holdfast.toml", GOOD);
