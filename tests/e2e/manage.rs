@@ -111,7 +111,7 @@ fn a_change_that_would_make_the_file_wrong_is_refused() {
     let cases: [(&[&str], &str); 5] = [
         (&["client", "add", "ws://h/", "--set", "windw=7"], "client[1].windw: unknown key"),
         (&["client", "add", "ws://h/", "--id", "CLOUD"], "nothing has changed in "),
-        (&["client", "add", "http://h/"], "the url must be a url that starts with ws:// or wss://"),
+        (&["client", "add", "ftp://h/"], "the url must be a url that starts with ws://"),
         (&["client", "remove", "lab"], "holdfast.toml, only cloud"),
         (&["server", "add", "nonsense"], "must be ADDRESS:PORT"),
     ];
