@@ -3,6 +3,8 @@
 //! sled 0.34 takes the first bad record that it meets since its last snapshot for the torn end of the log, and wipes
 //! everything behind it, without a word. So the log's records are verified here first, reading only. A bad record is the
 //! end of the log, as a power cut leaves it, only if nothing sound of the same segment follows and no segment does.
+//!
+//! It also gives up a batch whose last record is not there, which may be the split of a leaf behind values that are whole.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,6 +22,8 @@ const RED_ZONE: usize = 32;
 /// Kinds of records: unused space; the rest of the segment is padding; the highest one.
 const KIND_UNUSED: u8 = 0;
 const KIND_CAP: u8 = 2;
+/// Begin of a batch, with the log sequence number in which it ends, little-endian.
+const KIND_BATCH: u8 = 3;
 const KIND_LAST: u8 = 11;
 
 struct Record {
@@ -30,33 +34,47 @@ struct Record {
 /// What a log looks like before sled has touched it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Log {
-    /// sled can open it. It will wipe the end of this segment, which no whole record is in.
+    /// sled can open it, and will wipe this end of it.
     Sound(Option<TornTail>),
     /// The place of the first record that is damaged and not the end of the log.
     DamagedAt(u64),
 }
 
-/// The last segment of a log, behind whose last whole record something is that is none.
+/// The last segment of a log, behind whose last whole record something is that is none, or in which a batch ends too early.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TornTail {
     offset: u64,
     bytes: Vec<u8>,
+    /// The records of a batch that does not come to its end, and what no whole record is in.
+    given_up: Vec<u8>,
+}
+
+/// The records of a batch, as long as no later one shows that it came to its end.
+struct Batch {
+    /// Where it ends, as sled counts.
+    end: u64,
+    records: Vec<u8>,
 }
 
 impl TornTail {
     /// Passes on how the opening went. One that failed has wiped the tail, in which there may be whole values even so, or, where an
     /// older segment is missing, all of this one: it is written back.
     pub fn restore_unless<T>(
-        tail: Option<TornTail>,
+        tail: Option<&TornTail>,
         log: &Path,
         opened: Result<T, Fault>,
     ) -> Result<T, Fault> {
-        if let (Err(_), Some(TornTail { offset, bytes })) = (&opened, tail) {
+        if let (Err(_), Some(TornTail { offset, bytes, .. })) = (&opened, tail) {
             let restored =
-                File::options().write(true).open(log).and_then(|log| log.write_all_at(&bytes, offset));
+                File::options().write(true).open(log).and_then(|log| log.write_all_at(bytes, *offset));
             restored.map_err(|error| Fault::World(error.to_string()).context("restore the end of", log))?;
         }
         opened
+    }
+
+    /// What sled gives up, in which there may be whole values even so.
+    pub fn given_up(&self) -> &[u8] {
+        &self.given_up
     }
 }
 
@@ -81,22 +99,36 @@ pub fn look(path: &Path, progress: &Progress) -> io::Result<Log> {
     }
     let newest = segments.last_key_value().map(|(number, _)| *number);
     let mut segment = Vec::with_capacity(SEGMENT);
+    let mut batch: Option<Batch> = None;
     for (number, offset) in segments {
         read(&mut log, offset, &mut segment)?;
         progress.made();
-        let Some(at) = end(&segment, number) else { continue };
-        let is_newest = Some(number) == newest;
-        if is_newest && segment.iter().skip(at).all(|byte| *byte == KIND_UNUSED) {
-            continue;
+        let at = end(&segment, number, &mut batch);
+        if Some(number) == newest {
+            return Ok(tail(offset, segment, number, at, batch));
         }
-        let more = || (at + 1..segment.len()).any(|at| Record::at(&segment, at, number).is_some());
-        let place = offset + at as u64;
-        if !is_newest || more() {
-            return Ok(Log::DamagedAt(place));
+        if let Some(at) = at {
+            return Ok(Log::DamagedAt(offset + at as u64));
         }
-        return Ok(Log::Sound(Some(TornTail { offset, bytes: segment })));
     }
     Ok(Log::Sound(None))
+}
+
+/// How the log ends, whose newest segment this is.
+fn tail(offset: u64, segment: Vec<u8>, number: u64, at: Option<usize>, batch: Option<Batch>) -> Log {
+    let at = at.unwrap_or(segment.len());
+    let is_blank = segment.iter().skip(at).all(|byte| *byte == KIND_UNUSED);
+    if !is_blank && (at + 1..segment.len()).any(|at| Record::at(&segment, at, number).is_some()) {
+        return Log::DamagedAt(offset + at as u64);
+    }
+    let reached = number * SEGMENT as u64 + at as u64;
+    let mut given_up =
+        batch.filter(|batch| batch.end >= reached).map_or_else(Vec::new, |batch| batch.records);
+    if is_blank && given_up.is_empty() {
+        return Log::Sound(None);
+    }
+    given_up.extend(segment.iter().skip(at));
+    Log::Sound(Some(TornTail { offset, bytes: segment, given_up }))
 }
 
 fn read(log: &mut File, offset: u64, segment: &mut Vec<u8>) -> io::Result<()> {
@@ -131,15 +163,26 @@ fn number_at(log: &mut File, offset: u64) -> io::Result<Header> {
     Ok(start.filter(|_| sound).map_or(Header::Bad, |start| Header::Sound((start / SEGMENT) as u64)))
 }
 
-/// Where the whole records of a segment end before it does and something else follows, or before it should.
-fn end(segment: &[u8], number: u64) -> Option<usize> {
+/// Where the whole records of a segment end before it does and something else follows, or before it should. Goes on with the
+/// batch that it begins in.
+fn end(segment: &[u8], number: u64, batch: &mut Option<Batch>) -> Option<usize> {
     let mut at = SEGMENT_HEADER;
     while at + RED_ZONE <= SEGMENT {
-        match Record::at(segment, at, number) {
-            Some(Record { kind: KIND_CAP, .. }) => return None,
-            Some(record) => at += record.len,
-            None => return Some(at),
+        let Some(record) = Record::at(segment, at, number) else { return Some(at) };
+        let bytes = &segment[at..at + record.len];
+        if record.kind == KIND_BATCH
+            && let Some(end) = bytes.last_chunk()
+        {
+            *batch = Some(Batch { end: u64::from_le_bytes(*end), records: Vec::new() });
         }
+        if let Some(Batch { end, records }) = batch {
+            let is_over = *end < number * SEGMENT as u64 + at as u64;
+            if is_over { *batch = None } else { records.extend(bytes) }
+        }
+        if record.kind == KIND_CAP {
+            return None;
+        }
+        at += record.len;
     }
     // sled fills a segment up before it begins another.
     None

@@ -168,7 +168,22 @@ impl Recovery<'_> {
     fn verified(&mut self) -> Result<OpenStore, Fault> {
         let tail = self.look_for_tears()?;
         let opened = self.plain(STORE);
-        TornTail::restore_unless(tail, &self.log(), opened)
+        let opened = TornTail::restore_unless(tail.as_ref(), &self.log(), opened)?;
+        match tail {
+            Some(tail) => self.with_end(opened, tail.given_up()),
+            None => Ok(opened),
+        }
+    }
+
+    /// Puts back what lies whole in the end of the log that sled has given up.
+    fn with_end(&mut self, mut hold: OpenStore, given_up: &[u8]) -> Result<OpenStore, Fault> {
+        let count = salvage::put_back(given_up, &mut hold, self.outlets, self.spans)?;
+        if count == 0 {
+            return Ok(hold);
+        }
+        drop(hold);
+        log::info!("{count} groups at the end of the log of the store were put back");
+        self.plain(STORE)
     }
 
     fn plain(&mut self, name: &str) -> Result<OpenStore, Fault> {

@@ -197,6 +197,35 @@ impl LogPosition {
     }
 }
 
+/// Puts those groups into a database that these bytes of its log hold whole and that it does not have. Returns how many.
+pub fn put_back(
+    mut bytes: &[u8],
+    hold: &mut OpenStore,
+    outlets: &[String],
+    spans: &BTreeMap<String, Span>,
+) -> Result<usize, Fault> {
+    let all = bytes;
+    let unread = |error: io::Error| Fault::World(error.to_string());
+    let mut found = search(&mut bytes, &mut || {}).map_err(unread)?;
+    let mut count = 0;
+    for (outlet, name) in outlets.iter().enumerate() {
+        let finds = found.remove(&group::tag(name)).unwrap_or_default();
+        for (range, parts) in finds.live(spans.get(name).map_or(0, |span| span.from)) {
+            if hold.shelf(outlet).find_missing(&[range]).is_none() {
+                continue;
+            }
+            let values = parts.iter().map(|place| {
+                let start = usize::try_from(place.offset).unwrap_or(all.len());
+                (place.key(), &all[start..][..place.head.value_len()])
+            });
+            hold.database().put(outlet, values)?;
+            count += 1;
+        }
+    }
+    hold.commit()?;
+    Ok(count)
+}
+
 /// The first of these outlets of which a log holds groups.
 pub fn find_homeless(log: &Path, outlets: &[&String], progress: &Progress) -> Result<Option<String>, Fault> {
     let (_, found) = look_into(log, progress)?;
@@ -207,7 +236,8 @@ pub fn find_homeless(log: &Path, outlets: &[&String], progress: &Progress) -> Re
 
 /// A log and what is in it, nothing if there is no such file.
 fn look_into(path: &Path, progress: &Progress) -> Result<(Option<File>, Found), Fault> {
-    let searched = File::open(path).and_then(|mut log| search(&mut log, progress).map(|found| (log, found)));
+    let searched = File::open(path)
+        .and_then(|mut log| search(&mut log, &mut || progress.made()).map(|found| (log, found)));
     match searched {
         Ok((log, found)) => Ok((Some(log), found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((None, Found::new())),
@@ -216,12 +246,12 @@ fn look_into(path: &Path, progress: &Progress) -> Result<(Option<File>, Found), 
 }
 
 /// Finds the values of every outlet, by the outlet's mark.
-fn search(log: &mut File, progress: &Progress) -> io::Result<Found> {
+fn search(log: &mut impl Read, made_progress: &mut dyn FnMut()) -> io::Result<Found> {
     let mut found = Found::new();
     let (mut window, mut offset) = (Vec::new(), 0);
     loop {
         let read = log.by_ref().take(WINDOW as u64).read_to_end(&mut window)?;
-        progress.made();
+        made_progress();
         // What may reach over the end of the window is looked at with the next one.
         let end = if read == 0 { window.len() } else { window.len().saturating_sub(VALUE_MAX) };
         for at in places(&window, end) {

@@ -171,7 +171,7 @@ fn open(dir: &Path, outlets: &[String], damage: &mut Vec<Damage>) -> Result<Open
         };
     let find_homeless = |log: &Path, outlets: &[&String]| salvage::find_homeless(log, outlets, &progress);
     let database = Database::open(&store, outlets, &[], &find_homeless);
-    let mut hold = OpenStore::new(TornTail::restore_unless(tail, &log, database)?, outlets);
+    let mut hold = OpenStore::new(TornTail::restore_unless(tail.as_ref(), &log, database)?, outlets);
     damage.extend(scan::look(&mut hold, outlets)?);
     Ok(hold)
 }
