@@ -15,18 +15,31 @@ fail() {
     exit 1
 }
 
-# choose arm64 | armv6 | amd64
+# choose arm64 | armv6 | amd64 | arm64-static | amd64-static
+#
+# armv6 is static in any case, and is Debian's and Raspberry Pi OS's armhf at once: Debian's means ARMv7 and later, Raspberry
+# Pi OS's means ARMv6, and what runs on the older one runs on both.
 choose() {
     target=${1:-}
     case $target in
-        arm64) triple=aarch64-unknown-linux-gnu glibc=2.28 debian=arm64 machine=AArch64 qemu=qemu-aarch64-static ;;
-        armv6) triple=arm-unknown-linux-musleabihf glibc='' debian=armhf machine=ARM qemu=qemu-arm-static ;;
-        amd64) triple=x86_64-unknown-linux-gnu glibc=2.28 debian=amd64 machine=X86-64 qemu='' ;;
-        *) fail "no such target: '$target' (arm64, armv6 or amd64)" ;;
+        arm64) triple=aarch64-unknown-linux-gnu glibc=2.28 ;;
+        arm64-static) triple=aarch64-unknown-linux-musl glibc='' ;;
+        armv6) triple=arm-unknown-linux-musleabihf glibc='' ;;
+        amd64) triple=x86_64-unknown-linux-gnu glibc=2.28 ;;
+        amd64-static) triple=x86_64-unknown-linux-musl glibc='' ;;
+        *) fail "no such target: '$target' (arm64, armv6, amd64, arm64-static or amd64-static)" ;;
+    esac
+    case $target in
+        arm64*) debian=arm64 uname=aarch64 oci=arm64 machine=AArch64 qemu=qemu-aarch64-static ;;
+        armv6) debian=armhf uname=armv6 oci=arm machine=ARM qemu=qemu-arm-static ;;
+        amd64*) debian=amd64 uname=x86_64 oci=amd64 machine=X86-64 qemu='' ;;
     esac
     binary=$work/$target/holdfast
     package=$work/$target/holdfast_$version-1_$debian.deb
 }
+
+# When the commit was made, in seconds: the same commit gives the same files.
+commit_time() { git -C "$root" log -1 --format=%ct 2>/dev/null || stat -c %Y "$root/Cargo.lock"; }
 
 # as_root COMMAND … keeps the environment.
 as_root() {
@@ -76,7 +89,8 @@ compile() {
         export RUSTC_BOOTSTRAP=1
         arguments+=(-Zbuild-std)
         # zig has the start files and the libc that such a std lacks.
-        [ -n "$glibc" ] || export CARGO_TARGET_ARM_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS=-Clink-self-contained=no
+        local variable=CARGO_TARGET_${triple^^}_RUSTFLAGS
+        [ -n "$glibc" ] || export "${variable//-/_}=-Clink-self-contained=no"
     fi
     PATH=$work/venv/bin:$PATH CARGO_TARGET_DIR=$work/$target/build cargo-zigbuild "$command" "${arguments[@]}" "$@"
 }
