@@ -43,6 +43,8 @@ mod http_link;
 #[cfg(test)]
 mod inbound;
 #[cfg(test)]
+mod install;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod lanes;
