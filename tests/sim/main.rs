@@ -71,6 +71,10 @@ fn every_seed_keeps_the_promises() {
     assert!(total.unwilling > seeds / 2, "peers hardly ever closed for reasons of their own: {total:?}");
     assert!(total.oversized > seeds / 50, "envelopes hardly ever were too large: {total:?}");
     assert!(total.unechoed > seeds / 50, "peers hardly ever failed to echo: {total:?}");
+    assert!(
+        total.busy > seeds / 20 && total.posts_refused > seeds / 20 && total.unanswered > seeds / 50,
+        "HTTP servers were too kind: {total:?}"
+    );
     assert!(total.heard > seeds, "peers hardly ever spoke: {total:?}");
     assert!(total.came > seeds / 20 && total.went > seeds / 20, "links hardly ever came or went: {total:?}");
     assert!(

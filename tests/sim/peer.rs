@@ -19,6 +19,8 @@ struct Seen {
     /// Highest number that was delivered or announced as missing.
     highest: u64,
     gaps: Vec<(u64, u64, GapReason)>,
+    /// Numbers that it refused alone, so that nothing follows for them.
+    passed: BTreeSet<u64>,
 }
 
 impl Seen {
@@ -61,6 +63,8 @@ pub struct Peer {
     twice: u64,
     /// Last number of each epoch that came on this connection.
     last: BTreeMap<String, u64>,
+    /// Whether it is an HTTP server.
+    pub posts: bool,
     /// How many messages were announced as given up. What is dropped or purged later takes the place of such a gap.
     pub given_up: u64,
 }
@@ -84,6 +88,7 @@ impl Peer {
             connections: 0,
             twice: 0,
             last: BTreeMap::new(),
+            posts: false,
             given_up: 0,
         }
     }
@@ -158,6 +163,30 @@ impl Peer {
         }
     }
 
+    /// Takes in a batch.
+    pub fn take_batch(&mut self, entries: Vec<(usize, Entry)>, seed: &mut Seed) -> Result<(), String> {
+        // One that it has from this connection shows whether it takes anything.
+        if let [(lane, entry)] = &entries[..]
+            && let Some(seen) = self.seen.get(&self.epochs[*lane])
+            && seen.messages.contains_key(&entry.seq)
+            && self.last.get(&self.epochs[*lane]).is_some_and(|last| entry.seq <= *last)
+        {
+            return Ok(());
+        }
+        for (lane, entry) in entries {
+            self.take_one(lane, entry, seed)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a batch. Where it is one entry, it need not hear of its number again.
+    pub fn refuse_batch(&mut self, entries: &[(usize, Entry)]) {
+        if let [(lane, entry)] = entries {
+            let seen = self.seen.entry(self.epochs[*lane].clone()).or_default();
+            seen.passed.extend(entry.seq..=entry.last());
+        }
+    }
+
     /// Whether this payload was delivered, or refused by the peer itself.
     pub fn has(&self, payload: &[u8]) -> bool {
         self.refused.contains(payload) || self.delivered.contains(payload)
@@ -211,7 +240,7 @@ impl Peer {
             return Err(format!("{seq} follows {before} on one connection"));
         }
         let seen = self.seen.entry(self.epochs[lane].clone()).or_default();
-        let hole = seq > seen.highest + 1;
+        let hole = (seen.highest + 1..seq).any(|missing| !seen.passed.contains(&missing));
         if hole && self.numbered && !self.loose {
             return Err(format!("{seq} follows {} without a gap", seen.highest));
         }

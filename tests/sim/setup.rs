@@ -87,7 +87,18 @@ fn replay(confirm: Confirm, seed: &mut Seed) -> Replay {
     Replay { max_rate, live_share, order }
 }
 
+/// Every fourth link posts batches.
 fn link(n: u64, seed: &mut Seed) -> LinkSetup {
+    let own = web_socket_link(n, seed);
+    if own.window % 4 != 3 {
+        return own;
+    }
+    let ping = Ping { interval: Duration::ZERO, ..own.rule.ping };
+    let rule = LinkRule { kind: LinkKind::Http, confirm: Confirm::Ack, ping, ..own.rule };
+    LinkSetup { rule, hello: false, ..own }
+}
+
+fn web_socket_link(n: u64, seed: &mut Seed) -> LinkSetup {
     let confirm = [Confirm::Pong, Confirm::Pong, Confirm::Ack, Confirm::None];
     let confirm = confirm[usize::try_from(seed.below(4)).expect("small")];
     let hello = confirm == Confirm::Ack || (confirm == Confirm::Pong && seed.below(2) == 0);

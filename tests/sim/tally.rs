@@ -19,6 +19,10 @@ pub struct Tally {
     pub oversized: u64,
     /// Links that were seen to have a peer that does not echo.
     pub unechoed: u64,
+    /// Requests that servers had no time for, refused for what they held, or took without an answer.
+    pub busy: u64,
+    pub posts_refused: u64,
+    pub unanswered: u64,
     pub slow: u64,
     pub crowds: u64,
     pub came: u64,
@@ -49,6 +53,9 @@ impl std::ops::AddAssign for Tally {
         self.unwilling += rhs.unwilling;
         self.oversized += rhs.oversized;
         self.unechoed += rhs.unechoed;
+        self.busy += rhs.busy;
+        self.posts_refused += rhs.posts_refused;
+        self.unanswered += rhs.unanswered;
         self.slow += rhs.slow;
         self.crowds += rhs.crowds;
         self.came += rhs.came;

@@ -3,6 +3,7 @@
 
 mod age;
 mod answer;
+mod http;
 mod judge;
 mod life;
 mod network;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
 use holdfast_core::config::client::Confirm;
+use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::link::LinkState;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use holdfast_core::message::Format;
@@ -29,6 +31,7 @@ use holdfast_core::seed::Seed;
 use holdfast_core::source::intake::{Answer, Draft, Refused};
 
 use self::age::Clocks;
+use self::http::HttpStep;
 use self::network::Conn;
 use self::trial::Standing;
 use super::disk::Disk;
@@ -68,6 +71,11 @@ enum Pending {
         link: usize,
         conn: u64,
         report: LinkReport,
+    },
+    Http {
+        link: usize,
+        conn: u64,
+        step: HttpStep,
     },
     Cut {
         link: usize,
@@ -154,6 +162,32 @@ pub struct World {
     pub trace: bool,
 }
 
+/// The far end of each link, and the broker.
+fn peers(setup: &Setup, seed: &mut Seed) -> Vec<Peer> {
+    let peer = |link: &LinkSetup| {
+        let posts = link.rule.kind == LinkKind::Http;
+        let mut peer = Peer::new(link.rule.confirm, link.hello || posts, 0);
+        peer.posts = posts;
+        peer
+    };
+    let mut peers: Vec<Peer> = setup.links.iter().map(peer).collect();
+    for (peer, link) in peers.iter_mut().zip(&setup.links) {
+        peer.loose = !link.replay.keeps_order();
+        peer.choking = if peer.confirm != Confirm::None && seed.below(8) == 0 { 50 } else { 0 };
+        // Its answers come after the deadlines, each time.
+        peer.late = if seed.below(10) == 0 { SECOND * (5 + seed.below(30)) } else { 0 };
+    }
+    for peer in &mut peers {
+        peer.mute = seed.below(10) == 0;
+        peer.frame_max = if seed.below(6) == 0 { 1100 + seed.below(1500) as usize } else { 0 };
+    }
+    for peer in peers.iter_mut().filter(|peer| peer.confirm == Confirm::Ack && !peer.posts) {
+        peer.nacking = if seed.below(4) == 0 { 20 } else { 0 };
+    }
+    peers.extend(setup.mqtt.iter().map(|_| Peer::new(Confirm::Ack, false, 0)));
+    peers
+}
+
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut seed = Seed::new(seed);
@@ -161,22 +195,7 @@ impl World {
         let setup = setup(&mut seed, bounded);
         let links = setup.links.len() + usize::from(setup.mqtt.is_some());
         let tally = Tally { crowds: u64::from(setup.links.len() >= 8), ..Tally::default() };
-        let peer = |link: &LinkSetup| Peer::new(link.rule.confirm, link.hello, 0);
-        let mut peers: Vec<Peer> = setup.links.iter().map(peer).collect();
-        for (peer, link) in peers.iter_mut().zip(&setup.links) {
-            peer.loose = !link.replay.keeps_order();
-            peer.choking = if peer.confirm != Confirm::None && seed.below(8) == 0 { 50 } else { 0 };
-            // Its answers come after the deadlines, each time.
-            peer.late = if seed.below(10) == 0 { SECOND * (5 + seed.below(30)) } else { 0 };
-        }
-        for peer in &mut peers {
-            peer.mute = seed.below(10) == 0;
-            peer.frame_max = if seed.below(6) == 0 { 1100 + seed.below(1500) as usize } else { 0 };
-        }
-        for peer in peers.iter_mut().filter(|peer| peer.confirm == Confirm::Ack) {
-            peer.nacking = if seed.below(4) == 0 { 20 } else { 0 };
-        }
-        peers.extend(setup.mqtt.iter().map(|_| Peer::new(Confirm::Ack, false, 0)));
+        let peers = peers(&setup, &mut seed);
         let mut disk = Disk::new();
         let bad_disk = seed.below(4) == 0;
         disk.failing = if bad_disk { 30 } else { 0 };
@@ -343,6 +362,7 @@ impl World {
             }
             Pending::ToPeer { link, conn, order } if current => self.reach_peer(link, conn, order),
             Pending::ToAgent { link, conn, report } if current => self.reach_agent(link, conn, report),
+            Pending::Http { link, conn, step } if current => self.over_http(link, conn, step),
             Pending::Cut { link, conn } if current => {
                 self.cut(link, conn);
                 Ok(())
@@ -373,6 +393,7 @@ impl World {
             | Pending::Prepared { .. }
             | Pending::ToPeer { .. }
             | Pending::ToAgent { .. }
+            | Pending::Http { .. }
             | Pending::Cut { .. }
             | Pending::HalfOpen { .. } => Ok(()),
         }

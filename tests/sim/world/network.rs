@@ -3,6 +3,7 @@
 use holdfast_core::agent::Event;
 use holdfast_core::config::client::Confirm;
 use holdfast_core::link::closing::Closing;
+use holdfast_core::link::post_queue::PostQueue;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Traffic};
 
 use holdfast_core::wire::ENVELOPE_BYTES_MAX;
@@ -38,6 +39,8 @@ pub(super) struct Conn {
     heard: u64,
     /// Bytes of an envelope at most.
     frame_bytes: usize,
+    /// What is posted on it, if it is an HTTP link's.
+    pub(super) posts: Option<PostQueue>,
 }
 
 impl Conn {
@@ -95,10 +98,12 @@ impl World {
             arrived: 0,
             heard: 0,
             frame_bytes: ENVELOPE_BYTES_MAX,
+            posts: None,
         });
         let (agent, own) =
             (self.agent.as_ref().expect("it has dialed"), self.of_agent(link).expect("it dials"));
         self.peers[link].epochs = agent.lanes(own).map(|(_, epoch)| epoch.to_owned()).collect();
+        self.begin_to_post(link);
         if self.is_dead(link) {
             return self.dial_nobody(link, conn);
         }
@@ -123,21 +128,28 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, link: usize, order: LinkOrder) {
+        let Some(order) = self.told_to_post(link, order) else { return };
+        let Some(conn) = self.conns[link].as_ref().map(|at| at.conn) else { return };
+        let arrives_at = self.goes_out(link, bytes_of(&order));
+        if let (LinkOrder::Send { through, .. }, Confirm::None) = (&order, self.peers[link].confirm) {
+            let report = LinkReport::Written(*through);
+            self.after(MS, Pending::ToAgent { link, conn, report });
+        }
+        self.at(arrives_at, Pending::ToPeer { link, conn, order });
+    }
+
+    /// So many bytes are sent. Returns when they arrive.
+    pub(super) fn goes_out(&mut self, link: usize, bytes: u64) -> u64 {
         let longest = if self.seed.below(10) == 0 { 2 * SECOND } else { 40 * MS };
         let latency = 1 + self.seed.below(longest);
-        let Some(at) = &mut self.conns[link] else { return };
-        let (conn, bytes) = (at.conn, bytes_of(&order));
+        let Some(at) = &mut self.conns[link] else { return self.now + latency };
         let begins_at = at.up_at.max(self.now);
         let takes = at.rate.map_or(0, |rate| bytes * SECOND / rate);
         at.up_at = (begins_at + takes).max(self.now + latency);
         let arrives_at = at.up_at;
         at.settle(self.now);
         at.on_its_way.push((begins_at, arrives_at.max(begins_at + 1), bytes));
-        if let (LinkOrder::Send { through, .. }, Confirm::None) = (&order, self.peers[link].confirm) {
-            let report = LinkReport::Written(*through);
-            self.after(MS, Pending::ToAgent { link, conn, report });
-        }
-        self.at(arrives_at, Pending::ToPeer { link, conn, order });
+        arrives_at
     }
 
     pub(super) fn reach_agent(&mut self, link: usize, conn: u64, report: LinkReport) -> Result<(), String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use holdfast_core::agent::{CommandError, Event, LinkCommand, LinkSetup, Setup};
 use holdfast_core::config::buffer::{BufferLimits, WhenFull};
 use holdfast_core::config::client::Confirm;
+use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::config::replay::Replay;
 use holdfast_core::reload::{Changes, Proposal, ReloadError, Reloaded, Takeover};
 use holdfast_core::seed::Seed;
@@ -186,7 +187,10 @@ impl World {
             let own = &mut self.links[link];
             // Growing only, so that the bound on what comes twice holds for the new one.
             own.window += usize::try_from(self.seed.below(10)).expect("small");
-            own.rule.ping.interval = Duration::from_secs(1 + self.seed.below(20));
+            let interval = Duration::from_secs(1 + self.seed.below(20));
+            if own.rule.kind == LinkKind::WebSocket {
+                own.rule.ping.interval = interval;
+            }
             own.trial =
                 Duration::from_secs([0, 2 + self.seed.below(20)][usize::from(self.seed.below(3) > 0)]);
             said.clone_from(own);
@@ -211,7 +215,7 @@ fn lead_nowhere(said: &mut LinkSetup, seed: &mut Seed) {
     said.trial = Duration::from_secs(2 + seed.below(20));
     said.window = 1;
     said.application = "elsewhere".to_owned();
-    if said.rule.confirm != Confirm::None {
+    if said.rule.confirm != Confirm::None && said.rule.kind == LinkKind::WebSocket {
         said.rule.confirm = if seed.below(2) == 0 { Confirm::Ack } else { Confirm::Pong };
         said.hello = true;
         said.replay = Replay::default();

@@ -2,6 +2,8 @@
 //! on trial.
 
 use holdfast_core::agent::{LinkSetup, Setup};
+use holdfast_core::config::client::Confirm;
+use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::link::protocol::LinkReport;
 use holdfast_core::outlet::lane;
 
@@ -42,8 +44,9 @@ impl World {
     /// Refused, never answered, or connected to somebody who never says a word.
     pub(super) fn dial_nobody(&mut self, link: usize, conn: u64) {
         let refused = LinkReport::DialFailed(self.refusal());
-        let silent =
-            if self.links[link].rule.confirm == holdfast_core::config::client::Confirm::None { 2 } else { 3 };
+        // Where nothing is pinged, a connection is all that there is to prove itself.
+        let rule = &self.links[link].rule;
+        let silent = if rule.confirm == Confirm::None || rule.kind == LinkKind::Http { 2 } else { 3 };
         let at = self.now + 1 + self.seed.below(200 * MS);
         match self.seed.below(silent) {
             0 => self.at(at, Pending::ToAgent { link, conn, report: refused }),

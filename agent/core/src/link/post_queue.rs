@@ -137,6 +137,21 @@ impl PostQueue {
         self.out.is_some()
     }
 
+    /// The entries of the request that is under way, each with its lane.
+    pub fn under_way(&self) -> Vec<(usize, &Entry)> {
+        let own = |own: &'_ Waiting| own.lane;
+        match (self.out, &self.taken) {
+            (Some((Out::Front(count), _)), _) => {
+                self.waiting.iter().take(count).map(|waiting| (own(waiting), &waiting.entry)).collect()
+            }
+            (Some((Out::Behind(place), _)), _) => {
+                self.waiting.get(place).map(|waiting| (own(waiting), &waiting.entry)).into_iter().collect()
+            }
+            (Some((Out::Taken, _)), Some((lane, entry))) => vec![(*lane, entry)],
+            (Some((Out::Taken, _)), None) | (None, _) => Vec::new(),
+        }
+    }
+
     /// When [`PostQueue::next`] has a request although nothing more comes.
     pub fn deadline(&self) -> Option<Time> {
         let first = self.waiting.front().filter(|_| self.out.is_none())?;
