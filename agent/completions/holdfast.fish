@@ -43,14 +43,14 @@ complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "demo" -d 'Shows i
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l rejected -d 'File that says why a newer configuration was rejected before this start, if it is there: the status tells it' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l json -d 'Print JSON: {"config":…,"files":[…],"warnings":[…]}, or {"errors":[…]}'
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -s h -l help -d 'Print help'
@@ -58,7 +58,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l watch -d 'Tes
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l json -d 'Print the results in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -s h -l help -d 'Print help'
@@ -68,7 +68,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l socket -d '
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l json -d 'Print the status as the agent gives it, in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -s h -l help -d 'Print help'
@@ -76,7 +76,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l socket -d 'Con
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l json -d 'Print lines of JSON, as the agent gives them'
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -s h -l help -d 'Print help'
@@ -84,7 +84,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l socket -d '
 complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -l json -d 'Print the answer in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand reload" -s h -l help -d 'Print help'
@@ -94,7 +94,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l socket -d 'Co
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -l lines -d 'Make every line a message'
 complete -c holdfast -n "__fish_holdfast_using_subcommand send" -s h -l help -d 'Print help'
@@ -111,7 +111,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -l json -d 'Print it in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
@@ -119,7 +119,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -l json -d 'Print JSON: {"configuration":…,"file":…,"status":…}'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
@@ -127,14 +127,14 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from connect" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disconnect" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l id -d 'Its id; ws_client_N by default' -r
@@ -145,7 +145,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -l inactive -d 'Set active = false'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
@@ -153,21 +153,21 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand client; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish_seen_subcommand_from list show add remove enable disable" -s h -l help -d 'Print help'
@@ -180,7 +180,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand server; and not __fish
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -l json -d 'Print it in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
@@ -188,7 +188,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -l json -d 'Print JSON: {"configuration":…,"file":…,"status":…}'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
@@ -198,28 +198,28 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -s h -l help -d 'Print help'
@@ -236,7 +236,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -l json -d 'Print it in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from info" -s h -l help -d 'Print help'
@@ -244,7 +244,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -l json -d 'Print it in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
@@ -254,7 +254,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -l json -d 'Print lines of JSON, as an export has them'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from peek" -s h -l help -d 'Print help'
@@ -262,7 +262,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l json -d 'Print the result in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
@@ -273,7 +273,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l to -d 'Outlet that takes all of them' -r
@@ -282,14 +282,14 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l json -d 'Print what was done in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from repair" -s h -l help -d 'Print help'
@@ -297,7 +297,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l environment -d 'Table of variables to use: [environment.NAME]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l data-dir -d 'Folder of the store and the state' -r -F
-complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l uplink -d 'Url of the first client: ws://…, wss://…, http://… or https://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l all -d 'Give up the messages of all outlets'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and __fish_seen_subcommand_from purge" -l yes -d 'Do not ask'

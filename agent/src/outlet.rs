@@ -1,5 +1,5 @@
-//! How messages leave: `uplink` is the WebSocket connection of a link, `http` posts the batches of one, `mqtt` is the connection to the
-//! broker.
+//! How messages leave: `uplink` is the WebSocket connection of a link, `http` posts the batches of one, `mqtt` publishes at a
+//! broker: the messages of a link, or how the agent is.
 
 mod answer;
 pub mod http;
@@ -16,7 +16,7 @@ use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use smol::channel::{Receiver, Sender};
 
 use self::uplink::Uplink;
-use crate::net::Gauge;
+use crate::net::{DialTrace, Gauge};
 
 /// Makes one connection of a client's link and lives as long as it does, as the module of its kind says.
 pub async fn run(
@@ -30,6 +30,7 @@ pub async fn run(
         LinkKind::WebSocket => uplink::run(uplink, endpoint, orders, reports, gauge).await,
         // Of another size than the future of a WebSocket, which should not grow by it.
         LinkKind::Http => Box::pin(http::run(uplink, endpoint, orders, reports, gauge)).await,
+        LinkKind::Mqtt => Box::pin(mqtt::run_link(uplink, endpoint, orders, reports, gauge)).await,
     }
 }
 
@@ -38,5 +39,8 @@ pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
     match client.kind() {
         LinkKind::WebSocket => uplink::probe(client, endpoint).await,
         LinkKind::Http => http::probe(client, endpoint).await,
+        LinkKind::Mqtt => {
+            mqtt::test_link(client, endpoint, &DialTrace::new()).await.map_err(|refusal| refusal.error)
+        }
     }
 }

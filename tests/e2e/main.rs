@@ -55,6 +55,8 @@ mod meter;
 #[cfg(test)]
 mod mqtt;
 #[cfg(test)]
+mod mqtt_link;
+#[cfg(test)]
 mod mqtt_server;
 mod names;
 #[cfg(test)]

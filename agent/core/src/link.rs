@@ -385,7 +385,7 @@ impl Link {
     /// Whether the peer answers for what it was sent, and is still listened to.
     fn confirms_by_answer(&self) -> bool {
         let answers = match self.rule.kind {
-            LinkKind::Http => true,
+            LinkKind::Http | LinkKind::Mqtt => true,
             LinkKind::WebSocket => false,
         };
         answers && matches!(self.life, Life::Up(_) | Life::Closing)

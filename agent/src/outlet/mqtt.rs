@@ -1,4 +1,4 @@
-//! The life of one connection to the MQTT broker: dial, TLS, CONNECT, then orders become publications and PUBACKs become
+//! The life of one connection to an MQTT broker, of a link or for the status: dial, TLS, CONNECT, then orders become publications and PUBACKs become
 //! reports, until it is over. The same contract as an uplink's; dropping the future closes the socket.
 //!
 //! Each connection is a clean session: what was not acknowledged is held in front of us and sent again.
@@ -6,18 +6,21 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use holdfast_core::config::Url;
+use holdfast_core::config::client::{Auth, Client};
 use holdfast_core::config::mqtt::Mqtt;
+use holdfast_core::config::{Secret, Url};
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::probe::DialStep;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Peer, Publication, Refusal, RefusalKind};
+use percent_encoding::percent_decode_str;
 use rumqttc::QoS;
 use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, LastWill, Login, Packet};
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
-use crate::net::{self, DialTrace, Gauge, Stream, Target};
+use super::uplink::Uplink;
+use crate::net::{self, DialTrace, Gauge, Stream, Target, Tunnel};
 use crate::os::secret;
 
 mod flight;
@@ -25,6 +28,7 @@ pub mod packet_stream;
 mod session;
 
 use packet_stream::PacketStream;
+use session::{Publishes, Template};
 
 const PLAIN: (&str, u16) = ("mqtt", 1883);
 const SECURE: (&str, u16) = ("mqtts", 8883);
@@ -49,29 +53,111 @@ pub struct Broker {
 /// The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are gone it says goodbye.
 /// The gauge counts its bytes.
 pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sender<LinkReport>, gauge: Gauge) {
-    let last = match dial(&broker.mqtt, Some(&broker.will), &DialTrace::new(), &gauge).await {
+    let dialed = dial(&broker.mqtt, Some(&broker.will), &Way::default(), &DialTrace::new(), &gauge).await;
+    live(dialed, Publishes::News, &orders, &reports, &gauge).await;
+}
+
+/// The same for a link, whose messages it publishes.
+pub async fn run_link(
+    uplink: Rc<Uplink>,
+    endpoint: usize,
+    orders: Receiver<LinkOrder>,
+    reports: Sender<LinkReport>,
+    gauge: Gauge,
+) {
+    let client = &uplink.client;
+    let dialed = match (table(client, endpoint, &uplink.agent), Way::of(client)) {
+        (Ok(mqtt), Ok(way)) => dial(&mqtt, None, &way, &DialTrace::new(), &gauge).await,
+        (Err(cause), _) | (_, Err(cause)) => Err(retry(format!("cannot dial client {}: {cause}", client.id))),
+    };
+    let publishes = Publishes::Messages(Template::of(client, &uplink.agent));
+    live(dialed, publishes, &orders, &reports, &gauge).await;
+}
+
+async fn live(
+    dialed: Result<(PacketStream<Stream>, Peer), Refusal>,
+    publishes: Publishes,
+    orders: &Receiver<LinkOrder>,
+    reports: &Sender<LinkReport>,
+    gauge: &Gauge,
+) {
+    let last = match dialed {
         Err(refusal) => LinkReport::DialFailed(refusal),
         Ok((stream, peer)) => {
             // A report that nobody takes any more is not worth an error: whoever listened is hanging up.
             let _ = reports.send(LinkReport::Up(peer)).await;
-            let error = session::run(stream, &orders, &reports, &gauge).await;
+            let error = session::run(stream, publishes, orders, reports, gauge).await;
             LinkReport::Closed { closing: Closing::Plain, error }
         }
     };
     let _ = reports.send(last).await;
 }
 
+/// How a broker is reached.
+struct Way {
+    /// DNS, TCP, TLS and CONNACK together must end within this.
+    timeout: Duration,
+    tunnel: Option<Tunnel>,
+}
+
+impl Default for Way {
+    fn default() -> Way {
+        Way { timeout: CONNECT_TIMEOUT, tunnel: None }
+    }
+}
+
+impl Way {
+    fn of(client: &Client) -> Result<Way, String> {
+        let tunnel = client.proxy.as_ref().map(Tunnel::new).transpose()?;
+        Ok(Way { timeout: client.connect_timeout, tunnel })
+    }
+}
+
+/// What a client says of its broker, as `[mqtt]` would.
+fn table(client: &Client, endpoint: usize, agent: &str) -> Result<Mqtt, String> {
+    let text = client.endpoints().into_iter().nth(endpoint).ok_or("it has no url")?;
+    let url = Url::parse(&text, [PLAIN.0, SECURE.0]).map_err(|error| format!("its url {error}"))?;
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (username, password) = match (&client.auth, url.user) {
+        (Auth::Basic { username, password }, _) => (Some(username.clone()), Some(password.clone())),
+        (_, Some((name, password))) => {
+            (Some(decoded(name)), password.map(|password| Secret::Plain(decoded(password))))
+        }
+        (_, None) => (None, None),
+    };
+    let client_id = client.publish.client_id.clone();
+    Ok(Mqtt {
+        client_id: client_id.unwrap_or_else(|| format!("holdfast-{agent}-{}", client.id)),
+        username,
+        password,
+        tls: client.tls.clone(),
+        keep_alive: client.ping.interval,
+        ..Mqtt::of_url(&format!("{}://{}", url.scheme, url.authority), agent)
+    })
+}
+
+/// The same as [`test`] for a link.
+pub async fn test_link(client: &Client, endpoint: usize, stage: &DialTrace) -> Result<(), Refusal> {
+    let cannot = |cause| retry(format!("cannot dial client {}: {cause}", client.id));
+    let mqtt = table(client, endpoint, &fastrand::u32(..).to_string()).map_err(cannot)?;
+    test_by(&mqtt, &Way::of(client).map_err(cannot)?, client.ping.timeout, stage).await
+}
+
 /// Makes one connection as the agent does, has a ping answered, and says goodbye. It has an id of its own, so that it does
 /// not push the agent off, and no will. The stage tells how far it came.
 pub async fn test(mqtt: &Mqtt, stage: &DialTrace) -> Result<(), Refusal> {
+    test_by(mqtt, &Way::default(), mqtt.keep_alive, stage).await
+}
+
+async fn test_by(mqtt: &Mqtt, way: &Way, pong: Duration, stage: &DialTrace) -> Result<(), Refusal> {
     let mqtt = Mqtt { client_id: format!("{}-test", mqtt.client_id), ..mqtt.clone() };
-    let (mut stream, _) = dial(&mqtt, None, stage, &Gauge::default()).await?;
+    let (mut stream, _) = dial(&mqtt, None, way, stage, &Gauge::default()).await?;
     stage.enter(DialStep::Authentication);
     stage.found(if mqtt.username.is_some() { "accepted" } else { "none asked for" });
     stage.enter(DialStep::Ping);
     let late = async {
-        Timer::after(mqtt.keep_alive).await;
-        Err(format!("no PINGRESP within {} s", mqtt.keep_alive.as_secs_f32()))
+        Timer::after(pong).await;
+        Err(format!("no PINGRESP within {} s", pong.as_secs_f32()))
     };
     or(answer_to_ping(&mut stream), late).await.map_err(retry)?;
     if stream.queue(&Packet::Disconnect).is_ok() {
@@ -95,16 +181,17 @@ async fn answer_to_ping(stream: &mut PacketStream<Stream>) -> Result<(), String>
 async fn dial(
     mqtt: &Mqtt,
     will: Option<&Publication>,
+    way: &Way,
     stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(PacketStream<Stream>, Peer), Refusal> {
     let target = target(mqtt).map_err(|cause| retry(format!("cannot dial the broker: {cause}")))?;
     let deadline = async {
-        Timer::after(CONNECT_TIMEOUT).await;
-        let after_s = CONNECT_TIMEOUT.as_secs_f32();
+        Timer::after(way.timeout).await;
+        let after_s = way.timeout.as_secs_f32();
         Err(retry(format!("timed out after {after_s} s {}", stage.place())))
     };
-    let dialed = or(connect(mqtt, will, &target, stage, gauge), deadline).await;
+    let dialed = or(connect(mqtt, will, (&target, way.tunnel.as_ref()), stage, gauge), deadline).await;
     let (scheme, default_port) = if target.secure { SECURE } else { PLAIN };
     dialed.map_err(|refusal| {
         let authority = target.authority(default_port);
@@ -115,13 +202,13 @@ async fn dial(
 async fn connect(
     mqtt: &Mqtt,
     will: Option<&Publication>,
-    target: &Target,
+    (target, tunnel): (&Target, Option<&Tunnel>),
     stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(PacketStream<Stream>, Peer), Refusal> {
     let request = request(mqtt, will).map_err(retry)?;
     let user_timeout = mqtt.keep_alive.saturating_mul(2);
-    let (stream, peer) = net::open(target, None, &mqtt.tls, user_timeout, stage, gauge).await?;
+    let (stream, peer) = net::open(target, tunnel, &mqtt.tls, user_timeout, stage, gauge).await?;
     stage.enter(DialStep::Connack);
     let mut stream = PacketStream::new(stream);
     stream.queue(&Packet::Connect(request)).map_err(retry)?;

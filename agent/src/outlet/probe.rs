@@ -33,6 +33,7 @@ pub async fn link(client: &Client, endpoint: usize) -> Probe {
     let outcome = match client.kind() {
         LinkKind::WebSocket => uplink::test(client, endpoint, &stage).await,
         LinkKind::Http => http::test(client, endpoint, &stage).await,
+        LinkKind::Mqtt => mqtt::test_link(client, endpoint, &stage).await,
     };
     let url = client.endpoints().get(endpoint).map(|url| shown_url(url)).unwrap_or_default();
     conclude(client.id.clone(), url, stage, outcome)

@@ -64,6 +64,7 @@ fn link(client: &Client) -> LinkSetup {
     let kind = client.kind();
     let (confirm, ping, patience) = match kind {
         LinkKind::WebSocket => (client.confirm, client.ping, Duration::ZERO),
+        LinkKind::Mqtt => (Confirm::Ack, client.ping, Duration::ZERO),
         // Nothing is pinged. Half of the time that a pong would have is what a request should take.
         LinkKind::Http => {
             let timeout = client.ping.timeout + client.batch.after.saturating_mul(2);
@@ -102,8 +103,7 @@ fn link(client: &Client) -> LinkSetup {
 
 fn mqtt(mqtt: &Mqtt) -> MqttSetup {
     let rule = LinkRule {
-        // The state machine of a connection that is pinged.
-        kind: LinkKind::WebSocket,
+        kind: LinkKind::Mqtt,
         active: true,
         confirm: Confirm::Ack,
         ping: Ping { interval: mqtt.keep_alive, timeout: mqtt.keep_alive / 2 },

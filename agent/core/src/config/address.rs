@@ -67,10 +67,13 @@ impl Client {
             return;
         }
         let endpoints = self.endpoints();
-        let is_secure = endpoints.iter().any(|url| url.starts_with("wss:") || url.starts_with("https:"));
+        let is_secure = endpoints
+            .iter()
+            .any(|url| ["wss:", "https:", "mqtts:"].iter().any(|start| url.starts_with(start)));
         let secure = match self.kind() {
             LinkKind::WebSocket => "a wss://",
             LinkKind::Http => "an https://",
+            LinkKind::Mqtt => "an mqtts://",
         };
         let wants = tls == Some(true) || self.tls != ClientTls::default();
         if wants && !is_secure && !endpoints.is_empty() {

@@ -10,6 +10,7 @@ use super::handshake::{self, Fields, is_token};
 use super::inbound::Inbound;
 use super::link_kind::LinkKind;
 use super::proxy::Proxy;
+use super::publish::Publish;
 pub use super::reconnect::Reconnect;
 use super::render::{self, Lines};
 use super::replay::Replay;
@@ -28,7 +29,7 @@ const ENCODING: [(&str, BodyEncoding); 3] =
 const COMPRESSION: [(&str, Compression); 2] = [("none", Compression::None), ("gzip", Compression::Gzip)];
 const ELEMENTS: [(&str, Elements); 2] = [("messages", Elements::Messages), ("payloads", Elements::Payloads)];
 
-/// `[[client]]`: a link to the outside, over WebSocket or HTTP as its url says, with a place of its own in the buffer. Without any
+/// `[[client]]`: a link to the outside, over WebSocket, HTTP or MQTT as its url says, with a place of its own in the buffer. Without any
 /// there is one that holds its messages and never connects.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Client {
@@ -43,7 +44,7 @@ pub struct Client {
     pub application: String,
     /// An inactive client holds its messages and never connects.
     pub active: bool,
-    /// `ws://` or `wss://` for a WebSocket, `http://` or `https://` for POST requests; `ws://[fe80::1%25eth0]` also names the network interface that leads there. Only an inactive client can
+    /// `ws://` or `wss://` for a WebSocket, `http://` or `https://` for POST requests, `mqtt://` or `mqtts://` for a broker; `ws://[fe80::1%25eth0]` also names the network interface that leads there. Only an inactive client can
     /// be without `url`, `urls` and `host`. Redirects of the server are followed, three at most: on the same host, or to another one
     /// with TLS, which gets no credentials, `headers` or client certificate; never from TLS to plain text.
     pub url: Option<String>,
@@ -72,7 +73,7 @@ pub struct Client {
     pub subprotocols: Vec<String>,
     /// `Origin` of the handshake request, for servers that let in browsers only.
     pub origin: Option<String>,
-    /// TLS settings for `wss://` and `https://`; `true` has `host` speak TLS, and so has any setting.
+    /// TLS settings for `wss://`, `https://` and `mqtts://`; `true` has `host` speak TLS, and so has any setting.
     pub tls: ClientTls,
     /// Whether `host` speaks TLS.
     pub secure: bool,
@@ -104,6 +105,8 @@ pub struct Client {
     pub compression: Compression,
     /// What a message is in the body of a POST (HTTP); `messages` by default.
     pub elements: Elements,
+    /// How it publishes; keys `topic`, `qos`, `retain`, `client_id` stand directly in `[[client]]`.
+    pub publish: Publish,
     /// Messages in flight, unconfirmed.
     pub window: usize,
     /// The link's own place in the buffer.
@@ -154,6 +157,7 @@ impl Client {
             batch: Batch::default(),
             compression: Compression::default(),
             elements: Elements::default(),
+            publish: Publish::default(),
             frame_bytes: ENVELOPE_BYTES_MAX,
             window: 1000,
             buffer: BufferLimits::default(),
@@ -207,6 +211,7 @@ impl Client {
             batch: table.within("batch", Batch::read),
             compression: table.value("compression", default.compression, value::word(COMPRESSION)),
             elements: table.value("elements", default.elements, value::word(ELEMENTS)),
+            publish: Publish::read(table),
             frame_bytes: table.value("frame_bytes", default.frame_bytes, frame_bytes),
             window: table.value("window", default.window, value::number(1..=100_000)),
             buffer: table.within("buffer", BufferLimits::read),
@@ -231,7 +236,8 @@ impl Client {
     pub(super) fn lines(&self) -> Lines {
         let web_socket = self.kind() == LinkKind::WebSocket;
         let http = self.kind() == LinkKind::Http;
-        vec![
+        let mqtt = self.kind() == LinkKind::Mqtt;
+        let mut lines = vec![
             ("id", Some(render::string(&self.id))),
             ("name", Some(render::string(&self.name))),
             ("description", Some(render::string(&self.description))),
@@ -244,8 +250,8 @@ impl Client {
             ("host", self.host.as_deref().map(render::string)),
             ("port", self.port.map(|port| port.to_string())),
             ("path", self.path.as_deref().map(|tail| render::string(&url::shown(tail)))),
-            ("params", Some(handshake::rendered(&self.params))),
-            ("headers", Some(handshake::rendered(&self.headers))),
+            ("params", (web_socket || http).then(|| handshake::rendered(&self.params))),
+            ("headers", (web_socket || http).then(|| handshake::rendered(&self.headers))),
             ("auth", Some(self.auth.rendered())),
             ("subprotocols", web_socket.then(|| render::strings(&self.subprotocols))),
             ("origin", self.origin.as_deref().map(render::string)),
@@ -253,11 +259,11 @@ impl Client {
             ("proxy", self.proxy.as_ref().map(Proxy::rendered)),
             ("message", web_socket.then(|| messages_rendered(&self.message))),
             ("inbound", self.inbound.as_ref().map(Inbound::rendered)),
-            ("ping", web_socket.then(|| self.ping.rendered())),
+            ("ping", (web_socket || mqtt).then(|| self.ping.rendered())),
             ("reconnect", Some(self.reconnect.rendered())),
             ("confirm", web_socket.then(|| render::word(CONFIRM, self.confirm))),
             ("framing", web_socket.then(|| render::word(FRAMING, self.framing))),
-            ("encoding", Some(render::word(ENCODING, self.encoding))),
+            ("encoding", (web_socket || http).then(|| render::word(ENCODING, self.encoding))),
             ("frame_bytes", web_socket.then(|| render::string(&render::bytes(self.frame_bytes as u64)))),
             ("batch", http.then(|| self.batch.rendered())),
             ("compression", http.then(|| render::word(COMPRESSION, self.compression))),
@@ -268,7 +274,9 @@ impl Client {
             ("connect_timeout", Some(render::string(&render::duration(self.connect_timeout)))),
             ("confirm_timeout", Some(render::string(&render::duration(self.confirm_timeout)))),
             ("trial", Some(render::string(&render::duration(self.trial)))),
-        ]
+        ];
+        lines.extend(self.publish.lines(mqtt));
+        lines
     }
 
     /// Encoding of its envelopes.

@@ -1,14 +1,18 @@
 //! What a client speaks: its url says it. Keys that mean nothing on such a link are faults.
 
-use super::client::{BodyEncoding, Client};
+use super::client::{Auth, BodyEncoding, Client};
 use super::handshake;
 use super::table::Table;
+use super::url::Url;
 
 /// Schemes of each kind, without TLS and with it.
-const KINDS: [(LinkKind, [&str; 2]); 2] =
-    [(LinkKind::WebSocket, ["ws", "wss"]), (LinkKind::Http, ["http", "https"])];
+const KINDS: [(LinkKind, [&str; 2]); 3] = [
+    (LinkKind::WebSocket, ["ws", "wss"]),
+    (LinkKind::Http, ["http", "https"]),
+    (LinkKind::Mqtt, ["mqtt", "mqtts"]),
+];
 /// All schemes of clients.
-pub const SCHEMES: [&str; 4] = ["ws", "wss", "http", "https"];
+pub const SCHEMES: [&str; 6] = ["ws", "wss", "http", "https", "mqtt", "mqtts"];
 
 /// Keys that only some kinds of links know, and what is used in their place on an HTTP link.
 const OF_WEB_SOCKETS: [(&str, &str); 8] = [
@@ -22,6 +26,20 @@ const OF_WEB_SOCKETS: [(&str, &str); 8] = [
     ("inbound", "a server sends nothing of its own"),
 ];
 const OF_HTTP: [&str; 3] = ["batch", "compression", "elements"];
+const OF_MQTT: [&str; 4] = ["topic", "qos", "retain", "client_id"];
+/// Keys that mean nothing to a broker, and what is used in their place.
+const NOT_OF_MQTT: [(&str, &str); 10] = [
+    ("confirm", "each PUBACK confirms its message, unless qos = 0"),
+    ("framing", "each message is a publication of its own"),
+    ("encoding", "each message is a publication of its own"),
+    ("frame_bytes", "each message is a publication of its own"),
+    ("params", "a broker has no path"),
+    ("headers", "a login belongs into `auth`"),
+    ("subprotocols", "they belong to WebSocket"),
+    ("origin", "it belongs to WebSocket"),
+    ("message", "each message is a publication of its own"),
+    ("inbound", "nothing is subscribed to"),
+];
 
 /// What is spoken on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +49,8 @@ pub enum LinkKind {
     WebSocket,
     /// `http://` and `https://`: a POST for each batch, and its status.
     Http,
+    /// `mqtt://` and `mqtts://`: a publication for each message, and its PUBACK.
+    Mqtt,
 }
 
 impl LinkKind {
@@ -67,11 +87,15 @@ impl Client {
                 format!("must all be {plain}:// or {secure}://, as the first is; one is {scheme}://"),
             );
         }
+        for key in OF_HTTP.into_iter().filter(|key| table.has(key) && kind != LinkKind::Http) {
+            table.fail(key, "needs an http:// or https:// url");
+        }
+        for key in OF_MQTT.into_iter().filter(|key| table.has(key) && kind != LinkKind::Mqtt) {
+            table.fail(key, "needs an mqtt:// or mqtts:// url");
+        }
         match kind {
+            LinkKind::Mqtt => self.check_mqtt(table),
             LinkKind::WebSocket => {
-                for key in OF_HTTP.into_iter().filter(|key| table.has(key)) {
-                    table.fail(key, "needs an http:// or https:// url");
-                }
                 if self.encoding == BodyEncoding::Ndjson {
                     table.fail(
                         "encoding",
@@ -87,6 +111,19 @@ impl Client {
                     table.fail("headers", "must not hold content-encoding: `compression` sets it");
                 }
             }
+        }
+    }
+
+    fn check_mqtt(&self, table: &Table) {
+        for (key, instead) in NOT_OF_MQTT.into_iter().filter(|(key, _)| table.has(key)) {
+            table.fail(key, format!("means nothing with an mqtt:// or mqtts:// url: {instead}"));
+        }
+        if matches!(self.auth, Auth::Bearer(_) | Auth::Url { .. }) {
+            table.fail("auth", "must be { basic = … } with an mqtt:// or mqtts:// url");
+        }
+        let has_tail = |url: &String| Url::parse(url, SCHEMES).is_ok_and(|url| !matches!(url.tail, "" | "/"));
+        if self.endpoints().iter().any(has_tail) {
+            table.fail("url", "must end behind host and port; `topic` says where messages go");
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod parameter;
 pub mod phc;
 mod plain;
 pub mod proxy;
+pub mod publish;
 pub mod reconnect;
 mod render;
 pub mod replay;

@@ -261,9 +261,9 @@ fn what_is_wrong_with_the_address_of_a_client_is_told() {
         ),
         ("urls = []", &["f:2:8: client.urls: must hold 1 to 16 urls"]),
         (
-            "urls = ['ws://u:s3cret@a', 'mqtt://b']",
+            "urls = ['ws://u:s3cret@a', 'ftp://b']",
             &[
-                "f:2:8: client.urls: number 2 must be a url that starts with ws://, wss://, http:// or https://",
+                "f:2:8: client.urls: number 2 must be a url that starts with ws://, wss://, http://, https://, mqtt:// or mqtts://",
             ],
         ),
         ("urls = ['ws://a', 'ws://a']", &["f:2:8: client.urls: number 2 is there twice"]),
@@ -403,7 +403,7 @@ fn faults_of_the_command_line_name_their_option() {
         "--data-dir: agent.data_dir: must not be empty",
         "--environment: agent.environment: there is no table [environment.lab]",
         "--mqtt: mqtt.url: must be a url that starts with mqtt:// or mqtts://",
-        "--uplink: client.url: must be a url that starts with ws://, wss://, http:// or https://",
+        "--uplink: client.url: must be a url that starts with ws://, wss://, http://, https://, mqtt:// or mqtts://",
     ];
     assert_eq!(errors_with("", &overrides), expected);
 }

@@ -19,7 +19,7 @@ use crate::runtime::config_file::NewPassword;
     holdfast client add wss://hub.example/ --set 'auth={ bearer = { file = \"/etc/holdfast/token\" } }'"
 )]
 pub struct Args {
-    /// Where to connect to: ws://…, wss://…, http://… or https://…, with user, password, path and query if there are any
+    /// Where to connect to: ws://…, wss://…, http://…, https://…, mqtt://… or mqtts://…, with user, password, path and query if there are any
     url: String,
     /// Its id; ws_client_N by default
     #[arg(long)]

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use holdfast_core::config::client::Client;
+use holdfast_core::config::route::expand;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Publication};
 use holdfast_core::message::{Body, Entry, Message};
 use rumqttc::mqttbytes::v4::{Packet, Publish};
@@ -17,6 +19,8 @@ use crate::net::{Gauge, Stream};
 
 /// Publications in flight, unacknowledged.
 const INFLIGHT_MAX: u16 = 100;
+/// The same of a link, whatever its window.
+const LINK_INFLIGHT_MAX: u16 = 10_000;
 /// How long outstanding PUBACKs, and then the last packet, may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 const PACKET_ID_BYTES: usize = 2;
@@ -25,13 +29,16 @@ const TOPIC_MAX: usize = 65_535;
 /// Carries out orders and reports what arrives, until the connection is over. Returns what ended it.
 pub async fn run(
     stream: PacketStream<Stream>,
+    publishes: Publishes,
     orders: &Receiver<LinkOrder>,
     reports: &Sender<LinkReport>,
     gauge: &Gauge,
 ) -> String {
     let mut session = Session {
         stream,
-        state: MqttState::new(INFLIGHT_MAX, false),
+        state: MqttState::new(publishes.in_flight_max(), false),
+        publishes,
+        refused: Vec::new(),
         waiting: VecDeque::new(),
         flights: Flights::default(),
         pings: VecDeque::new(),
@@ -50,6 +57,9 @@ pub async fn run(
 struct Session<'a> {
     stream: PacketStream<Stream>,
     state: MqttState,
+    publishes: Publishes,
+    /// Messages that cannot be published, to be reported before what follows them.
+    refused: Vec<LinkReport>,
     /// Taken from an order and not yet sent; new orders wait until it is empty.
     waiting: VecDeque<Outgoing>,
     flights: Flights,
@@ -60,8 +70,70 @@ struct Session<'a> {
 }
 
 enum Outgoing {
-    Entry(Entry),
+    /// A lane and an entry of it, with the mark that is reported once the broker has it.
+    Entry(usize, Entry, u64),
     State(Publication),
+}
+
+/// What entries become, and what is reported of them.
+pub enum Publishes {
+    /// News of devices, retained under their own topics; the broker has all numbers up to one.
+    News,
+    /// Messages of a link; the broker has so many entries of this connection.
+    Messages(Template),
+}
+
+/// How the messages of a link are published.
+pub struct Template {
+    topic: String,
+    qos: QoS,
+    retain: bool,
+    in_flight_max: u16,
+    /// Names and values that are the same for all.
+    values: Vec<(String, String)>,
+}
+
+impl Template {
+    /// As the client says.
+    pub fn of(client: &Client, agent: &str) -> Template {
+        let values = [("client", client.id.to_lowercase()), ("agent", agent.to_owned())];
+        Template {
+            topic: client.publish.topic.clone(),
+            qos: if client.publish.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
+            retain: client.publish.retain,
+            in_flight_max: u16::try_from(client.window).unwrap_or(u16::MAX).min(LINK_INFLIGHT_MAX),
+            values: values.map(|(name, value)| (name.to_owned(), value)).into(),
+        }
+    }
+
+    /// The publication of a message. The error says why MQTT cannot carry it.
+    fn publication(&self, message: &Message) -> Result<Publish, String> {
+        let device = message.device.clone().unwrap_or_default();
+        let own = [("topic", message.topic.clone()), ("device", device)];
+        let own = own.map(|(name, value)| (name.to_owned(), value));
+        let values: Vec<(String, String)> = own.into_iter().chain(self.values.iter().cloned()).collect();
+        let topic = expand(&self.topic, &values);
+        if !is_topic_name(&topic) {
+            return Err(format!("MQTT does not allow the topic {topic:?}"));
+        }
+        let mut publish = Publish::new(topic, self.qos, message.payload.clone());
+        publish.retain = self.retain;
+        match publish.size() + PACKET_ID_BYTES {
+            ..=PACKET_MAX => Ok(publish),
+            size => {
+                Err(format!("{size} bytes are more than {PACKET_MAX}, the most that is published at once"))
+            }
+        }
+    }
+}
+
+impl Publishes {
+    fn in_flight_max(&self) -> u16 {
+        match self {
+            Publishes::News => INFLIGHT_MAX,
+            Publishes::Messages(template) => template.in_flight_max,
+        }
+    }
 }
 
 enum Wake {
@@ -98,7 +170,16 @@ impl Session<'_> {
 
     fn take_order(&mut self, order: LinkOrder) -> Result<(), String> {
         match order {
-            LinkOrder::Send { entries, .. } => self.waiting.extend(entries.into_iter().map(Outgoing::Entry)),
+            LinkOrder::Send { lane, through, entries } => {
+                let first = through + 1 - entries.len() as u64;
+                for (ordinal, entry) in (first..).zip(entries) {
+                    let mark = match self.publishes {
+                        Publishes::News => entry.last(),
+                        Publishes::Messages(_) => ordinal,
+                    };
+                    self.waiting.push_back(Outgoing::Entry(lane, entry, mark));
+                }
+            }
             LinkOrder::Publish(publication) => self.waiting.push_back(Outgoing::State(publication)),
             // Not through MqttState, which calls a second ping before the answer to the first a dead connection: that
             // is for the giver of the orders to decide.
@@ -127,12 +208,12 @@ impl Session<'_> {
     }
 
     fn may_publish(&self) -> bool {
-        self.state.inflight() < INFLIGHT_MAX && self.state.collision.is_none()
+        self.state.inflight() < self.publishes.in_flight_max() && self.state.collision.is_none()
     }
 
     fn send(&mut self, outgoing: Outgoing) -> Result<(), String> {
         let (through, publish) = match outgoing {
-            Outgoing::Entry(entry) => (Some(entry.last()), of_entry(&entry)),
+            Outgoing::Entry(lane, entry, mark) => (Some(mark), self.of_entry(lane, &entry)),
             Outgoing::State(state) => (None, publish(&state.topic, state.payload, true)),
         };
         let Some(publish) = publish else {
@@ -142,6 +223,10 @@ impl Session<'_> {
         let packet = self.state.handle_outgoing_packet(Request::Publish(publish)).map_err(broken)?;
         self.state.events.clear();
         match packet {
+            Some(Packet::Publish(publish)) if publish.qos == QoS::AtMostOnce => {
+                self.flights.skipped(through);
+                self.stream.queue(&Packet::Publish(publish))
+            }
             Some(Packet::Publish(publish)) => {
                 self.flights.sent(publish.pkid, through);
                 self.stream.queue(&Packet::Publish(publish))
@@ -151,6 +236,19 @@ impl Session<'_> {
                 let stashed = self.state.collision.as_ref().map_or(0, |publish| publish.pkid);
                 self.flights.sent(stashed, through);
                 Ok(())
+            }
+        }
+    }
+
+    /// The publication of an entry; none for a gap, and for a message that MQTT cannot carry.
+    fn of_entry(&mut self, lane: usize, entry: &Entry) -> Option<Publish> {
+        let Publishes::Messages(template) = &self.publishes else { return of_news(entry) };
+        let Body::Message(message) = &entry.body else { return None };
+        match template.publication(message) {
+            Ok(publish) => Some(publish),
+            Err(reason) => {
+                self.refused.push(LinkReport::Nack { lane, seq: entry.seq, reason });
+                None
             }
         }
     }
@@ -182,8 +280,15 @@ impl Session<'_> {
     }
 
     async fn report_settled(&mut self) {
+        for report in std::mem::take(&mut self.refused) {
+            let _ = self.reports.send(report).await;
+        }
         if let Some(through) = self.flights.settle() {
-            let _ = self.reports.send(LinkReport::Ack { lane: 0, seq: through }).await;
+            let report = match self.publishes {
+                Publishes::News => LinkReport::Ack { lane: 0, seq: through },
+                Publishes::Messages(_) => LinkReport::Confirmed(through),
+            };
+            let _ = self.reports.send(report).await;
         }
     }
 
@@ -211,8 +316,8 @@ impl Session<'_> {
     }
 }
 
-/// The publication of an entry; none for a gap, and for a message that MQTT cannot carry.
-fn of_entry(entry: &Entry) -> Option<Publish> {
+/// The publication of news; none for a gap, and for a message that MQTT cannot carry.
+fn of_news(entry: &Entry) -> Option<Publish> {
     let Body::Message(message) = &entry.body else { return None };
     publish(&message.topic, message.payload.clone(), is_retained(message))
 }

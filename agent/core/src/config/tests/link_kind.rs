@@ -14,6 +14,8 @@ fn the_url_says_what_a_link_speaks() {
         ("WSS://a", LinkKind::WebSocket),
         ("http://a/in", LinkKind::Http),
         ("HTTPS://a/in?x=1", LinkKind::Http),
+        ("mqtt://a", LinkKind::Mqtt),
+        ("mqtts://u:p@a:1/", LinkKind::Mqtt),
     ] {
         assert_eq!(parse(&format!("[[client]]\nurl = '{url}'")).clients[0].kind(), kind, "{url}");
     }
@@ -71,6 +73,30 @@ fn keys_of_another_kind_of_link_are_refused_with_what_to_use() {
         (
             "urls = ['http://a', 'ws://b']",
             "f:2:8: client.urls: must all be http:// or https://, as the first is; one is ws://",
+        ),
+        ("url = 'ws://a'\nqos = 1", "f:3:7: client.qos: needs an mqtt:// or mqtts:// url"),
+        ("url = 'http://a'\ntopic = 'a'", "f:3:9: client.topic: needs an mqtt:// or mqtts:// url"),
+        ("url = 'mqtt://a'\nqos = 2", "f:3:7: client.qos: must be a whole number from 0 to 1"),
+        (
+            "url = 'mqtt://a'\nconfirm = 'pong'",
+            "f:3:11: client.confirm: means nothing with an mqtt:// or mqtts:// url: each PUBACK confirms its message, unless qos = 0",
+        ),
+        ("url = 'mqtt://a'\nbatch = {}", "f:3:9: client.batch: needs an http:// or https:// url"),
+        (
+            "url = 'mqtt://a/in'",
+            "f:2:7: client.url: must end behind host and port; `topic` says where messages go",
+        ),
+        (
+            "url = 'mqtt://a'\nauth = { bearer = 'x' }",
+            "f:3:8: client.auth: must be { basic = … } with an mqtt:// or mqtts:// url",
+        ),
+        (
+            "url = 'mqtt://a'\ntopic = 'a/{x}'",
+            "f:3:9: client.topic: has no value for `x`, only for topic, device, client, agent",
+        ),
+        (
+            "url = 'mqtt://a'\ntopic = 'a/+'",
+            "f:3:9: client.topic: must be a topic without a wildcard (`+`, `#`)",
         ),
         (
             "url = 'http://a'\nheaders = { content-encoding = 'br' }",

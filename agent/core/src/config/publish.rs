@@ -1,0 +1,62 @@
+//! How a client publishes at a broker: the topic of each message is a template.
+
+use super::render::{self, Lines};
+use super::route::names_in;
+use super::table::{Reading, Table};
+use super::tree::Node;
+use super::value;
+
+/// Names that a topic may hold.
+const NAMES: [&str; 4] = ["topic", "device", "client", "agent"];
+
+/// How a client publishes at a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// Topic of each message at a broker (MQTT): a template of `{topic}`, `{device}`, `{client}` and `{agent}`; `{topic}` by default.
+    pub topic: String,
+    /// 1: the broker acknowledges each message (MQTT; the default). 0: a message is forgotten when it is written to the socket.
+    pub qos: u8,
+    /// Whether the broker keeps the last message of each topic (MQTT); false by default.
+    pub retain: bool,
+    /// Client identifier (MQTT), another one for each client of a broker; `holdfast-AGENT-ID` by default.
+    pub client_id: Option<String>,
+}
+
+impl Default for Publish {
+    fn default() -> Publish {
+        Publish { topic: "{topic}".to_owned(), qos: 1, retain: false, client_id: None }
+    }
+}
+
+impl Publish {
+    pub(super) fn read(table: &mut Table) -> Publish {
+        let default = Publish::default();
+        Publish {
+            topic: table.value("topic", default.topic, topic),
+            qos: table.value("qos", default.qos, value::number(0..=1)),
+            retain: table.value("retain", default.retain, value::boolean),
+            client_id: table.optional("client_id", value::line),
+        }
+    }
+
+    pub(super) fn lines(&self, shown: bool) -> Lines {
+        let lines = vec![
+            ("topic", Some(render::string(&self.topic))),
+            ("qos", Some(self.qos.to_string())),
+            ("retain", Some(self.retain.to_string())),
+            ("client_id", self.client_id.as_deref().map(render::string)),
+        ];
+        lines.into_iter().map(|(key, value)| (key, value.filter(|_| shown))).collect()
+    }
+}
+
+fn topic(node: &Node, _: &Reading) -> Result<String, String> {
+    let text = value::text(node)?;
+    if text.is_empty() || text.contains(['+', '#', '\0']) {
+        return Err("must be a topic without a wildcard (`+`, `#`)".to_owned());
+    }
+    match names_in(text)?.into_iter().find(|name| !NAMES.contains(name)) {
+        Some(name) => Err(format!("has no value for `{name}`, only for {}", NAMES.join(", "))),
+        None => Ok(text.to_owned()),
+    }
+}
