@@ -94,7 +94,10 @@ fn clients_are_added_disabled_and_removed_and_comments_stay() {
     agent.wait_for_fact("/links/lab/state", "up");
     agent.post_all("/a", &numbered(5));
     agent.wait_until_delivered();
-    done(directory.path(), &["client", "remove", "lab"]);
+    assert!(directory.path().join("lab.password").exists());
+    let told = done(directory.path(), &["client", "remove", "lab"]);
+    assert!(told.contains("removed its password in "), "{told}");
+    assert!(!directory.path().join("lab.password").exists());
     wait_until("it is gone", || agent.fact("/links/lab") == Value::Null);
     assert_eq!(file(directory.path()).trim_end(), before.trim_end());
     agent.post_all("/a", &numbered(5));

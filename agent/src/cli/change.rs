@@ -128,6 +128,7 @@ impl Change<'_> {
         let file = files[number].path.clone();
         let cannot = || format!("nothing has changed in {}", file.display());
         let before = beside.as_ref().unwrap_or(&main).text();
+        let old = options.parse(&files).ok();
         let Edited { text, password } = edit(before).map_err(anyhow::Error::msg).with_context(cannot)?;
         files[number].text.clone_from(&text);
         let config = options.parse(&files).with_context(cannot)?;
@@ -151,7 +152,19 @@ impl Change<'_> {
         // Whoever closes the pipe early has seen enough.
         let _ = print(&told);
         let _ = print(&format!("{}\n", self.have_it_taken_over(&config)?));
+        self.remove_passwords(old.as_ref(), &config);
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Takes away what `client add` has written for this table, once nobody reads it any more.
+    fn remove_passwords(&self, before: Option<&Config>, after: &Config) {
+        let (Some(before), Some((_, id))) = (before, self.table) else { return };
+        for path in config_file::passwords_left(self.place.file(), id, before, after) {
+            let _ = print(&match std::fs::remove_file(&path) {
+                Ok(()) => format!("removed its password in {}\n", path.display()),
+                Err(error) => format!("cannot remove its password in {}: {error}\n", path.display()),
+            });
+        }
     }
 
     /// The number of the file to change, and its lock if it is not the main one.

@@ -13,7 +13,6 @@ use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use futures_rustls::rustls::client::verify_server_name;
 use futures_rustls::rustls::crypto::{CryptoProvider, ring};
 use futures_rustls::rustls::server::ParsedCertificate;
-use futures_rustls::rustls::server::WebPkiClientVerifier;
 use futures_rustls::rustls::{
     AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage, ProtocolVersion, RootCertStore,
     ServerConfig,
@@ -29,9 +28,11 @@ use crate::os::clock;
 
 #[cfg(test)]
 pub mod authority;
+mod client_trust;
 mod trust;
 mod validity;
 
+use client_trust::ClientTrust;
 use trust::Trust;
 pub use validity::certificate_days_left;
 
@@ -126,12 +127,7 @@ pub fn identity(tls: &ServerTls) -> Result<Identity, String> {
         .expect("ring speaks TLS 1.2 and 1.3");
     let builder = match &tls.client_ca {
         None => builder.with_no_client_auth(),
-        Some(path) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots_of(path)?), provider())
-                .build()
-                .map_err(|error| format!("cannot use {}: {error}", path.display()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(path) => builder.with_client_cert_verifier(Arc::new(ClientTrust::of(path, provider())?)),
     };
     let chain = chain_of(cert)?;
     let leaf = chain.first().cloned().ok_or("the chain is empty")?;
@@ -240,14 +236,6 @@ fn system_roots() -> Result<RootCertStore, String> {
         return Err(
             "cannot find the system's root certificates: install ca-certificates or set tls.ca".to_owned()
         );
-    }
-    Ok(roots)
-}
-
-fn roots_of(path: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in chain_of(path)? {
-        roots.add(certificate).map_err(|error| format!("cannot use {}: {error}", path.display()))?;
     }
     Ok(roots)
 }
@@ -376,6 +364,29 @@ mod tests {
             ),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_self_signed_certificate_in_client_ca_lets_its_caller_in_while_it_is_in_its_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let (authority, stranger) = (Authority::new(), Authority::new());
+        let server = authority.issue("localhost", |_| {});
+        let own = self_signed(directory.path(), &[], "sensor", 3000);
+        let old = self_signed(directory.path(), &[], "sensor", 2001);
+        let of_authority = authority.issue("sensor", |_| {});
+        let known = directory.path().join("known.pem");
+        let known_ones = [&own.cert, &old.cert, &authority.ca].map(|path| std::fs::read(path).unwrap());
+        std::fs::write(&known, known_ones.concat()).unwrap();
+        let shaken = |client: &Files| {
+            let files = (Some(client.cert.clone()), Some(client.key.clone()));
+            let tls = ClientTls { cert: files.0, key: files.1, ..trusting(&authority) };
+            smol::block_on(shake(&server, Some(&known), &tls))
+        };
+        assert!(shaken(&own).is_ok() && shaken(&of_authority).is_ok());
+        assert!(shaken(&old).is_err(), "its time is over");
+        assert!(shaken(&stranger.issue("sensor", |_| {})).is_err());
+        let other = self_signed(directory.path(), &["other"], "sensor", 3000);
+        assert!(shaken(&other).is_err(), "the same name is not the same certificate");
     }
 
     #[test]

@@ -97,6 +97,13 @@ pub fn shown(config: &Config) -> String {
     in_surroundings(|environment| config.render(environment))
 }
 
+/// Files of passwords that `client add` made for the table with this id, and that only the first of these configurations names.
+pub fn passwords_left(file: &Path, id: &str, before: &Config, after: &Config) -> Vec<PathBuf> {
+    let (before, after) = (named_files(before), named_files(after));
+    let is_left = |path: &&Path| after.iter().all(|other| other.path != *path);
+    password_file::made_for(file, id, before.iter().map(|named| named.path).filter(is_left))
+}
+
 pub use password_file::NewPassword;
 pub use rewrite::Rewrite;
 

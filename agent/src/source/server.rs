@@ -250,7 +250,8 @@ pub async fn serve_control(
     room: Rc<Room>,
 ) -> Result<(), String> {
     let cannot = |cause: String| format!("cannot bind the control socket {}: {cause}", path.display());
-    let socket = Socket::bind_unix(&path, socket::FOR_OWNER).await.map_err(cannot)?;
+    let mode = socket::control_mode(&path, std::env::var("RUNTIME_DIRECTORY").ok().as_deref());
+    let socket = Socket::bind_unix(&path, mode).await.map_err(cannot)?;
     let memory = Pool::new(CONTROL_MEMORY);
     let everybody = Access::default();
     let gate = Rc::new(RefCell::new(AccessControl::new(&everybody, &CONTROL_LIMITS, clock::now().mono)));

@@ -87,7 +87,7 @@ pub struct ServerTls {
     pub cert: PathBuf,
     /// PEM file with its key.
     pub key: PathBuf,
-    /// PEM file with the roots that a client certificate must come from; without it none is asked for.
+    /// PEM file with the roots that a client certificate must come from, or with client certificates themselves; without it none is asked for.
     pub client_ca: Option<PathBuf>,
 }
 

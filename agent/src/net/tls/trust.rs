@@ -77,14 +77,7 @@ fn pin_of(parts: &Parts) -> Pin {
 /// A certificate that is trusted itself must still be in its time and for this name. As curl has it, the common name counts where
 /// there is no other.
 fn check_named(certificate: &CertificateDer, name: &ServerName, now: UnixTime) -> Result<(), Error> {
-    let (from, until) = validity::bounds(certificate).ok_or(CertificateError::BadEncoding)?;
-    let now = Duration::from_secs(now.as_secs());
-    if now > until {
-        return Err(CertificateError::Expired.into());
-    }
-    if now < from {
-        return Err(CertificateError::NotValidYet.into());
-    }
+    check_time(certificate, now)?;
     let verified = verify_server_name(&ParsedCertificate::try_from(certificate)?, name);
     let Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. })) =
         &verified
@@ -100,6 +93,19 @@ fn check_named(certificate: &CertificateDer, name: &ServerName, now: UnixTime) -
         }
         _ => verified,
     }
+}
+
+/// Whether a certificate is in its time.
+pub(super) fn check_time(certificate: &[u8], now: UnixTime) -> Result<(), Error> {
+    let (from, until) = validity::bounds(certificate).ok_or(CertificateError::BadEncoding)?;
+    let now = Duration::from_secs(now.as_secs());
+    if now > until {
+        return Err(CertificateError::Expired.into());
+    }
+    if now < from {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    Ok(())
 }
 
 /// In words where rustls has none: a self-signed certificate fails as one that is none of a server, or of an unknown issuer.

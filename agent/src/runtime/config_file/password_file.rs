@@ -63,6 +63,23 @@ impl NewPassword {
     }
 }
 
+/// Those of these files that [`NewPassword::beside`] made for the table with this id.
+pub fn made_for<'a>(config: &Path, id: &str, files: impl IntoIterator<Item = &'a Path>) -> Vec<PathBuf> {
+    let folder = std::path::absolute(config).ok().and_then(|config| config.parent().map(Path::to_owned));
+    let is_its = |path: &&Path| {
+        let stem = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".password"));
+        let rest = stem.filter(|stem| stem.is_char_boundary(id.len()) && stem.len() >= id.len());
+        let number = rest.map(|stem| stem.split_at(id.len())).filter(|(own, _)| own.eq_ignore_ascii_case(id));
+        let is_number = |rest: &str| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_digits);
+        path.parent() == folder.as_deref() && number.is_some_and(|(_, rest)| is_number(rest))
+    };
+    files.into_iter().filter(is_its).map(Path::to_owned).collect()
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +97,21 @@ mod tests {
             assert_eq!(password.path().metadata().unwrap().mode() & 0o777, 0o600);
         }
         assert!(NewPassword::beside(&config, "cloud", "two\nlines").is_err());
+    }
+
+    #[test]
+    fn only_what_was_made_for_a_table_is_found_for_it() {
+        let files = [
+            "/etc/h/cloud.password",
+            "/etc/h/Cloud-2.password",
+            "/etc/h/cloud-x.password",
+            "/etc/h/cloudy.password",
+            "/etc/h/clo.password",
+            "/etc/h/cloud.secret",
+            "/etc/other/cloud.password",
+        ];
+        let found = made_for(Path::new("/etc/h/h.toml"), "cloud", files.map(Path::new));
+        assert_eq!(found, [files[0], files[1]].map(PathBuf::from));
     }
 
     #[test]

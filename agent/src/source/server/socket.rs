@@ -26,11 +26,18 @@ const SOCKET_PATH_BYTES: usize = 107;
 const NAME_TIMEOUT: Duration = Duration::from_secs(15);
 /// A socket for sensors: owner and group may connect.
 const FOR_GROUP: u32 = 0o660;
-/// The control socket: nobody but the owner, and root.
-pub const FOR_OWNER: u32 = 0o600;
+/// A socket that may do everything: nobody but the owner, and root.
+const FOR_OWNER: u32 = 0o600;
 
 /// How often the file of a socket is looked for when nothing tells that it may be gone.
 const LOOK_EACH: Duration = Duration::from_secs(30);
+
+/// The mode of the control socket at this path. In the runtime directory that systemd gave a service (its RUNTIME_DIRECTORY) the group
+/// is the service's own, and its members are let in: the administrator has put them there. Elsewhere a group may be anybody.
+pub fn control_mode(path: &Path, given: Option<&str>) -> u32 {
+    let given = given.and_then(|directories| directories.split(':').find(|first| !first.is_empty()));
+    if given.is_some_and(|given| path.parent() == Some(Path::new(given))) { FOR_GROUP } else { FOR_OWNER }
+}
 
 /// A socket that is bound.
 #[derive(Clone)]
@@ -190,4 +197,19 @@ fn id(path: &Path) -> Option<(u64, u64)> {
 
 fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_of_a_service_may_use_its_control_socket_and_no_other_group_may() {
+        let mode = |path, given| control_mode(Path::new(path), given);
+        assert_eq!(mode("/run/holdfast/control.sock", Some("/run/holdfast")), 0o660);
+        assert_eq!(mode("/run/holdfast/control.sock", Some("/run/holdfast:/run/more")), 0o660);
+        assert_eq!(mode("/run/holdfast/control.sock", None), 0o600);
+        assert_eq!(mode("/home/me/data/control.sock", Some("/run/holdfast")), 0o600);
+        assert_eq!(mode("/home/me/data/control.sock", Some("")), 0o600);
+    }
 }
