@@ -61,7 +61,7 @@ fn a_peer_that_never_answers_a_ping_is_hung_up_on() {
         Peer::python("bad_server", &directory.path().join("got"), &["--mode", "no-pong", "--times", "1"]);
     let agent = Agent::start(directory.path(), &uplink(&peer.url(), QUICK_PINGS));
     agent.post("/a", "one");
-    agent.process.said(&["INFO", "link lost cloud", "no pong within"]);
+    agent.process.said(&["WARN", "link lost cloud", "no pong within"]);
     agent.wait_until_delivered();
     wait_until("it has come twice", || peer.lines().len() >= 2);
     assert!(peer.lines().iter().all(|line| line == "one"), "{:?}", peer.lines());
@@ -74,7 +74,7 @@ fn a_peer_that_never_acknowledges_is_hung_up_on() {
     let more = "confirm = \"ack\"\nframing = \"envelope\"\nconfirm_timeout = \"300ms\"";
     let agent = Agent::start(directory.path(), &uplink(&peer.url(), more));
     agent.post("/a", "one");
-    agent.process.said(&["INFO", "link lost cloud", "nothing confirmed for"]);
+    agent.process.said(&["WARN", "link lost cloud", "nothing confirmed for"]);
     assert_eq!(agent.fact("/links/cloud/unconfirmed"), 1);
 }
 
@@ -87,7 +87,7 @@ fn a_peer_that_stops_without_a_word_is_found_out_and_what_it_had_not_confirmed_c
     wait_until("it is there", || peer.lines().len() == 1);
     peer.process.signal(Signal::STOP);
     agent.post("/a", "m-1");
-    agent.process.said(&["INFO", "link lost cloud", "no pong within"]);
+    agent.process.said(&["WARN", "link lost cloud", "no pong within"]);
     agent.post("/a", "m-2");
     peer.process.signal(Signal::CONT);
     agent.wait_until_delivered();
@@ -101,7 +101,7 @@ fn a_peer_that_closes_for_a_restart_in_the_middle_of_a_stream_gets_the_rest_afte
     let peer = Peer::python("bad_server", &directory.path().join("got"), &arguments);
     let agent = Agent::start(directory.path(), &uplink(&peer.url(), ""));
     agent.post_all("/a", &numbered(20));
-    agent.process.said(&["INFO", "link lost cloud", "1012"]);
+    agent.process.said(&["WARN", "link lost cloud", "1012"]);
     agent.wait_until_delivered();
     wait_until("all are there", || has_in_order(&peer.lines(), &numbered(20)));
 }
@@ -117,7 +117,7 @@ fn a_connection_that_is_reset_is_made_again() {
     wait_until("all are there", || has_in_order(&peer.lines(), &numbered(20)));
     assert_eq!(agent.fact("/links/cloud/reconnects"), 3);
     wait_for_value(&4, || agent.process.count(&["INFO", "link up cloud"]));
-    assert_eq!(agent.process.count(&["INFO", "link lost cloud"]), 3);
+    assert_eq!(agent.process.count(&["WARN", "link lost cloud"]), 3);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn an_unauthorized_link_says_so_once_and_tries_again_late() {
     agent.post("/a", "one");
     agent.wait_until_delivered();
     agent.process.said(&["INFO", "link up cloud"]);
-    assert_eq!(agent.process.count(&["INFO", "link down cloud", "HTTP 401 Unauthorized"]), 1);
+    assert_eq!(agent.process.count(&["WARN", "link down cloud", "HTTP 401 Unauthorized"]), 1);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_name_that_cannot_be_resolved_is_named_in_the_status() {
     let directory = scratch();
     let agent = Agent::start(directory.path(), &uplink("ws://no-such-host.invalid/", ""));
     agent.wait_until_down("cannot resolve no-such-host.invalid");
-    agent.process.said(&["INFO", "link down cloud", "cannot resolve no-such-host.invalid", "retry_in="]);
+    agent.process.said(&["WARN", "link down cloud", "cannot resolve no-such-host.invalid", "retry_in="]);
 }
 
 #[test]
@@ -178,8 +178,8 @@ fn a_failure_that_repeats_is_told_once() {
         assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
     }
     agent.wait_until_down("the server closed the connection instead of an answer");
-    agent.process.said(&["INFO", "link down cloud", "retry_in="]);
-    assert_eq!(agent.process.count(&["INFO", "link down cloud", "retry_in="]), 1);
+    agent.process.said(&["WARN", "link down cloud", "retry_in="]);
+    assert_eq!(agent.process.count(&["WARN", "link down cloud", "retry_in="]), 1);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_port_where_nobody_listens_is_told_as_refused() {
     let directory = scratch();
     let agent = Agent::start(directory.path(), &uplink(&format!("ws://127.0.0.1:{}", free_port()), ""));
     agent.wait_until_down("connection refused");
-    agent.process.said(&["INFO", "link down cloud", "connection refused", "retry_in="]);
+    agent.process.said(&["WARN", "link down cloud", "connection refused", "retry_in="]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_certificate_from_another_authority_is_refused_and_the_status_says_why() {
     let agent = Agent::start(directory.path(), &uplink(&url, &trusting(&ours)));
     agent.post("/a", "held");
     agent.wait_until_down("the server's certificate comes from an unknown issuer");
-    agent.process.said(&["INFO", "link down cloud", "unknown issuer"]);
+    agent.process.said(&["WARN", "link down cloud", "unknown issuer"]);
     assert_eq!((agent.fact("/links/cloud/unconfirmed"), peer.lines().len()), (1.into(), 0));
 }
 

@@ -27,7 +27,7 @@ use self::watch::Patience;
 use self::window::Window;
 use crate::config::client::{Confirm, Ping, Reconnect};
 use crate::config::link_kind::LinkKind;
-use crate::link::backoff::Cause;
+use crate::link::backoff::{Cause, WaitReason};
 use crate::link::closing::Closing;
 use crate::link::endpoint::{EndpointRule, Endpoints};
 use crate::link::protocol::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
@@ -85,6 +85,8 @@ pub enum LinkEffect {
         closing: Closing,
         /// Time until the next try.
         retry_in: Option<Duration>,
+        /// Why it is as long as it is.
+        because: WaitReason,
         /// Whether it had been up.
         was_up: bool,
     },
@@ -138,6 +140,8 @@ pub struct Link {
     rtt: Option<Duration>,
     reconnects: u64,
     last_error: Option<String>,
+    /// Why the wait before the next try is as long as it is.
+    because: WaitReason,
 }
 
 /// The state as people see it.
@@ -172,6 +176,7 @@ impl Link {
             rtt: None,
             reconnects: 0,
             last_error: None,
+            because: WaitReason::BackOff,
         };
         link.begin(now);
         link
@@ -225,6 +230,11 @@ impl Link {
             Life::Down { retry_at } => retry_at,
             Life::Idle | Life::Dialing { .. } | Life::Up(_) | Life::Closing | Life::Leaving { .. } => None,
         }
+    }
+
+    /// Why it does not try again earlier, if it waits.
+    pub fn waits_because(&self) -> Option<WaitReason> {
+        self.retry_at().map(|_| self.because)
     }
 
     /// Round trip of the last ping.
@@ -457,6 +467,7 @@ impl Link {
             Closing::Plain | Closing::Message | Closing::TooLarge => Cause::Lost,
             Closing::Restarting => Cause::Restarting,
             Closing::Busy { retry_after } => Cause::Refused(RefusalKind::Busy { retry_after }),
+            Closing::TakenOver => Cause::TakenOver,
             Closing::Unauthorized if self.is_proven(now) => Cause::Lost,
             Closing::Unauthorized => Cause::Refused(RefusalKind::Unauthorized),
         };
@@ -466,7 +477,8 @@ impl Link {
             | Closing::Restarting
             | Closing::Busy { .. }
             | Closing::Message
-            | Closing::TooLarge => error.to_owned(),
+            | Closing::TooLarge
+            | Closing::TakenOver => error.to_owned(),
         };
         self.lost(now, cause, &error, closing, seed, out);
     }
@@ -501,15 +513,16 @@ impl Link {
             Life::Leaving { .. } => return self.begin(now),
             Life::Idle | Life::Down { .. } => return,
         };
-        let wait = self.endpoints.failed(now, &self.rule.reconnect, cause, proved, seed);
+        let (wait, because) = self.endpoints.failed(now, &self.rule.reconnect, cause, proved, seed);
         let retry_in = self.rule.reconnect.active.then_some(wait);
+        self.because = because;
         if was_up {
             self.since = now;
         }
         self.rtt = None;
         self.last_error = Some(error.to_owned());
         self.life = Life::Down { retry_at: retry_in.map(|wait| now + wait) };
-        out.push(LinkEffect::Lost { error: error.to_owned(), closing, retry_in, was_up });
+        out.push(LinkEffect::Lost { error: error.to_owned(), closing, retry_in, because, was_up });
     }
 }
 

@@ -105,6 +105,7 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
     note(old.mqtt != new.mqtt, "mqtt");
     note(old.presence != new.presence, "presence");
     note(old.host != new.host, "host");
+    note(old.log != new.log, "log");
     note(old.limits != new.limits, "limits");
     let order = |config: &Config| -> Vec<String> {
         [Kind::Client, Kind::Server]

@@ -2,26 +2,34 @@
 
 use std::time::Duration;
 
+use super::link_context::TakenOver;
 use super::{Action, Agent};
+use crate::link::backoff::WaitReason;
+use crate::link::closing::Closing;
 use crate::observe::log_event::LogEvent;
+use crate::time::Now;
 
 /// Different ways to refuse a connection that are told until it is up again.
 const REFUSALS_TOLD: usize = 4;
 
+/// The end of a connection, or of the try to make one.
+pub(crate) struct Loss {
+    /// What happened.
+    pub(crate) error: String,
+    /// Time until the next try; none if there is none.
+    pub(crate) retry_in: Option<Duration>,
+    /// Why it is as long as it is.
+    pub(crate) because: WaitReason,
+}
+
 impl Agent {
-    pub(crate) fn lost(
-        &mut self,
-        link: usize,
-        error: String,
-        retry_in: Option<Duration>,
-        was_up: bool,
-        out: &mut Vec<Action>,
-    ) {
+    pub(crate) fn lost(&mut self, link: usize, loss: Loss, was_up: bool, out: &mut Vec<Action>) {
         self.go_down(link);
+        let Loss { error, retry_in, because } = loss;
         let line = &mut self.links[link];
         let name = line.id.clone();
         if was_up {
-            out.push(Action::Note(LogEvent::LinkLost { link: name, error, retry_in }));
+            out.push(Action::Note(LogEvent::LinkLost { link: name, error, retry_in, because }));
             return;
         }
         // A peer that finds a new way to refuse each time must not fill the log.
@@ -29,7 +37,15 @@ impl Agent {
         if !again {
             line.refused_as.push(error.clone());
         }
-        out.push(Action::Note(LogEvent::LinkRefused { link: name, error, retry_in, again }));
+        out.push(Action::Note(LogEvent::LinkRefused { link: name, error, retry_in, because, again }));
+    }
+
+    /// Counts sessions that were taken over: the link is up again, and its last error forgotten, long before a person looks.
+    pub(crate) fn note_same_id(&mut self, now: Now, link: usize, closing: Closing) {
+        if closing == Closing::TakenOver {
+            let taken_over = self.links[link].taken_over.get_or_insert(TakenOver::default());
+            *taken_over = TakenOver { times: taken_over.times + 1, last_ns: now.wall_ns };
+        }
     }
 
     /// The pongs of its peer confirm nothing.

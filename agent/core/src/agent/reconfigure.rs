@@ -18,6 +18,7 @@ impl Agent {
                 return out.push(Action::Prepare { request });
             }
         };
+        out.push(Action::Note(LogEvent::ReloadFailed(refused.to_string())));
         out.push(Action::ReplyToReload { request, outcome: Err(refused) });
     }
 
@@ -91,6 +92,7 @@ impl Agent {
     /// The agent stops, and takes nothing over any more.
     pub(crate) fn give_up_reload(&mut self, out: &mut Vec<Action>) {
         if let Some(request) = self.reloading.take() {
+            out.push(Action::Note(LogEvent::ReloadFailed(ReloadError::Stopping.to_string())));
             out.push(Action::ReplyToReload { request, outcome: Err(ReloadError::Stopping) });
         }
     }

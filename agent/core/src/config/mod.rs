@@ -20,6 +20,7 @@ mod http_page;
 pub mod inbound;
 pub mod limits;
 pub mod link_kind;
+pub mod log;
 pub mod method;
 pub mod mqtt;
 pub mod network;
@@ -77,6 +78,8 @@ pub struct Config {
     pub presence: agent::Presence,
     /// `[host]`
     pub host: host::Host,
+    /// `[log]`
+    pub log: log::Log,
     /// `[limits]`
     pub limits: limits::CallerLimits,
     /// Keys that stand under an old name, with their new one.
@@ -167,6 +170,7 @@ impl Config {
         }
         render::table(&mut out, "[presence]", &self.presence.lines(), &agent::Presence::default().lines());
         render::table(&mut out, "[host]", &self.host.lines(), &host::Host::default().lines());
+        render::table(&mut out, "[log]", &self.log.lines(), &log::Log::default().lines());
         render::table(&mut out, "[limits]", &self.limits.lines(), &limits::CallerLimits::default().lines());
         out
     }
@@ -215,6 +219,7 @@ impl Config {
                 .flatten(),
             presence: table.within("presence", agent::Presence::read),
             host: table.within("host", host::Host::read),
+            log: table.within("log", log::Log::read),
             limits: table.within("limits", |table| limits::CallerLimits::read(table, &servers)),
             servers,
             agent,

@@ -168,6 +168,9 @@ prefix = "site/{agent}/x"
 status_interval = "1m"
 keep_alive = "1m"
 reconnect = { max = "10s" }
+[log]
+format = "json"
+level = "debug"
 [presence]
 offline_after = "1day"
 max_devices = 3
@@ -692,6 +695,23 @@ fn wrong_servers_are_refused() {
         "[[server]]\nbind = ['h:1', 'h:0']\n[[server]]\nbind = ['h:0', 'h:1']",
         &["f:4:8: server[1].bind: another server binds h:1, in f:2:8"],
     )]);
+}
+
+#[test]
+fn a_wrong_format_or_level_of_the_log_is_refused() {
+    let cases: &[(&str, &[&str])] = &[
+        ("[log]\nformat = 'xml'", &["f:2:10: log.format: must be \"text\" or \"json\""]),
+        (
+            "[log]\nlevel = 'trace'",
+            &["f:2:9: log.level: must be \"error\" or \"warn\" or \"info\" or \"debug\""],
+        ),
+    ];
+    check_errors(cases);
+    assert_eq!(parse("[log]\nlevel = 'warn'").log.level.name(), "warn");
+    assert_eq!(
+        (log::LogFormat::named("json"), log::LogFormat::named("xml")),
+        (Some(log::LogFormat::Json), None)
+    );
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::config::client::Reconnect;
 use crate::link::protocol::RefusalKind;
 use crate::seed::Seed;
@@ -25,6 +27,59 @@ pub enum Cause {
     Refused(RefusalKind),
     /// The peer closed with 1012 (service restart) or 1013 (try again later).
     Restarting,
+    /// Another client of the same id took the session over: the two would push each other off for ever.
+    TakenOver,
+}
+
+/// Why the wait before the next try is as long as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitReason {
+    /// Each failure doubles the bound of the wait.
+    BackOff,
+    /// `reconnect.interval` is set.
+    Interval,
+    /// The peer refuses the login; half of `reconnect.max` at the least.
+    Login,
+    /// The peer said how long, by `Retry-After`.
+    RetryAfter,
+    /// The peer asks for time and does not say how much.
+    Busy,
+    /// The peer said that it restarts.
+    Restarting,
+    /// Another client uses the same id.
+    SameId,
+    /// Another url of the link is ready to be tried.
+    NextUrl,
+}
+
+impl WaitReason {
+    /// Why the wait after this cause is as long as it is.
+    pub fn of(cause: Cause, has_interval: bool) -> WaitReason {
+        match cause {
+            Cause::Refused(RefusalKind::Busy { retry_after: Some(_) }) => WaitReason::RetryAfter,
+            _ if has_interval => WaitReason::Interval,
+            Cause::Lost | Cause::Refused(RefusalKind::Retry) => WaitReason::BackOff,
+            Cause::Refused(RefusalKind::Unauthorized) => WaitReason::Login,
+            Cause::Refused(RefusalKind::Busy { retry_after: None }) => WaitReason::Busy,
+            Cause::Restarting => WaitReason::Restarting,
+            Cause::TakenOver => WaitReason::SameId,
+        }
+    }
+
+    /// In a word: `retry-after`.
+    pub fn word(self) -> &'static str {
+        match self {
+            WaitReason::BackOff => "back-off",
+            WaitReason::Interval => "interval",
+            WaitReason::Login => "login",
+            WaitReason::RetryAfter => "retry-after",
+            WaitReason::Busy => "busy",
+            WaitReason::Restarting => "restarting",
+            WaitReason::SameId => "same-id",
+            WaitReason::NextUrl => "next-url",
+        }
+    }
 }
 
 /// The wait before the try that follows `failures` earlier failures in a row.
@@ -32,7 +87,9 @@ pub fn delay(reconnect: &Reconnect, failures: u32, cause: Cause, seed: &mut Seed
     let ceiling = ceiling(reconnect, failures);
     match cause {
         Cause::Lost | Cause::Refused(RefusalKind::Retry) => seed.up_to(ceiling),
-        Cause::Refused(RefusalKind::Unauthorized) => reconnect.max / 2 + seed.up_to(reconnect.max / 2),
+        Cause::Refused(RefusalKind::Unauthorized) | Cause::TakenOver => {
+            reconnect.max / 2 + seed.up_to(reconnect.max / 2)
+        }
         Cause::Refused(RefusalKind::Busy { retry_after: Some(asked) }) => {
             // All who were refused in one second were told the same.
             let asked = asked.min(reconnect.max);
@@ -55,7 +112,7 @@ pub fn fixed(interval: Duration, max: Duration, first: bool, cause: Cause, seed:
         Cause::Refused(RefusalKind::Busy { retry_after: Some(asked) }) => {
             asked.min(max.max(interval)) + seed.up_to(interval)
         }
-        Cause::Lost | Cause::Refused(_) | Cause::Restarting => {
+        Cause::Lost | Cause::Refused(_) | Cause::Restarting | Cause::TakenOver => {
             if first {
                 seed.up_to(interval)
             } else {
@@ -135,6 +192,30 @@ mod tests {
     #[test]
     fn refused_credentials_wait_at_least_half_of_the_longest_time() {
         assert!(extremes(0, Cause::Refused(RefusalKind::Unauthorized)).0 >= RECONNECT.max / 2);
+    }
+
+    #[test]
+    fn one_whose_session_was_taken_over_waits_so_long_that_the_other_is_heard_of() {
+        assert!(extremes(0, Cause::TakenOver).0 >= RECONNECT.max / 2);
+    }
+
+    #[test]
+    fn each_wait_has_its_reason_and_an_interval_gives_way_to_a_time_that_the_peer_names() {
+        let reasons = [
+            (Cause::Lost, WaitReason::BackOff, WaitReason::Interval),
+            (Cause::Refused(RefusalKind::Retry), WaitReason::BackOff, WaitReason::Interval),
+            (Cause::Refused(RefusalKind::Unauthorized), WaitReason::Login, WaitReason::Interval),
+            (busy(Some(7)), WaitReason::RetryAfter, WaitReason::RetryAfter),
+            (busy(None), WaitReason::Busy, WaitReason::Interval),
+            (Cause::Restarting, WaitReason::Restarting, WaitReason::Interval),
+            (Cause::TakenOver, WaitReason::SameId, WaitReason::Interval),
+        ];
+        for (cause, drawn, fixed) in reasons {
+            assert_eq!((WaitReason::of(cause, false), WaitReason::of(cause, true)), (drawn, fixed));
+        }
+        for reason in [WaitReason::BackOff, WaitReason::RetryAfter, WaitReason::SameId] {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.word());
+        }
     }
 
     #[test]

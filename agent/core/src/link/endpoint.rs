@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::address::Balance;
 use crate::config::client::Reconnect;
-use crate::link::backoff::{self, Cause, STABLE_LOST};
+use crate::link::backoff::{self, Cause, STABLE_LOST, WaitReason};
 use crate::seed::Seed;
 use crate::time::Time;
 
@@ -32,6 +32,14 @@ pub struct Endpoints {
 struct Endpoint {
     failures: u32,
     ready_at: Time,
+    /// Why it is not ready earlier.
+    reason: WaitReason,
+}
+
+impl Endpoint {
+    fn ready(at: Time) -> Endpoint {
+        Endpoint { failures: 0, ready_at: at, reason: WaitReason::BackOff }
+    }
 }
 
 impl EndpointRule {
@@ -44,11 +52,7 @@ impl EndpointRule {
 impl Endpoints {
     /// All of them are ready to be dialled.
     pub fn new(rule: EndpointRule, now: Time) -> Endpoints {
-        Endpoints {
-            rule,
-            all: vec![Endpoint { failures: 0, ready_at: now }; rule.count.max(1)],
-            current: None,
-        }
+        Endpoints { rule, all: vec![Endpoint::ready(now); rule.count.max(1)], current: None }
     }
 
     /// The one that is used, or was dialled last.
@@ -81,7 +85,8 @@ impl Endpoints {
         self.all[current].failures = 0;
     }
 
-    /// The one that is used failed, or was lost after it had proved itself. Returns the wait before the next dial.
+    /// The one that is used failed, or was lost after it had proved itself. Returns the wait before the next dial,
+    /// and why it is as long as it is.
     pub fn failed(
         &mut self,
         now: Time,
@@ -89,17 +94,19 @@ impl Endpoints {
         cause: Cause,
         proved: bool,
         seed: &mut Seed,
-    ) -> Duration {
+    ) -> (Duration, WaitReason) {
         let current = self.current();
         let failures = if proved { STABLE_LOST } else { self.all[current].failures };
         let own = wait(reconnect, failures, proved, cause, seed);
-        self.all[current] = Endpoint { failures: failures.saturating_add(1), ready_at: now + own };
+        let reason = WaitReason::of(cause, reconnect.interval.is_some());
+        self.all[current] = Endpoint { failures: failures.saturating_add(1), ready_at: now + own, reason };
         if self.all.iter().any(|endpoint| endpoint.ready_at <= now) {
             // A whole fleet may have lost the same one, and goes to the same other one.
             let failures = if proved { STABLE_LOST } else { 0 };
-            return wait(reconnect, failures, true, Cause::Lost, seed);
+            return (wait(reconnect, failures, true, Cause::Lost, seed), WaitReason::NextUrl);
         }
-        self.all[self.soonest()].ready_at.since(now)
+        let soonest = self.all[self.soonest()];
+        (soonest.ready_at.since(now), soonest.reason)
     }
 
     /// When the ones before the one that is used are to be tried again; none if there are none, or that is not wanted.
@@ -112,7 +119,7 @@ impl Endpoints {
 
     /// This one works: it is dialled next.
     pub fn prefer(&mut self, now: Time, endpoint: usize) {
-        self.all[endpoint] = Endpoint { failures: 0, ready_at: now };
+        self.all[endpoint] = Endpoint::ready(now);
         self.all[..endpoint].iter_mut().for_each(|before| before.failures = before.failures.max(1));
     }
 
@@ -158,7 +165,7 @@ mod tests {
 
         /// Fails, and goes to the time of the next dial.
         fn fail(&mut self, cause: Cause, proved: bool) -> Duration {
-            let wait = self.endpoints.failed(self.now, &self.reconnect, cause, proved, &mut self.seed);
+            let (wait, _) = self.endpoints.failed(self.now, &self.reconnect, cause, proved, &mut self.seed);
             self.now = self.now + wait;
             wait
         }

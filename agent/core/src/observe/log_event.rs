@@ -1,8 +1,10 @@
 //! What people want to know of a step: one line per state change, for the log.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::link::backoff::WaitReason;
 use crate::link::probe::UNECHOED;
 use crate::reload::Reloaded;
 
@@ -26,6 +28,8 @@ pub enum LogEvent {
         error: String,
         /// Time until the next try; none if there is none.
         retry_in: Option<Duration>,
+        /// Why it is as long as it is.
+        because: WaitReason,
     },
     /// A link could not be made; `again` when the try before failed in the same way.
     LinkRefused {
@@ -35,6 +39,8 @@ pub enum LogEvent {
         error: String,
         /// Time until the next try; none if there is none.
         retry_in: Option<Duration>,
+        /// Why it is as long as it is.
+        because: WaitReason,
         /// The same as the last time.
         again: bool,
     },
@@ -162,6 +168,19 @@ pub enum LogEvent {
     },
 }
 
+/// A fact of an event, for programs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact<'a> {
+    /// A text.
+    Text(Cow<'a, str>),
+    /// A number.
+    Number(u64),
+    /// A time in seconds.
+    Seconds(f64),
+    /// There is none.
+    Nothing,
+}
+
 /// How loud a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -184,14 +203,14 @@ impl LogEvent {
             | LogEvent::StoreReadOnly { .. }
             | LogEvent::BufferFull(true)
             | LogEvent::RolledBack { .. }
+            | LogEvent::LinkLost { .. }
+            | LogEvent::LinkRefused { again: false, .. }
             | LogEvent::Refused { again: false, .. }
             | LogEvent::Unechoed { again: false, .. }
             | LogEvent::Blocked { .. } => Level::Warn,
             LogEvent::LinkUp { .. }
-            | LogEvent::LinkLost { .. }
             | LogEvent::LinkMoves { .. }
             | LogEvent::FrameLimit { .. }
-            | LogEvent::LinkRefused { again: false, .. }
             | LogEvent::BufferFull(false)
             | LogEvent::Purged { .. }
             | LogEvent::Bound { .. }
@@ -209,15 +228,102 @@ impl LogEvent {
     }
 }
 
+impl LogEvent {
+    /// Its name for programs: `link_lost`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            LogEvent::LinkUp { .. } => "link_up",
+            LogEvent::LinkLost { .. } => "link_lost",
+            LogEvent::LinkRefused { .. } => "link_down",
+            LogEvent::LinkMoves { .. } => "link_moves",
+            LogEvent::RolledBack { .. } => "rolled_back",
+            LogEvent::Reloaded(_) => "reload",
+            LogEvent::ReloadFailed(_) => "reload_refused",
+            LogEvent::PeerOdd { .. } => "peer_odd",
+            LogEvent::Refused { .. } => "message_refused",
+            LogEvent::Unechoed { .. } => "unechoed",
+            LogEvent::FrameLimit { .. } => "frame_limit",
+            LogEvent::Blocked { .. } => "blocked",
+            LogEvent::DroppedOldest { .. } => "dropped_oldest",
+            LogEvent::Expired { .. } => "expired",
+            LogEvent::Purged { .. } => "purged",
+            LogEvent::BufferFull(true) => "buffer_full",
+            LogEvent::BufferFull(false) => "buffer_has_room",
+            LogEvent::Bound { .. } => "buffer_bound",
+            LogEvent::StoreFailing { .. } => "store_failing",
+            LogEvent::StoreReadOnly { .. } => "store_read_only",
+            LogEvent::StartsAnew => "starts_anew",
+            LogEvent::StoreRecovered => "store_recovered",
+            LogEvent::Device { .. } => "device",
+        }
+    }
+
+    /// Its facts by their names, for programs.
+    pub fn facts(&self) -> Vec<(&'static str, Fact<'_>)> {
+        use Fact::Number;
+        match self {
+            LogEvent::LinkUp { link, peer, held } => {
+                vec![("link", text(link)), ("peer", text(peer)), ("held", Number(*held))]
+            }
+            LogEvent::LinkLost { link, error, retry_in, because }
+            | LogEvent::LinkRefused { link, error, retry_in, because, .. } => vec![
+                ("link", text(link)),
+                ("error", text(error)),
+                ("retry_in_s", seconds(*retry_in)),
+                ("because", retry_in.map_or(Fact::Nothing, |_| text(because.word()))),
+            ],
+            LogEvent::LinkMoves { link } | LogEvent::Unechoed { link, .. } => vec![("link", text(link))],
+            LogEvent::RolledBack { link, why } => vec![("link", text(link)), ("error", text(why))],
+            LogEvent::Reloaded(Reloaded { how, changed }) => {
+                vec![
+                    ("how", Fact::Text(how.to_string().into())),
+                    ("changed", Fact::Text(changed.join(",").into())),
+                ]
+            }
+            LogEvent::ReloadFailed(error)
+            | LogEvent::StoreFailing { error }
+            | LogEvent::StoreReadOnly { error } => vec![("error", text(error))],
+            LogEvent::PeerOdd { link, what } => vec![("link", text(link)), ("what", text(what))],
+            LogEvent::Refused { link, seq, reason, dead, .. } => vec![
+                ("link", text(link)),
+                ("seq", Number(*seq)),
+                ("reason", text(reason)),
+                ("dead", Number(*dead)),
+            ],
+            LogEvent::FrameLimit { link, bytes } => {
+                vec![("link", text(link)), ("bytes", Number(*bytes as u64))]
+            }
+            LogEvent::Blocked { link, seq, reason } => {
+                vec![("link", text(link)), ("seq", Number(*seq)), ("reason", text(reason))]
+            }
+            LogEvent::DroppedOldest { outlet, messages, from, to }
+            | LogEvent::Expired { outlet, messages, from, to }
+            | LogEvent::Purged { outlet, messages, from, to } => vec![
+                ("outlet", text(outlet)),
+                ("messages", Number(*messages)),
+                ("from", Number(*from)),
+                ("to", Number(*to)),
+            ],
+            LogEvent::Bound { bytes, configured } => {
+                vec![("max_bytes", Number(*configured)), ("in_force", Number(*bytes))]
+            }
+            LogEvent::Device { device, online } => {
+                vec![("device", text(device)), ("status", text(if *online { "online" } else { "offline" }))]
+            }
+            LogEvent::BufferFull(_) | LogEvent::StartsAnew | LogEvent::StoreRecovered => Vec::new(),
+        }
+    }
+}
+
 impl fmt::Display for LogEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LogEvent::LinkUp { link, peer, held } => write!(f, "link up {link} peer={peer} held={held}"),
-            LogEvent::LinkLost { link, error, retry_in } => {
-                write!(f, "link lost {link} retry_in={} error={error:?}", short(*retry_in))
+            LogEvent::LinkLost { link, error, retry_in, because } => {
+                write!(f, "link lost {link} {} error={error:?}", wait(*retry_in, *because))
             }
-            LogEvent::LinkRefused { link, error, retry_in, .. } => {
-                write!(f, "link down {link} retry_in={} error={error:?}", short(*retry_in))
+            LogEvent::LinkRefused { link, error, retry_in, because, .. } => {
+                write!(f, "link down {link} {} error={error:?}", wait(*retry_in, *because))
             }
             LogEvent::LinkMoves { link } => {
                 write!(f, "link moves {link} to an earlier url, which works again")
@@ -276,9 +382,20 @@ impl fmt::Display for LogEvent {
     }
 }
 
-/// `never` when nothing is tried again.
-fn short(duration: Option<Duration>) -> String {
-    duration.map_or_else(|| "never".to_owned(), |duration| format!("{:.1}s", duration.as_secs_f64()))
+/// The time until the next try, and why it is as long as it is.
+fn wait(retry_in: Option<Duration>, because: WaitReason) -> String {
+    match retry_in {
+        Some(wait) => format!("retry_in={:.1}s because={}", wait.as_secs_f64(), because.word()),
+        None => "retry_in=never".to_owned(),
+    }
+}
+
+fn text(text: &str) -> Fact<'_> {
+    Fact::Text(text.into())
+}
+
+fn seconds(retry_in: Option<Duration>) -> Fact<'static> {
+    retry_in.map_or(Fact::Nothing, |wait| Fact::Seconds((wait.as_secs_f64() * 10.0).round() / 10.0))
 }
 
 #[cfg(test)]
@@ -291,6 +408,7 @@ mod tests {
             link: "cloud".into(),
             error,
             retry_in: Some(Duration::from_millis(1540)),
+            because: WaitReason::Login,
             again,
         }
     }
@@ -304,7 +422,7 @@ mod tests {
         for log_event in [odd, nack, device, refused(true)] {
             assert_eq!(log_event.level(), Level::Debug, "{log_event}");
         }
-        assert_eq!(refused(false).level(), Level::Info);
+        assert_eq!(refused(false).level(), Level::Warn);
     }
 
     #[test]
@@ -321,12 +439,35 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_link_is_a_warning_and_tells_programs_when_and_why_it_is_tried_again() {
+        let lost = |retry_in| LogEvent::LinkLost {
+            link: "cloud".into(),
+            error: "cut".into(),
+            retry_in,
+            because: WaitReason::RetryAfter,
+        };
+        let minutes = lost(Some(Duration::from_secs(240)));
+        assert_eq!((minutes.level(), minutes.name()), (Level::Warn, "link_lost"));
+        assert_eq!(minutes.to_string(), "link lost cloud retry_in=240.0s because=retry-after error=\"cut\"");
+        let facts = [
+            ("link", text("cloud")),
+            ("error", text("cut")),
+            ("retry_in_s", Fact::Seconds(240.0)),
+            ("because", text("retry-after")),
+        ];
+        assert_eq!(minutes.facts(), facts);
+        assert_eq!(lost(None).to_string(), "link lost cloud retry_in=never error=\"cut\"");
+        assert_eq!(lost(None).facts()[2..], [("retry_in_s", Fact::Nothing), ("because", Fact::Nothing)]);
+    }
+
+    #[test]
     fn the_words_of_a_peer_cannot_start_a_line_of_their_own() {
         let reason = "no\n2026-01-01 INFO all is well".to_owned();
         let line =
             LogEvent::Refused { link: "cloud".into(), seq: 7, reason, dead: 1, again: false }.to_string();
         assert_eq!(line.lines().count(), 1, "{line}");
-        let quoted = r#"link down cloud retry_in=1.5s error="cannot dial ws://hub: \"no\" route""#;
+        let quoted =
+            r#"link down cloud retry_in=1.5s because=login error="cannot dial ws://hub: \"no\" route""#;
         assert_eq!(refused(true).to_string(), quoted);
     }
 }

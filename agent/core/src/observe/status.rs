@@ -13,6 +13,7 @@ pub use self::pace::StatusPace;
 pub use self::report::{NEWS, device_news, digest, headline, last_words, message, of_application, whole};
 use crate::device::presence::Reason;
 use crate::link::LinkState;
+use crate::link::backoff::WaitReason;
 use crate::message::Clock;
 use crate::observe::host::HostStatus;
 use crate::outlet::buffer::{BufferState, StoreState};
@@ -93,6 +94,9 @@ pub struct LinkStatus {
     pub last_error: Option<String>,
     /// Seconds until the next try.
     pub retry_in_s: Option<f64>,
+    /// Why it does not try earlier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_because: Option<WaitReason>,
     /// Messages that the peer confirmed since the start.
     pub confirmed: u64,
     /// Messages that are held for it.
@@ -117,12 +121,26 @@ pub struct LinkStatus {
     /// Number of the message that the peer closes at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<u64>,
+    /// Sessions that another client of the same id took over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_over: Option<TakenOverStatus>,
     /// What a client's table says of it.
     #[serde(flatten)]
     pub client: Option<ClientStatus>,
     /// Messages held by their priority, where it has more than one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unconfirmed_by_priority: BTreeMap<u8, u64>,
+}
+
+/// Sessions at the broker that another client took over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TakenOverStatus {
+    /// How many since the start.
+    pub times: u64,
+    /// When the last one was.
+    pub last: Timestamp,
+    /// What that means.
+    pub hint: String,
 }
 
 /// What the table of a client adds to the status of its link.
