@@ -4,9 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use holdfast::cli;
-use holdfast::os::private;
-use holdfast::os::supervisor;
-use holdfast_core::terminal;
+use holdfast::os::{logger, private};
+use holdfast_core::config::log::LogFormat;
 
 #[cfg(test)]
 #[path = "../../tests/pages/mod.rs"]
@@ -47,11 +46,21 @@ enum Command {
     Demo(cli::demo::Args),
 }
 
+impl Command {
+    /// How its log is to look, whatever the configuration says.
+    fn log_format(&self) -> Option<LogFormat> {
+        match self {
+            Command::Run(args) => args.log_format,
+            _ => None,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     private::hide_what_is_made();
     let arguments = Arguments::parse();
     cli::demo::end_with_parent();
-    log_to_stderr();
+    logger::start(arguments.command.log_format());
     let ended = match &arguments.command {
         Command::Demo(args) => cli::demo::run(args),
         Command::Run(args) => cli::run::run(args),
@@ -69,16 +78,7 @@ fn main() -> ExitCode {
         Command::Tap(args) => cli::tap::run(args),
     };
     ended.unwrap_or_else(|error| {
-        let level = if supervisor::logs_to_journal() { "<3>" } else { "" };
-        eprintln!("{level}holdfast: {}", terminal::escaped_lines(&format!("{error:#}")));
+        logger::tell_end(&format!("{error:#}"));
         ExitCode::FAILURE
     })
-}
-
-/// INFO by default; `RUST_LOG` chooses another level. What sled and rumqttc say at will stays out.
-fn log_to_stderr() {
-    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
-    let filter = format!("{filter},sled=off,rumqttc=off");
-    let line = if supervisor::logs_to_journal() { cli::journal_line } else { cli::log_line };
-    env_logger::Builder::new().parse_filters(&filter).format(line).init();
 }

@@ -4,6 +4,7 @@ pub mod aside;
 pub mod clock;
 pub mod descriptors;
 pub mod host;
+pub mod logger;
 pub mod pam;
 pub mod password;
 pub mod private;

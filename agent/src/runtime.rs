@@ -18,7 +18,6 @@ use holdfast_core::agent::{Action, Agent, Event, Setup};
 use holdfast_core::config::Config;
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport};
-use holdfast_core::observe::log_event::{Level, LogEvent};
 use holdfast_core::observe::status::{SourceCounts, Status};
 use holdfast_core::outlet::store_protocol::{StoreFacts, StoreReport};
 use holdfast_core::reload::Reloaded;
@@ -34,6 +33,7 @@ use self::servers::{BoundServers, Servers, bind};
 use self::subscriber::Subscribers;
 use crate::net::Gauge;
 use crate::os::clock;
+use crate::os::logger;
 
 use crate::os::host::Machine;
 use crate::os::supervisor::Supervisor;
@@ -200,7 +200,10 @@ impl Runtime {
         opened.given = given::load(&places, &config.agent.data_dir, run);
         let agent = Agent::new(setup, &opened, clock::now());
         let given = GivenFile::create(&places, &config.agent.data_dir, &agent.given());
+        logger::configure(config.log);
         log::info!(
+            event = "started", agent = config.agent.id.as_str(), data_dir:% = config.agent.data_dir.display(),
+            session = agent.session();
             "holdfast {} started agent={} data_dir={} session={}",
             env!("CARGO_PKG_VERSION"),
             config.agent.id,
@@ -398,7 +401,7 @@ impl Runtime {
         if signal == Signal::Hup {
             return Event::Reload { request: self.request() };
         }
-        log::info!("stopping signal={signal:?}");
+        log::info!(event = "stopping", signal:?; "stopping signal={signal:?}");
         Event::Stop
     }
 
@@ -496,7 +499,7 @@ impl Runtime {
             Action::StartAnew => self.start_anew(),
             Action::DropSuccessor => self.drop_successor(),
             Action::ReplyToReload { request, outcome } => self.reply_to_reload(request, outcome),
-            Action::Note(log_event) => write_down(&log_event),
+            Action::Note(log_event) => logger::write_down(&log_event),
             Action::LookAtHost => self.overdue.push_back(Event::Host(self.machine.look())),
             Action::CloseSources => {
                 if self.successor.is_none() {
@@ -587,13 +590,4 @@ fn signals(executor: &Rc<LocalExecutor<'static>>) -> anyhow::Result<Receiver<Sig
     };
     executor.spawn(watching).detach();
     Ok(receiver)
-}
-
-fn write_down(log_event: &LogEvent) {
-    match log_event.level() {
-        Level::Error => log::error!("{log_event}"),
-        Level::Warn => log::warn!("{log_event}"),
-        Level::Info => log::info!("{log_event}"),
-        Level::Debug => log::debug!("{log_event}"),
-    }
 }

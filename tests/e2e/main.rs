@@ -49,6 +49,8 @@ mod kill;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod manage;
 #[cfg(test)]
 mod meter;

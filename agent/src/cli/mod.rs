@@ -18,11 +18,9 @@ pub mod tap;
 pub mod test;
 
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use holdfast_core::terminal;
-
-use crate::os::clock;
 
 /// Whether what is printed may be coloured: a terminal reads it, and `NO_COLOR` does not say otherwise.
 fn colours() -> bool {
@@ -90,24 +88,6 @@ fn interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let bounds = Duration::from_millis(100)..=Duration::from_secs(86_400);
     if bounds.contains(&interval) { Ok(interval) } else { Err("must be between 100ms and 1day".to_owned()) }
-}
-
-/// One line of the log for the journal: level as in sd-daemon(3), what happened. The journal knows the time.
-pub fn journal_line(out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>) -> std::io::Result<()> {
-    let priority = match record.level() {
-        log::Level::Error => 3,
-        log::Level::Warn => 4,
-        log::Level::Info => 6,
-        log::Level::Debug | log::Level::Trace => 7,
-    };
-    writeln!(out, "<{priority}>{}", terminal::escaped(&record.args().to_string()))
-}
-
-/// One line of the log on stderr: time in UTC, level, what happened.
-pub fn log_line(out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>) -> std::io::Result<()> {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(clock::now().wall_ns);
-    let time = humantime::format_rfc3339_millis(time);
-    writeln!(out, "{time} {:<5} {}", record.level(), terminal::escaped(&record.args().to_string()))
 }
 
 #[cfg(test)]

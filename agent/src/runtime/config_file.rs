@@ -114,6 +114,14 @@ pub fn control_socket(config: &Config) -> PathBuf {
     socket_in(given.as_deref(), Path::new(ROOT_RUNTIME_DIR), &config.agent.data_dir)
 }
 
+/// The control socket of an agent where the configuration does not say which, if it is there: that of the agent with this data
+/// directory, or the system's.
+pub fn present_socket(data_dir: Option<&Path>) -> Option<PathBuf> {
+    let given = std::env::var("RUNTIME_DIRECTORY").ok();
+    let data_dir = data_dir.unwrap_or(Path::new(ROOT_DATA_DIR));
+    Some(socket_in(given.as_deref(), Path::new(ROOT_RUNTIME_DIR), data_dir)).filter(|socket| socket.exists())
+}
+
 /// What is wrong with a configuration although it can be used: old names of keys, files that it names and that are missing, and
 /// secrets that others can read.
 pub fn warnings(config: &Config, files: &[ConfigFile]) -> Vec<String> {

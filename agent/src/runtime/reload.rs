@@ -12,6 +12,7 @@ use holdfast_core::setup::LinkSetup;
 
 use super::servers::bind_but;
 use super::{BoundServers, Load, Runtime, bind, setup};
+use crate::os::logger;
 use crate::source::server::KeptSocket;
 
 /// A configuration that was read, or why not.
@@ -75,6 +76,7 @@ impl Runtime {
         if let Some(Candidate { config, bound, .. }) = self.candidate.take_if(|own| own.request == request) {
             self.servers.provide(&config);
             self.servers.replace(bound);
+            logger::configure(config.log);
             self.config = Rc::new(config);
         }
     }

@@ -104,7 +104,7 @@ impl Servers {
             self.open();
         }
         for server in old {
-            log::info!("server {} closes", server.table.id);
+            log::info!(event = "server_closes", server = server.table.id.as_str(); "server {} closes", server.table.id);
         }
     }
 
@@ -142,7 +142,7 @@ impl Entry {
             return;
         };
         for url in listeners.urls() {
-            log::info!("listening server={} url={url}", self.table.id);
+            log::info!(event = "listening", server = self.table.id.as_str(), url:%; "listening server={} url={url}", self.table.id);
         }
         let table = self.table.clone();
         let serving = server::serve(*listeners, table, sources, executor.clone(), room.clone());

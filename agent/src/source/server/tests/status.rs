@@ -68,6 +68,8 @@ fn link(state: LinkState, rtt_ms: Option<f64>) -> LinkStatus {
         expired: 5,
         settings_rejected: None,
         held_back: None,
+        retry_because: None,
+        taken_over: None,
         frame_bytes: None,
         blocked_by: None,
         client: None,
