@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Agent, Running, free_port, scratch, uplink, wait_for, wait_until};
+use crate::harness::{Agent, Running, curl, free_port, scratch, uplink, wait_for, wait_until};
 
 /// What it has logged; every line must be an object.
 fn objects(process: &Running) -> Vec<Value> {
@@ -84,7 +84,10 @@ fn a_reload_that_is_refused_is_logged_however_it_was_asked_for() {
     };
     agent.process.signal(Signal::HUP);
     told(1);
-    agent.http().request("POST", "/api/reload", &[], b"").unwrap();
+    let socket = agent.data().join("control.sock");
+    let (status, _) =
+        curl(&["--unix-socket", socket.to_str().unwrap(), "-X", "POST", "http://localhost/api/reload"]);
+    assert_eq!(status, 400);
     told(2);
     // By the file alone it is not to be known where the agent is.
     let mut reload = Agent::command();
