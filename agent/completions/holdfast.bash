@@ -1227,7 +1227,7 @@ _holdfast() {
             return 0
             ;;
         holdfast__subcmd__run)
-            opts="-h --config --environment --data-dir --uplink --mqtt --rejected --help"
+            opts="-h --config --environment --data-dir --uplink --mqtt --rejected --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1254,6 +1254,10 @@ _holdfast() {
                     return 0
                     ;;
                 --rejected)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

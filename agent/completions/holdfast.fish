@@ -46,6 +46,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l data-dir -d 'F
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l rejected -d 'File that says why a newer configuration was rejected before this start, if it is there: the status tells it' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand run" -l log-format -d 'How a line of the log looks, in place of `format` in [log]: text, or json for an object a line' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand run" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand check" -l environment -d 'Table of variables to use: [environment.NAME]' -r
