@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use holdfast::cli;
 use holdfast::os::{logger, private};
-use holdfast_core::config::log::LogFormat;
+use holdfast_core::config::logging::LogFormat;
 
 #[cfg(test)]
 #[path = "../../tests/pages/mod.rs"]

@@ -24,7 +24,6 @@ pub use self::command::{CommandError, LinkCommand};
 pub use self::event::{Action, Event};
 use self::leaving::Leaving;
 pub(crate) use self::link_context::LinkContext;
-use self::loss::Loss;
 use self::poison::Turn;
 use self::stop::Stop;
 use crate::clocks::Clocks;
@@ -473,7 +472,7 @@ impl Agent {
                 LinkEffect::Lost { error, retry_in, because, was_up, closing } => {
                     self.look_for_poison(now, link, closing, &error, out);
                     self.note_same_id(now, link, closing);
-                    self.lost(link, Loss { error, retry_in, because }, was_up, out);
+                    self.lost(link, loss::Loss { error, retry_in, because }, was_up, out);
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use holdfast_core::config::log::LogFormat;
+use holdfast_core::config::logging::LogFormat;
 
 use super::options::Options;
 use crate::os::logger;

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use env_logger::fmt::Formatter;
-use holdfast_core::config::log::{Log, LogFormat};
+use holdfast_core::config::logging::{Log, LogFormat};
 use holdfast_core::observe::log_event::{Fact, Level, LogEvent};
 use holdfast_core::terminal;
 use log::Record;

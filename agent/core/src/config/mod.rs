@@ -20,7 +20,7 @@ mod http_page;
 pub mod inbound;
 pub mod limits;
 pub mod link_kind;
-pub mod log;
+pub mod logging;
 pub mod method;
 pub mod mqtt;
 pub mod network;
@@ -79,7 +79,7 @@ pub struct Config {
     /// `[host]`
     pub host: host::Host,
     /// `[log]`
-    pub log: log::Log,
+    pub log: logging::Log,
     /// `[limits]`
     pub limits: limits::CallerLimits,
     /// Keys that stand under an old name, with their new one.
@@ -170,7 +170,7 @@ impl Config {
         }
         render::table(&mut out, "[presence]", &self.presence.lines(), &agent::Presence::default().lines());
         render::table(&mut out, "[host]", &self.host.lines(), &host::Host::default().lines());
-        render::table(&mut out, "[log]", &self.log.lines(), &log::Log::default().lines());
+        render::table(&mut out, "[log]", &self.log.lines(), &logging::Log::default().lines());
         render::table(&mut out, "[limits]", &self.limits.lines(), &limits::CallerLimits::default().lines());
         out
     }
@@ -219,7 +219,7 @@ impl Config {
                 .flatten(),
             presence: table.within("presence", agent::Presence::read),
             host: table.within("host", host::Host::read),
-            log: table.within("log", log::Log::read),
+            log: table.within("log", logging::Log::read),
             limits: table.within("limits", |table| limits::CallerLimits::read(table, &servers)),
             servers,
             agent,

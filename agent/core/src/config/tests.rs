@@ -709,8 +709,8 @@ fn a_wrong_format_or_level_of_the_log_is_refused() {
     check_errors(cases);
     assert_eq!(parse("[log]\nlevel = 'warn'").log.level.name(), "warn");
     assert_eq!(
-        (log::LogFormat::named("json"), log::LogFormat::named("xml")),
-        (Some(log::LogFormat::Json), None)
+        (logging::LogFormat::named("json"), logging::LogFormat::named("xml")),
+        (Some(logging::LogFormat::Json), None)
     );
 }
 
