@@ -38,19 +38,24 @@ def main():
     client.reconnect_delay_set(min_delay=0.05, max_delay=0.2)
     client.max_inflight_messages_set(arguments.in_flight)
     waiting = {}
+    # Acknowledged before `publish` has returned its identifier. The client has locks of its own, so ours is never held while it is called.
+    early = set()
     lock = threading.Lock()
     with open(arguments.stored, "a", encoding="utf-8") as stored:
 
+        def keep(payload):
+            stored.write(payload + "\n")
+            stored.flush()
+
         def acknowledged(_client, _userdata, mid, reason, _properties):
+            if reason.is_failure:
+                print(f"refused {mid}: {reason}", flush=True)
+                return
             with lock:
-                payload = waiting.pop(mid, None)
-                if payload is None:
-                    return
-                if reason.is_failure:
-                    print(f"refused {payload}: {reason}", flush=True)
-                    return
-                stored.write(payload + "\n")
-                stored.flush()
+                if mid in waiting:
+                    keep(waiting.pop(mid))
+                else:
+                    early.add(mid)
 
         client.on_publish = acknowledged
         properties = mqtt.Properties(mqtt.PacketTypes.CONNECT) if is_5 else None
@@ -64,8 +69,13 @@ def main():
         while not ended.is_set() or waiting:
             if not ended.is_set() and len(waiting) < 2 * arguments.in_flight:
                 payload = f"{arguments.prefix}{number}"
+                mid = client.publish("pump/t", payload, arguments.qos).mid
                 with lock:
-                    waiting[client.publish("pump/t", payload, arguments.qos).mid] = payload
+                    if mid in early:
+                        early.remove(mid)
+                        keep(payload)
+                    else:
+                        waiting[mid] = payload
                 number += 1
             else:
                 time.sleep(PAUSE_S)
