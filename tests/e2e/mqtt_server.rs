@@ -155,9 +155,20 @@ fn nothing_that_paho_was_acknowledged_is_lost_when_the_agent_is_killed() {
     let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
     let tables = format!("{}{}", uplink(&peer.url(), "window = 50"), plugs(port, ""));
     let mut agent = Agent::start(directory.path(), &tables);
-    let kinds = [("a-", "1", "4"), ("b-", "2", "4"), ("c-", "1", "5"), ("d-", "2", "5")];
-    let sensors = kinds.map(|(prefix, qos, version)| {
-        Sensor::start(directory.path(), port, prefix, &["--qos", qos, "--version", version])
+    let kinds = [
+        ("a-", "1", "4", "tcp"),
+        ("b-", "2", "4", "tcp"),
+        ("c-", "1", "5", "tcp"),
+        ("d-", "2", "5", "tcp"),
+        ("e-", "1", "5", "websockets"),
+    ];
+    let sensors = kinds.map(|(prefix, qos, version, transport)| {
+        Sensor::start(
+            directory.path(),
+            port,
+            prefix,
+            &["--qos", qos, "--version", version, "--transport", transport],
+        )
     });
     for _ in 0..KILLS {
         let before: Vec<usize> = sensors.iter().map(|sensor| sensor.stored().len()).collect();

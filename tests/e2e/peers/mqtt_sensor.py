@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A sensor that publishes numbered messages over MQTT and keeps what was acknowledged.
 
-    mqtt_sensor.py --port N --stored FILE --prefix P [--qos 1] [--version 4] [--in-flight 20]
+    mqtt_sensor.py --port N --stored FILE --prefix P [--qos 1] [--version 4] [--in-flight 20] [--transport tcp]
 
 Needs the `paho-mqtt` package, which connects again and sends again what is not acknowledged. Each message that was acknowledged (PUBACK, or
 PUBCOMP with QoS 2) becomes a line of STORED, flushed at once. Publishes until its standard input ends, and prints `done` once all is
@@ -26,6 +26,7 @@ def main():
     parser.add_argument("--qos", type=int, default=1)
     parser.add_argument("--version", type=int, default=mqtt.MQTTv311)
     parser.add_argument("--in-flight", type=int, default=20)
+    parser.add_argument("--transport", default="tcp", help="tcp or websockets")
     arguments = parser.parse_args()
 
     is_5 = arguments.version == mqtt.MQTTv5
@@ -34,6 +35,7 @@ def main():
         client_id=f"sensor-{arguments.prefix}",
         clean_session=None if is_5 else False,
         protocol=arguments.version,
+        transport=arguments.transport,
     )
     client.reconnect_delay_set(min_delay=0.05, max_delay=0.2)
     client.max_inflight_messages_set(arguments.in_flight)

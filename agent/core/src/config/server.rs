@@ -39,7 +39,7 @@ pub struct Server {
     /// Same form as a client's; `ws_server_N` by default, `mqtt_server_N` with `protocol = "mqtt"`.
     pub id: String,
     /// What is spoken: WebSocket and HTTP, or MQTT 3.1.1 and 5.0, for sensors without a broker. There a message is acknowledged (PUBACK, PUBREC)
-    /// once it is stored. Nothing is given out: a SUBSCRIBE is refused.
+    /// once it is stored; WebSockets with the subprotocol `mqtt` speak it on the same port. Nothing is given out: a SUBSCRIBE is refused.
     pub protocol: Protocol,
     /// For people; nothing depends on it.
     pub name: String,
@@ -266,7 +266,7 @@ impl Server {
     }
 
     fn check_mqtt(&self, table: &Table) {
-        for key in ["http", "subscribe", "trusted_proxies", "origins", "hostnames"] {
+        for key in ["http", "subscribe"] {
             if table.has(key) {
                 table.fail(key, OF_HTTP);
             }

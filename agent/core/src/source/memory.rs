@@ -158,6 +158,11 @@ impl Memory {
         weight
     }
 
+    /// The connection keeps so much of what was complete until it is gone.
+    pub fn held(&mut self, id: ShareId, bytes: usize) {
+        self.change(id, |held| held.complete += bytes);
+    }
+
     /// So much of what was complete is stored or refused.
     pub fn stored(&mut self, id: ShareId, bytes: usize) {
         self.change(id, |held| held.complete -= bytes.min(held.complete));

@@ -24,6 +24,7 @@ use super::http::{HttpReply, Slot, answer};
 use super::linger::Linger;
 use super::malformed::{self, Worded};
 use super::memory::Share;
+use super::preread::Preread;
 use super::session::Pending;
 use super::{mqtt, session};
 use crate::net::{Stream, words};
@@ -47,9 +48,15 @@ pub async fn run(site: Rc<ServerState>, caller: Accepted, share: Rc<Share>) {
         }
     };
     let upgraded = Upgraded::default();
-    if site.protocol == Protocol::Mqtt {
-        return Box::pin(mqtt::run(site, stream, peer)).await;
-    }
+    let stream = match site.protocol {
+        Protocol::Http => stream,
+        Protocol::Mqtt => match first(&site, stream).await {
+            // No packet of MQTT begins so.
+            Some((b'G', stream)) => stream,
+            Some((_, stream)) => return Box::pin(mqtt::run(site, stream, peer)).await,
+            None => return,
+        },
+    };
     // Boxed, so that a session does not carry the memory of the HTTP part along.
     Box::pin(converse(&site, stream, peer, &upgraded)).await;
     if let Some((pending, peer)) = upgraded.take() {
@@ -77,6 +84,16 @@ async fn open(site: &ServerState, caller: Accepted) -> io::Result<Stream> {
         Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))
     };
     or(handshake, late).await
+}
+
+/// The first byte that comes, none if it is late, and the connection as it was.
+async fn first(site: &ServerState, stream: Stream) -> Option<(u8, Stream)> {
+    let late = async {
+        Timer::after(site.limits.handshake_timeout).await;
+        None
+    };
+    let (first, stream) = or(async { Preread::new(stream).await.ok() }, late).await?;
+    Some((first, Box::new(stream)))
 }
 
 async fn converse(site: &Rc<ServerState>, stream: Stream, connected: Rc<Peer>, upgraded: &Upgraded) {

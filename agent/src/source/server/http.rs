@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use holdfast_core::config::server::{Audience, HttpPage};
+use holdfast_core::config::server::{Audience, HttpPage, Protocol};
 use holdfast_core::observe::exposition::Exposition;
 use holdfast_core::observe::health::Health;
 use holdfast_core::observe::status::Status;
@@ -26,6 +26,7 @@ use super::access::host;
 use super::access::login;
 use super::access::origin;
 use super::access::peer::Peer;
+use super::mqtt;
 use super::request::body;
 use super::request::length;
 use super::request::one_shot;
@@ -69,6 +70,9 @@ pub async fn answer(site: &ServerState, peer: &Peer, request: Request<Incoming>,
     let welcome = asked.and_then(|asked| origin::check(site, peer, asked.as_ref(), request.headers()));
     if let Err(problem) = welcome {
         return problem.into();
+    }
+    if site.protocol == Protocol::Mqtt {
+        return mqtt::upgrade(request, slot).unwrap_or_else(HttpReply::from);
     }
     let is_unbounded = length::is_missing(request.method(), request.headers());
     let mut page = if origin::is_preflight(&request) {

@@ -169,9 +169,20 @@ impl Share {
         self.behind.set(if is_message { behind.min(self.last_read.get()) } else { behind });
     }
 
-    /// All that was read is complete, but so many bytes.
-    pub fn parsed(&self, rest: usize) {
+    /// All that was read is complete but the last `rest` bytes, and takes `more` from here on. Returns what [`Share::stored`] gives back.
+    pub fn complete_all_but(&self, rest: usize, more: usize) -> usize {
         self.behind.set(rest);
+        self.complete(more)
+    }
+
+    /// The same where `rest` is of frames: what of the next ones was read is not complete, either.
+    pub fn complete_frames_but(&self, rest: usize, more: usize) -> usize {
+        self.pool.memory.borrow_mut().complete(self.id, self.behind.get() + rest, more)
+    }
+
+    /// The connection takes so much more as long as it is there.
+    pub fn hold(&self, bytes: usize) {
+        self.pool.memory.borrow_mut().held(self.id, bytes);
     }
 
     /// What was read up to the last complete message waits from here on to be stored, and takes `more`. Returns what
@@ -256,6 +267,12 @@ impl Wait {
     }
 }
 
+/// A connection whose bytes are accounted for.
+pub trait Accounted: AsyncRead + AsyncWrite + Unpin {
+    /// All that it has given is complete but the last `rest` bytes, and takes `more` from here on. Returns what [`Share::stored`] gives back.
+    fn complete(&self, rest: usize, more: usize) -> usize;
+}
+
 /// A connection that is read as far as there is room for what comes.
 pub struct Metered {
     stream: Stream,
@@ -270,6 +287,12 @@ impl Metered {
     pub fn new(stream: Stream, share: Rc<Share>, read: usize) -> Metered {
         share.read(read);
         Metered { stream, share, wait: Wait::default(), is_over: false }
+    }
+}
+
+impl Accounted for Metered {
+    fn complete(&self, rest: usize, more: usize) -> usize {
+        self.share.complete_all_but(rest, more)
     }
 }
 

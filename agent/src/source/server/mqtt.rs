@@ -5,6 +5,7 @@ mod clients;
 mod conversation;
 mod packet_stream;
 mod route;
+mod web_socket;
 mod welcome;
 mod will;
 
@@ -16,19 +17,25 @@ use holdfast_core::source::mqtt::greeting::{self, KeepAlive};
 use holdfast_core::source::mqtt::packet::Reply;
 use packet_stream::PacketStream;
 pub use route::TopicRouter;
+pub use web_socket::{Frames, upgrade};
 use welcome::Welcome;
 
 use super::ServerState;
 use super::access::peer::Peer;
-use super::memory::Metered;
+use super::memory::{Accounted, Metered};
 use crate::net::Stream;
 use crate::os::clock;
 
-/// Serves a sensor until it goes, is silent for too long, or the agent stops.
+/// Serves a sensor over a connection of its own.
 pub async fn run(site: Rc<ServerState>, stream: Stream, peer: Rc<Peer>) {
-    let most = greeting::packet_max(site.limits.message_bytes);
     let metered = Metered::new(stream, peer.share.clone(), 0);
-    let mut stream = PacketStream::new(Box::new(metered), most);
+    converse(site, Box::new(metered), peer).await;
+}
+
+/// Serves a sensor until it goes, is silent for too long, or the agent stops.
+pub async fn converse(site: Rc<ServerState>, stream: Box<dyn Accounted>, peer: Rc<Peer>) {
+    let most = greeting::packet_max(site.limits.message_bytes);
+    let mut stream = PacketStream::new(stream, most);
     let Welcome { client, mut held, session, will } = match welcome::receive(&site, &peer, &mut stream).await
     {
         Ok(welcome) => welcome,

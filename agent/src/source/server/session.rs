@@ -16,6 +16,7 @@ use futures_util::{SinkExt, StreamExt};
 use holdfast_core::config::handshake::is_token;
 use holdfast_core::source::coalesce::{self, Coalesce};
 use holdfast_core::source::intake::{Answer, Draft, Refused};
+use holdfast_core::source::mqtt::greeting;
 use holdfast_core::source::subprotocol;
 use holdfast_core::source::throttle::{Patience, Reproof};
 use holdfast_schema::Violation;
@@ -34,6 +35,7 @@ use super::access::peer::Peer;
 use super::http::{ApiError, HttpReply, Slot, empty};
 use super::malformed::Worded;
 use super::memory::Metered;
+use super::mqtt;
 use super::request::batch::{Batch, End, Reading, read};
 use super::request::one_shot::{self, OneShot};
 use super::request::path::{self, Target};
@@ -59,6 +61,8 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 pub const TICKS: u32 = 4;
 /// What becomes of a batch without messages.
 const NOTHING: Answer = Answer::Stored { first: 1, last: 0 };
+/// Largest frame of packets, unless one alone may be larger.
+const MQTT_FRAME_BYTES: usize = 256 * 1024;
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -82,6 +86,8 @@ pub enum Purpose {
     },
     /// It is told what is accepted.
     Read(Subscription),
+    /// MQTT is spoken in its frames.
+    Mqtt,
 }
 
 /// Whether a request asks for a WebSocket.
@@ -154,7 +160,7 @@ pub fn switch(
 }
 
 /// The subprotocol that is selected. What is no token is no offer.
-fn subprotocol(headers: &HeaderMap, wanted: Option<&[String]>) -> Option<HeaderValue> {
+pub fn subprotocol(headers: &HeaderMap, wanted: Option<&[String]>) -> Option<HeaderValue> {
     let fields = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let fields = fields.filter_map(|field| field.to_str().ok());
     let offered: Vec<&str> =
@@ -166,14 +172,18 @@ fn subprotocol(headers: &HeaderMap, wanted: Option<&[String]>) -> Option<HeaderV
 pub async fn run(site: Rc<ServerState>, pending: Pending, peer: Rc<Peer>) {
     let Ok(upgraded) = pending.upgrade.await else { return };
     let Ok(parts) = upgraded.downcast::<FuturesIo<Worded>>() else { return };
-    let limit = site.limits.message_bytes;
+    let limit = match &pending.purpose {
+        Purpose::Write { .. } | Purpose::Read(_) => site.limits.message_bytes,
+        // A frame may hold several packets.
+        Purpose::Mqtt => MQTT_FRAME_BYTES.max(greeting::packet_max(site.limits.message_bytes)),
+    };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(match &pending.purpose {
             Purpose::Write { target, .. } if target.call.is_none() => WRITE_BUFFER_BYTES_MAX,
             // What is written there is as large as a file or a message, one at a time.
-            Purpose::Write { .. } | Purpose::Read(_) => usize::MAX,
+            Purpose::Write { .. } | Purpose::Read(_) | Purpose::Mqtt => usize::MAX,
         })
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
@@ -186,6 +196,10 @@ pub async fn run(site: Rc<ServerState>, pending: Pending, peer: Rc<Peer>) {
             let end = subscribe::run(&site, &peer, &mut socket, &feed).await;
             log::debug!("subscription ended source={}: {end:?}", site.source);
             close(socket, end).await;
+        }
+        Purpose::Mqtt => {
+            let frames = mqtt::Frames::new(socket, peer.share.clone());
+            Box::pin(mqtt::converse(site, Box::new(frames), peer)).await;
         }
     }
 }

@@ -225,8 +225,7 @@ impl Conversation {
         let count = batch.len();
         let dense = self.gather.read(clock::now().mono, count);
         self.pause = dense.then(|| Timer::after(coalesce::PAUSE));
-        self.peer.share.parsed(self.stream.unread());
-        batch.held = self.peer.share.complete(batch.weight());
+        batch.held = self.stream.complete(batch.weight());
         if batch.is_empty() {
             self.peer.share.stored(batch.held);
         }

@@ -12,7 +12,9 @@ use holdfast_core::source::mqtt::reason::Closing;
 use holdfast_core::source::mqtt::write::{self, Style};
 use smol::Timer;
 use smol::future::or;
-use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use smol::io::{AsyncRead, AsyncWriteExt};
+
+use super::super::memory::Accounted;
 
 /// What is read at once.
 const CHUNK_BYTES: usize = 8 * 1024;
@@ -23,14 +25,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the client may take for its part of the closing.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What packets go over.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
-
 /// A connection of which CONNECT may not have come yet.
 pub struct PacketStream {
-    stream: Box<dyn Duplex>,
+    stream: Box<dyn Accounted>,
     received: Vec<u8>,
     /// Bytes of `received` that were taken.
     taken: usize,
@@ -44,7 +41,7 @@ pub struct PacketStream {
 
 impl PacketStream {
     /// Over this connection.
-    pub fn new(stream: Box<dyn Duplex>, most: usize) -> PacketStream {
+    pub fn new(stream: Box<dyn Accounted>, most: usize) -> PacketStream {
         let (received, queued) = (Vec::new(), Vec::new());
         PacketStream { stream, received, taken: 0, most, style: None, queued, is_gone: false }
     }
@@ -64,9 +61,9 @@ impl PacketStream {
         }))
     }
 
-    /// Bytes that were read and are no packet yet.
-    pub fn unread(&self) -> usize {
-        self.received.len() - self.taken
+    /// What was taken waits from here on to be stored, and takes `more` of the memory for callers. Returns what goes back with `Share::stored`.
+    pub fn complete(&self, more: usize) -> usize {
+        self.stream.complete(self.received.len() - self.taken, more)
     }
 
     /// Waits for more bytes; none are the end. It may be dropped at any moment.

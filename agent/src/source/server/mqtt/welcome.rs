@@ -67,10 +67,9 @@ pub async fn receive(
         wants_words: connect.wants_words,
         packet_max: connect.packet_max,
     });
-    peer.share.parsed(stream.unread());
-    let entered = or(stop_again(site), enter(site, peer, &connect)).await;
-    let held = peer.share.complete(0);
+    let held = stream.complete(0);
     peer.share.stored(held);
+    let entered = or(stop_again(site), enter(site, peer, &connect)).await;
     match entered {
         Ok((welcome, answer)) => {
             stream.queue(&Reply::ConnAck(answer));

@@ -38,7 +38,7 @@ impl Will {
             return Err(why);
         }
         // It is held as long as the connection.
-        peer.share.complete(message.weight());
+        peer.share.hold(message.weight());
         let device = message.drafts(site).pop().and_then(|draft| draft.device);
         Ok(Will { message, device, delay_s: will.delay_s })
     }

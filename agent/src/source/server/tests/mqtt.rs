@@ -1,9 +1,13 @@
 //! MQTT, spoken by a codec that is not ours.
 
+use async_tungstenite::tungstenite::Bytes;
+use async_tungstenite::tungstenite::client::IntoClientRequest;
 use bytes::BytesMut;
+use futures_util::SinkExt;
 use holdfast_core::config::Secret;
 use holdfast_core::config::access::{LoginBy, User};
 use holdfast_core::config::throttle::{Per, Throttle};
+use hyper::header::HeaderValue;
 use rumqttc::mqttbytes::v4::{self, Packet};
 use rumqttc::mqttbytes::{Error, QoS};
 use rumqttc::v5::mqttbytes::v5;
@@ -400,5 +404,74 @@ fn what_a_client_sends_is_given_back_to_the_memory_once_it_is_stored() {
         assert_eq!(client.next().await, Some(Packet::PingResp));
         assert_eq!(bench.room.memory.taken(), before);
         drop(client);
+    });
+}
+
+/// A WebSocket to the server, with this subprotocol.
+async fn web_socket(bench: &Bench, subprotocol: &str) -> Result<WebSocketStream<TcpStream>, String> {
+    let url = format!("ws://{}/mqtt", bench.address);
+    let mut request = url.into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_str(subprotocol).unwrap());
+    let connected = async_tungstenite::client_async(request, bench.connect().await).await;
+    connected.map(|(socket, _)| socket).map_err(|error| error.to_string())
+}
+
+fn bytes_of(packets: &[Packet]) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    for packet in packets {
+        packet.write(&mut bytes, MOST).unwrap();
+    }
+    bytes.to_vec()
+}
+
+#[test]
+fn packets_come_in_the_frames_of_a_web_socket_wherever_these_end() {
+    with(mqtt(), async |bench| {
+        let mut socket = web_socket(&bench, "mqtt").await.unwrap();
+        let before = bench.room.memory.taken();
+        let payload = "x".repeat(900);
+        let all = [
+            Packet::Connect(v4::Connect::new("")),
+            publish(QoS::AtLeastOnce, 1, &payload),
+            publish(QoS::AtLeastOnce, 2, &payload),
+            Packet::PingReq,
+        ];
+        for part in bytes_of(&all).chunks(700) {
+            socket.send(Message::binary(part.to_vec())).await.unwrap();
+            socket.send(Message::Ping(Bytes::new())).await.unwrap();
+        }
+        let mut received = BytesMut::new();
+        let mut packets = Vec::new();
+        while packets.len() < 4 {
+            match Packet::read(&mut received, MOST) {
+                Ok(packet) => packets.push(packet),
+                Err(_) => {
+                    if let Message::Binary(bytes) = socket.next().await.unwrap().unwrap() {
+                        received.extend_from_slice(&bytes);
+                    }
+                }
+            }
+        }
+        assert!(matches!(packets[0], Packet::ConnAck(_)));
+        assert!(packets.contains(&ack(1).unwrap()) && packets.contains(&ack(2).unwrap()), "{packets:?}");
+        assert_eq!(bench.draft().await.payload, payload.as_bytes());
+        // Of a frame it is not known how long its head was.
+        assert!(bench.room.memory.taken() <= before + 200, "{} {before}", bench.room.memory.taken());
+        socket.send(Message::text("no")).await.unwrap();
+        while let Some(Ok(frame)) = socket.next().await {
+            assert!(frame.is_close() || frame.is_pong(), "a text ends it: {frame:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_no_web_socket_for_mqtt_is_told_what_is_spoken() {
+    with(mqtt(), async |bench| {
+        assert!(web_socket(&bench, "ocpp1.6").await.unwrap_err().contains("400"));
+        let (status, body) = bench.ask("GET", "/", "", "").await;
+        assert_eq!(status, 426, "{body}");
+        assert!(body.contains("this port speaks MQTT"), "{body}");
+        let foreign = "origin: https://evil.example\r\n";
+        assert_eq!(bench.ask("GET", "/mqtt", foreign, "").await.0, 403);
     });
 }
