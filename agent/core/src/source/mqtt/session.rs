@@ -70,10 +70,11 @@ impl Session {
         self.received.retain(|_, received| *received == Received::Stored);
     }
 
-    /// Whether another message may be read. A client of 5.0 keeps count by itself, one of 3.1.1 has to wait.
+    /// Whether another message may be read: a client that sends more than it may has to wait, as one of 3.1.1 that was not told how many that
+    /// is. What waits for its PUBREL does not count, since that must be read.
     pub fn has_room(&self) -> bool {
         let offered = self.received.values().filter(|received| **received == Received::Offered).count();
-        self.version == Version::V5 || self.unanswered + offered < usize::from(self.inflight_max)
+        self.unanswered + offered < usize::from(self.inflight_max)
     }
 
     /// Takes in what came. The error ends the connection.
@@ -113,9 +114,9 @@ impl Session {
             }
             None => {}
         }
-        let is_counted = publish.qos != QoS::AtMostOnce && self.version == Version::V5;
-        if is_counted && self.unanswered + self.received.len() >= usize::from(self.inflight_max) {
-            let words = format!("more than {} messages are in flight", self.inflight_max);
+        let is_counted = publish.qos == QoS::ExactlyOnce && self.version == Version::V5;
+        if is_counted && self.received.len() >= usize::from(self.inflight_max) {
+            let words = format!("more than {} messages wait for PUBREL", self.inflight_max);
             return Err(Closing::new(Reason::ReceiveMaximum, words));
         }
         match publish.qos {

@@ -3,7 +3,6 @@
 use async_tungstenite::tungstenite::Bytes;
 use async_tungstenite::tungstenite::client::IntoClientRequest;
 use bytes::BytesMut;
-use futures_util::SinkExt;
 use holdfast_core::config::Secret;
 use holdfast_core::config::access::{LoginBy, User};
 use holdfast_core::config::throttle::{Per, Throttle};
