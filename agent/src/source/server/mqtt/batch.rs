@@ -8,7 +8,6 @@ use holdfast_core::source::mqtt::session::Delivery;
 use holdfast_core::source::payload;
 
 use super::super::ServerState;
-use super::super::request::path::Target;
 use super::super::request::validator;
 
 /// Most messages of a batch.
@@ -21,7 +20,9 @@ const WORK: u64 = 2_000_000;
 /// Messages in the order in which they came.
 #[derive(Debug, Default)]
 pub struct Batch {
-    messages: Vec<Item>,
+    deliveries: Vec<Delivery>,
+    /// Gone once they are offered.
+    drafts: Vec<Draft>,
     weight: usize,
     /// What the checks by a schema have cost.
     work: u64,
@@ -31,28 +32,20 @@ pub struct Batch {
     pub unfit: Option<(Delivery, Closing)>,
 }
 
-#[derive(Debug)]
-struct Item {
-    delivery: Delivery,
-    target: Target,
-    format: Format,
-    payload: Vec<u8>,
-}
-
 impl Batch {
     /// Number of messages.
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.deliveries.len()
     }
 
     /// Whether there is nothing to answer.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.unfit.is_none()
+        self.deliveries.is_empty() && self.unfit.is_none()
     }
 
     /// Whether it takes nothing more.
     pub fn is_full(&self) -> bool {
-        let is_large = self.messages.len() >= MESSAGES || self.weight >= WEIGHT;
+        let is_large = self.deliveries.len() >= MESSAGES || self.weight >= WEIGHT;
         self.unfit.is_some() || is_large || self.work >= WORK
     }
 
@@ -63,29 +56,29 @@ impl Batch {
 
     /// How each message wants to be answered.
     pub fn deliveries(&self) -> impl Iterator<Item = Delivery> {
-        self.messages.iter().map(|message| message.delivery)
+        self.deliveries.iter().copied()
     }
 
-    /// The messages as they are offered.
-    pub fn drafts(&self, site: &ServerState) -> Vec<Draft> {
-        let draft = |item: &Item| site.draft(&item.target, item.format, item.payload.clone());
-        self.messages.iter().map(draft).collect()
+    /// The messages, to be offered.
+    pub fn take_drafts(&mut self) -> Vec<Draft> {
+        std::mem::take(&mut self.drafts)
     }
 
     /// Takes a message, if it is as it has to be.
     pub fn push(&mut self, site: &ServerState, publish: Publish) {
         let delivery = Delivery::of(&publish);
-        match self.item(site, publish) {
-            Ok(item) => {
-                self.weight += item.payload.len() + item.target.weight();
-                self.messages.push(item);
+        match self.draft(site, publish) {
+            Ok((draft, weight)) => {
+                self.weight += weight;
+                self.drafts.push(draft);
+                self.deliveries.push(delivery);
             }
             Err(why) => self.unfit = Some((delivery, why)),
         }
     }
 
-    fn item(&mut self, site: &ServerState, publish: Publish) -> Result<Item, Closing> {
-        let delivery = Delivery::of(&publish);
+    /// What is offered of a message, and its weight.
+    fn draft(&mut self, site: &ServerState, publish: Publish) -> Result<(Draft, usize), Closing> {
         let most = site.limits.message_bytes;
         if publish.payload.len() > most {
             let words = format!("a message may have {most} bytes at most (limits.message_bytes)");
@@ -108,6 +101,7 @@ impl Batch {
                 return Err(unfit(validator::words(&violation)));
             }
         }
-        Ok(Item { delivery, target, format, payload: publish.payload })
+        let weight = publish.payload.len() + target.weight();
+        Ok((site.draft(&target, format, publish.payload), weight))
     }
 }

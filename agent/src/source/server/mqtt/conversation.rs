@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use holdfast_core::source::coalesce::{self, Coalesce};
-use holdfast_core::source::intake::{Answer, Refused};
+use holdfast_core::source::intake::{Answer, Draft, Refused};
 use holdfast_core::source::mqtt::greeting::KeepAlive;
 use holdfast_core::source::mqtt::reason::{Closing, Reason};
 use holdfast_core::source::mqtt::session::{self, Session, Step};
@@ -23,6 +23,7 @@ use super::super::access::peer::Peer;
 use super::batch::Batch;
 use super::packet_stream::PacketStream;
 use crate::os::clock;
+use crate::source::intake::Outcome;
 
 /// Weight of the messages that may wait for their answers; nothing more is read meanwhile.
 const IN_FLIGHT_BYTES: usize = 1 << 20;
@@ -34,7 +35,6 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 const BUSY_TRIES: u32 = 600;
 /// What becomes of a batch without messages.
 const NOTHING: Answer = Answer::Stored { first: 1, last: 0 };
-const BUSY: Answer = Answer::Refused(Refused::Busy);
 
 /// How a conversation ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub struct Conversation {
 enum Event {
     Stopping,
     Evicted,
-    Answered(Batch, Answer),
+    Answered(Batch, Outcome),
     Packets,
     Read(io::Result<usize>),
     Silent,
@@ -147,7 +147,7 @@ impl Conversation {
                 Event::Silent => {
                     Err(closed(Reason::KeepAlive, "nothing came for one and a half of the keep-alive"))
                 }
-                Event::Answered(batch, answer) => self.conclude(batch, answer).await.map_err(End::Closing),
+                Event::Answered(batch, outcome) => self.conclude(batch, outcome).await.map_err(End::Closing),
                 Event::Read(Ok(0)) => Err(End::Gone),
                 Event::Read(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
                     Err(closed(Reason::Quota, error.to_string()))
@@ -174,7 +174,7 @@ impl Conversation {
         &mut self,
         stopping: impl Future<Output = ()>,
         evicted: &Receiver<Infallible>,
-        offers: &mut FuturesOrdered<impl Future<Output = (Batch, Answer)>>,
+        offers: &mut FuturesOrdered<impl Future<Output = (Batch, Outcome)>>,
         is_open: bool,
     ) -> Event {
         let reading =
@@ -193,7 +193,7 @@ impl Conversation {
         };
         let answer = async {
             match offers.next().await {
-                Some((batch, answer)) => Event::Answered(batch, answer),
+                Some((batch, outcome)) => Event::Answered(batch, outcome),
                 None => pending().await,
             }
         };
@@ -266,24 +266,27 @@ impl Conversation {
         Ok(())
     }
 
-    fn offer(&self, batch: Batch) -> impl Future<Output = (Batch, Answer)> + use<> {
+    fn offer(&self, mut batch: Batch) -> impl Future<Output = (Batch, Outcome)> + use<> {
         let (intake, busy, remote) = (self.site.intake.clone(), self.busy.clone(), self.peer.remote);
-        let drafts = batch.drafts(&self.site);
+        let drafts = batch.take_drafts();
         async move {
             if drafts.is_empty() {
-                return (batch, NOTHING);
+                return (batch, Ok(NOTHING));
             }
-            let answer = intake.offer(drafts, Some(remote)).await;
-            if answer == BUSY {
+            let outcome = intake.offer_or_take_back(drafts, Some(remote)).await;
+            if outcome.is_err() {
                 busy.set(busy.get() + 1);
             }
-            (batch, answer)
+            (batch, outcome)
         }
     }
 
     /// Ends the way of one batch: stored and acknowledged, offered again while the loop is busy, or refused.
-    async fn conclude(&mut self, mut batch: Batch, answer: Answer) -> Result<(), Closing> {
-        let answer = if answer == BUSY { self.offer_again(&batch).await } else { answer };
+    async fn conclude(&mut self, mut batch: Batch, outcome: Outcome) -> Result<(), Closing> {
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(drafts) => self.offer_again(drafts).await,
+        };
         self.in_flight -= batch.weight();
         self.peer.share.stored(batch.held);
         let unfit = batch.unfit.take();
@@ -313,13 +316,16 @@ impl Conversation {
         Ok(())
     }
 
-    async fn offer_again(&self, batch: &Batch) -> Answer {
-        let mut answer = BUSY;
+    async fn offer_again(&self, mut drafts: Vec<Draft>) -> Answer {
+        let mut answer = Answer::Refused(Refused::Busy);
         for _ in 0..BUSY_TRIES {
             Timer::after(BUSY_PAUSE).await;
-            answer = self.site.intake.offer(batch.drafts(&self.site), Some(self.peer.remote)).await;
-            if answer != BUSY {
-                break;
+            match self.site.intake.offer_or_take_back(drafts, Some(self.peer.remote)).await {
+                Ok(other) => {
+                    answer = other;
+                    break;
+                }
+                Err(again) => drafts = again,
             }
         }
         self.busy.set(self.busy.get() - 1);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use holdfast_core::source::intake::{Answer, Refused};
+use holdfast_core::source::intake::{Answer, Draft, Refused};
 use holdfast_core::source::mqtt::greeting;
 use holdfast_core::source::mqtt::packet;
 use holdfast_core::source::mqtt::reason::Closing;
@@ -20,11 +20,10 @@ use super::batch::Batch;
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// How often it is.
 const BUSY_TRIES: u32 = 60;
-const BUSY: Answer = Answer::Refused(Refused::Busy);
 
 /// A will that is as it has to be.
 pub struct Will {
-    message: Batch,
+    drafts: Vec<Draft>,
     device: Option<String>,
     delay_s: u32,
 }
@@ -39,8 +38,9 @@ impl Will {
         }
         // It is held as long as the connection.
         peer.share.hold(message.weight());
-        let device = message.drafts(site).pop().and_then(|draft| draft.device);
-        Ok(Will { message, device, delay_s: will.delay_s })
+        let drafts = message.take_drafts();
+        let device = drafts.first().and_then(|draft| draft.device.clone());
+        Ok(Will { drafts, device, delay_s: will.delay_s })
     }
 }
 
@@ -56,7 +56,7 @@ pub async fn publish(site: &Rc<ServerState>, peer: &Rc<Peer>, will: Will, owner:
     let delay = greeting::will_delay(will.delay_s, expiry);
     let place = if delay.is_zero() { None } else { site.delayed.take() };
     // Without a place for one more that waits it is published at once.
-    let Some(place) = place else { return offer(site, peer, &will).await };
+    let Some(place) = place else { return offer(site, peer, will).await };
     let (site, peer, owner) = (site.clone(), peer.clone(), owner.clone());
     let executor = site.executor.clone();
     let waiting = async move {
@@ -69,20 +69,23 @@ pub async fn publish(site: &Rc<ServerState>, peer: &Rc<Peer>, will: Will, owner:
             false
         };
         if or(stopping, elapsed).await && !site.clients.is_connected(&owner) {
-            offer(&site, &peer, &will).await;
+            offer(&site, &peer, will).await;
         }
         drop(place);
     };
     executor.spawn(waiting).detach();
 }
 
-async fn offer(site: &ServerState, peer: &Peer, will: &Will) {
+async fn offer(site: &ServerState, peer: &Peer, will: Will) {
     peer.spend(site, 1);
-    let mut answer = BUSY;
+    let (mut drafts, mut answer) = (will.drafts, Answer::Refused(Refused::Busy));
     for _ in 0..BUSY_TRIES {
-        answer = site.intake.offer(will.message.drafts(site), Some(peer.remote)).await;
-        if answer != BUSY {
-            break;
+        match site.intake.offer_or_take_back(drafts, Some(peer.remote)).await {
+            Ok(other) => {
+                answer = other;
+                break;
+            }
+            Err(again) => drafts = again,
         }
         Timer::after(BUSY_PAUSE).await;
     }
