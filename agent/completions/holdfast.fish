@@ -29,7 +29,7 @@ complete -c holdfast -n "__fish_holdfast_needs_command" -s V -l version -d 'Prin
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "run" -d 'Runs the agent until it is told to stop'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "check" -d 'Prints the configuration in force, with every default; or every fault, with its line and column'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "test" -d 'Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping'
-complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "status" -d 'Shows links, buffer and devices of the running agent'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "status" -d 'Shows links, buffer, servers and devices of the running agent'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "tap" -d 'Shows live what the running agent takes, stores, sends and has confirmed'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "reload" -d 'Makes the running agent take over its configuration as it is on the disk'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "send" -d 'Hands a message to the running agent and waits until it is stored'

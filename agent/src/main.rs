@@ -17,11 +17,12 @@ mod pages;
     version,
     arg_required_else_help = true,
     after_help = "Examples:\n  \
-    holdfast run                                         take messages on 127.0.0.1:9998 and hold them\n  \
+    holdfast run                                take messages on 127.0.0.1:9998\n  \
     curl -d '{\"t\":21.5}' http://127.0.0.1:9998/kitchen/temperature\n  \
-    holdfast receive                                     be a far end, on ws://127.0.0.1:9000\n  \
-    holdfast run --uplink ws://127.0.0.1:9000            deliver to it\n  \
-    holdfast status\n\nEvery command has examples of its own: holdfast <COMMAND> --help"
+    holdfast receive                            be a far end on ws://127.0.0.1:9000\n  \
+    holdfast run --uplink ws://127.0.0.1:9000   deliver to it\n  \
+    holdfast status                             tell how it is\n\n\
+    Every command has examples of its own: holdfast <COMMAND> --help"
 )]
 struct Arguments {
     #[command(subcommand)]

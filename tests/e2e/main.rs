@@ -102,6 +102,8 @@ mod systemd;
 #[cfg(test)]
 mod tap;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod threads;
 #[cfg(test)]
 mod tls;

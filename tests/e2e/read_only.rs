@@ -27,7 +27,7 @@ fn an_agent_starts_where_nothing_can_be_written_delivers_what_is_held_and_stores
     assert_eq!(agent.fact("/buffer/messages"), HELD);
     let (status, body) = agent.http().post("/a", &[], b"nobody confirms it").unwrap();
     assert_eq!(status, 503, "{}", String::from_utf8_lossy(&body));
-    wait_until("the control socket is there", || agent.ask(&["status"]).status.success());
+    wait_until("the control socket is there", || agent.is_asked());
     let export = Agent::command()
         .args(["buffer", "export", "--socket"])
         .arg(agent.data().join("control.sock"))

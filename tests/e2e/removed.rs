@@ -18,7 +18,7 @@ fn lose_nothing(change: impl Fn(&Path)) {
     agent.post_lines("/a", &(0..BEFORE).map(|number| number.to_string()).collect::<Vec<_>>());
     change(&agent.data());
     agent.post_all("/a", &numbered(AFTER));
-    wait_until("the control socket is there again", || agent.ask(&["status"]).status.success());
+    wait_until("the control socket is there again", || agent.is_asked());
     let told = agent.fact("/repairs");
     assert!(told.as_array().is_some_and(|told| !told.is_empty()), "nobody is told: {told}");
     agent.kill();
@@ -53,9 +53,9 @@ fn nothing_that_was_stored_is_missing_when_an_empty_directory_takes_the_place_of
 fn a_control_socket_that_is_removed_is_there_again() {
     let directory = scratch();
     let agent = Agent::start(directory.path(), "");
-    wait_until("the control socket is there", || agent.ask(&["status"]).status.success());
+    wait_until("the control socket is there", || agent.is_asked());
     for _ in 0..3 {
         fs::remove_file(agent.data().join("control.sock")).expect("it is there");
-        wait_until("the control socket is there again", || agent.ask(&["status"]).status.success());
+        wait_until("the control socket is there again", || agent.is_asked());
     }
 }

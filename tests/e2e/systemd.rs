@@ -49,7 +49,7 @@ fn a_supervisor_hears_when_the_agent_is_ready_alive_and_stopping() {
         "the opening asks for time: {:?}",
         supervisor.heard
     );
-    supervisor.hears("STATUS=0 of 1 links up, 0 messages held, 0 devices");
+    supervisor.hears("STATUS=0 of 1 link up, holding nothing, 0 devices");
     for _ in 0..3 {
         supervisor.heard.clear();
         supervisor.hears("WATCHDOG=1");

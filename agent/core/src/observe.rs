@@ -3,9 +3,12 @@
 pub mod doctor;
 pub mod exposition;
 pub mod health;
+pub mod held;
 pub mod host;
 pub mod log_event;
 pub mod meter;
+pub mod natural_order;
+pub mod problem;
 pub mod status;
 pub mod tap;
 pub mod watchdog;

@@ -30,6 +30,59 @@ pub fn is_unsafe(letter: char) -> bool {
             | '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Columns of a terminal that a text takes: letters of East Asia and pictures take two.
+pub fn columns(text: &str) -> usize {
+    text.chars().map(|letter| if is_wide(letter) { 2 } else { 1 }).sum()
+}
+
+/// The text if it takes no more than so many columns, else its beginning with an ellipsis behind.
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    if columns(text) <= most {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::new();
+    for letter in text.chars() {
+        shown.push(letter);
+        if columns(&shown) >= most {
+            shown.pop();
+            break;
+        }
+    }
+    Cow::Owned(if most == 0 { shown } else { shown + "…" })
+}
+
+/// The text in lines of at most so many columns, all but the first indented. It is broken between words, and a word that is
+/// too long where the line ends.
+pub fn wrapped(text: &str, most: usize, indent: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let is_fresh = line.trim().is_empty();
+        if !is_fresh && columns(&line) + 1 + columns(word) > most {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+        } else if !is_fresh {
+            line.push(' ');
+        }
+        for letter in word.chars() {
+            let full = columns(&line) + if is_wide(letter) { 2 } else { 1 } > most;
+            if full && !line.trim().is_empty() {
+                lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            }
+            line.push(letter);
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// Wide and full-width letters, roughly: blocks of Unicode (UAX #11), not single letters.
+fn is_wide(letter: char) -> bool {
+    matches!(letter,
+        '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' | '\u{ffe0}'..='\u{ffe6}' | '\u{1f300}'..='\u{1faff}'
+        | '\u{20000}'..='\u{3fffd}')
+}
+
 fn escaped_but(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     let hides = |letter: char| is_unsafe(letter) && !stays(letter);
     if !text.contains(hides) {
@@ -72,6 +125,21 @@ mod tests {
         }
         assert_eq!(escaped_lines("a\nb\x1b"), "a\nb\\u001b");
         assert_eq!(escaped_page("\x1b[31ma\x1b[0m\n\u{202e}"), "\x1b[31ma\x1b[0m\n\\u202e");
+    }
+
+    #[test]
+    fn a_text_is_cut_and_wrapped_by_the_columns_that_it_takes() {
+        assert_eq!((columns("größer"), columns("温度"), columns("")), (6, 4, 0));
+        assert_eq!((cut("kitchen", 7).as_ref(), cut("kitchen", 6).as_ref()), ("kitchen", "kitch…"));
+        assert_eq!((cut("温度計", 5).as_ref(), cut("温度計", 4).as_ref()), ("温度…", "温…"));
+        assert_eq!((cut("ab", 1).as_ref(), cut("ab", 0).as_ref()), ("…", ""));
+        assert_eq!(wrapped("a link is down", 9, 2), ["a link is", "  down"]);
+        assert_eq!(
+            wrapped("cannot dial wss://a.very.long.name", 12, 2),
+            ["cannot dial", "  wss://a.ve", "  ry.long.na", "  me"]
+        );
+        assert_eq!(wrapped("", 9, 2), [""]);
+        assert_eq!(wrapped("a", 0, 0), ["a"]);
     }
 
     #[test]

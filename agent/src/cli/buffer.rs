@@ -19,11 +19,13 @@ use std::process::ExitCode;
 #[derive(clap::Args, Debug)]
 #[command(
     arg_required_else_help = true,
-    after_help = "All of these ask the running agent if its control socket answers, and work on the data directory of a stopped one\n\
-    otherwise; looking never changes anything there. An outlet is client:ID, ID in short, or mqtt.\n\n\
+    after_help = "All of these ask the running agent if its control socket answers, and work on the data directory of a \
+    stopped one otherwise; looking never changes anything there. An outlet is client:ID, ID in short, or \
+    mqtt.\n\n\
     Examples:\n  holdfast buffer list\n  holdfast buffer peek cloud --count 3\n  \
     holdfast buffer export --output held.ndjson\n  holdfast buffer verify --data-dir ./data\n  \
-    holdfast buffer dead requeue --all\n\nEvery one has examples of its own: holdfast buffer <COMMAND> --help"
+    holdfast buffer dead requeue --all\n\n\
+    Every one has examples of its own: holdfast buffer <COMMAND> --help"
 )]
 pub struct Args {
     #[command(subcommand)]

@@ -16,9 +16,9 @@ use super::change::{Target, Toggle};
 #[derive(clap::Args, Debug)]
 #[command(
     arg_required_else_help = true,
-    after_help = "Those that change something write the configuration file, its comments left as they are, and have a running agent take\n\
-    it over; a change that would make the file wrong is refused. connect and disconnect change nothing in the file and are\n\
-    forgotten when the agent or the link's table is.\n\n\
+    after_help = "Those that change something write the configuration file, its comments left as they are, and have a \
+    running agent take it over; a change that would make the file wrong is refused. connect and disconnect \
+    change nothing in the file and are forgotten when the agent or the link's table is.\n\n\
     Examples:\n  holdfast client list\n  holdfast client add wss://gw-17:secret@hub.example/ingest --id cloud\n  \
     holdfast client disconnect cloud\n  holdfast client disable cloud\n\n\
     Every one has examples of its own: holdfast client <COMMAND> --help"

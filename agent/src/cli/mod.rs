@@ -14,6 +14,7 @@ pub mod run;
 pub mod send;
 pub mod server;
 pub mod status;
+mod table;
 pub mod tap;
 pub mod test;
 

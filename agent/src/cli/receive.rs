@@ -15,21 +15,22 @@ use crate::cli::output;
 use crate::net::tls;
 use crate::receiver::{Finish, LineFormat, Options, Refusal, Report, Sink, serve, tell};
 
-const EXAMPLES: &str = "\
-Examples:
-  holdfast receive                                    print what comes to ws://127.0.0.1:9000
-  holdfast receive --store messages.ndjson --sync     keep it; nothing is acknowledged before it is on the disk
+const EXAMPLES: &str = "Examples:
+  holdfast receive                                 prints what comes
+  holdfast receive --store messages.ndjson --sync  keeps it before it acknowledges
   holdfast receive --listen 0.0.0.0:9443 --tls-cert chain.pem --tls-key key.pem
-  holdfast receive --drop-after 100 --misbehave-count 3   reset the first three connections after 100 messages
+  holdfast receive --drop-after 100 --misbehave-count 3
   holdfast receive --refuse 503 --retry-after 20 --refuse-count 1
 
-A client that offers the subprotocol holdfast.v1 is answered with {\"resume\":N} and {\"ack\":N}. Envelopes are told from
-raw frames by their form. Messages of envelopes are told apart by epoch and number: what comes again is counted and not
-printed. At the end one line on standard error: received, duplicates, nacked, gaps (announcements), missing (numbers that
-were announced as missing), lost (numbers that were not), connections. The exit code is 0 when nothing is lost, else 1.
+A client that offers the subprotocol holdfast.v1 is answered with {\"resume\":N} and {\"ack\":N}. Envelopes are told from \
+raw frames by their form. Messages of envelopes are told apart by epoch and number: what comes again is counted and not \
+printed. At the end one line on standard error: received, duplicates, nacked, gaps (announcements), missing (numbers that \
+were announced as missing), lost (numbers that were not), connections.
 
-A file of --store holds a line of JSON for each message of an envelope, and lines with \"gap\" or \"nack\" for numbers without
-one. It is read at the start, so that a receiver goes on where the one before it ended.";
+A file of --store holds a line of JSON for each message of an envelope, and lines with \"gap\" or \"nack\" for numbers \
+without one. It is read at the start, so that a receiver goes on where the one before it ended.
+
+Exit code: 0 when nothing is lost, else 1.";
 
 /// Receives what an agent sends: prints it, acknowledges it, counts what is missing.
 #[derive(Debug, clap::Args)]

@@ -15,9 +15,10 @@ use crate::runtime::config_file;
 /// Makes the running agent take over its configuration as it is on the disk
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "The agent reads the file and options that it was started with. A wrong configuration changes nothing and is told \
-    with\nfile, line and column. Clients come and go, and those whose table changed connect anew; what servers or \
-    directories\nneed is a new start, which the agent makes by itself with its listening sockets kept open. SIGHUP does the same.\n\n\
+    after_help = "The agent reads the file and options that it was started with. A wrong configuration changes nothing and \
+    is told with file, line and column. Clients come and go, and those whose table changed connect anew; \
+    what servers or directories need is a new start, which the agent makes by itself with its listening \
+    sockets kept open. SIGHUP does the same.\n\n\
     Exit code: 0 when the configuration is in force, 1 when it is wrong or no agent is running.\n\n\
     Examples:\n  holdfast check && holdfast reload\n  holdfast reload --data-dir ./data"
 )]

@@ -14,9 +14,10 @@ use super::change::{Target, Toggle};
 #[derive(clap::Args, Debug)]
 #[command(
     arg_required_else_help = true,
-    after_help = "Those that change something write the configuration file, its comments left as they are, and have a running agent take\n\
-    it over; a change that would make the file wrong is refused.\n\n\
-    Examples:\n  holdfast server list\n  holdfast server add 0.0.0.0:9998 --id sensors\n  holdfast server remove sensors\n\n\
+    after_help = "Those that change something write the configuration file, its comments left as they are, and have a \
+    running agent take it over; a change that would make the file wrong is refused.\n\n\
+    Examples:\n  holdfast server list\n  holdfast server add 0.0.0.0:9998 --id sensors\n  \
+    holdfast server remove sensors\n\n\
     Every one has examples of its own: holdfast server <COMMAND> --help"
 )]
 pub struct Args {

@@ -13,8 +13,8 @@ use crate::net::control;
 /// Shows live what the running agent takes, stores, sends and has confirmed
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "The filter is one of MQTT: + stands for one level of the topic, # at the end for all that follow. Whoever reads too \
-    slowly\nloses lines and is told how many; the agent waits for nobody.\n\n\
+    after_help = "The filter is one of MQTT: + stands for one level of the topic, # at the end for all that follow. \
+    Whoever reads too slowly loses lines and is told how many; the agent waits for nobody.\n\n\
     Exit code: 0 when the agent or the reader ends it, 1 when no agent is running.\n\n\
     Examples:\n  holdfast tap\n  holdfast tap 'kitchen/#'\n  holdfast tap --json '+/temperature' | jq .json.t"
 )]

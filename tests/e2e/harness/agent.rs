@@ -88,6 +88,11 @@ impl Agent {
         asking.output().expect("the binary runs")
     }
 
+    /// Whether its control socket answers, however it is.
+    pub fn is_asked(&self) -> bool {
+        self.ask(&["status"]).status.code().is_some_and(|code| code < 2)
+    }
+
     /// Writes another configuration, with the same server, for it to take over.
     pub fn configure(&self, tables: &str) {
         configure(&self.directory, IDENTITY, &format!("\n{tables}"));

@@ -8,6 +8,7 @@ mod name_server;
 mod peer;
 mod process;
 mod proxy;
+mod terminal;
 
 use std::fmt::Debug;
 use std::net::TcpListener;
@@ -23,6 +24,7 @@ pub use name_server::NameServer;
 pub use peer::{Peer, WebSocketSender, python};
 pub use process::Running;
 pub use proxy::Proxy;
+pub use terminal::Terminal;
 
 const PAUSE: Duration = Duration::from_millis(10);
 /// Far above what anything takes, so that a slow machine is not a failure.

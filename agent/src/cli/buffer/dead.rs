@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 
 use super::place::{StoreAccess, StorePath};
 use super::record::{message_json, payload_words, time};
-use crate::cli::status::plain_table;
+use crate::cli::table::{screen_width, table};
 use crate::cli::{clean, print};
 
 /// Lists, shows, hands in again or drops the messages that peers refused
 #[derive(clap::Args, Debug)]
 #[command(
     arg_required_else_help = true,
-    after_help = "Examples:\n  holdfast buffer dead list\n  holdfast buffer dead show 3\n  holdfast buffer dead requeue 3 4\n  \
+    after_help = "Examples:\n  holdfast buffer dead list\n  holdfast buffer dead show 3\n  \
+    holdfast buffer dead requeue 3 4\n  \
     holdfast buffer dead drop --all"
 )]
 pub struct Args {
@@ -35,9 +36,8 @@ enum Command {
 
 /// Lists the dead letters
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Examples:\n  holdfast buffer dead list\n  holdfast buffer dead list --json | jq -r '.[].reason' | sort | uniq -c"
-)]
+#[command(after_help = "Examples:\n  holdfast buffer dead list\n  \
+    holdfast buffer dead list --json | jq -r '.[].reason' | sort | uniq -c")]
 struct List {
     /// Print them in JSON
     #[arg(long)]
@@ -64,8 +64,9 @@ struct Show {
 /// Hands dead letters in again, each for the outlet whose peer refused it, and drops them once they are stored
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "They keep their time, get a new id and number, and say that they are replayed. It needs the running agent, whose numbers they\n\
-    get.\n\nExamples:\n  holdfast buffer dead requeue 3 4\n  holdfast buffer dead requeue --all"
+    after_help = "They keep their time, get a new id and number, and say that they are replayed. It needs the running \
+    agent, whose numbers they get.\n\n\
+    Examples:\n  holdfast buffer dead requeue 3 4\n  holdfast buffer dead requeue --all"
 )]
 struct Requeue {
     #[command(flatten)]
@@ -114,7 +115,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn list(args: &List) -> anyhow::Result<()> {
     let letters = args.whereabouts.read()?.letters()?;
-    let text = if args.json { format!("{:#}\n", documents(&letters)?) } else { page(&letters) };
+    let text =
+        if args.json { format!("{:#}\n", documents(&letters)?) } else { page(&letters, screen_width()) };
     // Whoever closes the pipe early has seen enough.
     let _ = print(&text);
     Ok(())
@@ -176,7 +178,7 @@ fn chosen<'a>(letters: &'a [Numbered], numbers: &[u64]) -> anyhow::Result<Vec<&'
     numbers.iter().map(find).collect()
 }
 
-fn page(letters: &[Numbered]) -> String {
+fn page(letters: &[Numbered], width: Option<usize>) -> String {
     if letters.is_empty() {
         return "no dead letters\n".to_owned();
     }
@@ -202,7 +204,11 @@ fn page(letters: &[Numbered]) -> String {
             payload_words(&letter.message),
         ]
     };
-    plain_table("NUMBER,OUTLET,SEQ,SET ASIDE,REASON,TOPIC,PAYLOAD", letters.iter().map(line).collect())
+    table(
+        "NUMBER,OUTLET,SEQ?,SET ASIDE?,REASON~,TOPIC~,PAYLOAD~",
+        &letters.iter().map(line).collect::<Vec<_>>(),
+        width,
+    )
 }
 
 fn documents(letters: &[Numbered]) -> anyhow::Result<Value> {
@@ -253,8 +259,8 @@ NUMBER  OUTLET        SEQ  SET ASIDE                       REASON            TOP
 3       client:cloud  9    1970-01-01T00:00:02.000000000Z  no \\u001b schema  kitchen/temperature  hot
 4       damaged       -    -                               -                 -                    -
 ";
-        assert_eq!(page(&[letter(3), (4, None)]), expected);
-        assert_eq!(page(&[]), "no dead letters\n");
+        assert_eq!(page(&[letter(3), (4, None)], None), expected);
+        assert_eq!(page(&[], None), "no dead letters\n");
     }
 
     #[test]

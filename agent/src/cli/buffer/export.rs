@@ -16,10 +16,11 @@ use crate::os::private;
 /// Writes all messages that are held, and takes nothing away
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "A line of NDJSON has outlet, epoch, seq and all of the message, its payload as text in `payload` or else in `base64`; CBOR\n\
-    is a sequence of the same maps, with the payload as bytes and the time in nanoseconds. The agent goes on meanwhile: what is\n\
-    confirmed before it was read is not in the export.\n\n\
-    Examples:\n  holdfast buffer export > held.ndjson\n  holdfast buffer export cloud --format cbor --output held.cbor\n  \
+    after_help = "A line of NDJSON has outlet, epoch, seq and all of the message, its payload as text in `payload` or else \
+    in `base64`; CBOR is a sequence of the same maps, with the payload as bytes and the time in nanoseconds. \
+    The agent goes on meanwhile: what is confirmed before it was read is not in the export.\n\n\
+    Examples:\n  holdfast buffer export > held.ndjson\n  \
+    holdfast buffer export cloud --format cbor --output held.cbor\n  \
     holdfast buffer export mqtt | jq -r '[.time, .topic, .payload] | @tsv'"
 )]
 pub struct Args {

@@ -22,10 +22,12 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Hands the messages of an export to the running agent and waits until they are stored
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Each goes to the outlet that it was exported from, or to the one of --to; it keeps its time, gets a new id and number, and\n\
-    says that it is replayed. Whether it is NDJSON or CBOR is seen by itself. It needs the running agent, whose numbers they get.\n\n\
+    after_help = "Each goes to the outlet that it was exported from, or to the one of --to; it keeps its time, gets a new \
+    id and number, and says that it is replayed. Whether it is NDJSON or CBOR is seen by itself. It needs \
+    the running agent, whose numbers they get.\n\n\
     Exit code: 0 only if everything is stored.\n\n\
-    Examples:\n  holdfast buffer import held.ndjson\n  holdfast buffer export cloud | holdfast buffer import --to backup\n  \
+    Examples:\n  holdfast buffer import held.ndjson\n  \
+    holdfast buffer export cloud | holdfast buffer import --to backup\n  \
     jq -c 'select(.topic | startswith(\"kitchen/\"))' held.ndjson | holdfast buffer import"
 )]
 pub struct Args {

@@ -3,13 +3,15 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use holdfast_core::observe::problem::span;
 use holdfast_core::outlet::inspect::Survey;
 use serde_json::{Value, json};
 
 use super::list;
 use super::place::StorePath;
 use super::record::many;
-use crate::cli::status::{size, span};
+use crate::cli::status::size;
+use crate::cli::table::screen_width;
 use crate::cli::{clean, print};
 use crate::os::clock;
 
@@ -31,7 +33,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let now_ns = clock::now().wall_ns;
     let text = match args.json {
         true => format!("{:#}\n", document(&survey, running, now_ns)?),
-        false => page(&survey, running, now_ns),
+        false => page(&survey, running, now_ns, screen_width()),
     };
     // Whoever closes the pipe early has seen enough.
     let _ = print(&text);
@@ -68,7 +70,7 @@ fn document(survey: &Survey, running: bool, now_ns: u64) -> anyhow::Result<Value
     Ok(document)
 }
 
-fn page(survey: &Survey, running: bool, now_ns: u64) -> String {
+fn page(survey: &Survey, running: bool, now_ns: u64, width: Option<usize>) -> String {
     let held = held(survey);
     let facts = &survey.facts;
     let user = if running { "in use by the running agent" } else { "no agent is running" };
@@ -96,7 +98,7 @@ fn page(survey: &Survey, running: bool, now_ns: u64) -> String {
     for (name, bytes) in &survey.set_aside {
         let _ = writeln!(page, "ASIDE    {}  {}", clean(name), size(*bytes));
     }
-    page + "\n" + &list::page(survey)
+    page + "\n" + &list::page(survey, width)
 }
 
 struct Sum {
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_page_has_a_line_for_each_thing_that_takes_room() {
-        let page = page(&survey(), false, 65_000_000_000);
+        let page = page(&survey(), false, 65_000_000_000, None);
         let expected = "\
 STORE    /data  no agent is running  started 3 times
 HELD     9 messages  1.5 kB in groups  oldest 1m

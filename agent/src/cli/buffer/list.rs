@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::place::StorePath;
 use super::record::time;
-use crate::cli::status::{plain_table, size};
+use crate::cli::status::size;
+use crate::cli::table::{screen_width, table};
 use crate::cli::{clean, print};
 
 /// Lists the outlets with what the store holds for each
@@ -28,7 +29,7 @@ pub struct Args {
 /// Prints the list. The error says why the store cannot be seen.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let survey = args.whereabouts.read()?.survey()?;
-    let text = if args.json { format!("{:#}\n", document(&survey)) } else { page(&survey) };
+    let text = if args.json { format!("{:#}\n", document(&survey)) } else { page(&survey, screen_width()) };
     // Whoever closes the pipe early has seen enough.
     let _ = print(&text);
     Ok(ExitCode::SUCCESS)
@@ -52,7 +53,7 @@ pub fn document(survey: &Survey) -> Value {
 }
 
 /// The outlets as a table.
-pub fn page(survey: &Survey) -> String {
+pub fn page(survey: &Survey, width: Option<usize>) -> String {
     let line = |(outlet, held): (&Outlet, &Held)| {
         let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
         let (first, last) = held.range.unzip();
@@ -63,7 +64,7 @@ pub fn page(survey: &Survey) -> String {
     let lines: Vec<Vec<String>> = outlets(survey).map(line).collect();
     match lines.is_empty() {
         true => "there is no outlet: no client and no broker is configured\n".to_owned(),
-        false => plain_table("OUTLET,MESSAGES,BYTES,FIRST,LAST,OLDEST,EPOCH", lines),
+        false => table("OUTLET,MESSAGES,BYTES,FIRST,LAST,OLDEST?,EPOCH?", &lines, width),
     }
 }
 
@@ -90,8 +91,8 @@ OUTLET        MESSAGES  BYTES  FIRST  LAST  OLDEST                          EPOC
 client:cloud  5         512 B  4      9     1970-01-01T00:00:01.000000000Z  01J
 mqtt          0         0 B    -      -     -                               01J
 ";
-        assert_eq!(page(&survey), expected);
+        assert_eq!(page(&survey, None), expected);
         assert_eq!((&document(&survey)[0]["last"], &document(&survey)[1]["last"]), (&json!(9), &Value::Null));
-        assert!(page(&Survey::default()).contains("no outlet"));
+        assert!(page(&Survey::default(), None).contains("no outlet"));
     }
 }

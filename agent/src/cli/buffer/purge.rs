@@ -13,9 +13,10 @@ use crate::cli::{clean, print};
 /// Gives up all messages that the store holds for an outlet; its peer is told of the gap
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Their numbers are announced to the peer as a gap with the reason `purged`, and they are counted as dropped. What is on its\n\
-    way to the disk at this moment, for which nobody was told `stored` yet, stays.\n\n\
-    Examples:\n  holdfast buffer export cloud > held.ndjson && holdfast buffer purge cloud\n  holdfast buffer purge --all --yes"
+    after_help = "Their numbers are announced to the peer as a gap with the reason `purged`, and they are counted as \
+    dropped. What is on its way to the disk at this moment, for which nobody was told `stored` yet, stays.\n\n\
+    Examples:\n  holdfast buffer export cloud > held.ndjson && holdfast buffer purge cloud\n  \
+    holdfast buffer purge --all --yes"
 )]
 pub struct Args {
     /// Outlet, such as client:cloud

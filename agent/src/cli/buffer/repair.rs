@@ -11,8 +11,8 @@ use crate::cli::{clean, print};
 /// Repairs the store of a stopped agent as its next start would, and says what was done
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "First without the snapshot of the database, then with what can be read from its log; a damaged store is set aside, and\n\
-    gaps that are told to the peer stand for all that is lost.\n\n\
+    after_help = "First without the snapshot of the database, then with what can be read from its log; a damaged store is \
+    set aside, and gaps that are told to the peer stand for all that is lost.\n\n\
     Exit code: 0 when the store is sound or repaired, 1 when it cannot be opened or an agent is running.\n\n\
     Examples:\n  holdfast buffer verify || holdfast buffer repair"
 )]

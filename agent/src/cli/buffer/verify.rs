@@ -13,8 +13,9 @@ use crate::cli::{clean, print};
 /// Reads and checks every group and every file of the store, and says what is damaged
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Each group is read, its checksum compared, unpacked, and its numbers compared with the index. Nothing is repaired:\n\
-    the agent does that when it starts or comes to a damaged group, and `holdfast buffer repair` does it now.\n\n\
+    after_help = "Each group is read, its checksum compared, unpacked, and its numbers compared with the index. Nothing is \
+    repaired: the agent does that when it starts or comes to a damaged group, and `holdfast buffer repair` \
+    does it now.\n\n\
     Exit code: 0 when all is sound, 1 when something is damaged or cannot be read.\n\n\
     Examples:\n  holdfast buffer verify\n  holdfast buffer verify --data-dir ./data --json | jq .damage"
 )]

@@ -12,8 +12,9 @@ use crate::runtime::config_file::NewPassword;
 /// Adds a client to the configuration file
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "A user in the url becomes auth = { basic = … } of the new table, and the password goes into a file beside the\n\
-    configuration, ID.password, which only the agent can read. A value of --set is TOML, or taken as a string where it is none.\n\n\
+    after_help = "A user in the url becomes auth = { basic = … } of the new table, and the password goes into a file \
+    beside the configuration, ID.password, which only the agent can read. A value of --set is TOML, or taken \
+    as a string where it is none.\n\n\
     Examples:\n  holdfast client add wss://hub.example/ingest --id cloud\n  \
     holdfast client add ws://10.0.0.7:8080/in --set confirm=none --set 'ping={ interval = \"5s\" }'\n  \
     holdfast client add wss://hub.example/ --set 'auth={ bearer = { file = \"/etc/holdfast/token\" } }'"

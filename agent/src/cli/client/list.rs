@@ -6,7 +6,8 @@ use holdfast_core::config::client::Client;
 use serde_json::{Value, json};
 
 use crate::cli::change::AgentArgs;
-use crate::cli::status::{plain_table, text};
+use crate::cli::status::text;
+use crate::cli::table::{screen_width, table};
 use crate::cli::{clean, print};
 
 /// Lists the clients with their state
@@ -26,7 +27,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.place.options.load()?;
     let status = args.place.status(&config)?.unwrap_or_default();
     let clients: Vec<Value> = config.clients.iter().map(|client| document(client, &status)).collect();
-    let page = if args.json { format!("{:#}\n", Value::Array(clients)) } else { page(&clients) };
+    let page =
+        if args.json { format!("{:#}\n", Value::Array(clients)) } else { page(&clients, screen_width()) };
     // Whoever closes the pipe early has seen enough.
     let _ = print(&page);
     Ok(ExitCode::SUCCESS)
@@ -41,7 +43,7 @@ fn document(client: &Client, status: &Value) -> Value {
     })
 }
 
-fn page(clients: &[Value]) -> String {
+fn page(clients: &[Value], width: Option<usize>) -> String {
     let line = |client: &Value| {
         let state = match (client["state"].as_str(), client["active"].as_bool()) {
             (Some(state), _) => clean(state),
@@ -63,7 +65,7 @@ fn page(clients: &[Value]) -> String {
             text(&client["last_error"]),
         ]
     };
-    plain_table("ID,STATE,SINCE,UNCONFIRMED,URL,NAME,LAST ERROR", clients.iter().map(line).collect())
+    table("ID,STATE,SINCE?,HELD,URL~,NAME?,LAST ERROR~", &clients.iter().map(line).collect::<Vec<_>>(), width)
 }
 
 #[cfg(test)]
@@ -77,14 +79,14 @@ mod tests {
         client.url = Some("wss://gw:s3cret@hub/".to_owned());
         let status = json!({ "links": { "cloud": { "state": "up", "unconfirmed": 3 } } });
         assert_eq!(
-            page(&[document(&client, &status)]),
-            "ID     STATE  UNCONFIRMED  URL\nCloud  up     3            wss://gw:***@hub/\n"
+            page(&[document(&client, &status)], None),
+            "ID     STATE  HELD  URL\nCloud  up     3     wss://gw:***@hub/\n"
         );
         assert_eq!(
-            page(&[document(&client, &Value::Null)]),
+            page(&[document(&client, &Value::Null)], None),
             "ID     STATE    URL\nCloud  unknown  wss://gw:***@hub/\n"
         );
         client.active = false;
-        assert!(page(&[document(&client, &Value::Null)]).contains("inactive"));
+        assert!(page(&[document(&client, &Value::Null)], None).contains("inactive"));
     }
 }

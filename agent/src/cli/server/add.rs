@@ -11,8 +11,8 @@ use crate::cli::change::{AgentArgs, Change, Edited, assignment};
 /// Adds a server to the configuration file
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "The server on 127.0.0.1:9998 that is there without any [[server]] is not there with one. A value of --set is TOML, or\n\
-    taken as a string where it is none.\n\n\
+    after_help = "The server on 127.0.0.1:9998 that is there without any [[server]] is not there with one. A value of \
+    --set is TOML, or taken as a string where it is none.\n\n\
     Examples:\n  holdfast server add 0.0.0.0:9998 --id sensors\n  \
     holdfast server add 0.0.0.0:9443 --set 'tls={ cert = \"/etc/holdfast/cert.pem\", key = \"/etc/holdfast/key.pem\" }'"
 )]

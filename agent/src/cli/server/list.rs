@@ -6,8 +6,10 @@ use holdfast_core::config::server::Server;
 use serde_json::{Value, json};
 
 use crate::cli::options::Options;
-use crate::cli::status::plain_table;
+use crate::cli::table::{screen_width, table};
 use crate::cli::{clean, print};
+
+const HEADS: &str = "ID,ACTIVE,TLS,ROUTES?,BIND~";
 
 /// Lists the servers with their addresses
 #[derive(clap::Args, Debug)]
@@ -28,7 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let servers = &config.servers;
     let page = match args.json {
         true => format!("{:#}\n", servers.iter().map(document).collect::<Value>()),
-        false => plain_table("ID,ACTIVE,TLS,ROUTES,BIND", servers.iter().map(line).collect()),
+        false => table(HEADS, &servers.iter().map(line).collect::<Vec<_>>(), screen_width()),
     };
     // Whoever closes the pipe early has seen enough.
     let _ = print(&page);
@@ -68,6 +70,6 @@ mod tests {
         let lines = vec![line(&Server::of_index(0))];
         let expected =
             "ID           ACTIVE  TLS  ROUTES  BIND\nws_server_1  yes     no   0       127.0.0.1:9998\n";
-        assert_eq!(plain_table("ID,ACTIVE,TLS,ROUTES,BIND", lines), expected);
+        assert_eq!(table(HEADS, &lines, None), expected);
     }
 }

@@ -15,6 +15,7 @@ use crate::link::LinkState;
 use crate::link::closing;
 use crate::link::probe::UNECHOED;
 use crate::message::Format;
+use crate::observe::held::held_words;
 use crate::outlet::buffer::StoreState;
 use crate::outlet::queue::OutletQueue;
 use crate::source::intake::Draft;
@@ -61,13 +62,20 @@ pub fn digest(agent: &Agent) -> u64 {
     links.fold(first, |digest, state| digest.wrapping_mul(17).wrapping_add(state))
 }
 
-/// How the agent is, in a line: `1 of 2 links up, 12 messages held, 3 devices`.
+/// How the agent is, in a line: `1 of 2 links up, holding 12 messages for lab, 3 devices`.
 pub fn headline(agent: &Agent) -> String {
     let active = || agent.links.iter().filter(|line| line.link.state() != LinkState::Inactive);
     let (up, all) = (active().filter(|line| line.link.is_up()).count(), active().count());
-    let held: u64 = agent.buffer.live().map(OutletQueue::unconfirmed).sum();
-    let devices = agent.presence.devices().len();
-    let line = format!("{up} of {all} links up, {held} messages held, {devices} devices");
+    let links = match all {
+        0 => "no link is active".to_owned(),
+        1 => format!("{up} of 1 link up"),
+        _ => format!("{up} of {all} links up"),
+    };
+    let devices = match agent.presence.devices().len() {
+        1 => "1 device".to_owned(),
+        devices => format!("{devices} devices"),
+    };
+    let line = format!("{links}, holding {}, {devices}", held(agent));
     match agent.buffer.failure() {
         Some(error) if agent.buffer.store() == StoreState::ReadOnly => {
             format!("{line}, the store is read-only: {error}")
@@ -75,6 +83,15 @@ pub fn headline(agent: &Agent) -> String {
         Some(error) => format!("{line}, the store is failing: {error}"),
         None => line,
     }
+}
+
+fn held(agent: &Agent) -> String {
+    let lines = || agent.links.iter().enumerate().filter(|(_, line)| !line.is_gone());
+    let links = lines().filter(|(_, line)| line.is_client());
+    let links: Vec<(&str, u64)> =
+        links.map(|(link, line)| (line.id.as_str(), agent.unconfirmed(link))).collect();
+    let broker = lines().filter(|(_, line)| !line.is_client()).map(|(link, _)| agent.unconfirmed(link)).sum();
+    held_words(&links, broker)
 }
 
 /// The status with the first of the devices, for the control interface.
