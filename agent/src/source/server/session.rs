@@ -393,7 +393,7 @@ impl Session {
         refused: Option<Refused>,
     ) -> impl Future<Output = (Batch, Outcome)> + use<> {
         let intake = self.site.intake.clone();
-        let drafts = batch.take_drafts(&self.site, &self.target);
+        let drafts = if refused.is_none() { batch.take_drafts(&self.site, &self.target) } else { Vec::new() };
         let (busy, remote) = (self.busy.clone(), self.peer.remote);
         async move {
             if let Some(refused) = refused {
