@@ -142,6 +142,10 @@ impl Look {
         if let Some(first) = lines.first_mut() {
             *first = first.replacen(&format!("  {state}"), &format!("  {}", self.state(&state)), 1);
         }
+        if let Some(why) = status["configuration_rejected"].as_str() {
+            let why = format!("! a newer configuration was rejected: {}", clean(&why.replace('\n', "; ")));
+            lines.extend(self.wrapped(&why, 2));
+        }
         for (mark, words) in [("!", problems(status)), ("-", notices(status))] {
             lines.extend(words.iter().flat_map(|words| self.wrapped(&format!("{mark} {}", clean(words)), 2)));
         }
@@ -398,6 +402,17 @@ mod tests {
             "servers": { "sensors": { "failed_logins": 3, "throttled": 0, "denied_users": 1, "certificate_days_left": 9,
                 "certificate_error": null, "listening": ["http://127.0.0.1:9998"] }, "quiet": { "failed_logins": 0 } },
         })
+    }
+
+    #[test]
+    fn a_configuration_that_was_rejected_is_told_with_its_faults() {
+        let mut status = status();
+        status["configuration_rejected"] = json!("holdfast.toml:3: no\nholdfast.toml:4: nor this");
+        let page = WIDE.page(&status, &[]);
+        assert_eq!(
+            page[1],
+            "! a newer configuration was rejected: holdfast.toml:3: no; holdfast.toml:4: nor this"
+        );
     }
 
     #[test]
