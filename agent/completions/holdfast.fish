@@ -29,6 +29,8 @@ complete -c holdfast -n "__fish_holdfast_needs_command" -s V -l version -d 'Prin
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "run" -d 'Runs the agent until it is told to stop'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "check" -d 'Prints the configuration in force, with every default; or every fault, with its line and column'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "test" -d 'Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "doctor" -d 'Looks at configuration, clock, disk, card, permissions, limits, names, certificates and links, and says what to do'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "report" -d 'Writes one file for support: version, configuration, status, findings, log, machine and files, without secrets'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "status" -d 'Shows links, buffer, servers and devices of the running agent'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "tap" -d 'Shows live what the running agent takes, stores, sends and has confirmed'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "reload" -d 'Makes the running agent take over its configuration as it is on the disk'
@@ -63,6 +65,23 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l uplink -d 'Ur
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -l json -d 'Print the results in JSON'
 complete -c holdfast -n "__fish_holdfast_using_subcommand test" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand doctor" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand doctor" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand doctor" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand doctor" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand doctor" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand doctor" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand doctor" -l json -d 'Print the findings in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand report" -s o -l output -d 'The file to write, - for standard output; holdfast-report-AGENT-TIME.txt here by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand report" -l lines -d 'Lines of the log, if the journal has it' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand report" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand report" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand report" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand report" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand report" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand report" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand report" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l watch -d 'Show it again each INTERVAL until interrupted, 1s by default; with --json a line each time' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l application -d 'Show only the links and servers that belong to this application' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F

@@ -14,7 +14,7 @@ mod pages;
 /// A device agent that holds WebSocket links and messages fast
 #[derive(Parser)]
 #[command(
-    version,
+    version = cli::VERSION,
     arg_required_else_help = true,
     after_help = "Examples:\n  \
     holdfast run                                take messages on 127.0.0.1:9998\n  \
@@ -34,6 +34,8 @@ enum Command {
     Run(cli::run::Args),
     Check(cli::check::Args),
     Test(cli::test::Args),
+    Doctor(cli::doctor::Args),
+    Report(cli::report::Args),
     Status(cli::status::Args),
     Tap(cli::tap::Args),
     Reload(cli::reload::Args),
@@ -77,8 +79,14 @@ fn main() -> ExitCode {
         Command::Reload(args) => cli::reload::run(args),
         Command::Test(args) => cli::test::run(args),
         Command::Tap(args) => cli::tap::run(args),
+        Command::Doctor(args) => cli::doctor::run(args),
+        Command::Report(args) => cli::report::run(args),
     };
     ended.unwrap_or_else(|error| {
+        // Whoever closes the pipe has seen enough.
+        if cli::is_closed_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
         logger::tell_end(&format!("{error:#}"));
         ExitCode::FAILURE
     })

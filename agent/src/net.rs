@@ -69,9 +69,13 @@ pub struct Target {
     pub port: u16,
 }
 
+/// Sees each step of a dial once it is done.
+pub type StepWatch = Box<dyn Fn(&FinishedStep)>;
+
 /// How far a dial has come, and what was found on the way.
-#[derive(Debug)]
 pub struct DialTrace {
+    watch: Option<StepWatch>,
+    certificate_days_left: Cell<Option<i64>>,
     step: Cell<DialStep>,
     since: Cell<Time>,
     found: RefCell<String>,
@@ -104,6 +108,8 @@ impl DialTrace {
     pub fn new() -> DialTrace {
         let since = Cell::new(clock::now().mono);
         DialTrace {
+            watch: None,
+            certificate_days_left: Cell::default(),
             step: Cell::new(DialStep::Settings),
             since,
             found: RefCell::default(),
@@ -111,9 +117,20 @@ impl DialTrace {
         }
     }
 
+    /// The same, and each step is shown once it is done.
+    pub fn watched(watch: StepWatch) -> DialTrace {
+        DialTrace { watch: Some(watch), ..DialTrace::new() }
+    }
+
+    /// Days until the certificate of the peer ends, once it was seen.
+    pub fn certificate_days_left(&self) -> Option<i64> {
+        self.certificate_days_left.get()
+    }
+
     /// The step before is done, and this one begins.
     pub fn enter(&self, step: DialStep) {
-        self.done.borrow_mut().push(self.ended());
+        let ended = self.ended();
+        self.done.borrow_mut().push(ended);
         self.step.set(step);
     }
 
@@ -146,7 +163,11 @@ impl DialTrace {
     fn ended(&self) -> FinishedStep {
         let took = self.took();
         self.since.set(clock::now().mono);
-        FinishedStep { step: self.step.get(), took, found: self.found.take() }
+        let ended = FinishedStep { step: self.step.get(), took, found: self.found.take() };
+        if let Some(watch) = &self.watch {
+            watch(&ended);
+        }
+        ended
     }
 }
 
@@ -190,6 +211,7 @@ pub async fn open(
     stage.enter(DialStep::Tls);
     let (stream, certificate_days_left) = tls::connect(tcp, tls, target.name()).await.map_err(retry)?;
     stage.found(tls::shown(&stream, certificate_days_left));
+    stage.certificate_days_left.set(certificate_days_left);
     Ok((Box::new(stream), Peer { address, certificate_days_left }))
 }
 

@@ -16,7 +16,7 @@ mod progress;
 mod recovery;
 mod salvage;
 mod scan;
-mod space;
+pub mod space;
 pub mod stopped;
 mod syncer;
 mod syncs;
@@ -32,9 +32,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendErr
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use holdfast_core::observe::meter::Meter;
 use holdfast_core::outlet::inspect::{Change, StoreAnswer, StoreQuery};
 use holdfast_core::outlet::order_queue::AT_ONCE;
 use holdfast_core::outlet::store_protocol::{Opened, StoreFacts, StoreOrder, StoreReport};
+use holdfast_core::time::Time;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -117,6 +119,12 @@ impl std::fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
+
+/// Bytes that agents with this data directory ever wrote, as the last of them has saved it.
+pub fn written_ever(dir: &Path) -> Option<u64> {
+    let saved = numbers::peek_meter(dir).ok().flatten()?;
+    Some(Meter::new(Some(&saved), Time::default()).total().bytes)
+}
 
 /// Opens the store, waiting for it, and starts its thread. Every order is answered by one call of `reports` there. `progress`
 /// hears, while it is opened, how much more time that asks for.

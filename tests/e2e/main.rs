@@ -30,6 +30,7 @@ mod deliver;
 mod demo;
 #[cfg(test)]
 mod descriptors;
+mod doctor;
 #[cfg(test)]
 mod endpoint;
 #[cfg(test)]

@@ -1,16 +1,25 @@
 //! `holdfast check`: prints the configuration in force, or every fault of it.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::net::TcpListener;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::join_all;
 use holdfast_core::config::{Config, ConfigFile, Errors};
 use holdfast_core::terminal;
 use serde_json::{Value, json};
+use smol::Timer;
+use smol::future::or;
 
 use super::options::Options;
+use crate::net;
 use crate::runtime::config_file::{self, warnings};
 use crate::source::server::schema_faults;
+
+/// The names in `bind` must be resolved within this.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prints the configuration in force, with every default; or every fault, with its line and column
 #[derive(Debug, Clone, clap::Args)]
@@ -33,8 +42,9 @@ fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resu
         Ok((config, files)) => {
             let mut warnings = warnings(&config, &files);
             warnings.extend(config.servers.iter().flat_map(schema_faults));
+            warnings.extend(smol::block_on(unbindable(&config)));
             for warning in &warnings {
-                writeln!(err, "warning: {}", terminal::escaped(warning))?;
+                let _ = writeln!(err, "warning: {}", terminal::escaped(warning));
             }
             let files: Vec<String> = files.iter().filter(|file| file.path.exists()).map(name).collect();
             let text = match args.json {
@@ -45,13 +55,50 @@ fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resu
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            writeln!(err, "{}", terminal::escaped_lines(&format!("{error:#}")))?;
+            // It fails whether anybody reads why or not.
+            let _ = writeln!(err, "{}", terminal::escaped_lines(&format!("{error:#}")));
             if args.json {
-                writeln!(out, "{}", terminal::escaped_lines(&faults_json(&error).to_string()))?;
+                let _ = writeln!(out, "{}", terminal::escaped_lines(&faults_json(&error).to_string()));
             }
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// What `bind` names and this machine does not have at this moment.
+pub(super) async fn unbindable(config: &Config) -> Vec<String> {
+    let servers = config.servers.iter().filter(|server| server.active);
+    let names = servers.flat_map(|server| server.bind.iter().map(move |name| (server, name)));
+    let faults = names.map(async |(server, name)| {
+        let cause = why_unbindable(name).await?;
+        Some(format!("server {}: bind: {name} cannot be listened on: {cause}", server.id))
+    });
+    join_all(faults).await.into_iter().flatten().collect()
+}
+
+async fn why_unbindable(name: &str) -> Option<String> {
+    let (host, _) = name.rsplit_once(':').filter(|_| !name.starts_with("unix:"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').replace("%25", "%");
+    // Any port of an address that is there can be had; the one that is meant may be in use by the agent itself.
+    let (host, port) = (host.as_str(), 0);
+    let late = async {
+        Timer::after(RESOLVE_TIMEOUT).await;
+        Err(ErrorKind::TimedOut.into())
+    };
+    let addresses = match or(net::resolve(host, port), late).await {
+        Ok(addresses) => addresses,
+        Err(error) => return Some(net::words(&error)),
+    };
+    let missing: Vec<String> = addresses
+        .iter()
+        .filter_map(|address| {
+            let error = TcpListener::bind(address).err()?;
+            let is_missing = error.kind() == ErrorKind::AddrNotAvailable;
+            is_missing.then(|| format!("{} is no address of this machine", address.ip()))
+        })
+        .collect();
+    // A name may stand for an address of each family.
+    (missing.len() == addresses.len()).then(|| missing.join(", "))
 }
 
 fn name(file: &ConfigFile) -> String {
@@ -128,6 +175,22 @@ mod tests {
                 && err.contains("route /a"),
             "{err}"
         );
+    }
+
+    #[test]
+    fn names_and_addresses_in_bind_that_this_machine_does_not_have_are_warned_of() {
+        let bind = |address: &str| check(&format!("[[server]]\nid = \"s\"\nbind = [{address:?}]\n"), false);
+        for here in ["127.0.0.1:0", "localhost:9998", "0.0.0.0:80", "unix:/run/x.sock"] {
+            assert_eq!(bind(here).2, "", "{here}");
+        }
+        let (code, _, err) = bind("no-such-host.invalid:9998");
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(
+            err.contains("server s: bind: no-such-host.invalid:9998 cannot be listened on: cannot resolve"),
+            "{err}"
+        );
+        let (_, _, err) = bind("192.0.2.7:9998");
+        assert!(err.contains("192.0.2.7 is no address of this machine"), "{err}");
     }
 
     #[test]

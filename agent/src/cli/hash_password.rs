@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail, ensure};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use super::print;
+use super::{print, tell};
 use crate::os::password;
 
 /// What Ctrl-C, Ctrl-D, Ctrl-U and the two keys that take a letter back send.
@@ -52,10 +52,10 @@ fn typed(prompt: &str) -> anyhow::Result<String> {
     let mut quiet = before.clone();
     quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     tcsetattr(&stdin, OptionalActions::Flush, &quiet).context("cannot hide what is typed")?;
-    eprint!("{prompt}");
+    tell(prompt);
     let line = keys(stdin.lock().bytes());
     tcsetattr(&stdin, OptionalActions::Now, &before).context("cannot show again what is typed")?;
-    eprintln!();
+    tell("\n");
     line
 }
 

@@ -6,10 +6,12 @@ pub mod check;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod hash_password;
 pub mod options;
 pub mod receive;
 pub mod reload;
+pub mod report;
 pub mod run;
 pub mod send;
 pub mod server;
@@ -18,10 +20,13 @@ mod table;
 pub mod tap;
 pub mod test;
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use holdfast_core::terminal;
+
+/// The version of the program, and the commit that it was built from where that is known.
+pub const VERSION: &str = env!("HOLDFAST_LONG_VERSION");
 
 /// Whether what is printed may be coloured: a terminal reads it, and `NO_COLOR` does not say otherwise.
 fn colours() -> bool {
@@ -43,6 +48,17 @@ fn write_out(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Prints on standard error, which may be closed.
+pub fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Whether the reader of standard output has gone away.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
 /// A text from outside as a part of a page.

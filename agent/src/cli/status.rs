@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use self::page::Look;
 use super::options::Options;
-use super::{clean, colours, interval, print_page, table};
+use super::{clean, colours, interval, print_page, table, tell};
 use crate::net::control;
 use crate::os::clock;
 
@@ -77,7 +77,7 @@ fn exit_code(status: &Value) -> ExitCode {
 }
 
 fn no_agent(error: &anyhow::Error) -> ExitCode {
-    eprintln!("holdfast: {}", terminal::escaped_lines(&format!("{error:#}")));
+    tell(&format!("holdfast: {}\n", terminal::escaped_lines(&format!("{error:#}"))));
     ExitCode::from(NO_AGENT)
 }
 

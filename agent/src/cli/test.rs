@@ -1,17 +1,23 @@
 //! `holdfast test`: are the links and the broker reachable, and if not, at which step and why.
 
-use std::fmt::Write;
+use std::cell::RefCell;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::bail;
 use futures_util::future::join_all;
-use holdfast_core::config::Config;
+use holdfast_core::config::{Config, shown_url};
+use holdfast_core::link::probe::{Failed, FinishedStep};
 use serde_json::{Value, json};
 
 use super::options::Options;
 use super::{clean, colours, interval, print_page};
+use crate::net::StepWatch;
 use crate::outlet::probe::{self, Probe};
+
+const NOTHING: &str =
+    "nothing to test: there is neither an active client with a url nor a broker in the configuration\n";
 
 /// Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping
 #[derive(clap::Args, Debug)]
@@ -42,9 +48,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     smol::block_on(async {
         loop {
-            let probes = probe_all(&config, args.name.as_deref()).await;
-            let text = if args.json { document(&probes, args.watch.is_some()) } else { page(&probes) };
-            let read = print_page(&text);
+            let live = (!args.json).then(Live::default).map(RefCell::new).map(Rc::new);
+            let probes = probe_all(&config, args.name.as_deref(), live.clone()).await;
+            let read = match &live {
+                Some(_) if probes.is_empty() => print_page(NOTHING),
+                Some(live) => live.borrow().read(),
+                None => print_page(&document(&probes, args.watch.is_some())),
+            };
             let Some(interval) = args.watch.filter(|_| read.is_ok()) else {
                 let good = probes.iter().all(|probe| probe.failed.is_none());
                 return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -71,42 +81,105 @@ fn known(config: &Config, name: &str) -> anyhow::Result<()> {
 }
 
 /// All at the same time, each url of a client by itself. An inactive client is tested only by its name.
-async fn probe_all(config: &Config, name: Option<&str>) -> Vec<Probe> {
+pub(super) async fn probe_all(
+    config: &Config,
+    name: Option<&str>,
+    live: Option<Rc<RefCell<Live>>>,
+) -> Vec<Probe> {
     let is_meant = |id: &str, active: bool| name.map_or(active, |name| name.eq_ignore_ascii_case(id));
     let clients = config.clients.iter().filter(|client| is_meant(&client.id, client.active));
-    let urls =
-        clients.flat_map(|client| (0..client.endpoints().len()).map(move |url| probe::link(client, url)));
-    let mut probes = join_all(urls).await;
+    let urls = clients.flat_map(|client| (0..client.endpoints().len()).map(move |url| (client, url)));
+    let links = urls.enumerate().map(|(place, (client, url))| {
+        let live = live.clone();
+        async move {
+            let shown = client.endpoints().get(url).map(|url| shown_url(url)).unwrap_or_default();
+            let probe = probe::link(client, url, watch(&live, place, &client.id, &shown)).await;
+            conclude(&live, place, &probe);
+            probe
+        }
+    });
+    let mut probes = join_all(links).await;
     if let Some(mqtt) = config.mqtt.as_ref().filter(|_| is_meant("mqtt", true)) {
-        probes.push(probe::broker(mqtt).await);
+        let place = probes.len();
+        let probe = probe::broker(mqtt, watch(&live, place, "mqtt", &shown_url(&mqtt.url))).await;
+        conclude(&live, place, &probe);
+        probes.push(probe);
     }
     probes
 }
 
-fn page(probes: &[Probe]) -> String {
-    let paint = |text: &str, colour: u8| match colours() {
-        true => format!("\x1b[{colour}m{text}\x1b[0m"),
-        false => text.to_owned(),
-    };
-    let mut page = String::new();
-    for probe in probes {
-        let _ = writeln!(page, "{}  {}", probe.id, clean(&probe.url));
-        for done in &probe.done {
-            let (name, took) = (done.step.name(), milliseconds(done.took));
-            let line = format!("  {name:<15} {}     {took:>8}  {}", paint("ok", 32), clean(&done.found));
-            let _ = writeln!(page, "{}", line.trim_end());
-        }
-        if let Some(failed) = &probe.failed {
-            let (name, took) = (failed.step.name(), milliseconds(failed.took));
-            let _ =
-                writeln!(page, "  {name:<15} {} {took:>8}  {}", paint("failed", 31), clean(&failed.error));
-            let _ = writeln!(page, "  {:<15} {:<6} {:>8}  -> {}", "", "", "", clean(failed.hint));
+/// Shows the steps of a test that begins.
+fn watch(live: &Option<Rc<RefCell<Live>>>, place: usize, id: &str, url: &str) -> StepWatch {
+    let Some(live) = live.clone() else { return Box::new(|_| {}) };
+    live.borrow_mut().say(place, &format!("{id}  {}\n", clean(url)));
+    Box::new(move |done| live.borrow_mut().say(place, &step_line(done)))
+}
+
+fn conclude(live: &Option<Rc<RefCell<Live>>>, place: usize, probe: &Probe) {
+    if let Some(live) = live {
+        live.borrow_mut().say(place, &probe.failed.as_ref().map(failure).unwrap_or_default());
+        live.borrow_mut().end(place);
+    }
+}
+
+/// The page of tests that run at the same time: that of the first one is printed as it happens, the others follow in their order.
+#[derive(Default)]
+pub(super) struct Live {
+    printed: usize,
+    /// What each test has said and is not printed yet, and whether it is over.
+    tests: Vec<(String, bool)>,
+    closed: bool,
+}
+
+impl Live {
+    fn say(&mut self, place: usize, text: &str) {
+        self.at(place).0.push_str(text);
+        self.print();
+    }
+
+    fn end(&mut self, place: usize) {
+        self.at(place).1 = true;
+        self.print();
+    }
+
+    fn at(&mut self, place: usize) -> &mut (String, bool) {
+        let count = self.tests.len().max(place + 1);
+        self.tests.resize(count, (String::new(), false));
+        &mut self.tests[place]
+    }
+
+    fn print(&mut self) {
+        while let Some((text, is_over)) = self.tests.get_mut(self.printed) {
+            let text = std::mem::take(text);
+            self.closed = self.closed || !text.is_empty() && print_page(&text).is_err();
+            if !*is_over {
+                return;
+            }
+            self.printed += 1;
         }
     }
-    if probes.is_empty() {
-        page.push_str("nothing to test: there is neither an active client with a url nor a broker in the configuration\n");
+
+    /// The error says that nobody reads it any more.
+    fn read(&self) -> std::io::Result<()> {
+        if self.closed { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
-    page
+}
+
+fn paint(text: &str, colour: u8) -> String {
+    if colours() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+fn step_line(done: &FinishedStep) -> String {
+    let (name, took) = (done.step.name(), milliseconds(done.took));
+    let line = format!("  {name:<15} {}     {took:>8}  {}", paint("ok", 32), clean(&done.found));
+    format!("{}\n", line.trim_end())
+}
+
+fn failure(failed: &Failed) -> String {
+    let (name, took) = (failed.step.name(), milliseconds(failed.took));
+    let (error, hint) = (clean(&failed.error), clean(failed.hint));
+    let failed = paint("failed", 31);
+    format!("  {name:<15} {failed} {took:>8}  {error}\n  {:<15} {:<6} {:>8}  -> {hint}\n", "", "", "")
 }
 
 fn document(probes: &[Probe], one_line: bool) -> String {
@@ -137,7 +210,7 @@ fn milliseconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_core::link::probe::{DialStep, Failed, FinishedStep};
+    use holdfast_core::link::probe::DialStep;
     use holdfast_core::link::protocol::RefusalKind;
 
     fn probe() -> Probe {
@@ -148,18 +221,20 @@ mod tests {
             url: "ws://localhost:1/".to_owned(),
             done: vec![FinishedStep { step: DialStep::Name, took, found: "127.0.0.1".to_owned() }],
             failed: Some(Failed::new(DialStep::Tcp, RefusalKind::Retry, error, took, false)),
+            certificate_days_left: None,
         }
     }
 
     #[test]
     fn each_step_is_a_line_and_the_failed_one_has_its_advice_below() {
-        let expected = "\
-cloud  ws://localhost:1/
+        let expected = "cloud  ws://localhost:1/
   name            ok       1.2 ms  127.0.0.1
   tcp             failed   1.2 ms  cannot connect to 127.0.0.1:1: connection refused
                                    -> nobody listens there: check the port in `url`, and that the server runs
 ";
-        assert_eq!(page(&[probe()]), expected);
+        let Probe { done, failed, .. } = probe();
+        let head = "cloud  ws://localhost:1/\n".to_owned();
+        assert_eq!(head + &step_line(&done[0]) + &failure(&failed.unwrap()), expected);
     }
 
     #[test]

@@ -10,8 +10,13 @@ pub const TURNED_AWAY: usize = 16;
 
 /// What is wrong with the limit of this process for a configuration.
 pub fn warning(config: &Config) -> Option<String> {
-    let needs = needs(config);
     let (soft, hard) = limits();
+    warning_under(config, soft, hard)
+}
+
+/// The same of another process with these limits.
+pub fn warning_under(config: &Config, soft: u64, hard: u64) -> Option<String> {
+    let needs = needs(config);
     needs.warning(needs.limit(soft, hard))
 }
 

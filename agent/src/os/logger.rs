@@ -58,12 +58,12 @@ pub fn configure(log: Log) {
 pub fn tell_end(error: &str) {
     let format = LOGGER.own.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|own| own.format);
     let level = if supervisor::logs_to_journal() { "<3>" } else { "" };
-    match format {
-        Some(LogFormat::Json) => {
-            eprintln!("{level}{}", json(log::Level::Error, error, &None::<(&str, &str)>))
-        }
-        _ => eprintln!("{level}holdfast: {}", terminal::escaped_lines(error)),
-    }
+    let line = match format {
+        Some(LogFormat::Json) => json(log::Level::Error, error, &None::<(&str, &str)>),
+        _ => format!("holdfast: {}", terminal::escaped_lines(error)),
+    };
+    // There may be nobody left to read it.
+    let _ = writeln!(std::io::stderr(), "{level}{line}");
 }
 
 /// Writes an event of the agent with its facts.

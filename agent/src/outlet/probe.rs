@@ -1,5 +1,6 @@
 //! Tests a connection step by step, on the same way that the agent goes, without the agent.
 
+use holdfast_core::clocks::PROGRAM_EXISTS_NS;
 use holdfast_core::config::client::Client;
 use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::config::mqtt::Mqtt;
@@ -7,12 +8,9 @@ use holdfast_core::config::shown_url;
 use holdfast_core::link::probe::{Failed, FinishedStep};
 use holdfast_core::link::protocol::Refusal;
 
-use crate::net::DialTrace;
+use crate::net::{DialTrace, StepWatch};
 use crate::os::clock;
 use crate::outlet::{http, mqtt, uplink};
-
-/// A time before which this program did not exist: 2026-11-01, in ns since 1970.
-const PROGRAM_EXISTS_NS: u64 = 1_793_491_200_000_000_000;
 
 /// What a test has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +23,13 @@ pub struct Probe {
     pub done: Vec<FinishedStep>,
     /// The one that failed; nothing was tried behind it.
     pub failed: Option<Failed>,
+    /// Days until the certificate of the peer ends, if it showed one.
+    pub certificate_days_left: Option<i64>,
 }
 
 /// Tests one url of a link. Ends within its `connect_timeout`, and its ping's timeout or its `confirm_timeout`.
-pub async fn link(client: &Client, endpoint: usize) -> Probe {
-    let stage = DialTrace::new();
+pub async fn link(client: &Client, endpoint: usize, watch: StepWatch) -> Probe {
+    let stage = DialTrace::watched(watch);
     let outcome = match client.kind() {
         LinkKind::WebSocket => uplink::test(client, endpoint, &stage).await,
         LinkKind::Http => http::test(client, endpoint, &stage).await,
@@ -40,8 +40,8 @@ pub async fn link(client: &Client, endpoint: usize) -> Probe {
 }
 
 /// Tests the MQTT broker. Ends within the deadline of a connection and its `keep_alive`.
-pub async fn broker(table: &Mqtt) -> Probe {
-    let stage = DialTrace::new();
+pub async fn broker(table: &Mqtt, watch: StepWatch) -> Probe {
+    let stage = DialTrace::watched(watch);
     let outcome = mqtt::test(table, &stage).await;
     conclude("mqtt".to_owned(), shown_url(&table.url), stage, outcome)
 }
@@ -51,7 +51,8 @@ fn conclude(id: String, url: String, stage: DialTrace, outcome: Result<(), Refus
         let clock_is_wrong = clock::now().wall_ns < PROGRAM_EXISTS_NS;
         Failed::new(stage.step(), kind, bare(&error).to_owned(), stage.took(), clock_is_wrong)
     });
-    Probe { id, url, done: stage.done(failed.is_none()), failed }
+    let certificate_days_left = stage.certificate_days_left();
+    Probe { id, url, done: stage.done(failed.is_none()), failed, certificate_days_left }
 }
 
 /// Without the name of the target, which stands above.

@@ -78,6 +78,11 @@ pub fn load_meter(dir: &Path, repairs: &mut Vec<String>) -> io::Result<Option<Ve
     sound(&dir.join("meter"), METER_MAGIC, repairs)
 }
 
+/// The card meter's file as it lies there, like [`peek`].
+pub fn peek_meter(dir: &Path) -> io::Result<Option<Vec<u8>>> {
+    atomic_file::sound(&dir.join("meter"), METER_MAGIC)
+}
+
 /// Whether files can be written here, and the numbers be read.
 pub fn probe(dir: &Path) -> io::Result<()> {
     let path = dir.join("probe");

@@ -36,6 +36,8 @@ pub fn written() -> Option<u64> {
 pub struct Free {
     /// Bytes.
     pub bytes: Option<u64>,
+    /// Bytes of the whole file system.
+    pub all_bytes: Option<u64>,
     /// Files that can be made, none where there is no bound.
     pub files: Option<u64>,
 }
@@ -50,7 +52,11 @@ pub fn is_read_only(path: &Path) -> bool {
 pub fn free(dir: &Path) -> Free {
     let Ok(facts) = rustix::fs::statvfs(dir) else { return Free::default() };
     let files = (facts.f_files > 0).then_some(facts.f_favail);
-    Free { bytes: Some(facts.f_bavail * facts.f_frsize), files }
+    Free {
+        bytes: Some(facts.f_bavail * facts.f_frsize),
+        all_bytes: Some(facts.f_blocks * facts.f_frsize),
+        files,
+    }
 }
 
 /// Puts the ballast into its place if it is missing and there is room.

@@ -7,7 +7,7 @@ mod machine;
 
 use serde::Serialize;
 
-pub use self::agent::{AgentFacts, Configuration, LinkFacts};
+pub use self::agent::{AgentFacts, Configuration, LinkFacts, no_agent};
 pub use self::link::{LinkTest, links, names};
 pub use self::machine::{Card, Certificate, ClockFacts, Disk, LifeTime, Limits, Owner, Permissions, Usage};
 

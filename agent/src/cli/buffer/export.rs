@@ -1,6 +1,6 @@
 //! `holdfast buffer export`: all messages that are held, for other programs and for another agent.
 
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use holdfast_core::message::Body;
 use super::place::{StoreAccess, StorePath, named, outlets_meant};
 use super::progress::Progress;
 use super::record::{Record, many};
-use crate::cli::output;
+use crate::cli::{is_closed_pipe, output, tell};
 use crate::os::private;
 
 /// Writes all messages that are held, and takes nothing away
@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(count)
     });
     match written {
-        Ok(count) => eprintln!("{}", many(count, "message")),
+        Ok(count) => tell(&format!("{}\n", many(count, "message"))),
         // Whoever closes the pipe early has seen enough.
         Err(error) if is_closed_pipe(&error) && path.is_none() => {}
         Err(error) => {
@@ -71,10 +71,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
 fn write_all(place: &mut StoreAccess, args: &Args, output: &mut impl Write) -> anyhow::Result<u64> {

@@ -29,7 +29,7 @@ impl Configuration {
             Finding::fault(
                 ABOUT,
                 found,
-                "mend this line; `holdfast check` reads the file again, and man holdfast.toml has every key",
+                "mend it; `holdfast check` reads it again, and man holdfast.toml has every key",
             )
         };
         let warning = |found: &String| Finding::warning(ABOUT, found, "see `holdfast check`");
@@ -212,6 +212,13 @@ impl AgentFacts {
         warn(damaged, "groups of messages were found damaged", "holdfast buffer verify");
         findings
     }
+}
+
+/// No agent answers.
+pub fn no_agent(why: &str) -> Finding {
+    let remedy =
+        "start it: systemctl start holdfast, or holdfast run; with another data directory, say --data-dir";
+    Finding::warning("agent", why, remedy)
 }
 
 impl LinkFacts {

@@ -203,7 +203,7 @@ impl Card {
         let total = self.total_bytes.map(|bytes| format!("{} written in all", size(bytes)));
         let life = match &self.life {
             Some((device, life)) => format!("{device} has used up {} of its life", life.used()),
-            None => "it tells nothing of its wear, as SD cards and disks do not".to_owned(),
+            None => "the device tells nothing of its wear, as SD cards do not".to_owned(),
         };
         [today, total, Some(life)].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
@@ -273,7 +273,7 @@ impl Permissions {
             findings.push(Finding::fault(ABOUT, found, format!("chmod{remedy}")));
         }
         if findings.is_empty() {
-            findings.push(Finding::ok(ABOUT, "data directory and secrets are for the agent alone"));
+            findings.push(Finding::ok(ABOUT, "nobody else can write the data directory or read the secrets"));
         }
         findings
     }
@@ -463,9 +463,9 @@ mod tests {
             Permissions { dir: "/data".to_owned(), owner, user, exposed }.findings()
         };
         let own = |user, mode| Some(Owner { user, mode });
-        says(of(7, own(7, 0o40700), &[]), Grade::Ok, "for the agent alone");
-        says(of(7, None, &[]), Grade::Ok, "for the agent alone");
-        says(of(0, own(7, 0o40700), &[]), Grade::Ok, "for the agent alone");
+        says(of(7, own(7, 0o40700), &[]), Grade::Ok, "nobody else");
+        says(of(7, None, &[]), Grade::Ok, "nobody else");
+        says(of(0, own(7, 0o40700), &[]), Grade::Ok, "nobody else");
         says(of(7, own(8, 0o40700), &[]), Grade::Warning, "belongs to user 8");
         says(of(7, own(7, 0o40777), &[]), Grade::Fault, "mode 777");
         let exposed = only(of(7, None, &["key: /k is a secret that everybody can read: chmod o-rwx /k"]));

@@ -1,0 +1,157 @@
+//! `holdfast doctor`: what is wrong with this gateway, and what to do about it.
+
+mod facts;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use holdfast_core::config::{Config, ConfigFile};
+use holdfast_core::observe::doctor::{self, AgentFacts, Configuration, Finding, Grade};
+use serde_json::{Value, json};
+
+use super::check::unbindable;
+use super::options::Options;
+use super::test::probe_all;
+use super::{clean, colours, print_page, status};
+use crate::runtime::config_file;
+
+/// Looks at configuration, clock, disk, card, permissions, limits, names, certificates and links, and says what to do
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "It works with an agent that runs and without one, and with a configuration that is wrong; it changes nothing and sends no\n\
+    message. Of the running agent it sees most as root or as the agent's user.\n\n\
+    Exit code: 0 when all is well, 1 when there is a warning or a fault.\n\n\
+    Examples:\n  holdfast doctor\n  holdfast doctor --json | jq '.findings[] | select(.grade != \"ok\")'"
+)]
+pub struct Args {
+    /// Print the findings in JSON
+    #[arg(long)]
+    json: bool,
+    /// Control socket of the agent; it follows from the configuration by default
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// The files of a configuration, and what could be made of them.
+pub(super) struct Found {
+    /// The configuration in force, or as much of it as a wrong one gives: its data directory.
+    pub config: Config,
+    /// Its files, as far as they could be read.
+    pub files: Vec<ConfigFile>,
+    /// Everything that is wrong with it.
+    pub faults: Vec<String>,
+}
+
+/// Looks at everything and prints each finding as it is made.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let found = find(&args.options)?;
+    let mut seen = Vec::new();
+    let mut tell = |finding: Finding| {
+        if !args.json {
+            // Nobody reads it any more, and the exit code is worth something still.
+            let _ = print_page(&line(&finding, colours()));
+        }
+        seen.push(finding);
+    };
+    smol::block_on(examine(&found, args.socket.as_deref(), &mut tell));
+    let worst = seen.iter().map(|finding| finding.grade).max().unwrap_or(Grade::Ok);
+    if args.json {
+        let _ = print_page(&format!("{:#}\n", json!({ "grade": worst, "findings": seen })));
+    }
+    Ok(if worst == Grade::Ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Reads the configuration. With a wrong one the defaults are in force, and the data directory that it names.
+pub(super) fn find(options: &Options) -> anyhow::Result<Found> {
+    let files = options.read();
+    let parsed = files.and_then(|files| match options.parse(&files) {
+        Ok(config) => Ok((config, files)),
+        Err(error) => Err(error),
+    });
+    let error = match parsed {
+        Ok((config, files)) => return Ok(Found { config, files, faults: Vec::new() }),
+        Err(error) => error,
+    };
+    let files = options.read().unwrap_or_default();
+    let faults = format!("{error:#}").lines().map(str::to_owned).collect();
+    let bare = |text: String| {
+        let path = options.config.clone().unwrap_or_else(|| config_file::DEFAULT_FILE.into());
+        options.parse(&[ConfigFile { path, text }])
+    };
+    let data_dir = files
+        .iter()
+        .flat_map(|file| file.text.lines())
+        .find(|line| line.trim_start().starts_with("data_dir"));
+    let config = match data_dir.map(|line| bare(format!("[agent]\n{line}\n"))) {
+        Some(Ok(config)) => config,
+        Some(Err(_)) | None => bare(String::new())?,
+    };
+    Ok(Found { config, files, faults })
+}
+
+/// Looks at everything, one after the other, and tells each finding.
+pub(super) async fn examine(found: &Found, socket: Option<&Path>, tell: &mut dyn FnMut(Finding)) {
+    let Found { config, files, faults } = found;
+    let is_sound = faults.is_empty();
+    let mut warnings = if is_sound { facts::warnings(config, files) } else { Vec::new() };
+    if is_sound {
+        warnings.extend(unbindable(config).await);
+    }
+    let configuration = Configuration {
+        file: files.first().map(|file| file.path.display().to_string()).unwrap_or_default(),
+        exists: files.first().is_some_and(|file| file.path.exists()),
+        faults: faults.clone(),
+        warnings,
+        links: config.clients.iter().filter(|client| client.active).count()
+            + usize::from(config.mqtt.is_some()),
+    };
+    configuration.findings().into_iter().for_each(&mut *tell);
+
+    let socket = socket.map_or_else(|| config_file::control_socket(config), Path::to_owned);
+    let asked = status::ask(&socket, None).await;
+    let agent = asked.as_ref().ok().map(AgentFacts::read);
+    match (&agent, asked) {
+        (Some(agent), _) => agent.findings().into_iter().for_each(&mut *tell),
+        (None, Err(error)) => tell(doctor::no_agent(&format!("{error:#}"))),
+        (None, Ok(_)) => {}
+    }
+    let running = facts::peer(&socket);
+    facts::clock(config).findings().into_iter().for_each(&mut *tell);
+    facts::disk(config).findings().into_iter().for_each(&mut *tell);
+    facts::card(config, agent.as_ref()).findings().into_iter().for_each(&mut *tell);
+    facts::permissions(config, files, running).findings().into_iter().for_each(&mut *tell);
+    facts::limits(config, running).findings().into_iter().for_each(&mut *tell);
+    facts::certificates(config).iter().map(doctor::Certificate::finding).for_each(&mut *tell);
+    if is_sound {
+        let probes = probe_all(config, None, None).await;
+        let tests: Vec<_> = probes.iter().map(|probe| facts::link_test(config, probe)).collect();
+        doctor::names(&tests, facts::name_servers()).into_iter().for_each(&mut *tell);
+        facts::peer_certificates(&probes).iter().map(doctor::Certificate::finding).for_each(&mut *tell);
+        doctor::links(&tests, agent.as_ref()).into_iter().for_each(&mut *tell);
+    }
+}
+
+/// A finding as a line, with the remedy on a second one.
+pub(super) fn line(finding: &Finding, colour: bool) -> String {
+    let Finding { grade, about, found, remedy } = finding;
+    let (name, code) = match grade {
+        Grade::Ok => ("ok", 32),
+        Grade::Warning => ("warning", 33),
+        Grade::Fault => ("fault", 31),
+    };
+    let gap = " ".repeat(9 - name.len());
+    let name = if colour { format!("\x1b[{code}m{name}\x1b[0m") } else { name.to_owned() };
+    let first = format!("{name}{gap}{}: {}\n", clean(about), clean(found));
+    match remedy.as_str() {
+        "" => first,
+        remedy => format!("{first}         -> {}\n", clean(remedy)),
+    }
+}
+
+/// The status of the running agent for a report, or why there is none.
+pub(super) async fn status_of(found: &Found, socket: Option<&Path>) -> Result<Value, String> {
+    let socket = socket.map_or_else(|| config_file::control_socket(&found.config), Path::to_owned);
+    status::ask(&socket, None).await.map_err(|error| format!("{error:#}"))
+}
