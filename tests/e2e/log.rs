@@ -87,7 +87,7 @@ fn a_reload_that_is_refused_is_logged_however_it_was_asked_for() {
     let socket = agent.data().join("control.sock");
     let (status, _) =
         curl(&["--unix-socket", socket.to_str().unwrap(), "-X", "POST", "http://localhost/api/reload"]);
-    assert_eq!(status, 400);
+    assert_eq!(status, 422);
     told(2);
     // By the file alone it is not to be known where the agent is.
     let mut reload = Agent::command();
