@@ -471,7 +471,6 @@ impl Agent {
                 }
                 LinkEffect::Lost { error, retry_in, because, was_up, closing } => {
                     self.look_for_poison(now, link, closing, &error, out);
-                    self.note_same_id(now, link, closing);
                     self.lost(link, loss::Loss { error, retry_in, because }, was_up, out);
                 }
             }

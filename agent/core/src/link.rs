@@ -467,7 +467,6 @@ impl Link {
             Closing::Plain | Closing::Message | Closing::TooLarge => Cause::Lost,
             Closing::Restarting => Cause::Restarting,
             Closing::Busy { retry_after } => Cause::Refused(RefusalKind::Busy { retry_after }),
-            Closing::TakenOver => Cause::TakenOver,
             Closing::Unauthorized if self.is_proven(now) => Cause::Lost,
             Closing::Unauthorized => Cause::Refused(RefusalKind::Unauthorized),
         };
@@ -477,8 +476,7 @@ impl Link {
             | Closing::Restarting
             | Closing::Busy { .. }
             | Closing::Message
-            | Closing::TooLarge
-            | Closing::TakenOver => error.to_owned(),
+            | Closing::TooLarge => error.to_owned(),
         };
         self.lost(now, cause, &error, closing, seed, out);
     }

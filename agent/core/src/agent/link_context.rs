@@ -74,17 +74,6 @@ pub struct LinkContext {
     pub rollback: Option<Rollback>,
     /// The words of the failed dials since it was up last.
     pub refused_as: Vec<String>,
-    /// Its sessions that another client of the same id took over.
-    pub taken_over: Option<TakenOver>,
-}
-
-/// Sessions that another client took over.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TakenOver {
-    /// How many since the start.
-    pub times: u64,
-    /// When the last one was, UTC ns.
-    pub last_ns: u64,
 }
 
 /// What a line is in the configuration.
@@ -161,7 +150,6 @@ impl LinkContext {
         (self.frames, self.told_unechoed) = (fresh.frames, false);
         self.forget_messages();
         self.refused_as.clear();
-        self.taken_over = None;
         std::mem::replace(&mut self.role, fresh.role)
     }
 
@@ -214,7 +202,6 @@ impl LinkContext {
             trial: None,
             rollback: None,
             refused_as: Vec::new(),
-            taken_over: None,
         }
     }
 }

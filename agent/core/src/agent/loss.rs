@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use super::link_context::TakenOver;
 use super::{Action, Agent};
 use crate::link::backoff::WaitReason;
-use crate::link::closing::Closing;
 use crate::observe::log_event::LogEvent;
-use crate::time::Now;
 
 /// Different ways to refuse a connection that are told until it is up again.
 const REFUSALS_TOLD: usize = 4;
@@ -38,14 +35,6 @@ impl Agent {
             line.refused_as.push(error.clone());
         }
         out.push(Action::Note(LogEvent::LinkRefused { link: name, error, retry_in, because, again }));
-    }
-
-    /// Counts sessions that were taken over: the link is up again, and its last error forgotten, long before a person looks.
-    pub(crate) fn note_same_id(&mut self, now: Now, link: usize, closing: Closing) {
-        if closing == Closing::TakenOver {
-            let taken_over = self.links[link].taken_over.get_or_insert(TakenOver::default());
-            *taken_over = TakenOver { times: taken_over.times + 1, last_ns: now.wall_ns };
-        }
     }
 
     /// The pongs of its peer confirm nothing.

@@ -7,8 +7,7 @@ use crate::config::client::{Client, Confirm, Ping, Reconnect};
 use crate::config::link_kind::LinkKind;
 use crate::config::replay::Replay;
 use crate::link::LinkRule;
-use crate::link::backoff::WaitReason;
-use crate::link::closing::{self, Closing};
+use crate::link::closing::Closing;
 use crate::link::endpoint::EndpointRule;
 use crate::link::protocol::{Heard, Peer, Refusal, RefusalKind, Traffic};
 use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
@@ -957,32 +956,6 @@ fn the_same_refusal_again_is_said_more_quietly() {
         actions.iter().any(|action| matches!(action, Action::Note(LogEvent::LinkRefused { again: true, .. })))
     };
     assert_eq!((refuse("no route"), refuse("no route"), refuse("timed out")), (false, true, false));
-}
-
-#[test]
-fn a_session_that_was_taken_over_waits_long_and_is_told_also_when_it_is_up_again() {
-    let mut sim = Sim::with_broker();
-    let error = closing::taken_over("holdfast-gw");
-    let actions = sim.link(1, LinkReport::Closed { closing: Closing::TakenOver, error: error.clone() });
-    let lost = actions.iter().find_map(|action| match action {
-        Action::Note(LogEvent::LinkLost { error, retry_in, because, .. }) => {
-            Some((error, *retry_in, *because))
-        }
-        _ => None,
-    });
-    let (told, retry_in, because) = lost.unwrap();
-    assert_eq!((told, because), (&error, WaitReason::SameId));
-    assert!(
-        retry_in.unwrap() >= sim.agent.setup.mqtt.as_ref().unwrap().rule.reconnect.max / 2,
-        "{retry_in:?}"
-    );
-    assert_eq!(sim.shown("/mqtt/retry_because"), "same-id");
-    sim.wait(SECOND * 300);
-    sim.link(1, LinkReport::Up(Peer::default()));
-    sim.wait(SECOND * 120);
-    assert_eq!(sim.shown("/mqtt/taken_over/times"), 1);
-    assert!(sim.shown("/mqtt/taken_over/hint").as_str().unwrap().contains("is this card a clone?"));
-    assert_eq!(sim.shown("/mqtt/retry_because"), serde_json::Value::Null);
 }
 
 #[test]

@@ -27,8 +27,6 @@ pub enum Cause {
     Refused(RefusalKind),
     /// The peer closed with 1012 (service restart) or 1013 (try again later).
     Restarting,
-    /// Another client of the same id took the session over: the two would push each other off for ever.
-    TakenOver,
 }
 
 /// Why the wait before the next try is as long as it is.
@@ -47,8 +45,6 @@ pub enum WaitReason {
     Busy,
     /// The peer said that it restarts.
     Restarting,
-    /// Another client uses the same id.
-    SameId,
     /// Another url of the link is ready to be tried.
     NextUrl,
 }
@@ -63,7 +59,6 @@ impl WaitReason {
             Cause::Refused(RefusalKind::Unauthorized) => WaitReason::Login,
             Cause::Refused(RefusalKind::Busy { retry_after: None }) => WaitReason::Busy,
             Cause::Restarting => WaitReason::Restarting,
-            Cause::TakenOver => WaitReason::SameId,
         }
     }
 
@@ -76,7 +71,6 @@ impl WaitReason {
             WaitReason::RetryAfter => "retry-after",
             WaitReason::Busy => "busy",
             WaitReason::Restarting => "restarting",
-            WaitReason::SameId => "same-id",
             WaitReason::NextUrl => "next-url",
         }
     }
@@ -87,9 +81,7 @@ pub fn delay(reconnect: &Reconnect, failures: u32, cause: Cause, seed: &mut Seed
     let ceiling = ceiling(reconnect, failures);
     match cause {
         Cause::Lost | Cause::Refused(RefusalKind::Retry) => seed.up_to(ceiling),
-        Cause::Refused(RefusalKind::Unauthorized) | Cause::TakenOver => {
-            reconnect.max / 2 + seed.up_to(reconnect.max / 2)
-        }
+        Cause::Refused(RefusalKind::Unauthorized) => reconnect.max / 2 + seed.up_to(reconnect.max / 2),
         Cause::Refused(RefusalKind::Busy { retry_after: Some(asked) }) => {
             // All who were refused in one second were told the same.
             let asked = asked.min(reconnect.max);
@@ -112,7 +104,7 @@ pub fn fixed(interval: Duration, max: Duration, first: bool, cause: Cause, seed:
         Cause::Refused(RefusalKind::Busy { retry_after: Some(asked) }) => {
             asked.min(max.max(interval)) + seed.up_to(interval)
         }
-        Cause::Lost | Cause::Refused(_) | Cause::Restarting | Cause::TakenOver => {
+        Cause::Lost | Cause::Refused(_) | Cause::Restarting => {
             if first {
                 seed.up_to(interval)
             } else {
@@ -195,11 +187,6 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_session_was_taken_over_waits_so_long_that_the_other_is_heard_of() {
-        assert!(extremes(0, Cause::TakenOver).0 >= RECONNECT.max / 2);
-    }
-
-    #[test]
     fn each_wait_has_its_reason_and_an_interval_gives_way_to_a_time_that_the_peer_names() {
         let reasons = [
             (Cause::Lost, WaitReason::BackOff, WaitReason::Interval),
@@ -208,12 +195,11 @@ mod tests {
             (busy(Some(7)), WaitReason::RetryAfter, WaitReason::RetryAfter),
             (busy(None), WaitReason::Busy, WaitReason::Interval),
             (Cause::Restarting, WaitReason::Restarting, WaitReason::Interval),
-            (Cause::TakenOver, WaitReason::SameId, WaitReason::Interval),
         ];
         for (cause, drawn, fixed) in reasons {
             assert_eq!((WaitReason::of(cause, false), WaitReason::of(cause, true)), (drawn, fixed));
         }
-        for reason in [WaitReason::BackOff, WaitReason::RetryAfter, WaitReason::SameId] {
+        for reason in [WaitReason::BackOff, WaitReason::RetryAfter] {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.word());
         }
     }

@@ -46,15 +46,6 @@ pub enum Closing {
     Message,
     /// 1009: something that it was sent is too large for it.
     TooLarge,
-    /// MQTT 5 §3.14.2.1, 0x8E: another client of the same id took the session over.
-    TakenOver,
-}
-
-/// What is said of a session that another client of the same id took over.
-pub fn taken_over(id: &str) -> String {
-    format!(
-        "another client uses the id {id}: is this card a clone? give each agent an `id` of its own in [agent], or a `client_id` in [mqtt]"
-    )
 }
 
 impl Closing {

@@ -39,13 +39,9 @@ impl Meaning {
             Meaning::Taken | Meaning::Refused | Meaning::TooLarge => None,
             Meaning::Failed(Closing::Unauthorized) => Some(RefusalKind::Unauthorized),
             Meaning::Failed(Closing::Busy { retry_after }) => Some(RefusalKind::Busy { retry_after }),
-            Meaning::Failed(
-                Closing::Plain
-                | Closing::Restarting
-                | Closing::Message
-                | Closing::TooLarge
-                | Closing::TakenOver,
-            ) => Some(RefusalKind::Retry),
+            Meaning::Failed(Closing::Plain | Closing::Restarting | Closing::Message | Closing::TooLarge) => {
+                Some(RefusalKind::Retry)
+            }
         }
     }
 }

@@ -220,9 +220,7 @@ impl PoisonDetector {
     ) -> Option<MessageRef> {
         let control = self.control.take().filter(|_| in_flight == 0).map(|(control, _)| control);
         match (closing, control) {
-            (Closing::Restarting | Closing::Busy { .. } | Closing::Unauthorized | Closing::TakenOver, _) => {
-                None
-            }
+            (Closing::Restarting | Closing::Busy { .. } | Closing::Unauthorized, _) => None,
             (Closing::Plain, _) => {
                 self.stalled(control, in_flight);
                 None

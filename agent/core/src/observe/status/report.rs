@@ -6,13 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    BufferStatus, ClientStatus, DeviceCounts, DeviceStatus, Devices, LinkStatus, Online, Status,
-    TakenOverStatus, Timestamp,
+    BufferStatus, ClientStatus, DeviceCounts, DeviceStatus, Devices, LinkStatus, Online, Status, Timestamp,
 };
 use crate::agent::{Agent, LinkContext};
 use crate::device::presence::{Device, Presence};
 use crate::link::LinkState;
-use crate::link::closing;
 use crate::link::probe::UNECHOED;
 use crate::message::Format;
 use crate::observe::held::held_words;
@@ -204,7 +202,6 @@ fn link_status(agent: &Agent, link: usize, line: &LinkContext, now: Now) -> Link
         held_back: line.link.proves_nothing().then_some(UNECHOED),
         frame_bytes: line.frames.learned(),
         blocked_by: line.caution.blocked_by().map(|message| message.seq),
-        taken_over: taken_over(agent, line),
         client: client_status(agent, line),
         unconfirmed_by_priority: lanes.map(|(priority, outlet)| (*priority, unconfirmed(*outlet))).collect(),
     }
@@ -214,13 +211,6 @@ fn settings_rejected(line: &LinkContext) -> Option<String> {
     let rollback = line.rollback.as_ref()?;
     let rest = if line.trial.is_none() { "the old ones are in force" } else { "others are on trial" };
     Some(format!("{rollback}, {rest}"))
-}
-
-fn taken_over(agent: &Agent, line: &LinkContext) -> Option<TakenOverStatus> {
-    let taken_over = line.taken_over?;
-    let hint = agent.setup.mqtt.as_ref().map(|mqtt| closing::taken_over(&mqtt.table.client_id));
-    let (times, last) = (taken_over.times, Timestamp(taken_over.last_ns));
-    Some(TakenOverStatus { times, last, hint: hint.unwrap_or_default() })
 }
 
 fn client_status(agent: &Agent, line: &LinkContext) -> Option<ClientStatus> {

@@ -69,7 +69,6 @@ fn link(state: LinkState, rtt_ms: Option<f64>) -> LinkStatus {
         settings_rejected: None,
         held_back: None,
         retry_because: None,
-        taken_over: None,
         frame_bytes: None,
         blocked_by: None,
         client: None,
