@@ -112,3 +112,36 @@ fn the_exit_code_of_the_status_tells_how_the_agent_is() {
     let status = asking(directory.path(), &["status"]).output().expect("the binary runs");
     assert_eq!(status.status.code(), Some(2), "{status:?}");
 }
+
+#[test]
+fn the_status_is_shown_although_the_configuration_is_wrong_and_says_so_on_its_first_line() {
+    let directory = scratch();
+    let agent = Agent::start(directory.path(), "");
+    let file = directory.path().join("holdfast.toml");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    std::fs::write(&file, format!("{text}\n[mtqq]\n[serverr]\n")).expect("the directory is ours");
+    let ask = |more: &[&str]| {
+        let mut status = Agent::command();
+        status.args(["status", "--config"]).arg(&file).args(more);
+        status.output().expect("the binary runs")
+    };
+    let shown = ask(&[]);
+    let page = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let first = page.lines().next().unwrap_or_default();
+    assert!(first.starts_with("! the configuration is wrong: ") && first.contains("mtqq"), "{page}");
+    assert!(first.contains("1 more fault") && page.contains("BUFFER"), "{page}");
+    assert_eq!(shown.status.code(), Some(1));
+    let shown = ask(&["--json"]);
+    assert!(
+        serde_json::from_slice::<serde_json::Value>(&shown.stdout)
+            .is_ok_and(|json| json["state"] == "online")
+    );
+    assert!(String::from_utf8_lossy(&shown.stderr).contains("mtqq"), "{shown:?}");
+    drop(agent);
+    let shown = ask(&[]);
+    let words = String::from_utf8_lossy(&shown.stderr);
+    assert!(
+        shown.status.code() == Some(2) && words.contains("mtqq") && words.contains("no agent"),
+        "{words}"
+    );
+}

@@ -5,12 +5,11 @@ mod facts;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use holdfast_core::config::{Config, ConfigFile};
 use holdfast_core::observe::doctor::{self, AgentFacts, Configuration, Finding, Grade};
 use serde_json::{Value, json};
 
 use super::check::unbindable;
-use super::options::Options;
+use super::options::{Found, Options};
 use super::test::probe_all;
 use super::{clean, colours, print_page, status};
 use crate::runtime::config_file;
@@ -34,19 +33,9 @@ pub struct Args {
     options: Options,
 }
 
-/// The files of a configuration, and what could be made of them.
-pub(super) struct Found {
-    /// The configuration in force, or as much of it as a wrong one gives: its data directory.
-    pub config: Config,
-    /// Its files, as far as they could be read.
-    pub files: Vec<ConfigFile>,
-    /// Everything that is wrong with it.
-    pub faults: Vec<String>,
-}
-
 /// Looks at everything and prints each finding as it is made.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let found = find(&args.options)?;
+    let found = args.options.find()?;
     let mut seen = Vec::new();
     let mut tell = |finding: Finding| {
         if !args.json {
@@ -61,34 +50,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let _ = print_page(&format!("{:#}\n", json!({ "grade": worst, "findings": seen })));
     }
     Ok(if worst == Grade::Ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Reads the configuration. With a wrong one the defaults are in force, and the data directory that it names.
-pub(super) fn find(options: &Options) -> anyhow::Result<Found> {
-    let files = options.read();
-    let parsed = files.and_then(|files| match options.parse(&files) {
-        Ok(config) => Ok((config, files)),
-        Err(error) => Err(error),
-    });
-    let error = match parsed {
-        Ok((config, files)) => return Ok(Found { config, files, faults: Vec::new() }),
-        Err(error) => error,
-    };
-    let files = options.read().unwrap_or_default();
-    let faults = format!("{error:#}").lines().map(str::to_owned).collect();
-    let bare = |text: String| {
-        let path = options.config.clone().unwrap_or_else(|| config_file::DEFAULT_FILE.into());
-        options.parse(&[ConfigFile { path, text }])
-    };
-    let data_dir = files
-        .iter()
-        .flat_map(|file| file.text.lines())
-        .find(|line| line.trim_start().starts_with("data_dir"));
-    let config = match data_dir.map(|line| bare(format!("[agent]\n{line}\n"))) {
-        Some(Ok(config)) => config,
-        Some(Err(_)) | None => bare(String::new())?,
-    };
-    Ok(Found { config, files, faults })
 }
 
 /// Looks at everything, one after the other, and tells each finding.

@@ -26,6 +26,16 @@ pub struct Options {
     pub mqtt: Option<String>,
 }
 
+/// The files of a configuration, and what could be made of them.
+pub struct Found {
+    /// The configuration in force, or as much of it as a wrong one gives: its data directory.
+    pub config: Config,
+    /// Its files, as far as they could be read.
+    pub files: Vec<ConfigFile>,
+    /// Everything that is wrong with it.
+    pub faults: Vec<String>,
+}
+
 impl Options {
     /// Reads the configuration in force. The error holds every fault, one a line.
     pub fn load(&self) -> anyhow::Result<Config> {
@@ -48,6 +58,30 @@ impl Options {
             Some(socket) => Ok(socket.to_owned()),
             None => Ok(config_file::control_socket(&self.load()?)),
         }
+    }
+
+    /// Reads the configuration, be it right or wrong. With a wrong one the defaults are in force, and the data directory that it
+    /// names. The error says that not even those can be.
+    pub fn find(&self) -> anyhow::Result<Found> {
+        let files = self.read();
+        let parsed = files.and_then(|files| Ok((self.parse(&files)?, files)));
+        let error = match parsed {
+            Ok((config, files)) => return Ok(Found { config, files, faults: Vec::new() }),
+            Err(error) => error,
+        };
+        let files = self.read().unwrap_or_default();
+        let faults = format!("{error:#}").lines().map(str::to_owned).collect();
+        let bare = |text: String| {
+            let path = self.config.clone().unwrap_or_else(|| config_file::DEFAULT_FILE.into());
+            self.parse(&[ConfigFile { path, text }])
+        };
+        let lines = files.iter().flat_map(|file| file.text.lines());
+        let data_dir = lines.into_iter().find(|line| line.trim_start().starts_with("data_dir"));
+        let config = match data_dir.map(|line| bare(format!("[agent]\n{line}\n"))) {
+            Some(Ok(config)) => config,
+            Some(Err(_)) | None => bare(String::new())?,
+        };
+        Ok(Found { config, files, faults })
     }
 
     fn overrides(&self) -> Overrides {

@@ -14,8 +14,8 @@ use holdfast_core::observe::doctor::size;
 use holdfast_core::observe::status::rfc3339;
 use holdfast_core::terminal;
 
-use super::doctor::{Found, examine, find, line, status_of};
-use super::options::Options;
+use super::doctor::{examine, line, status_of};
+use super::options::{Found, Options};
 use crate::os::host::Machine;
 use crate::os::{clock, private, secret};
 use crate::runtime::config_file;
@@ -51,7 +51,7 @@ pub struct Args {
 
 /// Gathers and writes. The error says why the file cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let found = find(&args.options)?;
+    let found = args.options.find()?;
     let page = gather(args, &found);
     let secrets = Secrets::of(&found.files);
     let mut texts = secrets.texts;

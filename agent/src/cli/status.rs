@@ -18,6 +18,7 @@ use super::options::Options;
 use super::{clean, colours, interval, print_page, table, tell};
 use crate::net::control;
 use crate::os::clock;
+use crate::runtime::config_file;
 
 /// Exit code where something does not work.
 const DEGRADED: u8 = 1;
@@ -28,7 +29,7 @@ const NO_AGENT: u8 = 2;
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Exit code: 0 when all is well, 1 when something does not work (a link or the broker is down, the store \
-    fails, a certificate has expired, a newer configuration was rejected), 2 when no agent answers. Lines \
+    fails, a certificate has expired, the configuration is wrong or was rejected), 2 when no agent answers. Lines \
     with ! say what does not work, lines with - what wants attention. With --watch an agent that is away is \
     waited for, the page fits the terminal, and the rates are those since the answer before.\n\n\
     Examples:\n  holdfast status\n  holdfast status --watch\n  \
@@ -54,19 +55,43 @@ pub struct Args {
 
 /// Asks the agent and prints its answer. The error says what is wrong with the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let socket = args.options.control_socket(args.socket.as_deref())?;
+    let (socket, fault) = find(args)?;
     let application = args.application.as_deref();
+    if let (Some(fault), true) = (&fault, args.json) {
+        tell(&format!("holdfast: {}\n", terminal::escaped_lines(fault)));
+    }
     if let Some(interval) = args.watch {
-        return smol::block_on(watch(&socket, application, interval, args.json));
+        return smol::block_on(watch(&socket, application, interval, args.json, fault.as_deref()));
     }
     let status = match smol::block_on(ask(&socket, application)) {
         Ok(status) => status,
-        Err(error) => return Ok(no_agent(&error)),
+        Err(error) => return Ok(no_agent(&error, fault.as_deref())),
     };
-    let text = if args.json { format!("{status:#}\n") } else { paged(look(false).page(&status, &[])) };
+    let text = if args.json {
+        format!("{status:#}\n")
+    } else {
+        paged(look(false).page(&status, fault.as_deref(), &[]))
+    };
     // Whoever closes the pipe early has seen enough.
     let _ = print_page(&text);
-    Ok(exit_code(&status))
+    Ok(if fault.is_some() { ExitCode::from(DEGRADED) } else { exit_code(&status) })
+}
+
+/// The control socket, and what is wrong with the configuration that it follows from.
+fn find(args: &Args) -> anyhow::Result<(PathBuf, Option<String>)> {
+    if let Some(socket) = &args.socket {
+        return Ok((socket.clone(), None));
+    }
+    let found = args.options.find()?;
+    let fault = found.faults.first().map(|first| {
+        let more = match found.faults.len() {
+            1 => String::new(),
+            2 => ", and 1 more fault".to_owned(),
+            count => format!(", and {} more faults", count - 1),
+        };
+        format!("the configuration is wrong: {first}{more}; `holdfast check` shows all of it")
+    });
+    Ok((config_file::control_socket(&found.config), fault))
 }
 
 fn exit_code(status: &Value) -> ExitCode {
@@ -76,7 +101,10 @@ fn exit_code(status: &Value) -> ExitCode {
     }
 }
 
-fn no_agent(error: &anyhow::Error) -> ExitCode {
+fn no_agent(error: &anyhow::Error, fault: Option<&str>) -> ExitCode {
+    if let Some(fault) = fault {
+        tell(&format!("holdfast: {}\n", terminal::escaped_lines(fault)));
+    }
     tell(&format!("holdfast: {}\n", terminal::escaped_lines(&format!("{error:#}"))));
     ExitCode::from(NO_AGENT)
 }
@@ -135,6 +163,7 @@ async fn watch(
     application: Option<&str>,
     interval: Duration,
     json: bool,
+    fault: Option<&str>,
 ) -> anyhow::Result<ExitCode> {
     let mut before: Option<(Time, Value)> = None;
     loop {
@@ -147,7 +176,7 @@ async fn watch(
             Ok(status) => {
                 let since = before.as_ref();
                 let rates = since.map(|(then, before)| rates(before, status, now.since(*then).as_secs_f64()));
-                in_place(look, look.page(status, &rates.unwrap_or_default()))
+                in_place(look, look.page(status, fault, &rates.unwrap_or_default()))
             }
             Err(error) => in_place(look, look.clipped(look.wrapped(&clean(&format!("{error:#}")), 2))),
         };

@@ -32,10 +32,16 @@ pub struct Look {
 }
 
 impl Look {
-    /// The lines of a status, with what went on since the one before. A terminal that has too few lines for all of them gets no
+    /// The lines of a status, with what is wrong with the configuration on the disk and what went on since the status before. A terminal that has too few lines for all of them gets no
     /// machine, then no servers, and its devices in fewer lines.
-    pub fn page(&self, status: &Value, rates: &[String]) -> Vec<String> {
-        let mut lines = self.head(status);
+    pub fn page(&self, status: &Value, fault: Option<&str>, rates: &[String]) -> Vec<String> {
+        // What the agent has rejected is the same file, as it was then.
+        let rejected = status["configuration_rejected"]
+            .as_str()
+            .map(|why| format!("a newer configuration was rejected: {}", why.replace('\n', "; ")));
+        let fault = fault.map(str::to_owned).or(rejected);
+        let mut lines = fault.map_or_else(Vec::new, |fault| self.wrapped(&format!("! {}", clean(&fault)), 2));
+        lines.extend(self.head(status));
         lines.extend(section(self.links(status)));
         lines.extend(section(self.buffer(status)));
         if !rates.is_empty() {
@@ -141,10 +147,6 @@ impl Look {
         let mut lines = self.facts(&agent, facts);
         if let Some(first) = lines.first_mut() {
             *first = first.replacen(&format!("  {state}"), &format!("  {}", self.state(&state)), 1);
-        }
-        if let Some(why) = status["configuration_rejected"].as_str() {
-            let why = format!("! a newer configuration was rejected: {}", clean(&why.replace('\n', "; ")));
-            lines.extend(self.wrapped(&why, 2));
         }
         for (mark, words) in [("!", problems(status)), ("-", notices(status))] {
             lines.extend(words.iter().flat_map(|words| self.wrapped(&format!("{mark} {}", clean(words)), 2)));
@@ -408,9 +410,9 @@ mod tests {
     fn a_configuration_that_was_rejected_is_told_with_its_faults() {
         let mut status = status();
         status["configuration_rejected"] = json!("holdfast.toml:3: no\nholdfast.toml:4: nor this");
-        let page = WIDE.page(&status, &[]);
+        let page = WIDE.page(&status, None, &[]);
         assert_eq!(
-            page[1],
+            page[0],
             "! a newer configuration was rejected: holdfast.toml:3: no; holdfast.toml:4: nor this"
         );
     }
@@ -443,12 +445,12 @@ DEVICE  STATUS   FOR  REASON
 pump9   offline  30s  silent
 pump10  online   1m   heard
 and 101 more; each has its topic at the broker";
-        assert_eq!(WIDE.page(&status(), &[]).join("\n"), expected);
+        assert_eq!(WIDE.page(&status(), None, &[]).join("\n"), expected);
     }
 
     #[test]
     fn an_agent_that_tells_nothing_is_shown_all_the_same() {
-        assert_eq!(WIDE.page(&json!({}), &[]), ["- -  -"]);
+        assert_eq!(WIDE.page(&json!({}), None, &[]), ["- -  -"]);
     }
 
     fn crowd(devices: usize) -> Value {
@@ -470,6 +472,7 @@ and 101 more; each has its topic at the broker";
                 let look = Look { width: Some(width), height: Some(height), ..WIDE };
                 let lines = look.page(
                     &crowd(devices),
+                    None,
                     &["in 0/s".to_owned(), "a link with a long name confirmed 0/s".to_owned()],
                 );
                 assert!(lines.len() <= height, "{width}x{height}: {lines:#?}");
@@ -481,22 +484,22 @@ and 101 more; each has its topic at the broker";
     #[test]
     fn devices_that_have_no_line_of_their_own_stand_together_those_that_are_offline_first() {
         let look = Look { width: Some(80), height: Some(32), ..WIDE };
-        let lines = look.page(&crowd(40), &[]);
+        let lines = look.page(&crowd(40), None, &[]);
         let at =
             lines.iter().position(|line| line == "DEVICES 39 online, 1 offline").expect("they are counted");
         assert!(lines[at + 1].starts_with("device-33 offline  device-1           device-2 "), "{lines:#?}");
         assert!(lines.last().is_some_and(|last| last.starts_with("and ")), "{lines:#?}");
-        let all = Look { height: Some(60), ..look }.page(&crowd(25), &[]).join("\n");
+        let all = Look { height: Some(60), ..look }.page(&crowd(25), None, &[]).join("\n");
         assert!(all.contains("device-9   online") && !all.contains("more"), "{all}");
     }
 
     #[test]
     fn colours_do_not_move_the_columns() {
-        let painted = Look { colour: true, ..WIDE }.page(&status(), &[]).join("\n");
+        let painted = Look { colour: true, ..WIDE }.page(&status(), None, &[]).join("\n");
         assert!(painted.contains("\x1b[31mdown\x1b[0m   59s"), "{painted}");
         let bare = ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"]
             .iter()
             .fold(painted, |page, code| page.replace(code, ""));
-        assert_eq!(bare, WIDE.page(&status(), &[]).join("\n"));
+        assert_eq!(bare, WIDE.page(&status(), None, &[]).join("\n"));
     }
 }
