@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         Command::Report(args) => cli::report::run(args),
     };
     ended.unwrap_or_else(|error| {
-        // Whoever closes the pipe has seen enough.
+        // A reader that closes the pipe has seen enough.
         if cli::is_closed_pipe(&error) {
             return ExitCode::SUCCESS;
         }

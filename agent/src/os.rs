@@ -1,4 +1,5 @@
-//! What the machine gives: the clock, files and their owners, accounts, secrets, the service supervisor, facts about the host.
+//! Resources of the machine: the clock, files and their owners, accounts, secrets, the service supervisor, facts about
+//! the host.
 
 pub mod aside;
 pub mod clock;

@@ -28,7 +28,7 @@ fn requests(directory: &Path) -> Vec<Value> {
     parsed(&lines_of(&directory.join("requests")))
 }
 
-/// What came, without what came twice.
+/// Data that came, without repeats.
 fn data(peer: &Peer) -> Vec<Value> {
     let mut seen = std::collections::BTreeSet::new();
     let lines = parsed(&peer.lines());

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{Agent, Running, curl, free_port, scratch, uplink, wait_for, wait_until};
 
-/// What it has logged; every line must be an object.
+/// Lines that it has logged; each must be an object.
 fn objects(process: &Running) -> Vec<Value> {
     let object = |line: &String| {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));

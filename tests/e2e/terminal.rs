@@ -1,4 +1,4 @@
-//! What people see, in terminals of a given size.
+//! Screens that people see, in terminals of a given size.
 
 use std::path::Path;
 use std::process::Command;

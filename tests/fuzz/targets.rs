@@ -137,7 +137,7 @@ pub fn config(bytes: &[u8]) {
             let again = parse(&shown).unwrap_or_else(|errors| panic!("{shown}\n{errors}"));
             // Three stars stand for a secret.
             if !shown.contains("***") {
-                // What is shown has every key under its new name.
+                // Rendering has every key under its new name.
                 assert_eq!(again, Config { deprecated: Vec::new(), ..config }, "{shown}");
             }
         }

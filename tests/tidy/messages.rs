@@ -167,7 +167,7 @@ fn every_refusal_has_an_entry_in_the_page_about_troubleshooting() {
         })
         .collect();
     assert!(refusals.len() > 30, "only {} refusals were found", refusals.len());
-    // What stands in front of a cause is followed by it.
+    // Text in front of a cause is followed by it.
     let is_known = |text: &str| {
         let with_cause = format!("{text}: …");
         headings.iter().any(|heading| is_like(heading, text) || is_like(heading, &with_cause))
@@ -194,7 +194,7 @@ fn headings() -> Vec<String> {
 fn logged() -> Vec<Logged> {
     let files = sources("agent/src");
     let mut all: Vec<Logged> = files.iter().flat_map(calls).collect();
-    // What the agent has decided is logged by one call; `events` has what that may be.
+    // Decisions of the agent are logged by one call; `events` has all that it may log.
     all.retain(|logged| logged.text != "{log_event}");
     all.extend(events());
     assert!(all.len() > 50, "only {} messages were found", all.len());
@@ -225,7 +225,7 @@ fn text_of_argument(call: &str) -> String {
     format!("{{{}}}", argument.trim_end_matches([',', ')']))
 }
 
-/// What the agent says of its decisions, where that is louder than information.
+/// Messages of the agent about its decisions, where they are louder than information.
 fn events() -> Vec<Logged> {
     let files = sources(LOG_EVENT);
     let code = code(&files[0]);
@@ -253,7 +253,7 @@ fn loud(levels: &str) -> BTreeSet<&str> {
     let parts: Vec<&str> = levels.split("=>").collect();
     let mut loud = BTreeSet::new();
     for pair in parts.windows(2) {
-        // What stands between two arrows ends the one arm and begins the next.
+        // Text between two arrows ends the one arm and begins the next.
         let begins = pair[0].find("LogEvent::").map_or("", |at| &pair[0][at..]);
         let ends = pair[1].split("LogEvent::").next().unwrap_or_default();
         if ends.contains("Level::Warn") || ends.contains("Level::Error") {

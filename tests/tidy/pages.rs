@@ -70,7 +70,7 @@ fn every_path_of_the_repository_that_a_page_names_is_there() {
     for page in pages() {
         let text = read(&page);
         let words = text.split(|letter: char| letter.is_whitespace() || "`()[],;:*'\"".contains(letter));
-        // What a tool brings or makes is not in the repository.
+        // Files that a tool brings or makes are not in the repository.
         let named =
             words.map(|word| word.trim_end_matches(['.', '/'])).filter(|word| !word.contains(".venv"));
         let named = named.filter(|word| folders.iter().any(|folder| word.starts_with(folder)));

@@ -40,7 +40,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 /// What a link is told by the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkRule {
-    /// What is spoken on it.
+    /// Its protocol.
     pub kind: LinkKind,
     /// False holds messages and never dials.
     pub active: bool,

@@ -65,7 +65,7 @@ fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resu
     }
 }
 
-/// What `bind` names and this machine does not have at this moment.
+/// Names in `bind` that this machine does not have at this moment.
 pub(super) async fn unbindable(config: &Config) -> Vec<String> {
     let servers = config.servers.iter().filter(|server| server.active);
     let names = servers.flat_map(|server| server.bind.iter().map(move |name| (server, name)));

@@ -197,7 +197,7 @@ fn in_place(look: Look, lines: Vec<String>) -> String {
     }
 }
 
-/// What went on between two answers, by the second. Nothing when the agent was started again in between.
+/// Activity between two answers, by the second. Nothing when the agent was started again in between.
 fn rates(before: &Value, after: &Value, seconds: f64) -> Vec<String> {
     let number = |status: &Value, pointer: &str| status.pointer(pointer).and_then(Value::as_f64);
     if seconds <= 0.0 || before["session"] != after["session"] {

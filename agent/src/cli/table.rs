@@ -80,7 +80,7 @@ struct Column<'a> {
     width: usize,
 }
 
-/// What becomes of a column when there is no room for it.
+/// Fate of a column when there is no room for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Narrow {
     Cut,

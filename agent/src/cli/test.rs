@@ -126,7 +126,7 @@ fn conclude(live: &Option<Rc<RefCell<Live>>>, place: usize, probe: &Probe) {
 #[derive(Default)]
 pub(super) struct Live {
     printed: usize,
-    /// What each test has said and is not printed yet, and whether it is over.
+    /// Text of each test that is not printed yet, and whether the test is over.
     tests: Vec<(String, bool)>,
     closed: bool,
 }

@@ -15,7 +15,7 @@ use log::kv::{Error, Key, Source, Value, VisitSource, VisitValue};
 
 use super::{clock, supervisor};
 
-/// What libraries say at will stays out.
+/// Lines that libraries write at will stay out.
 const SILENT: &str = "sled=off,rumqttc=off";
 
 static LOGGER: Logger = Logger { own: RwLock::new(None) };
@@ -27,7 +27,7 @@ struct Logger {
 
 struct Own {
     lines: env_logger::Logger,
-    /// What the command line says.
+    /// Format that the command line asks for.
     asked: Option<LogFormat>,
     format: LogFormat,
 }

@@ -1,4 +1,4 @@
-//! What is read from an HTTP answer, of an upgrade or of a POST.
+//! Facts from an HTTP answer, of an upgrade or of a POST.
 
 use std::time::{Duration, SystemTime};
 

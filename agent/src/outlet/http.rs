@@ -1,7 +1,7 @@
 //! The life of one HTTP link: dial, TLS, then entries become POST requests and statuses become reports, until the server says that it
 //! wants a pause, or cannot be reached. A connection that a server closes between two requests is made again without a word.
 //!
-//! What a request holds, and what a status means, is decided by [`PostQueue`].
+//! [`PostQueue`] decides what a request holds, and what a status means.
 
 use std::rc::Rc;
 

@@ -113,7 +113,7 @@ impl Way {
     }
 }
 
-/// What a client says of its broker, as `[mqtt]` would.
+/// Settings of a client for its broker, as `[mqtt]` would have them.
 fn table(client: &Client, endpoint: usize, agent: &str) -> Result<Mqtt, String> {
     let text = client.endpoints().into_iter().nth(endpoint).ok_or("it has no url")?;
     let url = Url::parse(&text, [PLAIN.0, SECURE.0]).map_err(|error| format!("its url {error}"))?;

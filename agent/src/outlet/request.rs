@@ -1,5 +1,5 @@
-//! What a client asks its server with: url, parameters, headers and credentials become the fields of each POST, or the bytes of the
-//! handshake request of RFC 6455 §4.1.
+//! Request of a client to its server: url, parameters, headers and credentials become the fields of each POST, or the
+//! bytes of the handshake request of RFC 6455 §4.1.
 //!
 //! That one is written here and not by tungstenite, which logs the whole request, credentials included.
 

@@ -122,8 +122,8 @@ pub fn present_socket(data_dir: Option<&Path>) -> Option<PathBuf> {
     Some(socket_in(given.as_deref(), Path::new(ROOT_RUNTIME_DIR), data_dir)).filter(|socket| socket.exists())
 }
 
-/// What is wrong with a configuration although it can be used: old names of keys, files that it names and that are missing, and
-/// secrets that others can read.
+/// Defects of a configuration that can be used all the same: old names of keys, files that it names and that are
+/// missing, and secrets that others can read.
 pub fn warnings(config: &Config, files: &[ConfigFile]) -> Vec<String> {
     let mut warnings: Vec<String> = config.deprecated.iter().map(ToString::to_string).collect();
     warnings.extend(named_files(config).iter().filter_map(NamedFile::fault));

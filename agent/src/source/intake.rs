@@ -25,7 +25,7 @@ pub use self::tally::Tally;
 /// How many batches may wait for the loop; a source that finds it full waits.
 const QUEUE: usize = 256;
 
-/// What becomes of a batch: its answer, or all of it again when too much waits at this moment.
+/// Outcome of a batch: its answer, or all of it again when too much waits at this moment.
 pub type Outcome = Result<Answer, Vec<Draft>>;
 
 /// What a source says to the loop.

@@ -72,7 +72,7 @@ impl TornTail {
         opened
     }
 
-    /// What sled gives up, in which there may be whole values even so.
+    /// Bytes that sled gives up; there may be whole values in them even so.
     pub fn given_up(&self) -> &[u8] {
         &self.given_up
     }

@@ -16,7 +16,7 @@ pub struct Terminal {
     screen: Arc<Mutex<Screen>>,
 }
 
-/// What stands on a screen, as ECMA-48 has it: CUP to the corner, EL and ED to the end, colours.
+/// Content of a screen, as ECMA-48 has it: CUP to the corner, EL and ED to the end, colours.
 #[derive(Debug, Default)]
 struct Screen {
     width: usize,

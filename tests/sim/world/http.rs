@@ -14,7 +14,7 @@ use holdfast_core::message::{Body, Entry};
 use super::network::Unwilling;
 use super::{MS, Pending, World};
 
-/// What happens on the way of a request.
+/// Event on the way of a request.
 pub(super) enum HttpStep {
     /// It reaches its server.
     Arrives { entries: Vec<(usize, Entry)>, bytes: usize },

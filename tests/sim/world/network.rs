@@ -39,7 +39,7 @@ pub(super) struct Conn {
     heard: u64,
     /// Bytes of an envelope at most.
     frame_bytes: usize,
-    /// What is posted on it, if it is an HTTP link's.
+    /// Posts on it, if it is an HTTP link's.
     pub(super) posts: Option<PostQueue>,
 }
 
@@ -138,7 +138,7 @@ impl World {
         self.at(arrives_at, Pending::ToPeer { link, conn, order });
     }
 
-    /// So many bytes are sent. Returns when they arrive.
+    /// Sends N bytes. Returns the time of their arrival.
     pub(super) fn goes_out(&mut self, link: usize, bytes: u64) -> u64 {
         let longest = if self.seed.below(10) == 0 { 2 * SECOND } else { 40 * MS };
         let latency = 1 + self.seed.below(longest);

@@ -11,7 +11,7 @@ const REFUSALS_TOLD: usize = 4;
 
 /// The end of a connection, or of the try to make one.
 pub(crate) struct Loss {
-    /// What happened.
+    /// Cause of it, in words.
     pub(crate) error: String,
     /// Time until the next try; none if there is none.
     pub(crate) retry_in: Option<Duration>,

@@ -103,7 +103,7 @@ pub struct Client {
     pub batch: Batch,
     /// How the body of a POST is compressed (HTTP); `none` by default.
     pub compression: Compression,
-    /// What a message is in the body of a POST (HTTP); `messages` by default.
+    /// Form of a message in the body of a POST (HTTP); `messages` by default.
     pub elements: Elements,
     /// How it publishes; keys `topic`, `qos`, `retain`, `client_id` stand directly in `[[client]]`.
     pub publish: Publish,
@@ -414,7 +414,7 @@ pub enum Compression {
     Gzip,
 }
 
-/// What a message is in the body of a request.
+/// Form of a message in the body of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Elements {
     /// An object with epoch, number, time, topic, device and data, so that the receiver can leave out what comes twice; a gap is

@@ -25,7 +25,7 @@ pub struct Fault {
 pub struct ConfigFile {
     /// Its name in faults; relative paths in its text start at its folder.
     pub path: PathBuf,
-    /// What it says.
+    /// Its content.
     pub text: String,
 }
 

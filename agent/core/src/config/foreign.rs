@@ -24,7 +24,7 @@ pub fn text<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Errors> {
     })
 }
 
-/// What to say of a text that is not TOML because it is something else, as far as that is sure.
+/// Fault of a text that is not TOML because it is something else, as far as that is sure.
 pub(super) fn fault(text: &str) -> Option<String> {
     let found = language(text)?;
     Some(format!(

@@ -1,4 +1,4 @@
-//! What a server answers to `GET /`: how it is read and shown.
+//! Answer of a server to `GET /`: how it is read and shown.
 
 use super::render;
 use super::server::HttpPage;

@@ -1,4 +1,4 @@
-//! What a client speaks: its url says it. Keys that mean nothing on such a link are faults.
+//! Protocol of a client: its url says it. Keys that mean nothing on such a link are faults.
 
 use super::client::{Auth, BodyEncoding, Client};
 use super::handshake;
@@ -41,7 +41,7 @@ const NOT_OF_MQTT: [(&str, &str); 10] = [
     ("inbound", "nothing is subscribed to"),
 ];
 
-/// What is spoken on a link.
+/// Protocol of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LinkKind {
     /// `ws://` and `wss://`: frames, pings, a peer that may speak.
@@ -68,7 +68,7 @@ impl LinkKind {
 }
 
 impl Client {
-    /// What it speaks: the kind of its first url.
+    /// Its protocol: the kind of its first url.
     pub fn kind(&self) -> LinkKind {
         let endpoints = self.endpoints();
         endpoints.first().and_then(|url| LinkKind::of(url)).unwrap_or_default()

@@ -35,14 +35,14 @@ pub enum LogFormat {
 /// How much is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogLevel {
-    /// What was asked for and could not be done.
+    /// Failures to do what was asked for.
     Error,
-    /// What needs a person, too: a lost link, a refused message, a full buffer.
+    /// Events that need a person, too: a lost link, a refused message, a full buffer.
     Warn,
     /// Each change of a state, too.
     #[default]
     Info,
-    /// What a peer can repeat at will, too.
+    /// Events that a peer can repeat at will, too.
     Debug,
 }
 

@@ -23,7 +23,7 @@ const AUDIENCE: [(&str, Audience); 3] =
 const UNMATCHED: [(&str, Unmatched); 2] = [("topic", Unmatched::Topic), ("refuse", Unmatched::Refuse)];
 /// The subprotocol of links whose peer acknowledges each message.
 const ACKNOWLEDGED: &str = "holdfast.v1";
-/// What is said of keys that MQTT has no use for.
+/// Fault of keys that MQTT has no use for.
 const OF_HTTP: &str = "is of no use with protocol = \"mqtt\"";
 /// Keys of a route that say how requests look.
 const OF_REQUESTS: [&str; 7] = ["mode", "methods", "reply", "batch", "query", "header", "subprotocols"];
@@ -38,8 +38,9 @@ pub(super) const FORMAT: [(&str, Format); 4] =
 pub struct Server {
     /// Same form as a client's; `ws_server_N` by default, `mqtt_server_N` with `protocol = "mqtt"`.
     pub id: String,
-    /// What is spoken: WebSocket and HTTP, or MQTT 3.1.1 and 5.0, for sensors without a broker. There a message is acknowledged (PUBACK, PUBREC)
-    /// once it is stored; WebSockets with the subprotocol `mqtt` speak it on the same port. Nothing is given out: a SUBSCRIBE is refused.
+    /// Protocol: WebSocket and HTTP, or MQTT 3.1.1 and 5.0, for sensors without a broker. There a message is
+    /// acknowledged (PUBACK, PUBREC) once it is stored; WebSockets with the subprotocol `mqtt` speak it on the same
+    /// port. Nothing is given out: a SUBSCRIBE is refused.
     pub protocol: Protocol,
     /// For people; nothing depends on it.
     pub name: String,
@@ -70,7 +71,7 @@ pub struct Server {
     pub routes: Vec<Route>,
 }
 
-/// What a server speaks.
+/// Protocol of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
     /// WebSocket and HTTP.

@@ -17,7 +17,7 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// What a relative path that stands there is relative to; one of the command line to nothing.
+    /// Folder that a relative path at this place is relative to; empty for one of the command line.
     pub(super) fn folder(&self, place: Span) -> &Path {
         match place {
             Span::Option(_) => Path::new(""),

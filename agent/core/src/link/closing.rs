@@ -1,4 +1,4 @@
-//! What a peer means by the end of a connection, read from its close frame or its HTTP status once and for all. Pure.
+//! Meaning of a peer's end of a connection, read from its close frame or its HTTP status once and for all. Pure.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
-//! What a server means by the status of its answer to a batch. Pure.
+//! Meaning of the status with which a server answers a batch. Pure.
 
 use std::time::Duration;
 
 use crate::link::closing::Closing;
 use crate::link::protocol::RefusalKind;
 
-/// What an HTTP status says of the batch that it answers.
+/// Meaning of an HTTP status for the batch that it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// 2xx: all of it is the server's.
@@ -32,8 +32,8 @@ impl Meaning {
         }
     }
 
-    /// What it means for the next try, if it says that a request without messages failed. One that complains of an empty batch has
-    /// been reached.
+    /// Its meaning for the next try, if it says that a request without messages failed. One that complains of an empty
+    /// batch has been reached.
     pub fn refusal(self) -> Option<RefusalKind> {
         match self {
             Meaning::Taken | Meaning::Refused | Meaning::TooLarge => None,

@@ -1,5 +1,5 @@
-//! What an HTTP link sends: the entries that it was handed become requests, one at a time, and the statuses of the answers become
-//! reports. Pure.
+//! Requests of an HTTP link: they are made one at a time of the entries that it was handed, and the statuses of the
+//! answers become reports. Pure.
 //!
 //! A status that speaks of the batch (400, 413, 422) is no proof against a message: the server may refuse everything. So the batch is
 //! halved until one message is refused alone. Then another one is sent, the *control*: as a rule the last message that the server
@@ -25,7 +25,7 @@ const TAKEN_MAX: usize = 64 * 1024;
 /// A server that answers 413 is not believed to want less than this for a batch.
 const BYTES_LEAST: usize = 1000;
 
-/// What requests are made of.
+/// Settings by which requests are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostRule {
     /// The epoch of each lane.
@@ -34,7 +34,7 @@ pub struct PostRule {
     pub batch: Batch,
     /// How the body is written.
     pub encoding: BodyEncoding,
-    /// What a message is in it.
+    /// Form of a message in it.
     pub elements: Elements,
 }
 
@@ -47,13 +47,13 @@ pub struct Post {
     pub entries: usize,
 }
 
-/// What waits for its request or for its answer, on one connection.
+/// Entries that wait for their request or for its answer, on one connection.
 #[derive(Debug)]
 pub struct PostQueue {
     rule: PostRule,
     waiting: VecDeque<Waiting>,
     weight: usize,
-    /// What the request holds that is under way, and the bytes of its body.
+    /// Content of the request that is under way, and the bytes of its body.
     out: Option<(Out, usize)>,
     /// Entries of a request at most: fewer than usual while a refused one is looked for.
     entries_max: usize,
@@ -74,10 +74,10 @@ struct Waiting {
     at: Time,
 }
 
-/// What a request holds.
+/// Content of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Out {
-    /// So many from the front.
+    /// N from the front.
     Front(usize),
     /// The last message that the server took.
     Taken,
@@ -239,7 +239,7 @@ impl PostQueue {
         (Post { body: body.finish(), entries: 1 }, out)
     }
 
-    /// What shows whether the server takes anything, if there is something left to try.
+    /// Control of whether the server takes anything, if there is something left to try.
     fn control(&self, case: &Case) -> Option<Out> {
         if self.taken.is_some() && !case.taken_failed {
             return Some(Out::Taken);
@@ -264,7 +264,7 @@ impl PostQueue {
         vec![LinkReport::Confirmed(through)]
     }
 
-    /// What is refused may be one of several: each batch is larger than the one before.
+    /// Widens step by step, each batch larger than the one before: the refused message may be one of several.
     fn widen(&mut self) {
         let wider = self.entries_max.saturating_mul(2);
         self.entries_max = if wider >= self.rule.batch.messages { usize::MAX } else { wider };

@@ -1,5 +1,5 @@
-//! What the decisions and the tasks that hold a connection say to each other. Links of all kinds speak the same words, so that
-//! one state machine watches over them.
+//! Orders and reports between the decisions and the tasks that hold a connection. Links of all kinds speak the same
+//! words, so that one state machine watches over them.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ pub enum LinkReport {
     Traffic(Traffic),
     /// The connection is over. The task has ended.
     Closed {
-        /// What the peer's close frame or HTTP status says of the next connection.
+        /// Meaning of the peer's close frame or HTTP status for the next connection.
         closing: Closing,
         /// What happened, for the log and the status.
         error: String,

@@ -1,4 +1,5 @@
-//! What of a status a person should look at: it is read as JSON, since it may come from an agent of another version.
+//! Points of a status that a person should look at. It is read as JSON, since it may come from an agent of another
+//! version.
 
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ pub fn condition(status: &Value) -> Condition {
     if is_well { Condition::Well } else { Condition::Degraded }
 }
 
-/// What does not work, a sentence each, with what to do where that is known. A configuration that was rejected is not among
-/// them: it is told in front of everything else.
+/// Failures, a sentence each, with the remedy where it is known. A configuration that was rejected is not among them:
+/// it is told in front of everything else.
 pub fn problems(status: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     problems.extend(store(&status["buffer"]));
@@ -41,7 +42,7 @@ pub fn problems(status: &Value) -> Vec<String> {
     problems
 }
 
-/// What works and wants attention all the same, a sentence each.
+/// Things that work and want attention all the same, a sentence each.
 pub fn notices(status: &Value) -> Vec<String> {
     let mut notices = Vec::new();
     if waits_for_a_link(status) {

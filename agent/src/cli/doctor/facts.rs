@@ -100,7 +100,7 @@ fn life(dir: &Path) -> Option<(String, LifeTime)> {
     Some((format!("{} {}", device.file_name()?.to_string_lossy(), name.trim()).trim_end().to_owned(), life))
 }
 
-/// Whose the files are, and secrets that everybody can read.
+/// Owner of the files, and secrets that everybody can read.
 pub fn permissions(config: &Config, files: &[ConfigFile], running: Option<Running>) -> Permissions {
     let dir = &config.agent.data_dir;
     let owner = fs::metadata(dir).ok().map(|facts| Owner { user: facts.uid(), mode: facts.mode() });
@@ -175,7 +175,7 @@ pub fn peer_certificates(probes: &[Probe]) -> Vec<Certificate> {
     certificate.collect()
 }
 
-/// What a test of a link found.
+/// Result of a test of a link.
 pub fn link_test(config: &Config, probe: &Probe) -> LinkTest {
     let took = probe.done.iter().find(|done| done.step == DialStep::Name).map(|done| done.took);
     LinkTest {

@@ -35,7 +35,7 @@ impl Look {
     /// The lines of a status, with what is wrong with the configuration on the disk and what went on since the status before. A terminal that has too few lines for all of them gets no
     /// machine, then no servers, and its devices in fewer lines.
     pub fn page(&self, status: &Value, fault: Option<&str>, rates: &[String]) -> Vec<String> {
-        // What the agent has rejected is the same file, as it was then.
+        // A configuration that was rejected is the same file, as it was then.
         let rejected = status["configuration_rejected"]
             .as_str()
             .map(|why| format!("a newer configuration was rejected: {}", why.replace('\n', "; ")));
@@ -366,7 +366,7 @@ fn disk(buffer: &Value) -> Vec<String> {
     facts
 }
 
-/// What a server has turned away, by its kind.
+/// Refusals of a server, by their kind.
 fn turned_away(server: &Value) -> Vec<String> {
     let counts = sorted(server).into_iter().filter(|(name, _)| !name.starts_with("certificate"));
     let counts = counts.filter_map(|(name, count)| Some((name, count.as_u64().filter(|count| *count > 0)?)));

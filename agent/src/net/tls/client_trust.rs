@@ -16,7 +16,7 @@ use futures_rustls::rustls::{
 use super::chain_of;
 use super::trust::check_time;
 
-/// What a server trusts.
+/// Trust of a server in its clients.
 #[derive(Debug)]
 pub struct ClientTrust {
     chain: Arc<dyn ClientCertVerifier>,
@@ -25,7 +25,7 @@ pub struct ClientTrust {
 }
 
 impl ClientTrust {
-    /// What this `client_ca` trusts. The error names the file.
+    /// Trust by this `client_ca`. The error names the file.
     pub fn of(path: &Path, provider: Arc<CryptoProvider>) -> Result<ClientTrust, String> {
         let cannot = |error: &dyn std::fmt::Display| format!("cannot use {}: {error}", path.display());
         let (named, mut roots) = (chain_of(path)?, RootCertStore::empty());

@@ -40,7 +40,7 @@ pub struct Poster {
     connection: Option<Connection>,
 }
 
-/// What a server has answered.
+/// Answer of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
@@ -60,7 +60,7 @@ impl Answer {
 
 struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    /// What moves the bytes; it ends with the connection.
+    /// Moves the bytes; ends with the connection.
     driver: Pin<Box<dyn Future<Output = ()>>>,
 }
 

@@ -75,7 +75,7 @@ enum Outgoing {
     State(Publication),
 }
 
-/// What entries become, and what is reported of them.
+/// Kind of publications that entries become, and of the reports about them.
 pub enum Publishes {
     /// News of devices, retained under their own topics; the broker has all numbers up to one.
     News,

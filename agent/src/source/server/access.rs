@@ -1,4 +1,4 @@
-//! Who asks, from where and under which name: what must be right before a request is looked at.
+//! Caller, origin and name of a request: they must be right before it is looked at.
 
 pub(super) mod account;
 pub(super) mod forwarded;

@@ -249,7 +249,7 @@ impl ApiError {
         ApiError { what: Some(("pointer", violation.pointer.clone())), ..ApiError::bad(error) }
     }
 
-    /// What is wrong, in words.
+    /// Fault, in words.
     pub fn words(&self) -> &str {
         &self.error
     }

@@ -1,4 +1,4 @@
-//! What a request carries: its route and parameters, its body and its coding, and whether it fits the route's schema.
+//! Content of a request: its route and parameters, its body and its coding, and whether it fits the route's schema.
 
 pub(super) mod batch;
 pub(super) mod body;

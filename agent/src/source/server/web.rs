@@ -1,4 +1,4 @@
-//! What a server shows beside taking messages: the API, pages and files, metrics, and the messages of others.
+//! Services of a server beside taking messages: the API, pages and files, metrics, and the messages of others.
 
 pub(super) mod api;
 pub(super) mod buffer;

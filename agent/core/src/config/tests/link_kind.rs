@@ -1,4 +1,4 @@
-//! What a client may say where its url says what it speaks.
+//! Settings that a client may have where its url says the protocol.
 
 use std::time::Duration;
 

@@ -88,7 +88,7 @@ fn table(keys: &[Key], prefix: &str) -> Value {
     table
 }
 
-/// What a key takes, with its words. `own` is the table that it may be.
+/// Schema of the value of a key, with its words. `own` is the table that it may be.
 fn value(key: &Key, own: Value) -> Value {
     let meanings = key.variants.iter().map(|(word, words)| format!("\n- {word}: {words}"));
     let mut value =
@@ -106,7 +106,7 @@ fn described(words: &str, mut value: Value) -> Value {
     value
 }
 
-/// What the reference says that a key takes, for a machine. Whoever gives a key another shape finds it missing here.
+/// Shape of a key by the words of the reference, for a machine. A new shape has to be added here.
 fn shape(words: &str, own: Value) -> Value {
     let string = json!({ "type": "string" });
     let listed = |one: &Value| json!({ "anyOf": [one, { "type": "array", "items": one }] });

@@ -15,14 +15,14 @@ pub struct Configuration {
     pub exists: bool,
     /// Everything that keeps it from being taken over, a sentence each.
     pub faults: Vec<String>,
-    /// Whatever else is wrong with it.
+    /// Its other defects.
     pub warnings: Vec<String>,
     /// Active links, the broker's among them.
     pub links: usize,
 }
 
 impl Configuration {
-    /// What is wrong with it.
+    /// Findings about the configuration.
     pub fn findings(&self) -> Vec<Finding> {
         const ABOUT: &str = "configuration";
         let fault = |found: &String| {
@@ -53,7 +53,7 @@ impl Configuration {
     }
 }
 
-/// What the running agent says of itself.
+/// Facts that the running agent tells of itself.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AgentFacts {
     /// Its id.
@@ -135,7 +135,7 @@ impl AgentFacts {
         }
     }
 
-    /// What is wrong with it, without its links.
+    /// Findings about it, without those about its links.
     pub fn findings(&self) -> Vec<Finding> {
         const ABOUT: &str = "agent";
         let mut findings = Vec::new();

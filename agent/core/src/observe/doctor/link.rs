@@ -20,7 +20,7 @@ pub struct LinkTest {
     pub failed: Option<Failed>,
 }
 
-/// What is wrong with the names that links need. `servers` is the number of name servers that this machine is told of.
+/// Findings about the names that links need. `servers` is the number of name servers that this machine knows.
 pub fn names(tests: &[LinkTest], servers: usize) -> Vec<Finding> {
     const ABOUT: &str = "dns";
     let mut findings = Vec::new();
@@ -55,7 +55,7 @@ pub fn names(tests: &[LinkTest], servers: usize) -> Vec<Finding> {
     findings
 }
 
-/// What is wrong with each link that was tested. `agent` is what the running one says, if one runs.
+/// Findings about each link that was tested. `agent` has the facts of the running one, if one runs.
 pub fn links(tests: &[LinkTest], agent: Option<&AgentFacts>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut ids: Vec<&str> = tests.iter().map(|test| test.id.as_str()).collect();
@@ -119,7 +119,7 @@ fn fell(about: &str, test: &LinkTest, failed: &Failed, seen: Option<&LinkFacts>,
     }
 }
 
-/// What is wrong with a link that may be up all the same.
+/// Troubles of a link that may be up all the same.
 fn troubles(about: &str, seen: &LinkFacts) -> Vec<Finding> {
     let held_back = seen.held_back.as_ref().map(|why| {
         Finding::fault(about, format!("it is up and sends nothing: {why}"), "set `confirm` as it says")

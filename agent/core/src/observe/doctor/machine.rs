@@ -34,7 +34,7 @@ pub struct ClockFacts {
 }
 
 impl ClockFacts {
-    /// What is wrong with it.
+    /// Findings about the clock.
     pub fn findings(&self) -> Vec<Finding> {
         const ABOUT: &str = "clock";
         const SET: &str = "connect this machine to a time server (timedatectl, chronyc tracking), or set it: timedatectl set-time";
@@ -82,7 +82,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// What is wrong with it.
+    /// Findings about the disk.
     pub fn findings(&self) -> Vec<Finding> {
         const ABOUT: &str = "disk";
         let dir = &self.dir;
@@ -153,7 +153,7 @@ pub struct Card {
     pub daily_budget: Option<u64>,
 }
 
-/// What an eMMC tells of its wear (JESD84-B51 §7.4.43, §7.4.44).
+/// Wear of an eMMC, as it tells it (JESD84-B51 §7.4.43, §7.4.44).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LifeTime {
     /// Tenths of its life that are used up, the larger one of both kinds of memory: 1 is up to 10 %, 11 is beyond all.
@@ -163,7 +163,7 @@ pub struct LifeTime {
 }
 
 impl Card {
-    /// What is wrong with it.
+    /// Findings about the card.
     pub fn findings(&self) -> Vec<Finding> {
         const ABOUT: &str = "card";
         let mut findings = Vec::new();
@@ -226,7 +226,7 @@ impl LifeTime {
     }
 }
 
-/// Whose something is.
+/// Owner of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     /// The number of the user.
@@ -235,12 +235,12 @@ pub struct Owner {
     pub mode: u32,
 }
 
-/// Whom the files belong to, and who may read them.
+/// Ownership of the files, and permission to read them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Permissions {
     /// The data directory.
     pub dir: String,
-    /// Whose it is, if it is there.
+    /// Its owner, if it is there.
     pub owner: Option<Owner>,
     /// The user that the agent runs as, or this command where none runs.
     pub user: u32,
@@ -249,7 +249,7 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// What is wrong with them.
+    /// Findings about the permissions.
     pub fn findings(&self) -> Vec<Finding> {
         const ABOUT: &str = "permissions";
         let (dir, user) = (&self.dir, self.user);
@@ -291,7 +291,7 @@ pub struct Usage {
 /// Limits of the running agent, or those that a start from here would have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Limits {
-    /// What is wrong with the number of descriptors for this configuration, in a sentence.
+    /// Trouble with the number of descriptors for this configuration, in a sentence.
     pub descriptors: Option<String>,
     /// Memory, in bytes (MemoryMax=).
     pub memory: Option<Usage>,
@@ -302,7 +302,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What is wrong with them.
+    /// Findings about the limits.
     pub fn findings(&self) -> Vec<Finding> {
         const ABOUT: &str = "limits";
         const DROP_IN: &str = "of the service: systemctl edit holdfast";
@@ -356,14 +356,14 @@ impl Limits {
 /// A certificate, of a server of the agent or of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Whose it is: `server sensors`.
+    /// Owner: `server sensors`.
     pub owner: String,
     /// Days until it ends, or why that cannot be told.
     pub days_left: Result<i64, String>,
 }
 
 impl Certificate {
-    /// What is wrong with it.
+    /// Finding about the certificate.
     pub fn finding(&self) -> Finding {
         let about = format!("certificate of {}", self.owner);
         let renew = "have it renewed; a server of the agent takes a new file without a restart";

@@ -8,7 +8,7 @@ use crate::message::Message;
 use crate::source::intake::Refused;
 use crate::time::Now;
 
-/// Whose they count as while they wait in memory.
+/// Name of their holder while they wait in memory.
 const AGAIN: &str = "again";
 
 impl Buffer {

@@ -16,7 +16,7 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 const PLACE_BYTES: usize = 64;
 /// How many times what is left free one may hold.
 const SHARE: usize = 2;
-/// Whatever a batch takes, it needs no more room than this: one that is larger than all there is would never be taken.
+/// Room that a batch needs at most, whatever it takes: one that is larger than all there is would never be taken.
 const BATCH_BYTES: usize = BYTES_MAX / 4;
 /// Those that hold nothing are forgotten where there are more.
 const REMEMBERED: usize = 1024;
@@ -31,7 +31,7 @@ pub(super) struct Memory {
     holders: BTreeMap<Holder, Held>,
 }
 
-/// Whose messages share one part of the room.
+/// Owner of messages that share one part of the room.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Holder {
     /// Those of a machine.
@@ -63,7 +63,7 @@ impl Holder {
     }
 }
 
-/// What a message of this weight takes that waits in so many outlets.
+/// Cost of a message of this weight that waits in `places` outlets.
 pub(super) fn cost(weight: usize, places: usize) -> usize {
     weight + places * PLACE_BYTES
 }

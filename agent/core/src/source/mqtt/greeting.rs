@@ -1,4 +1,4 @@
-//! What becomes of a CONNECT: whether it can be accepted, and under which terms.
+//! Outcome of a CONNECT: whether it can be accepted, and under which terms.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub fn packet_max(message_bytes: usize) -> usize {
     message_bytes + REST_BYTES
 }
 
-/// What is wrong with a CONNECT, whoever sends it.
+/// Fault of a CONNECT, independent of its sender.
 pub fn check(connect: &Connect) -> Result<(), Closing> {
     let id = &connect.client_id;
     if connect.auth_method.is_some() {
@@ -48,7 +48,7 @@ pub fn expiry(connect: &Connect) -> Duration {
     }
 }
 
-/// What is granted of a session expiry of 5.0.
+/// Session expiry of 5.0 that is granted.
 pub fn granted(expiry_s: u32) -> Duration {
     Duration::from_secs(u64::from(expiry_s)).min(EXPIRY_MAX)
 }

@@ -22,7 +22,7 @@ pub enum QoS {
     ExactlyOnce,
 }
 
-/// What a client sends.
+/// Packet of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet {
     /// The first one.
@@ -85,7 +85,7 @@ pub struct Connect {
 /// The last will of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Will {
-    /// What is published.
+    /// Message that is published.
     pub publish: Publish,
     /// How long after the end of the connection, in seconds.
     pub delay_s: u32,
@@ -123,7 +123,7 @@ pub struct Subscribe {
     pub has_number: bool,
 }
 
-/// What the server sends.
+/// Packet of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// To CONNECT.
@@ -154,7 +154,7 @@ pub enum Reply {
 pub struct Acknowledgement {
     /// The packet identifier.
     pub id: u16,
-    /// What became of it; 3.1.1 knows only success.
+    /// Outcome; 3.1.1 knows only success.
     pub reason: Reason,
     /// For people.
     pub words: String,
@@ -176,11 +176,11 @@ pub struct ConnAck {
     pub reason: Reason,
     /// For people.
     pub words: String,
-    /// What 5.0 is told of an accepted connection.
+    /// Terms of an accepted connection, for 5.0.
     pub terms: Option<Terms>,
 }
 
-/// What a server tells a client of 5.0 about itself.
+/// Facts that a server tells a client of 5.0 about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     /// Session expiry in seconds, if it is another one than asked for.

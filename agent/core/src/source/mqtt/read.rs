@@ -6,7 +6,7 @@ use super::reason::{Closing, Reason};
 
 /// Longest fixed header: the type, and four bytes of length.
 const HEADER_BYTES: usize = 5;
-/// What CONNECT says of the protocol (3.1.1 §3.1.2).
+/// Name of the protocol in CONNECT (3.1.1 §3.1.2).
 const NAME: &str = "MQTT";
 const LEVELS: [(u8, Version); 2] = [(4, Version::V311), (5, Version::V5)];
 
@@ -33,7 +33,8 @@ pub fn packet(
     Ok(Some((packet, header + length)))
 }
 
-/// What the first byte of a packet may be: the type is one of a client's, in its place, with the flags that it must have (3.1.1 §2.2.2).
+/// Checks the first byte of a packet: the type is one of a client's, in its place, with the flags that it must have
+/// (3.1.1 §2.2.2).
 fn check_first(first: u8, version: Option<Version>) -> Result<(), Closing> {
     let (kind, flags) = (first >> 4, first & 0x0f);
     match (kind, version) {
@@ -202,7 +203,7 @@ fn unsubscribe(reader: &mut Reader<'_>, is_v5: bool) -> Result<Packet, Closing> 
 fn disconnect(reader: &mut Reader<'_>, is_v5: bool) -> Result<Packet, Closing> {
     let (mut with_will, mut expiry_s) = (false, None);
     if is_v5 && !reader.is_empty() {
-        // Whatever is not "normal" is not with order (§3.14.2.1).
+        // Reasons other than "normal" are no orderly end (§3.14.2.1).
         with_will = reader.byte()? != 0;
         if !reader.is_empty() {
             expiry_s = Properties::read(reader, Place::Disconnect)?.session_expiry_s;
@@ -246,7 +247,7 @@ fn filter(reader: &mut Reader<'_>) -> Result<String, Closing> {
     Ok(filter)
 }
 
-/// What is left of the bytes of a packet.
+/// Rest of the bytes of a packet.
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

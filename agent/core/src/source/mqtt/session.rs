@@ -7,7 +7,7 @@ use super::packet::{Acknowledgement, Packet, Publish, QoS, Reply, Subscribe, Ver
 use super::reason::{Closing, Reason};
 use crate::source::intake::Refused;
 
-/// What lives as long as the session of a client, over all its connections.
+/// State that lives as long as the session of a client, over all its connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     version: Version,
@@ -26,7 +26,7 @@ enum Received {
     Stored,
 }
 
-/// What is to be done about a packet.
+/// Reaction to a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Nothing.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::session::Session;
 use crate::time::Time;
 
-/// Whose session it is: the user, if there is a login, and the client identifier. So nobody takes over the session of another user.
+/// Owner of a session: the user, if there is a login, and the client identifier. So nobody takes over the session of
+/// another user.
 pub type Owner = (Option<String>, String);
 
 /// All sessions.
@@ -29,14 +30,14 @@ enum State {
     },
 }
 
-/// What becomes of a client that connects.
+/// Outcome for a client that connects.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opening {
     /// It has the session from here on, over the connection of this number.
     Open {
         /// For [`Sessions::close`].
         number: u64,
-        /// What was kept of it.
+        /// Session that was kept of it.
         kept: Option<Session>,
     },
     /// The connection of this number has it, and must end first (3.1.1 §3.1.4).

@@ -24,11 +24,11 @@ pub struct Batch {
     /// Gone once they are offered.
     drafts: Vec<Draft>,
     weight: usize,
-    /// What the checks by a schema have cost.
+    /// Cost of the checks by a schema.
     work: u64,
-    /// What it takes of the memory for callers.
+    /// Its part of the memory for callers.
     pub held: usize,
-    /// What is wrong with the message behind the last one, if something is. It is answered in its place.
+    /// Fault of the message behind the last one, if it has one. It is answered in its place.
     pub unfit: Option<(Delivery, Closing)>,
 }
 
@@ -77,7 +77,7 @@ impl Batch {
         }
     }
 
-    /// What is offered of a message, and its weight.
+    /// Offer made of a message, and its weight.
     fn draft(&mut self, site: &ServerState, publish: Publish) -> Result<(Draft, usize), Closing> {
         let most = site.limits.message_bytes;
         if publish.payload.len() > most {
@@ -87,7 +87,7 @@ impl Batch {
         let target = site.topics.target(&publish.topic, publish.user_properties, publish.retain)?;
         let unfit = |words: String| Closing::new(Reason::PayloadFormat, words);
         let format = target.format.unwrap_or_else(|| payload::sniff(&publish.payload));
-        // What was looked at is as it was found.
+        // Check only claims: a format that was found by looking fits.
         let claims = [target.format, publish.is_text.then_some(Format::Text)];
         for claim in claims.into_iter().flatten() {
             payload::check(claim, &publish.payload)

@@ -1,4 +1,4 @@
-//! What goes on between CONNACK and the end: messages become offers, and each is answered once it is stored.
+//! Conversation between CONNACK and the end: messages become offers, and each is answered once it is stored.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -33,7 +33,7 @@ const PACKETS: usize = 256;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is: for half a minute.
 const BUSY_TRIES: u32 = 600;
-/// What becomes of a batch without messages.
+/// Outcome of a batch without messages.
 const NOTHING: Answer = Answer::Stored { first: 1, last: 0 };
 
 /// How a conversation ends.
@@ -82,7 +82,7 @@ pub struct Conversation {
     in_flight: usize,
 }
 
-/// What a conversation wakes up for.
+/// Reason for a conversation to wake up.
 enum Event {
     Stopping,
     Evicted,
@@ -119,7 +119,7 @@ impl Conversation {
         }
     }
 
-    /// What outlives it.
+    /// Parts that outlive it.
     pub fn into_parts(self) -> (PacketStream, Session) {
         (self.stream, self.session)
     }
@@ -230,7 +230,7 @@ impl Conversation {
             self.peer.share.stored(batch.held);
         }
         self.in_flight += batch.weight();
-        // What is too much is owed: nothing more is read until it is paid.
+        // Excess messages are owed: nothing more is read until they are paid.
         let passing = if count == 0 { 0 } else { self.peer.pass(&self.site, count).unwrap_or(0) };
         self.peer.spend(&self.site, count - passing);
         (batch, end)

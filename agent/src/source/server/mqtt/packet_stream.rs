@@ -16,7 +16,7 @@ use smol::io::{AsyncRead, AsyncWriteExt};
 
 use super::super::memory::Accounted;
 
-/// What is read at once.
+/// Bytes that are read at once.
 const CHUNK_BYTES: usize = 8 * 1024;
 /// Memory that is kept between packets.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -61,7 +61,8 @@ impl PacketStream {
         }))
     }
 
-    /// What was taken waits from here on to be stored, and takes `more` of the memory for callers. Returns what goes back with `Share::stored`.
+    /// Lets the bytes that were taken wait from here on to be stored, with `more` of the memory for callers. Returns
+    /// the bytes to give back with `Share::stored`.
     pub fn complete(&self, more: usize) -> usize {
         self.stream.complete(self.received.len() - self.taken, more)
     }

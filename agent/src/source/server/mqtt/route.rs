@@ -1,4 +1,4 @@
-//! What a topic says: where its message goes, and how it has to look.
+//! Meaning of a topic: where its message goes, and how it has to look.
 
 use holdfast_core::config::route::expand;
 use holdfast_core::config::server::{Route, Unmatched};
@@ -36,7 +36,7 @@ impl TopicRouter {
         Ok(TopicRouter { entries, unmatched })
     }
 
-    /// What the schemas of the routes are made of.
+    /// Files of the schemas of the routes.
     pub fn files(&self) -> impl Iterator<Item = &FileRead> {
         self.entries.iter().filter_map(|entry| entry.judge.as_ref()).flat_map(SchemaValidator::files)
     }

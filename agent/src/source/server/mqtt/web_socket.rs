@@ -18,7 +18,7 @@ use super::super::http::{ApiError, HttpReply, Slot};
 use super::super::memory::{Accounted, Metered, Share};
 use super::super::session::{self, Purpose};
 
-/// What a client offers (MQTT 3.1.1 §6).
+/// Subprotocol that a client offers (MQTT 3.1.1 §6).
 const SUBPROTOCOL: &str = "mqtt";
 /// Frames without bytes for MQTT after which other tasks have their turn.
 const FRAMES: usize = 64;

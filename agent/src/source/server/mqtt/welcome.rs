@@ -22,17 +22,17 @@ use super::will::Will;
 
 /// A client that has come in.
 pub struct Welcome {
-    /// Who it is.
+    /// Its identity.
     pub client: Client,
     /// Its session is its own as long as this is there.
     pub held: Held,
-    /// What goes on, or begins.
+    /// Session that goes on, or begins.
     pub session: Session,
-    /// What is said when it is gone.
+    /// Message that is published when it is gone.
     pub will: Option<Will>,
 }
 
-/// Who a client is, and what it asked for.
+/// Identity of a client, and its wishes.
 pub struct Client {
     /// Its own identifier; empty if it has none, and was given one.
     pub id: String,
