@@ -7,6 +7,9 @@ use super::packet::{Acknowledgement, Packet, Publish, QoS, Reply, Subscribe, Ver
 use super::reason::{Closing, Reason};
 use crate::source::intake::Refused;
 
+/// Messages of QoS 2 that a client of 3.1.1, which is told no number, may leave without PUBREL. Each takes about 10 bytes.
+const UNRELEASED_MAX: usize = 10_000;
+
 /// State that lives as long as the session of a client, over all its connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -114,9 +117,12 @@ impl Session {
             }
             None => {}
         }
-        let is_counted = publish.qos == QoS::ExactlyOnce && self.version == Version::V5;
-        if is_counted && self.received.len() >= usize::from(self.inflight_max) {
-            let words = format!("more than {} messages wait for PUBREL", self.inflight_max);
+        let unreleased_max = match self.version {
+            Version::V311 => UNRELEASED_MAX,
+            Version::V5 => usize::from(self.inflight_max),
+        };
+        if publish.qos == QoS::ExactlyOnce && self.received.len() >= unreleased_max {
+            let words = format!("more than {unreleased_max} messages wait for PUBREL");
             return Err(Closing::new(Reason::ReceiveMaximum, words));
         }
         match publish.qos {

@@ -125,3 +125,21 @@ fn an_acknowledgement_of_what_was_not_sent_and_a_second_connect_end_the_connecti
     let mut session = Session::new(Version::V311, 1);
     assert_eq!(session.take(Packet::PubAck(1)).unwrap_err().reason, Reason::Protocol);
 }
+
+#[test]
+fn messages_that_are_never_released_have_a_bound_in_each_version() {
+    for (version, most) in [(Version::V311, 10_000), (Version::V5, 10)] {
+        let mut session = Session::new(version, 10);
+        for id in 1..=most {
+            let publish = publish(QoS::ExactlyOnce, id);
+            assert!(offers(&mut session, &publish));
+            session.stored(Delivery::of(&publish));
+        }
+        let refused = session.take(Packet::Publish(publish(QoS::ExactlyOnce, most + 1))).unwrap_err();
+        assert_eq!(refused.reason, Reason::ReceiveMaximum);
+        assert!(refused.words.contains(&most.to_string()), "{}", refused.words);
+        // One that is released makes room for another.
+        session.take(Packet::PubRel(1)).unwrap();
+        assert!(offers(&mut session, &publish(QoS::ExactlyOnce, most + 1)));
+    }
+}
