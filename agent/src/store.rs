@@ -20,6 +20,7 @@ pub mod space;
 pub mod stopped;
 mod syncer;
 mod syncs;
+mod version;
 mod view;
 mod worker;
 
@@ -71,6 +72,8 @@ pub enum OpenError {
     Disk(String),
     /// Another user could lead elsewhere what is written there.
     Unsafe(String),
+    /// A newer Holdfast has written there, and its files are left as they are; trying again makes no sense.
+    Newer(String),
 }
 
 /// The store's thread, seen from the loop. Dropping it syncs, closes and waits for the thread.
@@ -111,9 +114,10 @@ impl Queued {
 impl std::fmt::Display for OpenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            OpenError::Locked(cause) | OpenError::Disk(cause) | OpenError::Unsafe(cause) => {
-                f.write_str(cause)
-            }
+            OpenError::Locked(cause)
+            | OpenError::Disk(cause)
+            | OpenError::Unsafe(cause)
+            | OpenError::Newer(cause) => f.write_str(cause),
         }
     }
 }
@@ -133,7 +137,7 @@ pub fn open(
     progress: impl Fn(Duration) + Send + 'static,
     reports: impl Fn(StoreReport, StoreFacts) + Send + 'static,
 ) -> Result<(Store, Opened), OpenError> {
-    let lock = lock(&settings.dir)?;
+    let lock = lock_unless_newer(&settings.dir, &settings.outlets)?;
     let dir = settings.dir.clone();
     // Beside orders and visitors, one job that has ended and the end.
     let (orders, received) = sync_channel(AT_ONCE + VISITORS + 2);
@@ -255,6 +259,20 @@ fn run(
             let facts = worker.facts();
             reports(report, facts);
         }
+    }
+}
+
+/// Locks a directory in which no newer Holdfast has written. What it has written keeps every bit, for the day on which it comes back.
+fn lock_unless_newer(dir: &Path, outlets: &[String]) -> Result<Lock, OpenError> {
+    let mut names = outlets.to_vec();
+    names.extend(numbers::peek(dir).ok().flatten().into_iter().flat_map(|known| known.outlets.into_keys()));
+    match version::newer(dir, &names) {
+        None => lock(dir),
+        Some(name) => Err(OpenError::Newer(format!(
+            "{} was written by a newer Holdfast, and nothing was changed: install that version again, or give this one another \
+             agent.data_dir",
+            dir.join(name).display()
+        ))),
     }
 }
 

@@ -36,6 +36,8 @@ mod endpoint;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod format;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod host;

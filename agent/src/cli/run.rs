@@ -13,13 +13,17 @@ use super::options::Options;
 use crate::os::logger;
 use crate::runtime;
 use crate::runtime::config_file;
+use crate::store::OpenError;
 
+/// EX_CONFIG of sysexits.h, which the unit names in `RestartPreventExitStatus=`: another start would end in the same way.
+const NEVER_AGAIN: u8 = 78;
 const REJECTED_BYTES_MAX: u64 = 4096;
 
 /// Runs the agent until it is told to stop
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Stops within 5 seconds on SIGTERM or SIGINT; nothing that was stored is lost by any other end.\n\n\
+    after_help = "Stops within 5 seconds on SIGTERM or SIGINT; nothing that was stored is lost by any other end.\n\
+    Exit code: 0 after such a stop, 78 where a newer Holdfast has written the data directory, 1 for all else.\n\n\
     Examples:\n  holdfast run\n  holdfast run --uplink wss://hub.example/ingest --mqtt mqtt://127.0.0.1\n  \
     RUST_LOG=debug holdfast run --config ./holdfast.toml --data-dir ./data\n  holdfast run --log-format json 2>&1 | jq -r .message"
 )]
@@ -55,8 +59,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Ok(config)
     };
-    runtime::run(load, rejected)?;
-    Ok(ExitCode::SUCCESS)
+    match runtime::run(load, rejected) {
+        Err(error) if matches!(error.downcast_ref(), Some(OpenError::Newer(_))) => {
+            logger::tell_end(&format!("{error:#}"));
+            Ok(ExitCode::from(NEVER_AGAIN))
+        }
+        ended => ended.map(|()| ExitCode::SUCCESS),
+    }
 }
 
 fn read_rejected(path: &Path) -> anyhow::Result<Option<String>> {

@@ -16,6 +16,14 @@ const PRESENCE_MAGIC: [u8; 4] = *b"HFP\x01";
 const METER_MAGIC: [u8; 4] = *b"HFM\x01";
 const CLOCKS_MAGIC: [u8; 4] = *b"HFC\x01";
 
+/// The small files and what they begin with.
+pub const MAGICS: [(&str, [u8; 4]); 4] = [
+    ("numbers", NUMBERS_MAGIC),
+    ("presence", PRESENCE_MAGIC),
+    ("clocks", CLOCKS_MAGIC),
+    ("meter", METER_MAGIC),
+];
+
 /// What the numbers file holds.
 pub fn numbers_payload(numbers: &Sequences) -> io::Result<Vec<u8>> {
     serde_cbor::to_vec(numbers).map_err(io::Error::other)

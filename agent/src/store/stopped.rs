@@ -18,7 +18,7 @@ use super::recovery::STORE;
 use super::syncs::Syncs;
 use super::view::View;
 use super::worker::{self, Worker};
-use super::{Lock, OpenError, Settings, lock, numbers, salvage, scan, space};
+use super::{Lock, OpenError, Settings, lock_unless_newer, numbers, salvage, scan, space};
 
 /// The directory, kept from agents.
 pub struct Stopped {
@@ -51,7 +51,7 @@ impl Stopped {
         if ![STORE, "numbers"].iter().any(|name| dir.join(name).exists()) {
             return Err(OpenError::Disk(format!("there is no store in {}", dir.display())));
         }
-        let lock = lock(dir)?;
+        let lock = lock_unless_newer(dir, configured)?;
         let known = numbers::peek(dir).ok().flatten().unwrap_or_default();
         let mut outlets: Vec<String> = known.outlets.into_keys().collect();
         outlets.extend(configured.iter().filter(|name| !outlets.contains(name)).cloned().collect::<Vec<_>>());
