@@ -41,6 +41,7 @@ use holdfast_core::time::Time;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use self::progress::Progress;
 use self::syncs::Syncs;
 use self::worker::Worker;
 use crate::os::{clock, private};
@@ -137,14 +138,15 @@ pub fn open(
     progress: impl Fn(Duration) + Send + 'static,
     reports: impl Fn(StoreReport, StoreFacts) + Send + 'static,
 ) -> Result<(Store, Opened), OpenError> {
-    let lock = lock_unless_newer(&settings.dir, &settings.outlets)?;
+    let progress = Progress::to(Box::new(progress));
+    let lock = lock_unless_newer(&settings.dir, &settings.outlets, &progress)?;
     let dir = settings.dir.clone();
     // Beside orders and visitors, one job that has ended and the end.
     let (orders, received) = sync_channel(AT_ONCE + VISITORS + 2);
     let done = orders.clone();
     let waits = Syncs::start(move |outcome| drop(done.send(Queued::Synced(outcome))));
     let waits = waits.map_err(|error| disk("start a thread for", &dir, &error))?;
-    let worker = Worker::open(settings, lock, waits, Box::new(progress));
+    let worker = Worker::open(settings, lock, waits, progress);
     let mut worker = worker.map_err(|fault| OpenError::Disk(fault.to_string()))?;
     let opened = worker.opened().map_err(|error| disk("read the small files in", &dir, &error))?;
     let moving = Arc::new(AtomicBool::new(false));
@@ -263,10 +265,10 @@ fn run(
 }
 
 /// Locks a directory in which no newer Holdfast has written. What it has written keeps every bit, for the day on which it comes back.
-fn lock_unless_newer(dir: &Path, outlets: &[String]) -> Result<Lock, OpenError> {
+fn lock_unless_newer(dir: &Path, outlets: &[String], progress: &Progress) -> Result<Lock, OpenError> {
     let mut names = outlets.to_vec();
     names.extend(numbers::peek(dir).ok().flatten().into_iter().flat_map(|known| known.outlets.into_keys()));
-    match version::newer(dir, &names) {
+    match version::newer(dir, &names, progress) {
         None => lock(dir),
         Some(name) => Err(OpenError::Newer(format!(
             "{} was written by a newer Holdfast, and nothing was changed: install that version again, or give this one another \

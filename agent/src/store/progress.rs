@@ -20,6 +20,11 @@ pub struct Progress {
     tell: Tell,
 }
 
+/// Progress that nobody waits for.
+pub fn silent() -> Progress {
+    Progress::to(Box::new(|_| {}))
+}
+
 impl Progress {
     /// Tells this one.
     pub fn to(tell: Tell) -> Progress {

@@ -13,7 +13,7 @@ use super::file_queue::FileQueue;
 use super::log_check::{self, Log, TornTail};
 use super::look::Inspector;
 use super::open_store::{Groups, OpenStore};
-use super::progress::Progress;
+use super::progress::silent;
 use super::recovery::STORE;
 use super::syncs::Syncs;
 use super::view::View;
@@ -51,7 +51,7 @@ impl Stopped {
         if ![STORE, "numbers"].iter().any(|name| dir.join(name).exists()) {
             return Err(OpenError::Disk(format!("there is no store in {}", dir.display())));
         }
-        let lock = lock_unless_newer(dir, configured)?;
+        let lock = lock_unless_newer(dir, configured, &silent())?;
         let known = numbers::peek(dir).ok().flatten().unwrap_or_default();
         let mut outlets: Vec<String> = known.outlets.into_keys().collect();
         outlets.extend(configured.iter().filter(|name| !outlets.contains(name)).cloned().collect::<Vec<_>>());
@@ -68,7 +68,7 @@ impl Stopped {
             Err(Fault::World(cause)) => {
                 let spans = numbers::peek(&dir).ok().flatten().as_ref().map(spans).unwrap_or_default();
                 let log = dir.join(STORE).join(LOG_FILE);
-                let view = View::open(&log, &outlets, &spans, &Progress::to(Box::new(|_| {})));
+                let view = View::open(&log, &outlets, &spans, &silent());
                 view.map(|view| Box::new(view) as Box<dyn Groups>).map_err(|_| cause)
             }
             Err(Fault::Damage(cause)) => {
@@ -85,7 +85,7 @@ impl Stopped {
         let Stopped { dir, outlets, lock } = self;
         let settings = Settings { dir: dir.clone(), outlets };
         let waits = Syncs::start(|_| ()).map_err(|error| error.to_string())?;
-        let worker = Worker::open(settings, lock, waits, Box::new(|_| {}));
+        let worker = Worker::open(settings, lock, waits, silent());
         let mut worker = worker.map_err(|fault| fault.to_string())?;
         let cannot = |error| format!("cannot read the small files in {}: {error}", dir.display());
         let repairs = worker.opened().map_err(cannot)?.repairs;
@@ -163,7 +163,7 @@ impl Drop for Mended {
 fn open(dir: &Path, outlets: &[String], damage: &mut Vec<Damage>) -> Result<OpenStore, Fault> {
     let (store, log) = (dir.join(STORE), dir.join(STORE).join(LOG_FILE));
     // Whoever looks waits as long as it takes.
-    let progress = Progress::to(Box::new(|_| {}));
+    let progress = silent();
     let tail =
         match log_check::look(&log, &progress).map_err(|error| Fault::from(error).context("read", &log))? {
             Log::Sound(tail) => tail,

@@ -17,6 +17,7 @@ use holdfast_core::outlet::store_protocol::{
 };
 use holdfast_core::time::{Now, Time};
 
+use super::progress::silent;
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -81,10 +82,6 @@ impl Bench {
         assert_eq!(self.ask(StoreOrder::Close).0, StoreReport::Closed);
         self.store = None;
     }
-}
-
-fn silent() -> progress::Progress {
-    progress::Progress::to(Box::new(|_| {}))
 }
 
 fn message(seq: u64, payload: Vec<u8>) -> Entry {

@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use super::backend::LOG_FILE;
+use super::progress::Progress;
 use super::recovery::STORE;
 use super::{group, numbers};
 
@@ -26,7 +27,7 @@ fn is_newer(bytes: &[u8], magic: [u8; 4]) -> bool {
 
 /// What a newer Holdfast has written, if anything: the name of the file below the data directory. `outlets` are the names of all
 /// outlets that may have groups. What cannot be read is none: who opens it says why.
-pub fn newer(dir: &Path, outlets: &[String]) -> Option<String> {
+pub fn newer(dir: &Path, outlets: &[String], progress: &Progress) -> Option<String> {
     let small = numbers::MAGICS.iter().find(|(name, magic)| {
         let mut start = [0; 4];
         let read = File::open(dir.join(name)).and_then(|mut file| file.read_exact(&mut start));
@@ -38,11 +39,11 @@ pub fn newer(dir: &Path, outlets: &[String]) -> Option<String> {
     let tags: Vec<[u8; 4]> = outlets.iter().map(|name| group::tag(name).to_be_bytes()).collect();
     let log = Path::new(STORE).join(LOG_FILE);
     let file = File::open(dir.join(&log)).ok()?;
-    has_newer_group(file, &tags).then(|| log.display().to_string())
+    has_newer_group(file, &tags, progress).then(|| log.display().to_string())
 }
 
 /// Whether there is a group of a newer version anywhere in a log.
-fn has_newer_group(mut log: impl Read, tags: &[[u8; 4]]) -> bool {
+fn has_newer_group(mut log: impl Read, tags: &[[u8; 4]], progress: &Progress) -> bool {
     let mut bytes = Vec::with_capacity(CHUNK + MARK);
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -52,6 +53,7 @@ fn has_newer_group(mut log: impl Read, tags: &[[u8; 4]]) -> bool {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(_) => return false,
         };
+        progress.made();
         bytes.extend_from_slice(&chunk[..length]);
         let newer =
             |mark: &[u8]| is_newer(mark, group::MAGIC) && tags.iter().any(|tag| mark[4..MARK] == *tag);
@@ -65,6 +67,7 @@ fn has_newer_group(mut log: impl Read, tags: &[[u8; 4]]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::progress::silent;
     use super::*;
 
     #[test]
@@ -82,9 +85,10 @@ mod tests {
         for at in [0, 7, CHUNK - 3, CHUNK + 100] {
             let log = |mark: Vec<u8>| [vec![b'H'; at], mark, vec![0; 50]].concat();
             let newer = group::MAGIC[3] + 1;
-            assert!(has_newer_group(&log(mark(newer, tags[1]))[..], &tags), "{at}");
-            assert!(!has_newer_group(&log(mark(newer, [0; 4]))[..], &tags), "{at}");
-            assert!(!has_newer_group(&log(mark(group::MAGIC[3], tags[0]))[..], &tags), "{at}");
+            let found = |mark| has_newer_group(&log(mark)[..], &tags, &silent());
+            assert!(found(mark(newer, tags[1])), "{at}");
+            assert!(!found(mark(newer, [0; 4])), "{at}");
+            assert!(!found(mark(group::MAGIC[3], tags[0])), "{at}");
         }
     }
 }

@@ -87,8 +87,8 @@ struct Written {
 
 impl Worker {
     /// Opens everything; on a full disk gives the ballast up first. Where the world does not let us, it goes on with what can be
-    /// read. `waits` is what syncs for it, `tell` hears of progress.
-    pub fn open(settings: Settings, lock: Lock, waits: Syncs, tell: Tell) -> Result<Worker, Fault> {
+    /// read. `waits` is what syncs for it, `progress` hears of what was done.
+    pub fn open(settings: Settings, lock: Lock, waits: Syncs, progress: Progress) -> Result<Worker, Fault> {
         let Settings { dir, mut outlets } = settings;
         let mut repairs = Vec::new();
         let mut cause = lock.cause.clone();
@@ -123,7 +123,7 @@ impl Worker {
             outlets,
             others,
             spans,
-            progress: Progress::to(tell),
+            progress,
             dead,
             damaged,
         };
