@@ -7,6 +7,7 @@ mod http;
 mod judge;
 mod life;
 mod network;
+mod pace;
 mod reload;
 mod roster;
 mod trial;
@@ -157,6 +158,7 @@ pub struct World {
     bad_disk: bool,
     /// Whether the agent was started where nothing could be written.
     volatile: bool,
+    commits: pace::Commits,
     pub tally: Tally,
     /// Prints every event and action.
     pub trace: bool,
@@ -232,6 +234,7 @@ impl World {
             expired: BTreeSet::new(),
             offered: 0,
             healed: false,
+            commits: pace::Commits::default(),
             stopping_since: None,
             power_cut: false,
             ended_open: false,
@@ -498,6 +501,7 @@ impl World {
                         let name = self.disk.name(*outlet).to_owned();
                         self.note_numbers(&name, entries);
                     }
+                    self.check_pace()?;
                 }
                 self.disk.queue(order);
                 let slow = if self.seed.below(20) == 0 { SECOND } else { 5 * MS };

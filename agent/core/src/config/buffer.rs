@@ -28,7 +28,9 @@ pub struct Buffer {
     pub ttl: Duration,
     /// What gives way when it is full.
     pub when_full: WhenFull,
-    /// Age at which an unconfirmed message goes to the disk, and least time between two commits.
+    /// Age at which an unconfirmed message goes to the disk while its link is up, and the time between two commits on average. What
+    /// was not used of that is saved up, 40 commits or 10 s of it at most: while no link is up and that lasts, a sender that
+    /// waits for its answer gets it at once. A commit of 512 KB or more does not wait.
     pub commit_after: Duration,
     /// Bytes that may be written a day (UTC). From half of it on `commit_after` grows, to a minute when it is used up; nothing is
     /// dropped for it. While no link confirms, a sender that asks for `stored` waits so much longer. Without it there is no budget.

@@ -1,6 +1,7 @@
 //! All outboxes together: who is told `stored` and when, what goes to the disk and when, and what gives way when it is full.
 //!
-//! It owns the pace of the disk: at most one commit each `commit_after`, whatever number of senders and outlets there is.
+//! It owns the pace of the disk: on average at most one small commit each `commit_after`, whatever number of senders and outlets
+//! there is.
 
 mod admit;
 mod again;
@@ -23,6 +24,7 @@ use serde::Serialize;
 use self::expire::Expiry;
 use self::health::{Failure, Shortage};
 use self::memory::Memory;
+use self::pace::Pace;
 use self::upkeep::Reads;
 use self::volatile::Volatile;
 use self::widen::Coming;
@@ -110,6 +112,7 @@ pub struct Buffer {
     reserve: Reserve,
     start: Start,
     commit: Commit,
+    pace: Pace,
     dropping: bool,
     facts: StoreFacts,
     /// Orders that are not reported yet.
@@ -197,6 +200,7 @@ impl Buffer {
             reserve: Reserve::default(),
             start: if gaps { Start::Gaps } else { Start::Sequences },
             commit: Commit::Idle { not_before: Time::default() },
+            pace: Pace::default(),
             dropping: false,
             facts: opened.facts.clone(),
             asked: 0,
@@ -449,19 +453,6 @@ impl Buffer {
         self.commit_at().into_iter().chain(self.silent_at()).min()
     }
 
-    fn commit_at(&self) -> Option<Time> {
-        let Commit::Idle { not_before } = self.commit else { return None };
-        if self.is_volatile() {
-            return None;
-        }
-        let due_at = match self.start {
-            Start::Gaps => Some(not_before),
-            Start::Sequences => None,
-            Start::Done => self.due_at().map(|at| at.max(self.earliest_commit(not_before))),
-        };
-        due_at.filter(|_| !self.dropping)
-    }
-
     /// Commits what waits without regard to the pace: the agent is stopping.
     pub fn flush_now(&mut self) {
         if let Commit::Idle { not_before } = &mut self.commit {
@@ -485,32 +476,11 @@ impl Buffer {
         self.outboxes.iter().map(OutletQueue::memory_bytes).sum()
     }
 
-    fn is_commit_due(&self, now: Time) -> bool {
-        let Commit::Idle { not_before } = self.commit else { return false };
-        let ripe = match self.start {
-            Start::Gaps => true,
-            Start::Sequences => false,
-            Start::Done => self.due_at().is_some_and(|at| at <= now),
-        };
-        ripe && self.earliest_commit(not_before) <= now && !self.dropping
-    }
-
-    /// When the oldest message in memory should go to the disk.
-    fn due_at(&self) -> Option<Time> {
-        let commit_after = self.commit_after();
-        let ripe = |(outbox, up): (&OutletQueue, &bool)| {
-            // A gap alone promises nothing to anybody, so it can wait until the agent stops.
-            let worth = self.flush_now || outbox.memory_messages() > 0;
-            let arrived = outbox.oldest_in_memory().filter(|_| worth)?;
-            Some(if *up { arrived + commit_after } else { arrived })
-        };
-        self.outboxes.iter().zip(&self.up).filter_map(ripe).min()
-    }
-
     fn begin_commit(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
         if self.make_room(out) {
             return;
         }
+        self.pace_begins(now);
         let shares = self.commit_shares();
         let mut parts = Vec::new();
         for ((outlet, outbox), share) in self.outboxes.iter_mut().enumerate().zip(shares) {
@@ -531,6 +501,7 @@ impl Buffer {
         if self.start == Start::Gaps {
             self.start = Start::Sequences;
         }
+        self.pace.answered(now);
         self.answer(&safe, out);
     }
 

@@ -85,6 +85,7 @@ impl Buffer {
         }
         self.accepted.messages += self.ids.next - first;
         if let Some(ticket) = ticket {
+            self.pace.arrived(now.mono);
             self.accepts.add(now.mono, ticket, (first, self.ids.next - 1), places);
         }
         None

@@ -187,16 +187,27 @@ fn without_a_link_the_first_message_after_a_pause_is_committed_at_once() {
 }
 
 #[test]
-fn without_a_link_there_is_at_most_one_commit_each_commit_after() {
+fn without_a_link_all_that_came_during_a_commit_goes_into_the_next_one_together() {
     let mut sim = Sim::new();
     sim.offer(1);
     assert_eq!(sim.offer(2), [], "the first commit is on its way");
     sim.wait(ms(10));
-    assert_eq!(sim.hear(StoreReport::Appended), [stored(1, 1, 1)]);
+    assert_eq!(appended(&sim.hear(StoreReport::Appended)), Some(vec![(0, vec![2, 3])]), "all wait since");
     assert_eq!(sim.offer(1), []);
-    assert_eq!(sim.wait(ms(239)), []);
-    assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(0, vec![2, 3, 4])]), "all that came meanwhile");
-    assert_eq!(sim.hear(StoreReport::Appended), [stored(2, 2, 3), stored(3, 4, 4)]);
+    assert_eq!(sim.hear(StoreReport::Appended), [stored(2, 2, 3)]);
+    assert_eq!(sim.wait(ms(3)), [], "there may be more");
+    assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(0, vec![4])]));
+}
+
+#[test]
+fn what_nobody_waits_for_is_committed_each_commit_after() {
+    let mut sim = Sim::new();
+    sim.offer(1);
+    sim.hear(StoreReport::Appended);
+    let mut out = Vec::new();
+    sim.buffer.offer(sim.clock(), None, vec![draft(100)], None, &Routes::to(&OUTLETS), &mut out);
+    assert_eq!(sim.wait(ms(249)), []);
+    assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(0, vec![2])]));
 }
 
 #[test]
