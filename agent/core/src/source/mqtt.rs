@@ -1,5 +1,7 @@
-//! MQTT 3.1.1 and 5.0 as a server speaks it to sensors: packets as values, and every decision about them. PUBACK and PUBREC mean `stored`.
+//! MQTT 3.1.1 and 5.0 as a server speaks it to sensors, and as a client speaks it to a broker: packets as values, and every decision about them.
+//! PUBACK and PUBREC mean `stored`.
 
+pub mod from_broker;
 pub mod greeting;
 pub mod packet;
 mod properties;
@@ -7,6 +9,7 @@ pub mod read;
 pub mod reason;
 pub mod session;
 pub mod sessions;
+pub mod to_broker;
 pub mod write;
 
 #[cfg(test)]

@@ -13,13 +13,14 @@ pub enum Version {
 
 /// Quality of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum QoS {
     /// 0: nothing is acknowledged.
-    AtMostOnce,
+    AtMostOnce = 0,
     /// 1: acknowledged by PUBACK.
-    AtLeastOnce,
+    AtLeastOnce = 1,
     /// 2: acknowledged by PUBREC, released by PUBREL.
-    ExactlyOnce,
+    ExactlyOnce = 2,
 }
 
 /// Packet of a client.

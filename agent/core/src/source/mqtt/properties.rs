@@ -1,5 +1,6 @@
 //! Properties of MQTT 5.0 (§2.2.2): read with their types, and only where they may stand.
 
+use super::packet::QoS;
 use super::read::Reader;
 use super::reason::{Closing, Reason};
 
@@ -19,12 +20,17 @@ pub(super) mod id {
     pub const PROBLEM_INFORMATION: u8 = 23;
     pub const WILL_DELAY: u8 = 24;
     pub const RESPONSE_INFORMATION: u8 = 25;
+    pub const RESPONSE_TEXT: u8 = 26;
+    pub const SERVER_REFERENCE: u8 = 28;
     pub const REASON_STRING: u8 = 31;
     pub const RECEIVE_MAX: u8 = 33;
     pub const TOPIC_ALIAS_MAX: u8 = 34;
     pub const TOPIC_ALIAS: u8 = 35;
+    pub const QOS_MAX: u8 = 36;
+    pub const RETAIN_AVAILABLE: u8 = 37;
     pub const USER_PROPERTY: u8 = 38;
     pub const PACKET_MAX: u8 = 39;
+    pub const WILDCARD_AVAILABLE: u8 = 40;
     pub const SUBSCRIPTION_ID_AVAILABLE: u8 = 41;
     pub const SHARED_AVAILABLE: u8 = 42;
 }
@@ -39,6 +45,12 @@ pub(super) enum Place {
     Subscribe,
     Unsubscribe,
     Disconnect,
+    /// CONNACK of a broker.
+    ConnAck,
+    /// PUBLISH of a broker.
+    Delivery,
+    /// DISCONNECT of a broker.
+    Goodbye,
 }
 
 impl Place {
@@ -78,12 +90,44 @@ impl Place {
             Place::Subscribe => &[id::SUBSCRIPTION_ID, id::USER_PROPERTY],
             Place::Unsubscribe => &[id::USER_PROPERTY],
             Place::Disconnect => &[id::SESSION_EXPIRY, id::REASON_STRING, id::USER_PROPERTY],
+            Place::ConnAck => &[
+                id::SESSION_EXPIRY,
+                id::ASSIGNED_CLIENT_ID,
+                id::SERVER_KEEP_ALIVE,
+                id::AUTH_METHOD,
+                id::AUTH_DATA,
+                id::RESPONSE_TEXT,
+                id::SERVER_REFERENCE,
+                id::REASON_STRING,
+                id::RECEIVE_MAX,
+                id::TOPIC_ALIAS_MAX,
+                id::QOS_MAX,
+                id::RETAIN_AVAILABLE,
+                id::USER_PROPERTY,
+                id::PACKET_MAX,
+                id::WILDCARD_AVAILABLE,
+                id::SUBSCRIPTION_ID_AVAILABLE,
+                id::SHARED_AVAILABLE,
+            ],
+            Place::Delivery => &[
+                id::PAYLOAD_FORMAT,
+                id::MESSAGE_EXPIRY,
+                id::CONTENT_TYPE,
+                id::RESPONSE_TOPIC,
+                id::CORRELATION_DATA,
+                id::SUBSCRIPTION_ID,
+                id::TOPIC_ALIAS,
+                id::USER_PROPERTY,
+            ],
+            Place::Goodbye => {
+                &[id::SESSION_EXPIRY, id::REASON_STRING, id::SERVER_REFERENCE, id::USER_PROPERTY]
+            }
         };
         known.contains(&property)
     }
 }
 
-/// The properties that mean something to a server.
+/// The properties that mean something to a server or a client.
 #[derive(Debug, Default)]
 pub(super) struct Properties {
     pub session_expiry_s: Option<u32>,
@@ -95,6 +139,12 @@ pub(super) struct Properties {
     pub is_text: bool,
     pub has_topic_alias: bool,
     pub has_subscription_id: bool,
+    /// For people.
+    pub words: String,
+    pub topic_alias_max: u16,
+    pub server_keep_alive_s: Option<u16>,
+    pub qos_max: Option<QoS>,
+    pub retains: Option<bool>,
     pub user: Vec<(String, String)>,
 }
 
@@ -110,7 +160,10 @@ impl Properties {
                 return Err(Closing::malformed("a property stands where it may not"));
             }
             let bit = 1 << property;
-            if property != id::USER_PROPERTY && seen & bit != 0 {
+            // A delivery has one for each of our subscriptions that it comes of (§3.3.2.3.8).
+            let may_repeat = property == id::USER_PROPERTY
+                || (property == id::SUBSCRIPTION_ID && matches!(place, Place::Delivery));
+            if !may_repeat && seen & bit != 0 {
                 return Err(Closing::protocol("a property is there twice"));
             }
             seen |= bit;
@@ -126,7 +179,18 @@ impl Properties {
         match property {
             id::PAYLOAD_FORMAT => self.is_text = inner.flag()?,
             id::MESSAGE_EXPIRY => drop(inner.four()?),
-            id::CONTENT_TYPE | id::REASON_STRING => drop(inner.string()?),
+            id::CONTENT_TYPE | id::ASSIGNED_CLIENT_ID | id::RESPONSE_TEXT | id::SERVER_REFERENCE => {
+                drop(inner.string()?);
+            }
+            id::REASON_STRING => self.words = inner.string()?,
+            id::SERVER_KEEP_ALIVE => self.server_keep_alive_s = Some(inner.two()?),
+            id::QOS_MAX => {
+                self.qos_max = Some(if inner.flag()? { QoS::AtLeastOnce } else { QoS::AtMostOnce });
+            }
+            id::RETAIN_AVAILABLE => self.retains = Some(inner.flag()?),
+            id::WILDCARD_AVAILABLE | id::SUBSCRIPTION_ID_AVAILABLE | id::SHARED_AVAILABLE => {
+                inner.flag()?;
+            }
             id::RESPONSE_TOPIC => {
                 if inner.string()?.contains(['+', '#']) {
                     return Err(Closing::protocol("the response topic has a wildcard"));
@@ -145,7 +209,7 @@ impl Properties {
             id::RESPONSE_INFORMATION => drop(inner.flag()?),
             id::WILL_DELAY => self.will_delay_s = Some(inner.four()?),
             id::RECEIVE_MAX => self.receive_max = Some(above_zero(inner.two()?)?),
-            id::TOPIC_ALIAS_MAX => drop(inner.two()?),
+            id::TOPIC_ALIAS_MAX => self.topic_alias_max = inner.two()?,
             id::TOPIC_ALIAS => {
                 if inner.two()? == 0 {
                     return Err(Closing::new(Reason::TopicAlias, "the topic alias is 0"));

@@ -54,7 +54,7 @@ fn check_first(first: u8, version: Option<Version>) -> Result<(), Closing> {
 }
 
 /// The remaining length and how many bytes it takes, none while it is not complete (3.1.1 §2.2.3).
-fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Closing> {
+pub(super) fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Closing> {
     let mut length = 0;
     for (at, byte) in bytes.iter().take(HEADER_BYTES - 1).enumerate() {
         length |= usize::from(byte & 0x7f) << (7 * at);
@@ -71,7 +71,7 @@ fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Closing> {
 fn of_type(first: u8, mut reader: Reader<'_>, version: Version) -> Result<Packet, Closing> {
     let is_v5 = version == Version::V5;
     let packet = match first >> 4 {
-        3 => return publish(first, reader, version).map(Packet::Publish),
+        3 => return publish(first, reader, version, Place::Publish).map(Packet::Publish),
         4 => Packet::PubAck(acknowledged(&mut reader, is_v5)?),
         6 => Packet::PubRel(acknowledged(&mut reader, is_v5)?),
         8 => Packet::Subscribe(subscribe(&mut reader, is_v5)?),
@@ -133,25 +133,43 @@ fn will(reader: &mut Reader<'_>, version: Version, qos: QoS, retain: bool) -> Re
     Ok(Will { publish, delay_s: properties.will_delay_s.unwrap_or(0) })
 }
 
-fn publish(first: u8, mut reader: Reader<'_>, version: Version) -> Result<Publish, Closing> {
-    let (retain, dup) = (first & 1 != 0, first & 0b1000 != 0);
-    let qos = qos(first >> 1 & 0b11)?;
-    if dup && qos == QoS::AtMostOnce {
-        return Err(Closing::malformed("a PUBLISH of QoS 0 says that it came before"));
-    }
-    let name = reader.string()?;
-    let id = if qos == QoS::AtMostOnce { 0 } else { reader.id()? };
-    let properties = properties(&mut reader, version, Place::Publish)?;
+/// A message; `place` says who sends it.
+pub(super) fn publish(
+    first: u8,
+    mut reader: Reader<'_>,
+    version: Version,
+    place: Place,
+) -> Result<Publish, Closing> {
+    let mut publish = publish_start(first, &mut reader)?;
+    let properties = properties(&mut reader, version, place)?;
     if properties.has_topic_alias {
         return Err(Closing::new(
             Reason::TopicAlias,
             "topic aliases are not taken here, and CONNACK said so",
         ));
     }
-    let topic = topic(name)?;
-    let payload = reader.rest().to_vec();
-    let (is_text, user_properties) = (properties.is_text, properties.user);
-    Ok(Publish { topic, qos, id, dup, retain, payload, is_text, user_properties })
+    publish.topic = topic(publish.topic)?;
+    publish.payload = reader.rest().to_vec();
+    (publish.is_text, publish.user_properties) = (properties.is_text, properties.user);
+    Ok(publish)
+}
+
+/// The same without properties and payload.
+pub(super) fn publish_head(first: u8, reader: &mut Reader<'_>) -> Result<Publish, Closing> {
+    let publish = publish_start(first, reader)?;
+    Ok(Publish { topic: topic(publish.topic)?, ..publish })
+}
+
+fn publish_start(first: u8, reader: &mut Reader<'_>) -> Result<Publish, Closing> {
+    let (retain, dup) = (first & 1 != 0, first & 0b1000 != 0);
+    let qos = qos(first >> 1 & 0b11)?;
+    if dup && qos == QoS::AtMostOnce {
+        return Err(Closing::malformed("a PUBLISH of QoS 0 says that it came before"));
+    }
+    let topic = reader.string()?;
+    let id = if qos == QoS::AtMostOnce { 0 } else { reader.id()? };
+    let (payload, user_properties) = (Vec::new(), Vec::new());
+    Ok(Publish { topic, qos, id, dup, retain, payload, is_text: false, user_properties })
 }
 
 /// The packet identifier of PUBACK and PUBREL. Reason and properties may be missing in 5.0 (§3.4.2.1).
@@ -251,11 +269,15 @@ fn filter(reader: &mut Reader<'_>) -> Result<String, Closing> {
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader(bytes)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    fn end(&self) -> Result<(), Closing> {
+    pub(super) fn end(&self) -> Result<(), Closing> {
         if self.is_empty() {
             Ok(())
         } else {
@@ -263,7 +285,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn rest(&mut self) -> &'a [u8] {
+    pub(super) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 
@@ -319,7 +341,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A packet identifier (3.1.1 §2.3.1).
-    fn id(&mut self) -> Result<u16, Closing> {
+    pub(super) fn id(&mut self) -> Result<u16, Closing> {
         match self.two()? {
             0 => Err(Closing::protocol("the packet identifier is 0")),
             id => Ok(id),

@@ -105,6 +105,48 @@ impl Reason {
     }
 }
 
+/// Meaning of a reason code of a broker (5.0 §2.4), for people.
+pub fn words_of(code: u8) -> &'static str {
+    match code {
+        0x00 => "no reason was given",
+        0x10 => "nobody is subscribed",
+        0x80 => "unspecified error",
+        0x81 => "malformed packet",
+        0x82 => "protocol error",
+        0x83 => "an error of its implementation",
+        0x84 => "unsupported protocol version",
+        0x85 => "client identifier not valid",
+        0x86 => "bad user name or password",
+        0x87 => "not authorized",
+        0x88 => "the broker is unavailable",
+        0x89 => "the broker is busy",
+        0x8a => "banned",
+        0x8b => "the broker stops",
+        0x8d => "keep-alive timeout",
+        0x8e => "another connection came with the same client id",
+        0x8f => "topic filter not valid",
+        0x90 => "topic name not valid",
+        0x91 => "packet identifier in use",
+        0x92 => "packet identifier not known",
+        0x93 => "receive maximum exceeded",
+        0x94 => "topic alias not valid",
+        0x95 => "packet too large",
+        0x96 => "message rate too high",
+        0x97 => "quota exceeded",
+        0x98 => "an administrator ended it",
+        0x99 => "payload format not valid",
+        0x9a => "retained messages are not supported",
+        0x9b => "this QoS is not supported",
+        0x9c | 0x9d => "the broker sends us to another server",
+        0x9e => "shared subscriptions are not supported",
+        0x9f => "too many connections in too short a time",
+        0xa0 => "maximum connect time",
+        0xa1 => "subscription identifiers are not supported",
+        0xa2 => "wildcards are not supported",
+        _ => "a reason that is not known",
+    }
+}
+
 /// Why the server ends a connection, or refuses one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {

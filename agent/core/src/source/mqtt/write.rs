@@ -123,7 +123,7 @@ fn text_property(property: u8, text: &str) -> Vec<u8> {
 }
 
 /// A variable byte integer (5.0 §1.5.5).
-fn variable(out: &mut Vec<u8>, mut value: usize) {
+pub(super) fn variable(out: &mut Vec<u8>, mut value: usize) {
     loop {
         let byte = (value & 0x7f) as u8;
         value >>= 7;
