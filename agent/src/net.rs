@@ -19,8 +19,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use holdfast_core::config::Url;
 use holdfast_core::config::tls::ClientTls;
+use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::probe::{DialStep, FinishedStep};
-use holdfast_core::link::protocol::{Peer, Refusal, RefusalKind};
+use holdfast_core::link::protocol::{Peer, Refusal};
 use holdfast_core::time::Time;
 use rustix::net::sockopt;
 use smol::Timer;
@@ -140,8 +141,22 @@ impl DialTrace {
     }
 
     /// Where a deadline that passes finds it.
-    pub fn place(&self) -> &'static str {
+    fn place(&self) -> &'static str {
         self.step.get().place()
+    }
+
+    /// What comes of a dial that may take so long.
+    pub async fn within<T>(
+        &self,
+        timeout: Duration,
+        dial: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let deadline = async {
+            Timer::after(timeout).await;
+            let error = format!("timed out after {} s {}", timeout.as_secs_f32(), self.place());
+            Err(Refusal::new(DialError::TimedOut, error))
+        };
+        or(dial, deadline).await
     }
 
     /// The step that goes on.
@@ -187,20 +202,18 @@ pub async fn open(
     stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(Stream, Peer), Refusal> {
-    let retry = |error| Refusal { kind: RefusalKind::Retry, error };
     let next = tunnel.map_or(target, |tunnel| &tunnel.proxy);
     let dialed = dial(&next.host, next.port, user_timeout, stage).await;
-    let mut tcp = dialed.map_err(|error| match tunnel {
-        Some(_) => retry(format!("cannot reach the proxy: {error}")),
-        None => retry(error.to_string()),
+    let mut tcp = dialed.map_err(|refusal| match tunnel {
+        Some(_) => {
+            Refusal::new(refusal.cause.of_proxy(), format!("cannot reach the proxy: {}", refusal.error))
+        }
+        None => refusal,
     })?;
-    let mut address = tcp.peer_addr().map_err(|error| retry(words(&error)))?.to_string();
+    let mut address = tcp.peer_addr().map_err(|error| lost(&error))?.to_string();
     if let Some(tunnel) = tunnel {
         stage.enter(DialStep::Proxy);
-        tunnel.open(&mut tcp, target).await.map_err(|blocked| Refusal {
-            kind: if blocked.unauthorized { RefusalKind::Unauthorized } else { RefusalKind::Retry },
-            error: blocked.error,
-        })?;
+        tunnel.open(&mut tcp, target).await?;
         stage.found(format!("leads to {}", target.authority(0)));
         address = format!("{} through the proxy {address}", target.authority(0));
     }
@@ -209,7 +222,7 @@ pub async fn open(
         return Ok((Box::new(tcp), Peer { address, certificate_days_left: None }));
     }
     stage.enter(DialStep::Tls);
-    let (stream, certificate_days_left) = tls::connect(tcp, tls, target.name()).await.map_err(retry)?;
+    let (stream, certificate_days_left) = tls::connect(tcp, tls, target.name()).await?;
     stage.found(tls::shown(&stream, certificate_days_left));
     stage.certificate_days_left.set(certificate_days_left);
     Ok((Box::new(stream), Peer { address, certificate_days_left }))
@@ -219,16 +232,46 @@ pub async fn open(
 ///
 /// What was sent and is not acknowledged for `user_timeout` ends the connection, and so does a peer that is gone while
 /// nothing is sent; zero leaves both to the kernel. The caller sets the deadline of the whole.
-pub async fn dial(host: &str, port: u16, user_timeout: Duration, stage: &DialTrace) -> io::Result<TcpStream> {
+async fn dial(
+    host: &str,
+    port: u16,
+    user_timeout: Duration,
+    stage: &DialTrace,
+) -> Result<TcpStream, Refusal> {
     stage.enter(DialStep::Name);
-    let addresses = resolve(host, port).await?;
+    let addresses = resolve(host, port).await.map_err(|error| {
+        let is_zone = zone_of(host).is_some();
+        let cause = if is_zone { DialError::NoInterface } else { DialError::Dns };
+        Refusal::new(cause, error.to_string())
+    })?;
     stage.found(addresses.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", "));
     stage.enter(DialStep::Tcp);
     let stream = first_to_answer(interleaved(addresses)).await?;
-    stage.found(stream.peer_addr()?.to_string());
-    stream.set_nodelay(true)?;
-    limit_silence(&stream, user_timeout)?;
+    let prepared = stream.peer_addr().and_then(|address| {
+        stage.found(address.to_string());
+        stream.set_nodelay(true)?;
+        limit_silence(&stream, user_timeout)
+    });
+    prepared.map_err(|error| lost(&error))?;
     Ok(stream)
+}
+
+/// A socket that ended as soon as it was there.
+fn lost(error: &io::Error) -> Refusal {
+    Refusal::new(DialError::Broken, words(error))
+}
+
+/// A connection that broke before it could be used, by TLS or below it.
+pub fn broken(error: &io::Error) -> Refusal {
+    let refusal = tls::refusal_by_tls(error);
+    let Refusal { cause, error, .. } =
+        refusal.unwrap_or_else(|| Refusal::new(DialError::Broken, words(error)));
+    Refusal::new(cause, format!("the connection broke: {error}"))
+}
+
+/// Address and zone of `fe80::1%eth0`.
+fn zone_of(host: &str) -> Option<(&str, &str)> {
+    host.split_once('%')
 }
 
 /// An I/O error in plain words: `connection refused`.
@@ -251,7 +294,7 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let text = words(&error);
         let cause = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
         let error_of = |words| io::Error::new(error.kind(), words);
-        match host.split_once('%') {
+        match zone_of(host) {
             // An address needs no name server, so it is the zone that is not known.
             Some((address, zone)) => error_of(format!(
                 "cannot resolve {host}: this machine has no network interface {zone} that leads to {address}"
@@ -290,7 +333,7 @@ enum Turn {
     NextAddress,
 }
 
-async fn first_to_answer(mut waiting: VecDeque<SocketAddr>) -> io::Result<TcpStream> {
+async fn first_to_answer(mut waiting: VecDeque<SocketAddr>) -> Result<TcpStream, Refusal> {
     let mut tries = FuturesUnordered::new();
     let mut failures: Vec<io::Error> = Vec::new();
     loop {
@@ -321,10 +364,11 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     })
 }
 
-fn joined(failures: &[io::Error]) -> io::Error {
-    let kind = failures.first().map_or(io::ErrorKind::NotFound, io::Error::kind);
+fn joined(failures: &[io::Error]) -> Refusal {
+    let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    let cause = if failures.iter().any(is_refused) { DialError::Refused } else { DialError::Unreachable };
     let texts: Vec<String> = failures.iter().map(io::Error::to_string).collect();
-    io::Error::new(kind, texts.join("; "))
+    Refusal::new(cause, texts.join("; "))
 }
 
 /// Bounds how long unacknowledged bytes (RFC 5482) and an idle connection outlive the peer.
@@ -390,8 +434,7 @@ mod tests {
             let expected = format!(
                 "cannot connect to {a}: connection refused; cannot connect to {b}: connection refused"
             );
-            assert_eq!(error.to_string(), expected);
-            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+            assert_eq!(error, Refusal::new(DialError::Refused, expected));
         });
     }
 
@@ -412,9 +455,12 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_exist_is_named() {
-        let error =
-            smol::block_on(dial("no-such-host.invalid", 80, USER_TIMEOUT, &DialTrace::new())).unwrap_err();
-        assert!(error.to_string().starts_with("cannot resolve no-such-host.invalid: "), "{error}");
+        let dialed = smol::block_on(dial("no-such-host.invalid", 80, USER_TIMEOUT, &DialTrace::new()));
+        let refusal = dialed.unwrap_err();
+        assert!(refusal.error.starts_with("cannot resolve no-such-host.invalid: "), "{refusal}");
+        assert_eq!(refusal.cause, DialError::Dns);
+        let zone = smol::block_on(dial("fe80::1%nowhere0", 80, USER_TIMEOUT, &DialTrace::new()));
+        assert_eq!(zone.unwrap_err().cause, DialError::NoInterface);
     }
 
     #[test]

@@ -56,7 +56,10 @@ fn a_name_that_does_not_exist_and_a_port_where_nobody_listens_are_told_apart() {
     let unknown = test(directory.path(), &client("ws://no-such-host.invalid/", ""));
     fails_at(&unknown, "name", "cannot resolve no-such-host.invalid", "name server");
     let refused = test(directory.path(), &client(&format!("ws://127.0.0.1:{}/", free_port()), ""));
-    fails_at(&refused, "tcp", "connection refused", "nobody listens");
+    fails_at(&refused, "tcp", "connection refused", "nobody listens there: check the port in `url`");
+    let proxy = format!("proxy = {{ url = \"http://127.0.0.1:{}\" }}", free_port());
+    let behind = test(directory.path(), &client("ws://hub.invalid/", &proxy));
+    fails_at(&behind, "tcp", "cannot reach the proxy", "nobody listens there: check the port in `proxy`");
 }
 
 #[test]

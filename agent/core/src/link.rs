@@ -8,6 +8,7 @@ use serde::Serialize;
 
 pub mod backoff;
 pub mod closing;
+pub mod dial_error;
 pub mod endpoint;
 pub mod frame_limit;
 pub mod http_status;
@@ -30,7 +31,7 @@ use crate::config::link_kind::LinkKind;
 use crate::link::backoff::{Cause, WaitReason};
 use crate::link::closing::Closing;
 use crate::link::endpoint::{EndpointRule, Endpoints};
-use crate::link::protocol::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
+use crate::link::protocol::{LinkOrder, LinkReport, Peer, RefusalKind};
 use crate::seed::Seed;
 use crate::time::Time;
 
@@ -262,8 +263,9 @@ impl Link {
         match report {
             LinkReport::Up(peer) => self.opened(now, peer, seed, out),
             LinkReport::Probed(outcome) => self.probed(now, outcome, seed),
-            LinkReport::DialFailed(Refusal { kind, error }) => {
-                self.lost(now, Cause::Refused(*kind), error, Closing::Plain, seed, out);
+            LinkReport::DialFailed(refusal) => {
+                let cause = Cause::Refused(refusal.cause.kind());
+                self.lost(now, cause, &refusal.to_string(), Closing::Plain, seed, out);
             }
             LinkReport::Closed { closing, error } => self.closed(now, *closing, error, seed, out),
             LinkReport::Pong(number) => self.pong(now, *number, out),

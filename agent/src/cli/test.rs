@@ -210,17 +210,19 @@ fn milliseconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_core::link::dial_error::DialError;
     use holdfast_core::link::probe::DialStep;
-    use holdfast_core::link::protocol::RefusalKind;
+    use holdfast_core::link::protocol::Refusal;
 
     fn probe() -> Probe {
         let took = Duration::from_micros(1234);
-        let error = "cannot connect to 127.0.0.1:1: connection refused".to_owned();
+        let error = "cannot connect to 127.0.0.1:1: connection refused";
+        let refusal = Refusal::new(DialError::Refused, error);
         Probe {
             id: "cloud".to_owned(),
             url: "ws://localhost:1/".to_owned(),
             done: vec![FinishedStep { step: DialStep::Name, took, found: "127.0.0.1".to_owned() }],
-            failed: Some(Failed::new(DialStep::Tcp, RefusalKind::Retry, error, took, false)),
+            failed: Some(Failed::new(DialStep::Tcp, refusal, took, false)),
             certificate_days_left: None,
         }
     }

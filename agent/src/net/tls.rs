@@ -20,6 +20,8 @@ use futures_rustls::rustls::{
 use futures_rustls::{TlsAcceptor, TlsConnector};
 use holdfast_core::config::server::ServerTls;
 use holdfast_core::config::tls::ClientTls;
+use holdfast_core::link::dial_error::{DialError, TlsFault};
+use holdfast_core::link::protocol::Refusal;
 use holdfast_core::message::Clock;
 use holdfast_core::time::Now;
 use smol::io::{AsyncRead, AsyncWrite};
@@ -33,7 +35,7 @@ mod trust;
 mod validity;
 
 use client_trust::ClientTrust;
-use trust::Trust;
+use trust::{Trust, Untrusted};
 pub use validity::certificate_days_left;
 
 /// Shakes hands as a client. Tells how many days the server's certificate is still good for.
@@ -43,11 +45,13 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     tcp: S,
     tls: &ClientTls,
     host: &str,
-) -> Result<(TlsStream<S>, Option<i64>), String> {
+) -> Result<(TlsStream<S>, Option<i64>), Refusal> {
+    let unusable = |error| Refusal::new(DialError::Settings, error);
     let name = tls.server_name.as_deref().unwrap_or(host);
     let server_name = ServerName::try_from(name.to_owned())
-        .map_err(|_| format!("cannot verify the server: {name:?} is not a host name or address"))?;
-    let stream = connector(tls)?.connect(server_name, tcp).await.map_err(|error| words(&error))?;
+        .map_err(|_| unusable(format!("cannot verify the server: {name:?} is not a host name or address")))?;
+    let connector = connector(tls).map_err(unusable)?;
+    let stream = connector.connect(server_name, tcp).await.map_err(|error| refusal(&error))?;
     let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let days_left = leaf.and_then(|leaf| certificate_days_left(leaf, clock::now().wall_ns));
     Ok((stream, days_left))
@@ -150,50 +154,84 @@ pub fn acceptor(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Tls
     Ok(identity(&tls)?.acceptor)
 }
 
-/// The error of a TLS handshake in plain words, as seen by a client.
-pub fn words(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(error) => tls_words(error),
-        None if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-            "the server cut the TLS handshake short (does it speak TLS on this port?)".to_owned()
-        }
-        None => format!("the TLS handshake broke: {}", crate::net::words(error)),
-    }
+/// Why a TLS handshake failed, as seen by a client.
+fn refusal(error: &io::Error) -> Refusal {
+    let cut = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+    refusal_by_tls(error).unwrap_or_else(|| {
+        let (fault, words) = match cut {
+            true => (
+                TlsFault::NotTls,
+                "the server cut the TLS handshake short (does it speak TLS on this port?)".to_owned(),
+            ),
+            false => (TlsFault::Other, format!("the TLS handshake broke: {}", crate::net::words(error))),
+        };
+        Refusal::new(DialError::Tls(fault), words)
+    })
 }
 
-fn tls_words(error: &Error) -> String {
+/// What TLS makes of an error of its stream; none where the error is not of TLS. In TLS 1.3 a client certificate that is refused
+/// shows only behind the handshake.
+pub fn refusal_by_tls(error: &io::Error) -> Option<Refusal> {
+    let error = error.get_ref()?.downcast_ref::<Error>()?;
+    let (fault, words) = told(error);
+    Some(Refusal::new(DialError::Tls(fault), words))
+}
+
+fn told(error: &Error) -> (TlsFault, String) {
     match error {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the server does not speak TLS on this port".to_owned()
+            (TlsFault::NotTls, "the server does not speak TLS on this port".to_owned())
         }
-        Error::InvalidCertificate(cause) => certificate_words(cause),
-        Error::AlertReceived(alert) => alert_words(*alert),
-        // Words of our own, for what rustls has none.
-        Error::General(words) => words.clone(),
-        other => format!("the TLS handshake failed: {other}"),
+        Error::InvalidCertificate(cause) => told_of_certificate(cause),
+        Error::AlertReceived(alert) => told_by_alert(*alert),
+        Error::Other(other) => match other.0.downcast_ref::<Untrusted>() {
+            Some(Untrusted { fault, words }) => (*fault, words.clone()),
+            None => (TlsFault::Other, format!("the TLS handshake failed: {error}")),
+        },
+        other => (TlsFault::Other, format!("the TLS handshake failed: {other}")),
     }
 }
 
-fn certificate_words(cause: &CertificateError) -> String {
+fn told_of_certificate(cause: &CertificateError) -> (TlsFault, String) {
     match cause {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("the server's certificate has expired: {}", clock_words(clock::now()))
+            let clock = clock_words(clock::now());
+            (TlsFault::Expired, format!("the server's certificate has expired: {clock}"))
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("the server's certificate is not valid yet: {}", clock_words(clock::now()))
+            let clock = clock_words(clock::now());
+            (TlsFault::NotYetValid, format!("the server's certificate is not valid yet: {clock}"))
         }
         // An authority that was made anew under its old name fails at the signature only.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "the server's certificate comes from an unknown issuer".to_owned()
+            (TlsFault::UnknownIssuer, "the server's certificate comes from an unknown issuer".to_owned())
         }
-        CertificateError::NotValidForName => "the server's certificate is for another name".to_owned(),
+        CertificateError::NotValidForName => {
+            (TlsFault::Name, "the server's certificate is for another name".to_owned())
+        }
         CertificateError::NotValidForNameContext { expected, presented } => {
             // Each is given as `DnsName("hub.example")`.
             let names = presented.iter().take(4).map(|name| name.split('"').nth(1).unwrap_or(name));
-            let presented = names.collect::<Vec<_>>().join(", ");
-            format!("the server's certificate is not for {} but for {presented}", expected.to_str())
+            let (name, presented) = (expected.to_str(), names.collect::<Vec<_>>().join(", "));
+            (TlsFault::Name, format!("the server's certificate is not for {name} but for {presented}"))
         }
-        other => format!("the server's certificate is not accepted: {other}"),
+        other => (TlsFault::Other, format!("the server's certificate is not accepted: {other}")),
+    }
+}
+
+fn told_by_alert(alert: AlertDescription) -> (TlsFault, String) {
+    match alert {
+        AlertDescription::CertificateRequired => {
+            (TlsFault::ClientCertificate, "the server asks for a client certificate".to_owned())
+        }
+        AlertDescription::UnknownCA
+        | AlertDescription::BadCertificate
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::CertificateRevoked => {
+            (TlsFault::ClientCertificate, format!("the server refuses our client certificate ({alert:?})"))
+        }
+        other => (TlsFault::Other, format!("the server refuses the TLS handshake ({other:?})")),
     }
 }
 
@@ -209,20 +247,6 @@ fn clock_words(now: Now) -> String {
 fn day(since_epoch: Duration) -> String {
     let day = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_epoch).to_string();
     day.split('T').next().unwrap_or_default().to_owned()
-}
-
-fn alert_words(alert: AlertDescription) -> String {
-    match alert {
-        AlertDescription::CertificateRequired => "the server asks for a client certificate".to_owned(),
-        AlertDescription::UnknownCA
-        | AlertDescription::BadCertificate
-        | AlertDescription::CertificateExpired
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::CertificateRevoked => {
-            format!("the server refuses our client certificate ({alert:?})")
-        }
-        other => format!("the server refuses the TLS handshake ({other:?})"),
-    }
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -274,7 +298,11 @@ mod tests {
     use super::*;
 
     /// One handshake with a server of these files; the client's outcome.
-    async fn shake(server: &Files, client_ca: Option<&Path>, tls: &ClientTls) -> Result<Option<i64>, String> {
+    async fn shake(
+        server: &Files,
+        client_ca: Option<&Path>,
+        tls: &ClientTls,
+    ) -> Result<Option<i64>, Refusal> {
         let acceptor = acceptor(&server.cert, &server.key, client_ca).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -290,7 +318,7 @@ mod tests {
             let tcp = TcpStream::connect(address).await.unwrap();
             let (mut stream, days_left) = connect(tcp, tls, "localhost").await?;
             // In TLS 1.3 a client learns only here that its certificate was refused.
-            stream.read_exact(&mut [0]).await.map_err(|error| words(&error))?;
+            stream.read_exact(&mut [0]).await.map_err(|error| refusal(&error))?;
             Ok(days_left)
         };
         or(connect, accept).await
@@ -300,7 +328,7 @@ mod tests {
         ClientTls { ca: vec![authority.ca.clone()], ..ClientTls::default() }
     }
 
-    fn outcome(server: &Files, tls: &ClientTls) -> Result<Option<i64>, String> {
+    fn outcome(server: &Files, tls: &ClientTls) -> Result<Option<i64>, Refusal> {
         smol::block_on(shake(server, None, tls))
     }
 
@@ -316,7 +344,7 @@ mod tests {
     fn a_certificate_of_another_authority_is_an_unknown_issuer() {
         let trusted = Authority::new();
         for other in [Authority::named("another authority"), Authority::new()] {
-            let error = outcome(&other.issue("localhost", |_| {}), &trusting(&trusted)).unwrap_err();
+            let error = outcome(&other.issue("localhost", |_| {}), &trusting(&trusted)).unwrap_err().error;
             assert_eq!(error, "the server's certificate comes from an unknown issuer");
         }
     }
@@ -350,14 +378,14 @@ mod tests {
         let common_name = self_signed(directory.path(), &[], "LOCALHOST", 3000);
         assert!(outcome(&common_name, &named(&common_name)).is_ok());
         let other = self_signed(directory.path(), &["other.example"], "localhost", 3000);
-        let error = outcome(&other, &named(&other)).unwrap_err();
+        let error = outcome(&other, &named(&other)).unwrap_err().error;
         assert_eq!(error, "the server's certificate is not for localhost but for other.example");
         let other = self_signed(directory.path(), &[], "other", 3000);
-        let error = outcome(&other, &named(&other)).unwrap_err();
+        let error = outcome(&other, &named(&other)).unwrap_err().error;
         assert_eq!(error, "the server's certificate is not for localhost but for other");
         let old = self_signed(directory.path(), &["localhost"], "x", 2001);
-        assert!(outcome(&old, &named(&old)).unwrap_err().contains("has expired"));
-        let error = outcome(&with_names, &named(&common_name)).unwrap_err();
+        assert!(outcome(&old, &named(&old)).unwrap_err().error.contains("has expired"));
+        let error = outcome(&with_names, &named(&common_name)).unwrap_err().error;
         assert!(
             error.starts_with(
                 "the server's certificate is self-signed and not known here; its key is sha256/"
@@ -405,22 +433,51 @@ mod tests {
         let only = |pins: Vec<_>| ClientTls { pin: pins, ..ClientTls::default() };
         assert!(outcome(&one, &only(vec![pin(&one)])).is_ok());
         assert!(outcome(&one, &only(vec![pin(&two), pin(&one)])).is_ok());
-        let error = outcome(&one, &only(vec![pin(&two)])).unwrap_err();
+        let error = outcome(&one, &only(vec![pin(&two)])).unwrap_err().error;
         assert_eq!(error, format!("the server's key is {}, which is not in tls.pin", pin(&one)));
         let authority = Authority::new();
         let leaf = authority.issue("localhost", |_| {});
         let with_ca = |pins| ClientTls { pin: pins, ..trusting(&authority) };
         assert!(outcome(&leaf, &with_ca(vec![pin(&leaf)])).is_ok());
-        assert!(outcome(&leaf, &with_ca(vec![pin(&one)])).unwrap_err().contains("not in tls.pin"));
+        assert!(outcome(&leaf, &with_ca(vec![pin(&one)])).unwrap_err().error.contains("not in tls.pin"));
         // A key that is right does not make up for an authority that is not.
-        assert!(outcome(&one, &with_ca(vec![pin(&one)])).unwrap_err().contains("self-signed"));
+        assert!(outcome(&one, &with_ca(vec![pin(&one)])).unwrap_err().error.contains("self-signed"));
+    }
+
+    #[test]
+    fn each_fault_of_a_certificate_is_known_by_its_kind() {
+        let directory = tempfile::tempdir().unwrap();
+        let (authority, other) = (Authority::new(), Authority::named("other"));
+        let year = |from, until| {
+            authority.issue("localhost", |params| {
+                (params.not_before, params.not_after) =
+                    (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1))
+            })
+        };
+        let own = self_signed(directory.path(), &["localhost"], "x", 3000);
+        let pinned =
+            ClientTls { pin: vec![holdfast_core::config::tls::Pin([0; 32])], ..trusting(&authority) };
+        let cases = [
+            (authority.issue("other.example", |_| {}), trusting(&authority), TlsFault::Name),
+            (year(1990, 2001), trusting(&authority), TlsFault::Expired),
+            (year(2500, 2600), trusting(&authority), TlsFault::NotYetValid),
+            (other.issue("localhost", |_| {}), trusting(&authority), TlsFault::UnknownIssuer),
+            (own, trusting(&authority), TlsFault::SelfSigned),
+            (authority.issue("localhost", |_| {}), pinned, TlsFault::Pin),
+        ];
+        for (server, tls, fault) in cases {
+            assert_eq!(outcome(&server, &tls).unwrap_err().cause, DialError::Tls(fault));
+        }
+        let server = authority.issue("localhost", |_| {});
+        let broken = ClientTls { ca: vec!["/nonexistent/ca.pem".into()], ..ClientTls::default() };
+        assert_eq!(outcome(&server, &broken).unwrap_err().cause, DialError::Settings);
     }
 
     #[test]
     fn a_certificate_for_another_name_is_told_with_both_names() {
         let authority = Authority::new();
         let leaf = authority.issue("other.example", |_| {});
-        let error = outcome(&leaf, &trusting(&authority)).unwrap_err();
+        let error = outcome(&leaf, &trusting(&authority)).unwrap_err().error;
         assert_eq!(error, "the server's certificate is not for localhost but for other.example");
     }
 
@@ -436,11 +493,11 @@ mod tests {
     fn a_certificate_out_of_its_time_raises_the_question_of_the_clock() {
         let authority = Authority::new();
         let past = authority.issue("localhost", |params| params.not_after = date_time_ymd(2001, 1, 1));
-        let error = outcome(&past, &trusting(&authority)).unwrap_err();
+        let error = outcome(&past, &trusting(&authority)).unwrap_err().error;
         let clock = clock_words(clock::now());
         assert_eq!(error, format!("the server's certificate has expired: {clock}"));
         let future = authority.issue("localhost", |params| params.not_before = date_time_ymd(2500, 1, 1));
-        let error = outcome(&future, &trusting(&authority)).unwrap_err();
+        let error = outcome(&future, &trusting(&authority)).unwrap_err().error;
         assert_eq!(error, format!("the server's certificate is not valid yet: {clock}"));
     }
 
@@ -458,7 +515,8 @@ mod tests {
         let server = authority.issue("localhost", |_| {});
         let client = authority.issue("gw-17", |_| {});
         let without = smol::block_on(shake(&server, Some(&authority.ca), &trusting(&authority)));
-        assert_eq!(without, Err("the server asks for a client certificate".to_owned()));
+        let words = "the server asks for a client certificate";
+        assert_eq!(without, Err(Refusal::new(DialError::Tls(TlsFault::ClientCertificate), words)));
         let tls = ClientTls { cert: Some(client.cert), key: Some(client.key), ..trusting(&authority) };
         smol::block_on(shake(&server, Some(&authority.ca), &tls)).unwrap();
     }
@@ -479,7 +537,8 @@ mod tests {
                 let tcp = TcpStream::connect(address).await.unwrap();
                 connect(tcp, &tls, "localhost").await.map(|_| ()).unwrap_err()
             };
-            assert_eq!(or(dial, answer).await, "the server does not speak TLS on this port");
+            let words = "the server does not speak TLS on this port";
+            assert_eq!(or(dial, answer).await, Refusal::new(DialError::Tls(TlsFault::NotTls), words));
         });
     }
 

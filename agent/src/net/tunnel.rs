@@ -5,6 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_core::config::Url;
 use holdfast_core::config::proxy::Proxy;
+use holdfast_core::link::dial_error::{DialError, ProxyFault};
+use holdfast_core::link::protocol::Refusal;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::TcpStream;
 
@@ -21,14 +23,6 @@ pub struct Tunnel {
     pub proxy: Target,
     is_socks: bool,
     login: Option<(String, String)>,
-}
-
-/// Why a proxy leads nowhere.
-pub struct Blocked {
-    /// Whether it is our credentials that it does not take.
-    pub unauthorized: bool,
-    /// Why, in plain words.
-    pub error: String,
 }
 
 impl Tunnel {
@@ -50,11 +44,11 @@ impl Tunnel {
     }
 
     /// Asks for a connection to the target on a connection to the proxy.
-    pub async fn open(&self, tcp: &mut TcpStream, target: &Target) -> Result<(), Blocked> {
+    pub async fn open(&self, tcp: &mut TcpStream, target: &Target) -> Result<(), Refusal> {
         if self.is_socks { self.socks(tcp, target).await } else { self.connect(tcp, target).await }
     }
 
-    async fn connect(&self, tcp: &mut TcpStream, target: &Target) -> Result<(), Blocked> {
+    async fn connect(&self, tcp: &mut TcpStream, target: &Target) -> Result<(), Refusal> {
         // CONNECT always names the port.
         let authority = target.authority(0);
         let mut head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
@@ -71,13 +65,13 @@ impl Tunnel {
             401 | 407 => {
                 let does = if self.login.is_some() { "refuses" } else { "asks for" };
                 let error = format!("the proxy {does} user and password (HTTP {status})");
-                Err(Blocked { unauthorized: true, error })
+                Err(refused(error))
             }
             _ => Err(blocked(format!("the proxy answers HTTP {status} {}", reason.escape_debug()))),
         }
     }
 
-    async fn socks(&self, tcp: &mut TcpStream, target: &Target) -> Result<(), Blocked> {
+    async fn socks(&self, tcp: &mut TcpStream, target: &Target) -> Result<(), Refusal> {
         let method = if self.login.is_some() { 2 } else { 0 };
         write(tcp, &[5, 1, method]).await?;
         let [version, chosen] = read::<2>(tcp).await?;
@@ -91,7 +85,7 @@ impl Tunnel {
                     0xff => "the proxy takes no user and password",
                     _ => "the proxy chose a way to authenticate that was not offered",
                 };
-                return Err(Blocked { unauthorized: true, error: error.to_owned() });
+                return Err(refused(error));
             }
             Some((username, password)) => self.log_in(tcp, username, password).await?,
             None => {}
@@ -115,7 +109,7 @@ impl Tunnel {
         tcp.read_exact(&mut bound).await.map_err(|error| broken(&error))
     }
 
-    async fn log_in(&self, tcp: &mut TcpStream, username: &str, password: &str) -> Result<(), Blocked> {
+    async fn log_in(&self, tcp: &mut TcpStream, username: &str, password: &str) -> Result<(), Refusal> {
         let mut request = vec![1];
         for text in [username, password] {
             request.extend(
@@ -126,13 +120,13 @@ impl Tunnel {
         write(tcp, &request).await?;
         match read::<2>(tcp).await? {
             [_, 0] => Ok(()),
-            _ => Err(Blocked { unauthorized: true, error: "the proxy refuses user and password".to_owned() }),
+            _ => Err(refused("the proxy refuses user and password")),
         }
     }
 }
 
 /// RFC 1928 §5: an address as it is, a name for the proxy to look up.
-fn address(host: &str) -> Result<Vec<u8>, Blocked> {
+fn address(host: &str) -> Result<Vec<u8>, Refusal> {
     let bytes = match host.parse() {
         Ok(std::net::IpAddr::V4(address)) => [&[1], &address.octets()[..]].concat(),
         Ok(std::net::IpAddr::V6(address)) => [&[4], &address.octets()[..]].concat(),
@@ -165,7 +159,7 @@ fn reply_words(reply: u8) -> &'static str {
 }
 
 /// Reads the head of the answer, and not a byte more: what comes behind it is the server's.
-async fn answer(tcp: &mut TcpStream) -> Result<(u16, String), Blocked> {
+async fn answer(tcp: &mut TcpStream) -> Result<(u16, String), Refusal> {
     match Head::read(tcp, 1).await {
         Ok((head, _)) => Ok((head.status, head.reason)),
         Err(HeadError::Closed) => Err(blocked("the proxy closed the connection")),
@@ -177,25 +171,30 @@ async fn answer(tcp: &mut TcpStream) -> Result<(u16, String), Blocked> {
     }
 }
 
-async fn write(tcp: &mut TcpStream, bytes: &[u8]) -> Result<(), Blocked> {
+async fn write(tcp: &mut TcpStream, bytes: &[u8]) -> Result<(), Refusal> {
     tcp.write_all(bytes).await.map_err(|error| broken(&error))
 }
 
-async fn read<const N: usize>(tcp: &mut TcpStream) -> Result<[u8; N], Blocked> {
+async fn read<const N: usize>(tcp: &mut TcpStream) -> Result<[u8; N], Refusal> {
     let mut bytes = [0; N];
     tcp.read_exact(&mut bytes).await.map_err(|error| broken(&error))?;
     Ok(bytes)
 }
 
-fn broken(error: &std::io::Error) -> Blocked {
+fn broken(error: &std::io::Error) -> Refusal {
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => blocked("the proxy closed the connection"),
         _ => blocked(format!("the connection to the proxy broke: {}", words(error))),
     }
 }
 
-fn blocked(error: impl Into<String>) -> Blocked {
-    Blocked { unauthorized: false, error: error.into() }
+fn blocked(error: impl Into<String>) -> Refusal {
+    Refusal::new(DialError::Proxy(ProxyFault::Blocked), error)
+}
+
+/// It is our credentials that it does not take.
+fn refused(error: impl Into<String>) -> Refusal {
+    Refusal::new(DialError::Proxy(ProxyFault::Login), error)
 }
 
 #[cfg(test)]
@@ -214,7 +213,7 @@ mod tests {
     }
 
     /// Asks a proxy of this script: what it reads, in this order, and what it answers to each.
-    fn ask(tunnel: &Tunnel, host: &str, script: &[(&[u8], &[u8])]) -> Result<(), Blocked> {
+    fn ask(tunnel: &Tunnel, host: &str, script: &[(&[u8], &[u8])]) -> Result<(), Refusal> {
         smol::block_on(async {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -242,8 +241,9 @@ mod tests {
         })
     }
 
-    fn error(outcome: Result<(), Blocked>) -> (bool, String) {
-        outcome.err().map(|blocked| (blocked.unauthorized, blocked.error)).expect("it leads nowhere")
+    fn error(outcome: Result<(), Refusal>) -> (bool, String) {
+        let refusal = outcome.expect_err("it leads nowhere");
+        (refusal.cause == DialError::Proxy(ProxyFault::Login), refusal.error)
     }
 
     #[test]

@@ -6,10 +6,11 @@
 use std::rc::Rc;
 
 use holdfast_core::config::client::{Auth, Client};
+use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::http_status::Meaning;
 use holdfast_core::link::post_queue::{PostQueue, PostRule};
 use holdfast_core::link::probe::DialStep;
-use holdfast_core::link::protocol::{LinkOrder, LinkReport, Refusal, RefusalKind};
+use holdfast_core::link::protocol::{LinkOrder, LinkReport, Refusal};
 use holdfast_core::wire::RequestBody;
 use smol::channel::{Receiver, Sender};
 
@@ -61,7 +62,7 @@ pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
         let mut poster = Poster::new(client, endpoint, Gauge::default())?;
         poster.dial(&DialTrace::new()).await
     };
-    dialed.await.map(|_| ()).map_err(|refusal: Refusal| refusal.error)
+    dialed.await.map(|_| ()).map_err(|refusal: Refusal| refusal.to_string())
 }
 
 /// Makes one connection as the agent does, and posts a batch without messages. The stage tells how far it came.
@@ -72,8 +73,8 @@ pub async fn test(client: &Client, endpoint: usize, stage: &DialTrace) -> Result
     let body = RequestBody::new(client.encoding, client.elements).finish();
     let answer = poster.post_once(body).await?;
     let meaning = Meaning::of(answer.status, answer.retry_after);
-    if let Some(kind) = meaning.refusal() {
-        return Err(Refusal { kind, error: answer.words });
+    if let Some(asks) = meaning.refusal() {
+        return Err(Refusal::new(DialError::Http { status: answer.status, asks }, answer.words));
     }
     stage.found(match meaning {
         Meaning::Taken => format!("an empty batch, {}", answer.status_words()),
@@ -84,8 +85,4 @@ pub async fn test(client: &Client, endpoint: usize, stage: &DialTrace) -> Result
     stage.enter(DialStep::Authentication);
     stage.found(if client.auth == Auth::None { "none asked for" } else { "accepted" });
     Ok(())
-}
-
-fn retry(error: impl Into<String>) -> Refusal {
-    Refusal { kind: RefusalKind::Retry, error: error.into() }
 }

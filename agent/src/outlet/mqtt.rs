@@ -10,6 +10,7 @@ use holdfast_core::config::client::{Auth, Client};
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::config::{Secret, Url};
 use holdfast_core::link::closing::Closing;
+use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::probe::DialStep;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Peer, Publication, Refusal, RefusalKind};
 use percent_encoding::percent_decode_str;
@@ -19,6 +20,7 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
+use super::request::unusable;
 use super::uplink::Uplink;
 use crate::net::{self, DialTrace, Gauge, Stream, Target, Tunnel};
 use crate::os::secret;
@@ -27,7 +29,7 @@ mod flight;
 pub mod packet_stream;
 mod session;
 
-use packet_stream::PacketStream;
+use packet_stream::{PacketError, PacketStream};
 use session::{Publishes, Template};
 
 const PLAIN: (&str, u16) = ("mqtt", 1883);
@@ -68,7 +70,7 @@ pub async fn run_link(
     let client = &uplink.client;
     let dialed = match (table(client, endpoint, &uplink.agent), Way::of(client)) {
         (Ok(mqtt), Ok(way)) => dial(&mqtt, None, &way, &DialTrace::new(), &gauge).await,
-        (Err(cause), _) | (_, Err(cause)) => Err(retry(format!("cannot dial client {}: {cause}", client.id))),
+        (Err(cause), _) | (_, Err(cause)) => Err(unusable(client, cause)),
     };
     let publishes = Publishes::Messages(Template::of(client, &uplink.agent));
     live(dialed, publishes, &orders, &reports, &gauge).await;
@@ -138,7 +140,7 @@ fn table(client: &Client, endpoint: usize, agent: &str) -> Result<Mqtt, String> 
 
 /// The same as [`test`] for a link.
 pub async fn test_link(client: &Client, endpoint: usize, stage: &DialTrace) -> Result<(), Refusal> {
-    let cannot = |cause| retry(format!("cannot dial client {}: {cause}", client.id));
+    let cannot = |cause| unusable(client, cause);
     let mqtt = table(client, endpoint, &fastrand::u32(..).to_string()).map_err(cannot)?;
     test_by(&mqtt, &Way::of(client).map_err(cannot)?, client.ping.timeout, stage).await
 }
@@ -157,9 +159,10 @@ async fn test_by(mqtt: &Mqtt, way: &Way, pong: Duration, stage: &DialTrace) -> R
     stage.enter(DialStep::Ping);
     let late = async {
         Timer::after(pong).await;
-        Err(format!("no PINGRESP within {} s", pong.as_secs_f32()))
+        Err(Refusal::new(DialError::NoPong, format!("no PINGRESP within {} s", pong.as_secs_f32())))
     };
-    or(answer_to_ping(&mut stream), late).await.map_err(retry)?;
+    let answered = or(answer_to_ping(&mut stream), late).await;
+    answered.map_err(|refusal| Refusal { cause: DialError::NoPong, ..refusal })?;
     if stream.queue(&Packet::Disconnect).is_ok() {
         // The test has its result; how the broker takes the goodbye changes nothing.
         let _ = or(stream.flush(), async {
@@ -171,9 +174,9 @@ async fn test_by(mqtt: &Mqtt, way: &Way, pong: Duration, stage: &DialTrace) -> R
     Ok(())
 }
 
-async fn answer_to_ping(stream: &mut PacketStream<Stream>) -> Result<(), String> {
-    stream.queue(&Packet::PingReq)?;
-    stream.flush().await?;
+async fn answer_to_ping(stream: &mut PacketStream<Stream>) -> Result<(), Refusal> {
+    stream.queue(&Packet::PingReq).map_err(refusal)?;
+    stream.flush().await.map_err(refusal)?;
     while !matches!(first_answer(stream).await?, Packet::PingResp) {}
     Ok(())
 }
@@ -185,18 +188,12 @@ async fn dial(
     stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(PacketStream<Stream>, Peer), Refusal> {
-    let target = target(mqtt).map_err(|cause| retry(format!("cannot dial the broker: {cause}")))?;
-    let deadline = async {
-        Timer::after(way.timeout).await;
-        let after_s = way.timeout.as_secs_f32();
-        Err(retry(format!("timed out after {after_s} s {}", stage.place())))
-    };
-    let dialed = or(connect(mqtt, will, (&target, way.tunnel.as_ref()), stage, gauge), deadline).await;
+    let target =
+        target(mqtt).map_err(|cause| Refusal::new(DialError::Settings, cause).dialing("the broker"))?;
+    let dialed = connect(mqtt, will, (&target, way.tunnel.as_ref()), stage, gauge);
     let (scheme, default_port) = if target.secure { SECURE } else { PLAIN };
-    dialed.map_err(|refusal| {
-        let authority = target.authority(default_port);
-        Refusal { error: format!("cannot dial {scheme}://{authority}: {}", refusal.error), ..refusal }
-    })
+    let dialed = stage.within(way.timeout, dialed).await;
+    dialed.map_err(|refusal| refusal.dialing(format!("{scheme}://{}", target.authority(default_port))))
 }
 
 async fn connect(
@@ -206,43 +203,48 @@ async fn connect(
     stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(PacketStream<Stream>, Peer), Refusal> {
-    let request = request(mqtt, will).map_err(retry)?;
+    let request = request(mqtt, will).map_err(|cause| Refusal::new(DialError::Settings, cause))?;
     let user_timeout = mqtt.keep_alive.saturating_mul(2);
     let (stream, peer) = net::open(target, tunnel, &mqtt.tls, user_timeout, stage, gauge).await?;
     stage.enter(DialStep::Connack);
     let mut stream = PacketStream::new(stream);
-    stream.queue(&Packet::Connect(request)).map_err(retry)?;
-    stream.flush().await.map_err(retry)?;
-    match first_answer(&mut stream).await.map_err(retry)? {
+    stream.queue(&Packet::Connect(request)).map_err(refusal)?;
+    stream.flush().await.map_err(refusal)?;
+    match first_answer(&mut stream).await? {
         Packet::ConnAck(answer) => judge(answer.code).map(|()| (stream, peer)),
-        _ => Err(retry("the answer to CONNECT is not a CONNACK")),
+        _ => Err(Refusal::new(DialError::NotMqtt, "the answer to CONNECT is not a CONNACK")),
     }
 }
 
-async fn first_answer(stream: &mut PacketStream<Stream>) -> Result<Packet, String> {
+async fn first_answer(stream: &mut PacketStream<Stream>) -> Result<Packet, Refusal> {
     loop {
-        if let Some(packet) = stream.packet()? {
+        if let Some(packet) = stream.packet().map_err(refusal)? {
             return Ok(packet);
         }
-        stream.read().await.map_err(|error| format!("{error} before it answered"))?;
+        stream.read().await.map_err(|error| {
+            let Refusal { cause, error, .. } = error.refusal();
+            Refusal::new(cause, format!("{error} before it answered"))
+        })?;
     }
 }
 
 /// MQTT 3.1.1 §3.2.2.3.
 fn judge(code: ConnectReturnCode) -> Result<(), Refusal> {
-    let unauthorized = |error: &str| Refusal { kind: RefusalKind::Unauthorized, error: error.to_owned() };
-    match code {
-        ConnectReturnCode::Success => Ok(()),
-        ConnectReturnCode::RefusedProtocolVersion => Err(retry("the broker does not speak MQTT 3.1.1")),
-        ConnectReturnCode::BadClientId => Err(retry("the broker refuses the client id")),
-        ConnectReturnCode::ServiceUnavailable => Err(retry("the broker is unavailable")),
+    let (asks, error) = match code {
+        ConnectReturnCode::Success => return Ok(()),
+        ConnectReturnCode::RefusedProtocolVersion => {
+            (RefusalKind::Retry, "the broker does not speak MQTT 3.1.1")
+        }
+        ConnectReturnCode::BadClientId => (RefusalKind::Retry, "the broker refuses the client id"),
+        ConnectReturnCode::ServiceUnavailable => (RefusalKind::Retry, "the broker is unavailable"),
         ConnectReturnCode::BadUserNamePassword => {
-            Err(unauthorized("the broker refuses user name or password"))
+            (RefusalKind::Unauthorized, "the broker refuses user name or password")
         }
         ConnectReturnCode::NotAuthorized => {
-            Err(unauthorized("the broker says that this client is not authorized"))
+            (RefusalKind::Unauthorized, "the broker says that this client is not authorized")
         }
-    }
+    };
+    Err(Refusal::new(DialError::Mqtt(asks), error))
 }
 
 fn target(mqtt: &Mqtt) -> Result<Target, String> {
@@ -264,8 +266,8 @@ fn request(mqtt: &Mqtt, will: Option<&Publication>) -> Result<Connect, String> {
     Ok(request)
 }
 
-fn retry(error: impl Into<String>) -> Refusal {
-    Refusal { kind: RefusalKind::Retry, error: error.into() }
+fn refusal(error: PacketError) -> Refusal {
+    error.refusal()
 }
 
 #[cfg(test)]

@@ -47,30 +47,10 @@ pub async fn broker(table: &Mqtt, watch: StepWatch) -> Probe {
 }
 
 fn conclude(id: String, url: String, stage: DialTrace, outcome: Result<(), Refusal>) -> Probe {
-    let failed = outcome.err().map(|Refusal { kind, error }| {
+    let failed = outcome.err().map(|refusal| {
         let clock_is_wrong = clock::now().wall_ns < PROGRAM_EXISTS_NS;
-        Failed::new(stage.step(), kind, bare(&error).to_owned(), stage.took(), clock_is_wrong)
+        Failed::new(stage.step(), refusal, stage.took(), clock_is_wrong)
     });
     let certificate_days_left = stage.certificate_days_left();
     Probe { id, url, done: stage.done(failed.is_none()), failed, certificate_days_left }
-}
-
-/// Without the name of the target, which stands above.
-fn bare(error: &str) -> &str {
-    let named = error.strip_prefix("cannot dial ").and_then(|rest| rest.split_once(": "));
-    named.map_or(error, |(_, cause)| cause)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_told_without_the_target_that_stands_above_it() {
-        assert_eq!(
-            bare("cannot dial ws://a:9/: cannot connect to ::1: refused"),
-            "cannot connect to ::1: refused"
-        );
-        assert_eq!(bare("no pong within 10 s"), "no pong within 10 s");
-    }
 }

@@ -12,7 +12,9 @@ use holdfast_core::config::client::{Auth, Client, Confirm, Framing};
 use holdfast_core::config::handshake::RESERVED;
 use holdfast_core::config::link_kind::{LinkKind, SCHEMES};
 use holdfast_core::config::tls::ClientTls;
-use holdfast_core::link::redirect::Asked;
+use holdfast_core::link::dial_error::DialError;
+use holdfast_core::link::protocol::Refusal;
+use holdfast_core::link::redirect::{Asked, REDIRECTS_MAX};
 use holdfast_core::wire::SUBPROTOCOL;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -67,6 +69,18 @@ impl Request {
         let url_asked = format!("{}://{}{login}{path}{mark}{query}", url.scheme, url.authority);
         let asked = Asked { url: url_asked, private, speaks_first: !client.message.is_empty() };
         Request::build(client, asked, credentials(&client.auth, &url)?, false)
+    }
+
+    /// The same for a dial.
+    pub fn of(client: &Client, endpoint: usize) -> Result<Request, Refusal> {
+        Request::new(client, endpoint).map_err(|cause| unusable(client, cause))
+    }
+
+    /// The end of a chain of redirects.
+    pub fn redirected_too_often(&self) -> Refusal {
+        let to = &self.label;
+        let error = format!("the server redirects more than {REDIRECTS_MAX} times, at last to {to}");
+        Refusal::new(DialError::RedirectLoop, error)
     }
 
     /// The request to where a redirect leads. To another host nothing goes along that proves our identity, not even later on the
@@ -146,6 +160,11 @@ impl Request {
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
+}
+
+/// Settings of a client that no connection can be made with.
+pub fn unusable(client: &Client, cause: impl Into<String>) -> Refusal {
+    Refusal::new(DialError::Settings, cause).dialing(format!("client {}", client.id))
 }
 
 fn parse(text: &str) -> Result<Url<'_>, String> {

@@ -10,6 +10,7 @@ use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message};
 use futures_util::StreamExt;
 use holdfast_core::config::client::{Auth, Client, Confirm, Framing};
+use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::probe::{DialStep, NO_ECHO, PingAnswer};
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
 use holdfast_core::link::redirect::REDIRECTS_MAX;
@@ -97,7 +98,7 @@ pub async fn run(
 pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
     let (mut socket, ..) = dial(client, endpoint, &DialTrace::new(), &Gauge::default())
         .await
-        .map_err(|refusal| refusal.error)?;
+        .map_err(|refusal| refusal.to_string())?;
     if client.confirm != Confirm::None {
         let answer = ping(client, &mut socket).await?;
         if client.confirm == Confirm::Pong && answer != PingAnswer::Echo {
@@ -114,9 +115,12 @@ pub async fn test(client: &Client, endpoint: usize, stage: &DialTrace) -> Result
     stage.enter(DialStep::Authentication);
     stage.found(if client.auth == Auth::None { "none asked for" } else { "accepted" });
     stage.enter(DialStep::Ping);
-    match ping(client, &mut socket).await.map_err(retry)? {
+    let answer = ping(client, &mut socket).await;
+    match answer.map_err(|error| Refusal::new(DialError::NoPong, error))? {
         PingAnswer::Echo => {}
-        PingAnswer::Other if client.confirm == Confirm::Pong => return Err(retry(NO_ECHO.to_owned())),
+        PingAnswer::Other if client.confirm == Confirm::Pong => {
+            return Err(Refusal::new(DialError::NoEcho, NO_ECHO));
+        }
         PingAnswer::Other => stage.found("answered without an echo"),
     }
     say_goodbye(&mut socket).await;
@@ -171,16 +175,10 @@ async fn dial(
     stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(Socket, Peer, Vec<String>), Refusal> {
-    let request = Request::new(client, endpoint)
-        .map_err(|cause| retry(format!("cannot dial client {}: {cause}", client.id)))?;
-    let deadline = async {
-        Timer::after(client.connect_timeout).await;
-        let after_s = client.connect_timeout.as_secs_f32();
-        Err(retry(format!("timed out after {after_s} s {}", stage.place())))
-    };
+    let request = Request::of(client, endpoint)?;
     let label = request.label.clone();
-    let dialed = or(connect(client, request, stage, gauge), deadline).await;
-    dialed.map_err(|refusal| Refusal { error: format!("cannot dial {label}: {}", refusal.error), ..refusal })
+    let dialed = stage.within(client.connect_timeout, connect(client, request, stage, gauge)).await;
+    dialed.map_err(|refusal| refusal.dialing(label))
 }
 
 /// Goes where redirects lead.
@@ -206,13 +204,15 @@ async fn connect(
             }
             Outcome::Moved { status, location } => {
                 let next = request.redirected(client, &location);
-                request = next.map_err(|why| retry(format!("the server answers {status} to {why}")))?;
+                request = next.map_err(|why| {
+                    Refusal::new(DialError::Redirect, format!("the server answers {status} to {why}"))
+                })?;
                 log::debug!("redirected client={} status={status:?} to={}", client.id, request.label);
                 stage.found(format!("{status}, leads to {}", request.label));
             }
         }
     }
-    Err(retry(format!("the server redirects more than {REDIRECTS_MAX} times, at last to {}", request.label)))
+    Err(request.redirected_too_often())
 }
 
 async fn try_once(
@@ -230,16 +230,13 @@ async fn try_once(
 }
 
 fn behind_redirect(request: &Request, refusal: Refusal) -> Refusal {
-    let without = match refusal.kind {
-        RefusalKind::Unauthorized if request.is_abroad => " (credentials are not sent to another host)",
-        RefusalKind::Unauthorized | RefusalKind::Busy { .. } | RefusalKind::Retry => "",
+    let asks_for_login = matches!(refusal.cause, DialError::Http { asks: RefusalKind::Unauthorized, .. });
+    let (cause, without) = match asks_for_login && request.is_abroad {
+        true => (DialError::LoginElsewhere, " (credentials are not sent to another host)"),
+        false => (refusal.cause, ""),
     };
     let error = format!("after a redirect to {}: {}{without}", request.label, refusal.error);
-    Refusal { error, ..refusal }
-}
-
-fn retry(error: String) -> Refusal {
-    Refusal { kind: RefusalKind::Retry, error }
+    Refusal::new(cause, error)
 }
 
 /// The kernel's deadline stands behind ours: it ends what no ping watches.

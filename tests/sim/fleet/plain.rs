@@ -44,7 +44,7 @@ impl Plain {
     fn wait(&self, report: &LinkReport) -> Duration {
         let ceiling = self.reconnect.min.saturating_mul(1 << self.failures.min(20)).min(self.reconnect.max);
         match report {
-            LinkReport::DialFailed(refusal) => match refusal.kind {
+            LinkReport::DialFailed(refusal) => match refusal.cause.kind() {
                 RefusalKind::Busy { retry_after: Some(asked) } => asked,
                 RefusalKind::Busy { retry_after: None } | RefusalKind::Retry | RefusalKind::Unauthorized => {
                     ceiling

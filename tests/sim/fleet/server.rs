@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use holdfast_core::link::closing::Closing;
+use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::protocol::{LinkReport, Peer, Refusal, RefusalKind};
 use holdfast_core::time::Time;
 
@@ -76,9 +77,9 @@ impl Server {
 }
 
 fn refused(how: Beyond) -> LinkReport {
-    let kind = match how {
-        Beyond::Reset => RefusalKind::Retry,
-        Beyond::Busy(retry_after) => RefusalKind::Busy { retry_after },
+    let cause = match how {
+        Beyond::Reset => DialError::Broken,
+        Beyond::Busy(retry_after) => DialError::Http { status: 503, asks: RefusalKind::Busy { retry_after } },
     };
-    LinkReport::DialFailed(Refusal { kind, error: "refused".to_owned() })
+    LinkReport::DialFailed(Refusal::new(cause, "refused"))
 }

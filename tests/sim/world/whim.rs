@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use holdfast_core::agent::Event;
 use holdfast_core::link::closing::Closing;
+use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::protocol::{Heard, LinkReport, Refusal, RefusalKind};
 
 use super::network::Unwilling;
@@ -13,12 +14,12 @@ use crate::disk::Mood;
 impl World {
     pub(super) fn refusal(&mut self) -> Refusal {
         let retry_after = (self.seed.below(2) == 0).then(|| Duration::from_secs(self.seed.below(10)));
-        let kind = match self.seed.below(3) {
+        let asks = match self.seed.below(3) {
             0 => RefusalKind::Retry,
             1 => RefusalKind::Unauthorized,
             _ => RefusalKind::Busy { retry_after },
         };
-        Refusal { kind, error: "refused".to_owned() }
+        Refusal::new(DialError::Http { status: 500, asks }, "refused")
     }
 
     /// A connection may end with any code, whatever was sent on it.

@@ -8,8 +8,9 @@ use crate::config::link_kind::LinkKind;
 use crate::config::replay::Replay;
 use crate::link::LinkRule;
 use crate::link::closing::Closing;
+use crate::link::dial_error::DialError;
 use crate::link::endpoint::EndpointRule;
-use crate::link::protocol::{Heard, Peer, Refusal, RefusalKind, Traffic};
+use crate::link::protocol::{Heard, Peer, Refusal, Traffic};
 use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 use crate::observe::host::HostFacts;
 use crate::outlet::store_protocol::{Held, Sequences};
@@ -950,7 +951,7 @@ fn reports_of_a_connection_that_is_gone_are_ignored() {
 fn the_same_refusal_again_is_said_more_quietly() {
     let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
     let mut refuse = |error: &str| {
-        let refusal = Refusal { kind: RefusalKind::Retry, error: error.to_owned() };
+        let refusal = Refusal::new(DialError::Refused, error);
         let actions = sim.link(0, LinkReport::DialFailed(refusal));
         sim.wait(SECOND * 300);
         actions.iter().any(|action| matches!(action, Action::Note(LogEvent::LinkRefused { again: true, .. })))

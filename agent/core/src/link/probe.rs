@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::link::protocol::RefusalKind;
+use crate::link::dial_error::{DialError, ProxyFault, TlsFault};
+use crate::link::protocol::{Refusal, RefusalKind};
 
 /// What is said of a peer whose pongs confirm nothing.
 pub const UNECHOED: &str = "this peer does not echo pings: confirm = \"pong\" proves nothing here, use \"ack\" with a peer that speaks holdfast.v1, or \"none\"";
@@ -103,133 +104,140 @@ impl DialStep {
 }
 
 impl Failed {
-    /// A step that failed for this reason. Credentials that are refused are a step of their own. `clock_is_wrong` tells that
+    /// A step that failed for this reason, told without the target, which stands above. Credentials that are refused are a step of their own. `clock_is_wrong` tells that
     /// the clock is at a time at which this program did not exist.
-    pub fn new(
-        step: DialStep,
-        kind: RefusalKind,
-        error: String,
-        took: Duration,
-        clock_is_wrong: bool,
-    ) -> Failed {
+    pub fn new(step: DialStep, refusal: Refusal, took: Duration, clock_is_wrong: bool) -> Failed {
+        let Refusal { cause, error, .. } = refusal;
         // The proxy's credentials are not the server's.
-        let is_login = kind == RefusalKind::Unauthorized && step != DialStep::Proxy;
+        let is_login = cause.kind() == RefusalKind::Unauthorized && !matches!(cause, DialError::Proxy(_));
         let step = if is_login { DialStep::Authentication } else { step };
-        let hint = hint(step, kind, &error, clock_is_wrong);
-        Failed { step, took, error, hint }
+        Failed { step, took, error, hint: hint(step, cause, clock_is_wrong) }
     }
 }
 
-fn hint(step: DialStep, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> &'static str {
+fn hint(step: DialStep, cause: DialError, clock_is_wrong: bool) -> &'static str {
+    match cause {
+        DialError::Settings => hint_of_step(DialStep::Settings),
+        DialError::Dns => hint_of_step(DialStep::Name),
+        DialError::NoInterface => {
+            "name an interface of this machine behind the `%25` in `url` (`ip link` lists them)"
+        }
+        DialError::Refused => "nobody listens there: check the port in `url`, and that the server runs",
+        DialError::Proxy(fault) => hint_of_proxy(fault),
+        DialError::Tls(fault) => hint_of_tls(fault, clock_is_wrong),
+        DialError::NeedsTls => "use wss:// in `url`",
+        DialError::NotHttp if step == DialStep::Request => "use https:// in `url`",
+        DialError::Http { status, asks } => hint_of_status(step, status, asks),
+        DialError::LoginElsewhere => {
+            "put the address that the redirect leads to into `url`, if it is to know the credentials of this client"
+        }
+        DialError::Redirect => "put the address that it names into `url`",
+        DialError::RedirectLoop => {
+            "check `url`: the server sends this client in a circle; does something end TLS in front of it without telling it so?"
+        }
+        DialError::Mqtt(RefusalKind::Unauthorized) => hint_of_step(DialStep::Authentication),
+        DialError::NoEcho => UNECHOED,
+        DialError::Unreachable
+        | DialError::TimedOut
+        | DialError::Broken
+        | DialError::NotHttp
+        | DialError::NotWebSocket
+        | DialError::NotMqtt
+        | DialError::Mqtt(RefusalKind::Retry | RefusalKind::Busy { .. })
+        | DialError::NoPong => hint_of_step(step),
+    }
+}
+
+/// Where the step is all that is known.
+fn hint_of_step(step: DialStep) -> &'static str {
     match step {
         DialStep::Settings => {
             "mend what it names in the configuration; `holdfast check` shows what is in force"
         }
-        DialStep::Name if error.contains("network interface") => {
-            "name an interface of this machine behind the `%25` in `url` (`ip link` lists them)"
-        }
         DialStep::Name => {
             "check the spelling of the host in `url`, and that this machine has a name server (/etc/resolv.conf)"
-        }
-        DialStep::Tcp if error.contains("refused") => {
-            "nobody listens there: check the port in `url`, and that the server runs"
         }
         DialStep::Tcp => {
             "check the network of this machine, its route to the address, and firewalls on the way"
         }
-        DialStep::Proxy if kind == RefusalKind::Unauthorized => "check `username` and `password` of `proxy`",
-        DialStep::Proxy => {
-            "check that `proxy` is of the right kind (http:// or socks5://), and that it lets this machine reach the server"
+        DialStep::Proxy => hint_of_proxy(ProxyFault::Blocked),
+        DialStep::Tls => "check that the server speaks TLS 1.2 or 1.3 on this port",
+        DialStep::Upgrade => {
+            "check that `url` leads to a WebSocket server: a proxy in front of it must pass the upgrade on"
         }
-        DialStep::Tls => hint_of_tls(error, clock_is_wrong),
-        DialStep::Upgrade => hint_of_upgrade(kind, error),
-        DialStep::Request => hint_of_request(kind, error),
+        DialStep::Request => "check that `url` leads to a server that takes batches by POST",
         DialStep::Connack => {
             "check that the port is the broker's MQTT port (1883, with TLS 8883), and its log"
-        }
-        DialStep::Authentication if error.contains("not sent to another host") => {
-            "put the address that the redirect leads to into `url`, if it is to know the credentials of this client"
         }
         DialStep::Authentication => {
             "check user, password or token of this table, and what the server lets it do"
         }
-        DialStep::Ping if error == NO_ECHO => UNECHOED,
         DialStep::Ping => {
             "the peer does not answer pings: confirm = \"pong\" cannot work with it; use \"ack\" or \"none\""
         }
     }
 }
 
-fn hint_of_tls(error: &str, clock_is_wrong: bool) -> &'static str {
-    match error {
-        _ if error.contains("tls.pin") => {
+fn hint_of_proxy(fault: ProxyFault) -> &'static str {
+    match fault {
+        ProxyFault::Dns => {
+            "check the spelling of the host in `proxy`, and that this machine has a name server (/etc/resolv.conf)"
+        }
+        ProxyFault::Refused => "nobody listens there: check the port in `proxy`, and that the proxy runs",
+        ProxyFault::Unreachable => hint_of_step(DialStep::Tcp),
+        ProxyFault::Login => "check `username` and `password` of `proxy`",
+        ProxyFault::Blocked => {
+            "check that `proxy` is of the right kind (http:// or socks5://), and that it lets this machine reach the server"
+        }
+    }
+}
+
+fn hint_of_tls(fault: TlsFault, clock_is_wrong: bool) -> &'static str {
+    match fault {
+        TlsFault::Pin => {
             "if the server was given a new key, compare it there and put it into tls.pin (pin for mqtt); else another one answers"
         }
-        _ if error.contains("self-signed") => {
+        TlsFault::SelfSigned => {
             "if it is the right one, set tls.ca to the file of this certificate, or tls.pin to its key (ca and pin for mqtt)"
         }
-        _ if error.contains("expired") || error.contains("not valid yet") => {
-            if clock_is_wrong {
-                "set this machine's clock, which is far off: nothing is wrong with the certificate as far as can be told"
-            } else if error.contains("expired") {
-                "have the server's certificate renewed; this machine's clock seems right"
-            } else {
-                "compare this machine's clock with the server's: one of them is off, or the certificate was issued for later"
-            }
+        TlsFault::Expired | TlsFault::NotYetValid if clock_is_wrong => {
+            "set this machine's clock, which is far off: nothing is wrong with the certificate as far as can be told"
         }
-        _ if error.contains("unknown issuer") => {
-            "set tls.ca to the PEM file of the authority that issued it (ca for mqtt)"
+        TlsFault::Expired => "have the server's certificate renewed; this machine's clock seems right",
+        TlsFault::NotYetValid => {
+            "compare this machine's clock with the server's: one of them is off, or the certificate was issued for later"
         }
-        _ if error.contains("not for") || error.contains("another name") => {
+        TlsFault::UnknownIssuer => "set tls.ca to the PEM file of the authority that issued it (ca for mqtt)",
+        TlsFault::Name => {
             "use a name of the certificate in `url`, or set tls.server_name (server_name for mqtt)"
         }
-        _ if error.contains("client certificate") => {
-            "set cert and key to a client certificate that the server knows"
-        }
-        _ if error.contains("speak TLS") => {
+        TlsFault::ClientCertificate => "set cert and key to a client certificate that the server knows",
+        TlsFault::NotTls => {
             "use ws://, http:// or mqtt:// if the server speaks no TLS there, or its TLS port"
         }
-        _ => "check that the server speaks TLS 1.2 or 1.3 on this port",
+        TlsFault::Other => hint_of_step(DialStep::Tls),
     }
 }
 
-fn hint_of_request(kind: RefusalKind, error: &str) -> &'static str {
-    match kind {
-        RefusalKind::Busy { .. } => {
+fn hint_of_status(step: DialStep, status: u16, asks: RefusalKind) -> &'static str {
+    let posts = step == DialStep::Request;
+    match (asks, status) {
+        (RefusalKind::Unauthorized, _) => hint_of_step(DialStep::Authentication),
+        (RefusalKind::Busy { .. }, _) if posts => {
             "the server has no time or is out of order; the agent holds everything and tries again"
         }
-        RefusalKind::Unauthorized => "check the credentials of this client",
-        RefusalKind::Retry if error.contains("404") => "check the path in `url`",
-        RefusalKind::Retry if error.contains("405") => {
-            "have the server take POST at this path, or check the path in `url`"
-        }
-        RefusalKind::Retry if error.contains("415") => {
-            "choose an `encoding` and `compression` that the server takes"
-        }
-        RefusalKind::Retry if error.contains("needs https") => "use https:// in `url`",
-        RefusalKind::Retry if error.contains("not followed") => "put the address that it names into `url`",
-        RefusalKind::Retry => "check that `url` leads to a server that takes batches by POST",
-    }
-}
-
-fn hint_of_upgrade(kind: RefusalKind, error: &str) -> &'static str {
-    match kind {
-        RefusalKind::Busy { .. } => {
+        (RefusalKind::Busy { .. }, _) => {
             "the server asks for time; the agent waits as long as it says, up to `reconnect.max`, and tries again"
         }
-        RefusalKind::Unauthorized => "check the credentials of this client",
-        RefusalKind::Retry if error.contains("404") => "check the path in `url`",
-        RefusalKind::Retry if error.contains("speaks TLS") => "use wss:// in `url`",
-        RefusalKind::Retry if error.contains("redirects more than") => {
-            "check `url`: the server sends this client in a circle; does something end TLS in front of it without telling it so?"
+        (RefusalKind::Retry, 404) => "check the path in `url`",
+        (RefusalKind::Retry, 405) if posts => {
+            "have the server take POST at this path, or check the path in `url`"
         }
-        RefusalKind::Retry if error.contains("HTTP 426") => {
+        (RefusalKind::Retry, 415) if posts => "choose an `encoding` and `compression` that the server takes",
+        (RefusalKind::Retry, 426) if !posts => {
             "have the proxy in front of the server pass on `Upgrade` and `Connection` (nginx: proxy_http_version 1.1)"
         }
-        RefusalKind::Retry if error.contains("not followed") => "put the address that it names into `url`",
-        RefusalKind::Retry => {
-            "check that `url` leads to a WebSocket server: a proxy in front of it must pass the upgrade on"
-        }
+        (RefusalKind::Retry, _) => hint_of_step(step),
     }
 }
 
@@ -237,39 +245,47 @@ fn hint_of_upgrade(kind: RefusalKind, error: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn failed(step: DialStep, kind: RefusalKind, error: &str, clock_is_wrong: bool) -> Failed {
-        Failed::new(step, kind, error.to_owned(), Duration::ZERO, clock_is_wrong)
+    fn failed(step: DialStep, cause: DialError, error: &str) -> Failed {
+        Failed::new(step, Refusal::new(cause, error), Duration::ZERO, false)
+    }
+
+    fn answers(status: u16, asks: RefusalKind) -> DialError {
+        DialError::Http { status, asks }
     }
 
     #[test]
     fn refused_credentials_are_a_step_of_their_own() {
-        let failed = failed(DialStep::Upgrade, RefusalKind::Unauthorized, "HTTP 401", false);
+        let failed = failed(DialStep::Upgrade, answers(401, RefusalKind::Unauthorized), "HTTP 401");
         assert_eq!(failed.step, DialStep::Authentication);
         assert!(failed.hint.contains("password"));
     }
 
     #[test]
-    fn credentials_that_the_proxy_refuses_are_told_as_the_proxys() {
-        let failed = failed(DialStep::Proxy, RefusalKind::Unauthorized, "HTTP 407", false);
-        assert_eq!(failed.step, DialStep::Proxy);
-        assert!(failed.hint.contains("of `proxy`"));
+    fn faults_of_the_proxy_are_told_as_the_proxys() {
+        let login = failed(DialStep::Proxy, DialError::Proxy(ProxyFault::Login), "HTTP 407");
+        assert_eq!(login.step, DialStep::Proxy);
+        assert!(login.hint.contains("of `proxy`"));
+        for (step, cause) in [(DialStep::Name, DialError::Dns), (DialStep::Tcp, DialError::Refused)] {
+            let failed = failed(step, cause.of_proxy(), "cannot reach the proxy: x");
+            assert!(failed.step == step && failed.hint.contains(" in `proxy`"), "{failed:?}");
+        }
     }
 
     #[test]
     fn a_peer_that_does_not_echo_is_told_apart_from_one_that_does_not_answer() {
-        let hint = |error: &str| failed(DialStep::Ping, RefusalKind::Retry, error, false).hint;
-        assert!(hint(NO_ECHO).starts_with("this peer does not echo pings"));
-        assert!(hint("no pong within 10 s").contains("does not answer pings"));
+        let hint = |cause| failed(DialStep::Ping, cause, "x").hint;
+        assert!(hint(DialError::NoEcho).starts_with("this peer does not echo pings"));
+        assert!(hint(DialError::NoPong).contains("does not answer pings"));
     }
 
     #[test]
     fn a_clock_that_is_wrong_is_told_apart_from_a_certificate_that_is() {
-        let hint = |error: &str, clock_is_wrong| {
-            failed(DialStep::Tls, RefusalKind::Retry, error, clock_is_wrong).hint
+        let hint = |fault, clock_is_wrong| {
+            let refusal = Refusal::new(DialError::Tls(fault), "x");
+            Failed::new(DialStep::Tls, refusal, Duration::ZERO, clock_is_wrong).hint
         };
-        let (early, late) = ("the certificate is not valid yet", "the certificate has expired");
-        let hints =
-            [hint(early, true), hint(early, false), hint(late, false), hint("it is not for a", false)];
+        let (early, late) = (TlsFault::NotYetValid, TlsFault::Expired);
+        let hints = [hint(early, true), hint(early, false), hint(late, false), hint(TlsFault::Name, false)];
         assert!(hints[0].starts_with("set this machine's clock") && hint(late, true) == hints[0]);
         assert!(
             hints[1].starts_with("compare")
@@ -280,25 +296,49 @@ mod tests {
 
     #[test]
     fn a_self_signed_certificate_and_another_key_than_the_pinned_one_have_their_own_advice() {
-        let hint = |error| failed(DialStep::Tls, RefusalKind::Retry, error, false).hint;
-        assert!(hint("the certificate is self-signed and not known").contains("set tls.ca"));
-        assert!(hint("the key is sha256/x, which is not in tls.pin").contains("compare it"));
+        let hint = |fault| failed(DialStep::Tls, DialError::Tls(fault), "x").hint;
+        assert!(hint(TlsFault::SelfSigned).contains("set tls.ca"));
+        assert!(hint(TlsFault::Pin).contains("compare it"));
     }
 
     #[test]
     fn each_kind_of_answer_to_the_upgrade_has_its_advice() {
-        let hint = |kind, error: &str| failed(DialStep::Upgrade, kind, error, false).hint;
-        assert!(hint(RefusalKind::Busy { retry_after: None }, "HTTP 503").contains("asks for time"));
-        assert!(hint(RefusalKind::Retry, "HTTP 404 Not Found").contains("path"));
-        assert!(hint(RefusalKind::Retry, "the server speaks TLS on this port").contains("wss://"));
-        assert!(
-            hint(RefusalKind::Retry, "HTTP 302 to ws://a, which is not followed: it").contains("into `url`")
-        );
-        assert!(hint(RefusalKind::Retry, "the server redirects more than 3 times").contains("circle"));
-        let abroad = "after a redirect to wss://a: HTTP 401 (credentials are not sent to another host)";
-        assert!(hint(RefusalKind::Unauthorized, abroad).contains("redirect"));
-        let zone =
-            failed(DialStep::Name, RefusalKind::Retry, "this machine has no network interface e", false);
-        assert!(zone.hint.contains("ip link"));
+        let hint = |cause| failed(DialStep::Upgrade, cause, "x").hint;
+        let busy = RefusalKind::Busy { retry_after: None };
+        assert!(hint(answers(503, busy)).contains("asks for time"));
+        assert!(hint(answers(404, RefusalKind::Retry)).contains("path"));
+        assert!(hint(answers(426, RefusalKind::Retry)).contains("nginx"));
+        assert!(hint(answers(405, RefusalKind::Retry)).contains("WebSocket server"));
+        assert!(hint(DialError::NeedsTls).contains("wss://"));
+        assert!(hint(DialError::Redirect).contains("into `url`"));
+        assert!(hint(DialError::RedirectLoop).contains("circle"));
+        assert!(hint(DialError::LoginElsewhere).contains("redirect"));
+        assert!(failed(DialStep::Name, DialError::NoInterface, "x").hint.contains("ip link"));
+    }
+
+    #[test]
+    fn a_refused_client_certificate_has_its_advice_also_where_it_shows_behind_the_handshake() {
+        let refused = DialError::Tls(TlsFault::ClientCertificate);
+        for step in [DialStep::Tls, DialStep::Upgrade, DialStep::Request, DialStep::Connack] {
+            assert!(failed(step, refused, "x").hint.contains("set cert and key"), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_an_error_change_no_advice() {
+        let cases = [
+            (DialStep::Tcp, DialError::Unreachable, "cannot connect to refused.example: no route"),
+            (DialStep::Upgrade, DialError::Broken, "after a redirect to wss://hub:4047: HTTP 404, HTTP 426"),
+            (DialStep::Request, DialError::TimedOut, "timed out after 415 s, 404 not followed"),
+            (
+                DialStep::Tls,
+                DialError::Tls(TlsFault::Other),
+                "the certificate expired.example is self-signed",
+            ),
+            (DialStep::Ping, DialError::NoPong, NO_ECHO),
+        ];
+        for (step, cause, error) in cases {
+            assert_eq!(failed(step, cause, error).hint, hint_of_step(step), "{error}");
+        }
     }
 }

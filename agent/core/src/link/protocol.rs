@@ -1,9 +1,11 @@
 //! Orders and reports between the decisions and the tasks that hold a connection. Links of all kinds speak the same
 //! words, so that one state machine watches over them.
 
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use crate::link::closing::Closing;
+use crate::link::dial_error::DialError;
 use crate::message::Entry;
 use crate::source::intake::Draft;
 
@@ -159,10 +161,33 @@ pub struct Peer {
 /// Why a connection could not be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it means for the next try.
-    pub kind: RefusalKind,
-    /// What happened, with the address: `cannot dial wss://hub.example: timed out after 15 s`.
+    /// By which everything is decided.
+    pub cause: DialError,
+    /// Target of the dial, as `wss://hub.example`; none where only a part of it was tried.
+    pub target: Option<String>,
+    /// What happened, for people: `timed out after 15 s`.
     pub error: String,
+}
+
+impl Refusal {
+    /// One whose target is not known yet.
+    pub fn new(cause: DialError, error: impl Into<String>) -> Refusal {
+        Refusal { cause, target: None, error: error.into() }
+    }
+
+    /// The same, with the target of the dial.
+    pub fn dialing(self, target: impl Into<String>) -> Refusal {
+        Refusal { target: Some(target.into()), ..self }
+    }
+}
+
+impl Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Some(target) => write!(f, "cannot dial {target}: {}", self.error),
+            None => f.write_str(&self.error),
+        }
+    }
 }
 
 /// What a refusal means for the next try.

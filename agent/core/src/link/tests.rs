@@ -1,10 +1,16 @@
 use super::*;
-use crate::link::protocol::{RefusalKind, Traffic};
+use crate::link::dial_error::DialError;
+use crate::link::protocol::{Refusal, RefusalKind, Traffic};
 
 const CONNECT_TIMEOUT: Duration = secs(15);
 
 const fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
+}
+
+/// An answer that asks for this before the next try.
+fn refusal(asks: RefusalKind) -> Refusal {
+    Refusal::new(DialError::Http { status: 500, asks }, "refused")
 }
 
 /// A link and the clock that it lives by.
@@ -124,7 +130,7 @@ impl Sim {
         let at = self.link.retry_at().expect("it is down");
         self.now = self.now.max(at);
         assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(0)]);
-        retry_in(&self.hear(LinkReport::DialFailed(Refusal { kind, error: "refused".to_owned() })))
+        retry_in(&self.hear(LinkReport::DialFailed(refusal(kind))))
     }
 }
 
@@ -652,7 +658,7 @@ fn dial(sim: &mut Sim, expected: usize, fails: bool) {
     assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(expected)]);
     if fails {
         let error = "refused".to_owned();
-        sim.hear(LinkReport::DialFailed(Refusal { kind: RefusalKind::Retry, error }));
+        sim.hear(LinkReport::DialFailed(Refusal::new(DialError::Refused, error)));
     } else {
         sim.hear(LinkReport::Up(Peer::default()));
     }
@@ -748,7 +754,7 @@ fn a_link_that_is_told_to_dial_forgets_the_back_offs_of_all_its_endpoints() {
         let at = sim.link.retry_at().expect("it tries again");
         sim.now = sim.now.max(at);
         assert!(matches!(sim.advance(secs(0))[..], [LinkEffect::Dial(_)]));
-        sim.hear(LinkReport::DialFailed(Refusal { kind: RefusalKind::Retry, error: "refused".to_owned() }));
+        sim.hear(LinkReport::DialFailed(Refusal::new(DialError::Refused, "refused")));
     }
     sim.link.connect(sim.now);
     for endpoint in 0..2 {

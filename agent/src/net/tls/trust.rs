@@ -13,13 +13,37 @@ use futures_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use futures_rustls::rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use futures_rustls::rustls::server::ParsedCertificate;
 use futures_rustls::rustls::{
-    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
 use holdfast_core::config::tls::{ClientTls, Pin};
+use holdfast_core::link::dial_error::TlsFault;
 use ring::digest::{SHA256, digest};
 
 use super::validity::{self, Parts};
 use super::{chain_of, system_roots};
+
+/// Why a server is not trusted, where rustls has no words for it.
+#[derive(Debug)]
+pub struct Untrusted {
+    /// By which everything is decided.
+    pub fault: TlsFault,
+    /// For people.
+    pub words: String,
+}
+
+impl std::fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl std::error::Error for Untrusted {}
+
+impl From<Untrusted> for Error {
+    fn from(untrusted: Untrusted) -> Error {
+        Error::Other(OtherError(Arc::new(untrusted)))
+    }
+}
 
 /// What a client trusts.
 #[derive(Debug)]
@@ -62,7 +86,10 @@ impl Trust {
         }
         match validity::parts(certificate).map(|parts| pin_of(&parts)) {
             Some(pin) if self.pins.contains(&pin) => Ok(()),
-            Some(pin) => Err(Error::General(format!("the server's key is {pin}, which is not in tls.pin"))),
+            Some(pin) => {
+                let words = format!("the server's key is {pin}, which is not in tls.pin");
+                Err(Untrusted { fault: TlsFault::Pin, words }.into())
+            }
             None => Err(CertificateError::BadEncoding.into()),
         }
     }
@@ -89,7 +116,8 @@ fn check_named(certificate: &CertificateDer, name: &ServerName, now: UnixTime) -
         (true, Some(common)) if common.eq_ignore_ascii_case(&name.to_str()) => Ok(()),
         (true, Some(common)) => {
             let (name, common) = (name.to_str(), common.escape_debug());
-            Err(Error::General(format!("the server's certificate is not for {name} but for {common}")))
+            let words = format!("the server's certificate is not for {name} but for {common}");
+            Err(Untrusted { fault: TlsFault::Name, words }.into())
         }
         _ => verified,
     }
@@ -117,10 +145,12 @@ fn explained(certificate: &[u8], error: Error) -> Error {
         )
     );
     match validity::parts(certificate) {
-        Some(parts) if is_unknown && parts.issuer == parts.subject => Error::General(format!(
-            "the server's certificate is self-signed and not known here; its key is {}",
-            pin_of(&parts)
-        )),
+        Some(parts) if is_unknown && parts.issuer == parts.subject => {
+            let pin = pin_of(&parts);
+            let words =
+                format!("the server's certificate is self-signed and not known here; its key is {pin}");
+            Untrusted { fault: TlsFault::SelfSigned, words }.into()
+        }
         _ => error,
     }
 }

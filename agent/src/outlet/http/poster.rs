@@ -8,6 +8,7 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use futures_util::FutureExt;
 use holdfast_core::config::client::{Client, Compression};
+use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::protocol::{Peer, Refusal};
 use holdfast_core::link::redirect::{REDIRECTS_MAX, is_redirect};
 use holdfast_core::wire::RequestBody;
@@ -20,10 +21,9 @@ use smol::Timer;
 use smol::future::{or, pending};
 use smol_hyper::rt::FuturesIo;
 
-use super::retry;
-use crate::net::{self, DialTrace, Gauge, tls};
+use crate::net::{self, DialTrace, Gauge};
 use crate::outlet::answer::{retry_after, status_words};
-use crate::outlet::request::Request;
+use crate::outlet::request::{Request, unusable};
 
 /// Bytes of an answer's body that are read; a connection whose answers are longer is not kept.
 const ANSWER_MAX: usize = 64 << 10;
@@ -74,23 +74,14 @@ enum Broken {
 impl Poster {
     /// Reads all secrets.
     pub fn new(client: &Client, endpoint: usize, gauge: Gauge) -> Result<Poster, Refusal> {
-        let request = Request::new(client, endpoint)
-            .map_err(|cause| retry(format!("cannot dial client {}: {cause}", client.id)))?;
+        let request = Request::of(client, endpoint)?;
         Ok(Poster { client: client.clone(), request, gauge, connection: None })
     }
 
     /// Makes a connection. Ends within `connect_timeout`.
     pub async fn dial(&mut self, stage: &DialTrace) -> Result<Peer, Refusal> {
-        let deadline = async {
-            Timer::after(self.client.connect_timeout).await;
-            let after_s = self.client.connect_timeout.as_secs_f32();
-            Err(retry(format!("timed out after {after_s} s {}", stage.place())))
-        };
-        let dialed = or(self.connect(stage), deadline).await;
-        let (connection, peer) = dialed.map_err(|refusal| Refusal {
-            error: format!("cannot dial {}: {}", self.request.label, refusal.error),
-            ..refusal
-        })?;
+        let dialed = stage.within(self.client.connect_timeout, self.connect(stage)).await;
+        let (connection, peer) = dialed.map_err(|refusal| refusal.dialing(&self.request.label))?;
         self.connection = Some(connection);
         Ok(peer)
     }
@@ -103,14 +94,15 @@ impl Poster {
             let location = location.filter(|_| is_redirect(answer.status) && answer.status != SEE_OTHER);
             let Some(location) = location else { return Ok(answer) };
             let next = self.request.redirected(&self.client, &location);
-            let next =
-                next.map_err(|why| retry(format!("the server answers {} to {why}", answer.status_words())))?;
+            let next = next.map_err(|why| {
+                let error = format!("the server answers {} to {why}", answer.status_words());
+                Refusal::new(DialError::Redirect, error)
+            })?;
             log::debug!("redirected client={} status={} to={}", self.client.id, answer.status, next.label);
             self.request = next;
             self.connection = None;
         }
-        let to = &self.request.label;
-        Err(retry(format!("the server redirects more than {REDIRECTS_MAX} times, at last to {to}")))
+        Err(self.request.redirected_too_often())
     }
 
     /// The same, for a test: an answer has to come within `confirm_timeout`.
@@ -118,7 +110,8 @@ impl Poster {
         let within = self.client.confirm_timeout;
         let late = async {
             Timer::after(within).await;
-            Err(retry(format!("no answer within {} s", within.as_secs_f32())))
+            let error = format!("no answer within {} s", within.as_secs_f32());
+            Err(Refusal::new(DialError::TimedOut, error))
         };
         or(self.post(body), late).await
     }
@@ -141,7 +134,7 @@ impl Poster {
         let mut settings = http1::Builder::new();
         settings.title_case_headers(true);
         let (sender, driver) =
-            settings.handshake(FuturesIo::new(stream)).await.map_err(|error| retry(words(&error)))?;
+            settings.handshake(FuturesIo::new(stream)).await.map_err(|error| refusal(&error))?;
         let driver = Box::pin(driver.map(|_| ()));
         Ok((Connection { sender, driver }, peer))
     }
@@ -164,7 +157,7 @@ impl Poster {
         }
         let request = self.request(body.clone()).map_err(Broken::Other)?;
         let Some(Connection { mut sender, mut driver }) = self.connection.take() else {
-            return Err(Broken::Other(retry("there is no connection")));
+            return Err(Broken::Other(Refusal::new(DialError::Broken, "there is no connection")));
         };
         let asking = async {
             let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
@@ -184,8 +177,7 @@ impl Poster {
 
     fn request(&self, body: Bytes) -> Result<hyper::Request<Full<Bytes>>, Refusal> {
         // All of it was checked when the request was put together.
-        let cannot =
-            |error: &dyn std::fmt::Display| retry(format!("cannot dial client {}: {error}", self.client.id));
+        let cannot = |error: &dyn std::fmt::Display| unusable(&self.client, error.to_string());
         let length = body.len();
         let mut request = hyper::Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -254,7 +246,7 @@ fn shown(text: &[u8]) -> String {
 }
 
 fn broken(error: &hyper::Error) -> Broken {
-    let refusal = retry(words(error));
+    let refusal = refusal(error);
     // Not for a body that could not be written to its end: the server may have begun to say why.
     let is_closed = error.is_closed() || error.is_canceled() || error.is_incomplete_message() || is_io(error);
     if is_closed { Broken::Closed(refusal) } else { Broken::Other(refusal) }
@@ -268,16 +260,13 @@ fn is_io(error: &hyper::Error) -> bool {
     io_of(error).is_some()
 }
 
-fn words(error: &hyper::Error) -> String {
+fn refusal(error: &hyper::Error) -> Refusal {
     match io_of(error) {
-        // A refused client certificate shows only here: in TLS 1.3 the server's alert comes after the handshake.
-        Some(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            format!("the connection broke: {}", tls::words(error))
-        }
-        Some(error) => format!("the connection broke: {}", net::words(error)),
+        Some(error) => net::broken(error),
         None if error.is_parse() => {
-            "the answer is not HTTP/1.1; a server that speaks TLS on this port needs https://".to_owned()
+            let words = "the answer is not HTTP/1.1; a server that speaks TLS on this port needs https://";
+            Refusal::new(DialError::NotHttp, words)
         }
-        None => "the server closed the connection instead of an answer".to_owned(),
+        None => Refusal::new(DialError::Broken, "the server closed the connection instead of an answer"),
     }
 }

@@ -143,7 +143,10 @@ impl Session<'_> {
         };
         match answered {
             Ok(answer) => queue.answered(Meaning::of(answer.status, answer.retry_after), &answer.words),
-            Err(Refusal { kind, error }) => vec![LinkReport::Closed { closing: closing(kind), error }],
+            Err(refusal) => {
+                let closing = closing(refusal.cause.kind());
+                vec![LinkReport::Closed { closing, error: refusal.to_string() }]
+            }
         }
     }
 }

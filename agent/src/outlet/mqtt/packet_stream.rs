@@ -1,6 +1,10 @@
 //! MQTT 3.1.1 packets over any stream, by rumqttc's codec.
 
+use std::{fmt, io};
+
 use bytes::BytesMut;
+use holdfast_core::link::dial_error::DialError;
+use holdfast_core::link::protocol::Refusal;
 use rumqttc::mqttbytes::Error;
 use rumqttc::mqttbytes::v4::Packet;
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -23,6 +27,59 @@ pub struct PacketStream<S> {
     queued: BytesMut,
 }
 
+/// Why nothing more comes or goes.
+#[derive(Debug)]
+pub enum PacketError {
+    /// Our own packet is none.
+    Encoding(Error),
+    /// The broker closed the connection.
+    Closed,
+    /// The connection broke.
+    Io(io::Error),
+    /// The broker sends what is no packet.
+    Protocol(Error),
+}
+
+impl PacketError {
+    /// The same as a refusal of the connection.
+    pub fn refusal(&self) -> Refusal {
+        let by_tls = match self {
+            PacketError::Io(error) => tls::refusal_by_tls(error),
+            PacketError::Encoding(_) | PacketError::Closed | PacketError::Protocol(_) => None,
+        };
+        let cause = match self {
+            PacketError::Encoding(_) => DialError::Settings,
+            PacketError::Closed | PacketError::Io(_) => DialError::Broken,
+            PacketError::Protocol(_) => DialError::NotMqtt,
+        };
+        by_tls.unwrap_or_else(|| Refusal::new(cause, self.to_string()))
+    }
+}
+
+impl fmt::Display for PacketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PacketError::Encoding(error) => write!(f, "cannot encode a packet: {error}"),
+            PacketError::Closed => f.write_str("the broker closed the connection"),
+            // In TLS 1.3 a refused client certificate shows only at the first read.
+            PacketError::Io(error) => match tls::refusal_by_tls(error) {
+                Some(refusal) => f.write_str(&refusal.error),
+                None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    f.write_str("the broker cut the connection")
+                }
+                None => write!(f, "the connection broke: {}", net::words(error)),
+            },
+            PacketError::Protocol(error) => write!(f, "the broker breaks the MQTT protocol: {error}"),
+        }
+    }
+}
+
+impl From<PacketError> for String {
+    fn from(error: PacketError) -> String {
+        error.to_string()
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
     /// Nothing has been said yet.
     pub fn new(stream: S) -> PacketStream<S> {
@@ -30,9 +87,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
     }
 
     /// Appends a packet to what the next flush writes.
-    pub fn queue(&mut self, packet: &Packet) -> Result<(), String> {
-        let queued = packet.write(&mut self.queued, PACKET_MAX);
-        queued.map(|_| ()).map_err(|error| format!("cannot encode a packet: {error}"))
+    pub fn queue(&mut self, packet: &Packet) -> Result<(), PacketError> {
+        packet.write(&mut self.queued, PACKET_MAX).map(|_| ()).map_err(PacketError::Encoding)
     }
 
     /// Whether so much waits that it should be flushed before more is queued.
@@ -41,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
     }
 
     /// Writes all that is queued. Not to be dropped half way, unless the connection goes with it.
-    pub async fn flush(&mut self) -> Result<(), String> {
+    pub async fn flush(&mut self) -> Result<(), PacketError> {
         if self.queued.is_empty() {
             return Ok(());
         }
@@ -49,30 +105,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
             self.stream.write_all(&self.queued).await?;
             self.stream.flush().await
         };
-        written.await.map_err(|error| words(&error))?;
+        written.await.map_err(PacketError::Io)?;
         self.queued.clear();
         Ok(())
     }
 
     /// Waits for more bytes. It may be dropped at any moment.
-    pub async fn read(&mut self) -> Result<(), String> {
+    pub async fn read(&mut self) -> Result<(), PacketError> {
         let mut chunk = [0; READ_CHUNK];
         match self.stream.read(&mut chunk).await {
-            Ok(0) => Err("the broker closed the connection".to_owned()),
+            Ok(0) => Err(PacketError::Closed),
             Ok(length) => {
                 self.received.extend_from_slice(&chunk[..length]);
                 Ok(())
             }
-            Err(error) => Err(words(&error)),
+            Err(error) => Err(PacketError::Io(error)),
         }
     }
 
     /// The next packet among the bytes that were read, none when it is not complete.
-    pub fn packet(&mut self) -> Result<Option<Packet>, String> {
+    pub fn packet(&mut self) -> Result<Option<Packet>, PacketError> {
         match Packet::read(&mut self.received, INBOUND_MAX) {
             Ok(packet) => Ok(Some(packet)),
             Err(Error::InsufficientBytes(_)) => Ok(None),
-            Err(error) => Err(format!("the broker breaks the MQTT protocol: {error}")),
+            Err(error) => Err(PacketError::Protocol(error)),
         }
     }
 
@@ -83,14 +139,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
         while self.read().await.is_ok() {
             self.received.clear();
         }
-    }
-}
-
-/// In TLS 1.3 a refused client certificate shows only at the first read.
-fn words(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::InvalidData => tls::words(error),
-        std::io::ErrorKind::UnexpectedEof => "the broker cut the connection".to_owned(),
-        _ => format!("the connection broke: {}", net::words(error)),
     }
 }

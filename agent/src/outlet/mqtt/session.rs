@@ -14,7 +14,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::{or, pending};
 
 use super::flight::Flights;
-use super::packet_stream::{PACKET_MAX, PacketStream};
+use super::packet_stream::{PACKET_MAX, PacketError, PacketStream};
 use crate::net::{Gauge, Stream};
 
 /// Publications in flight, unacknowledged.
@@ -137,7 +137,7 @@ impl Publishes {
 }
 
 enum Wake {
-    Read(Result<(), String>),
+    Read(Result<(), PacketError>),
     Order(Option<LinkOrder>),
 }
 
@@ -204,7 +204,7 @@ impl Session<'_> {
                 self.stream.flush().await?;
             }
         }
-        self.stream.flush().await
+        Ok(self.stream.flush().await?)
     }
 
     fn may_publish(&self) -> bool {
@@ -225,11 +225,11 @@ impl Session<'_> {
         match packet {
             Some(Packet::Publish(publish)) if publish.qos == QoS::AtMostOnce => {
                 self.flights.skipped(through);
-                self.stream.queue(&Packet::Publish(publish))
+                Ok(self.stream.queue(&Packet::Publish(publish))?)
             }
             Some(Packet::Publish(publish)) => {
                 self.flights.sent(publish.pkid, through);
-                self.stream.queue(&Packet::Publish(publish))
+                Ok(self.stream.queue(&Packet::Publish(publish))?)
             }
             // Its id still belongs to a packet that the broker passed over; the state sends it when that one is done.
             _ => {
@@ -276,7 +276,10 @@ impl Session<'_> {
         }
         let answer = self.state.handle_incoming_packet(packet).map_err(broken)?;
         self.state.events.clear();
-        answer.map_or(Ok(()), |answer| self.stream.queue(&answer))
+        if let Some(answer) = answer {
+            self.stream.queue(&answer)?;
+        }
+        Ok(())
     }
 
     async fn report_settled(&mut self) {

@@ -204,8 +204,8 @@ fn a_refusal_tells_bad_credentials_from_a_broker_that_is_unavailable() {
             peer,
             async |link| {
                 let LinkReport::DialFailed(refusal) = link.last().await else { panic!("it was not refused") };
-                assert_eq!(refusal.kind, kind);
-                assert!(refusal.error.starts_with("cannot dial mqtt://127.0.0.1:"), "{}", refusal.error);
+                assert_eq!(refusal.cause.kind(), kind);
+                assert!(refusal.to_string().starts_with("cannot dial mqtt://127.0.0.1:"), "{refusal}");
             },
         );
     }
@@ -218,7 +218,7 @@ fn a_connection_that_ends_before_the_connack_is_a_dial_that_failed() {
         async |tcp| drop(tcp),
         async |link| {
             let LinkReport::DialFailed(refusal) = link.last().await else { panic!("it did not fail") };
-            assert_eq!(refusal.kind, RefusalKind::Retry);
+            assert_eq!(refusal.cause.kind(), RefusalKind::Retry);
             assert!(refusal.error.ends_with("before it answered"), "{}", refusal.error);
         },
     );
@@ -318,7 +318,7 @@ fn no_more_than_a_hundred_publications_are_in_flight_and_all_arrive_in_order() {
                 assert_eq!(publish.payload, expected.next().unwrap().to_string());
                 ids.push(publish.pkid);
             }
-            assert_eq!(peer.0.packet(), Ok(None));
+            assert!(matches!(peer.0.packet(), Ok(None)));
             ids.reverse();
             peer.acknowledge(&ids).await;
         }

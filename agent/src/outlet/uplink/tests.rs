@@ -578,10 +578,10 @@ fn refused_credentials_and_a_busy_server_are_reported_as_such() {
         unauthorized,
         async |link| {
             let refusal = link.refusal().await;
-            assert_eq!(refusal.kind, RefusalKind::Unauthorized);
-            assert!(refusal.error.starts_with("cannot dial ws://127.0.0.1:"), "{}", refusal.error);
+            assert_eq!(refusal.cause.kind(), RefusalKind::Unauthorized);
+            assert!(refusal.to_string().starts_with("cannot dial ws://127.0.0.1:"), "{refusal}");
             assert!(
-                refusal.error.ends_with(": the server answers HTTP 401 Unauthorized"),
+                refusal.to_string().ends_with(": the server answers HTTP 401 Unauthorized"),
                 "{}",
                 refusal.error
             );
@@ -593,7 +593,7 @@ fn refused_credentials_and_a_busy_server_are_reported_as_such() {
         busy,
         async |link| {
             let kind = RefusalKind::Busy { retry_after: Some(Duration::from_secs(30)) };
-            assert_eq!(link.refusal().await.kind, kind);
+            assert_eq!(link.refusal().await.cause.kind(), kind);
         },
     );
 }
@@ -611,7 +611,7 @@ fn an_answer_that_is_no_http_or_none_at_all_is_a_reason_to_try_again() {
             async |tcp| answers(tcp, bytes).await,
             async |link| {
                 let refusal = link.refusal().await;
-                assert_eq!(refusal.kind, RefusalKind::Retry);
+                assert_eq!(refusal.cause.kind(), RefusalKind::Retry);
                 assert!(refusal.error.contains(words), "{}", refusal.error);
             },
         );

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::protocol::{Refusal, RefusalKind};
 use holdfast_core::link::redirect::is_redirect;
 use smol::io::AsyncWriteExt;
@@ -35,7 +36,7 @@ pub enum Outcome {
 /// Sends the request and reads the answer.
 pub async fn upgrade(stream: &mut Stream, request: &Request, stage: &DialTrace) -> Result<Outcome, Refusal> {
     send(stream, &request.head).await?;
-    let (head, tail) = Head::read(stream, PIECE).await.map_err(|error| retry(unread(&error)))?;
+    let (head, tail) = Head::read(stream, PIECE).await.map_err(|error| unread(&error))?;
     let answer = Answer(head);
     if let (true, Some(location)) = (is_redirect(answer.0.status), answer.0.field("Location")) {
         return Ok(Outcome::Moved { status: answer.status(), location: location.to_owned() });
@@ -59,30 +60,31 @@ impl Answer {
             return Err(self.refusal());
         }
         if !self.0.has_token("Upgrade", "websocket") || !self.0.has_token("Connection", "Upgrade") {
-            return Err(retry("the server answers 101 without an upgrade to websocket"));
+            return Err(odd("the server answers 101 without an upgrade to websocket"));
         }
         if self.0.field("Sec-WebSocket-Accept") != Some(&derive_accept_key(request.key.as_bytes())) {
-            return Err(retry("the server answers with a wrong Sec-WebSocket-Accept"));
+            return Err(odd("the server answers with a wrong Sec-WebSocket-Accept"));
         }
         if self.0.field("Sec-WebSocket-Extensions").is_some_and(|list| !list.is_empty()) {
-            return Err(retry("the server chose an extension that was not offered"));
+            return Err(odd("the server chose an extension that was not offered"));
         }
         match self.0.field("Sec-WebSocket-Protocol") {
             Some(chosen) if !request.offered.iter().any(|offered| offered == chosen) => {
-                Err(retry("the server chose a subprotocol that was not offered"))
+                Err(odd("the server chose a subprotocol that was not offered"))
             }
             _ => Ok(()),
         }
     }
 
     fn refusal(&self) -> Refusal {
-        let kind = match self.0.status {
+        let asks = match self.0.status {
             401 | 403 => RefusalKind::Unauthorized,
             429 | 503 => RefusalKind::Busy { retry_after: self.retry_after() },
             _ => RefusalKind::Retry,
         };
         let without = if is_redirect(self.0.status) { " without a Location" } else { "" };
-        Refusal { kind, error: format!("the server answers {}{without}", self.status()) }
+        let cause = DialError::Http { status: self.0.status, asks };
+        Refusal::new(cause, format!("the server answers {}{without}", self.status()))
     }
 
     fn status(&self) -> String {
@@ -99,28 +101,37 @@ async fn send(stream: &mut Stream, head: &[u8]) -> Result<(), Refusal> {
         stream.write_all(head).await?;
         stream.flush().await
     };
-    sent.await.map_err(|error| retry(format!("the connection broke: {}", tls_or_net(&error))))
+    sent.await.map_err(|error| net::broken(&error))
 }
 
-fn unread(error: &HeadError) -> String {
-    match error {
-        HeadError::Closed => "the server closed the connection instead of an answer".to_owned(),
-        HeadError::Io(error) => tls_or_net(error),
-        HeadError::NotHttp(TLS_ALERT) => "the server speaks TLS on this port: use wss://".to_owned(),
-        HeadError::NotHttp(_) => "the answer is not HTTP/1.1".to_owned(),
-        HeadError::Malformed(error) => format!("the answer is not HTTP/1.1: {error}"),
-        HeadError::TooLarge => format!("the head of the answer is over {HEAD_MAX} bytes"),
-        HeadError::NoAnswer => "the server sends informational answers (HTTP 1xx) and no other".to_owned(),
-    }
+fn unread(error: &HeadError) -> Refusal {
+    let (cause, words) = match error {
+        HeadError::Closed => {
+            (DialError::Broken, "the server closed the connection instead of an answer".to_owned())
+        }
+        // A refused client certificate shows only here: in TLS 1.3 the server's alert comes after the handshake.
+        HeadError::Io(error) => {
+            let refusal = tls::refusal_by_tls(error);
+            return refusal.unwrap_or_else(|| Refusal::new(DialError::Broken, net::words(error)));
+        }
+        HeadError::NotHttp(TLS_ALERT) => {
+            (DialError::NeedsTls, "the server speaks TLS on this port: use wss://".to_owned())
+        }
+        HeadError::NotHttp(_) => (DialError::NotHttp, "the answer is not HTTP/1.1".to_owned()),
+        HeadError::Malformed(error) => (DialError::NotHttp, format!("the answer is not HTTP/1.1: {error}")),
+        HeadError::TooLarge => {
+            (DialError::NotHttp, format!("the head of the answer is over {HEAD_MAX} bytes"))
+        }
+        HeadError::NoAnswer => {
+            (DialError::NotHttp, "the server sends informational answers (HTTP 1xx) and no other".to_owned())
+        }
+    };
+    Refusal::new(cause, words)
 }
 
-/// A refused client certificate shows only here: in TLS 1.3 the server's alert comes after the handshake.
-fn tls_or_net(error: &std::io::Error) -> String {
-    if error.kind() == std::io::ErrorKind::InvalidData { tls::words(error) } else { net::words(error) }
-}
-
-fn retry(error: impl Into<String>) -> Refusal {
-    Refusal { kind: RefusalKind::Retry, error: error.into() }
+/// An answer that RFC 6455 §4.1 does not allow.
+fn odd(error: &str) -> Refusal {
+    Refusal::new(DialError::NotWebSocket, error)
 }
 
 #[cfg(test)]
@@ -143,19 +154,19 @@ mod tests {
 
     #[test]
     fn refused_credentials_are_told_apart_from_a_server_that_is_busy() {
-        assert_eq!(refusal("HTTP/1.1 401 x\r\n\r\n").kind, RefusalKind::Unauthorized);
-        assert_eq!(refusal("HTTP/1.0 403 x\r\n\r\n").kind, RefusalKind::Unauthorized);
-        assert_eq!(refusal("HTTP/1.1 429 x\r\n\r\n").kind, RefusalKind::Busy { retry_after: None });
+        assert_eq!(refusal("HTTP/1.1 401 x\r\n\r\n").cause.kind(), RefusalKind::Unauthorized);
+        assert_eq!(refusal("HTTP/1.0 403 x\r\n\r\n").cause.kind(), RefusalKind::Unauthorized);
+        assert_eq!(refusal("HTTP/1.1 429 x\r\n\r\n").cause.kind(), RefusalKind::Busy { retry_after: None });
         let busy = refusal("HTTP/1.1 503 x\r\nRetry-After: 7\r\n\r\n");
-        assert_eq!(busy.kind, RefusalKind::Busy { retry_after: Some(Duration::from_secs(7)) });
+        assert_eq!(busy.cause.kind(), RefusalKind::Busy { retry_after: Some(Duration::from_secs(7)) });
         assert_eq!(busy.error, "the server answers HTTP 503 Service Unavailable");
-        assert_eq!(refusal("HTTP/1.1 404 x\r\n\r\n").kind, RefusalKind::Retry);
+        assert_eq!(refusal("HTTP/1.1 404 x\r\n\r\n").cause.kind(), RefusalKind::Retry);
     }
 
     #[test]
     fn a_redirect_that_leads_nowhere_is_told() {
         let refusal = refusal("HTTP/1.1 302 Found\r\n\r\n");
-        assert_eq!(refusal.kind, RefusalKind::Retry);
+        assert_eq!(refusal.cause.kind(), RefusalKind::Retry);
         assert_eq!(refusal.error, "the server answers HTTP 302 Found without a Location");
     }
 

@@ -35,7 +35,7 @@ impl Sim {
     }
 
     fn refused(&mut self, link: usize) -> Vec<Action> {
-        let refusal = Refusal { kind: RefusalKind::Retry, error: "connection refused".into() };
+        let refusal = Refusal::new(DialError::Refused, "connection refused");
         self.link(link, LinkReport::DialFailed(refusal))
     }
 

@@ -143,13 +143,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::link::protocol::RefusalKind;
+    use crate::link::dial_error::DialError;
+    use crate::link::protocol::Refusal;
     use crate::observe::doctor::Grade;
 
     fn test(id: &str, url: &str, failed: Option<(DialStep, &str)>) -> LinkTest {
         let took = Duration::from_millis(3);
-        let failed =
-            failed.map(|(step, error)| Failed::new(step, RefusalKind::Retry, error.to_owned(), took, false));
+        let failed = failed.map(|(step, error)| {
+            let cause = if step == DialStep::Name { DialError::Dns } else { DialError::Refused };
+            Failed::new(step, Refusal::new(cause, error), took, false)
+        });
         LinkTest {
             id: id.to_owned(),
             url: url.to_owned(),

@@ -4,6 +4,7 @@ use super::packet::{Publish, QoS, Version};
 use super::properties::{Place, Properties};
 use super::read::{self, Reader};
 use super::reason::{self, Closing, Reason};
+use crate::link::dial_error::DialError;
 use crate::link::protocol::{Refusal, RefusalKind};
 
 /// Packet of a broker.
@@ -217,7 +218,7 @@ impl ConnAck {
         let unauthorized = |words: &str| Some((RefusalKind::Unauthorized, words.to_owned()));
         let busy = |words: &str| Some((RefusalKind::Busy { retry_after: None }, words.to_owned()));
         let is_v5 = version == Version::V5;
-        let (kind, error) = match self.code {
+        let (asks, error) = match self.code {
             0 => None,
             // A broker of 3.1.1 says so to a client of 5.0, too.
             1 => retry(if is_v5 { NO_V5 } else { "the broker does not speak MQTT 3.1.1" }),
@@ -237,7 +238,7 @@ impl ConnAck {
             )),
         }?;
         let words = if self.words.is_empty() { String::new() } else { format!(" ({})", self.words) };
-        Some(Refusal { kind, error: format!("{error}{words}") })
+        Some(Refusal::new(DialError::Mqtt(asks), format!("{error}{words}")))
     }
 }
 
@@ -287,14 +288,14 @@ mod tests {
         for (version, code) in
             [(Version::V311, 4), (Version::V311, 5), (Version::V5, 0x86), (Version::V5, 0x87)]
         {
-            assert_eq!(refusal(version, code).kind, RefusalKind::Unauthorized, "{version:?} {code}");
+            assert_eq!(refusal(version, code).cause.kind(), RefusalKind::Unauthorized, "{version:?} {code}");
         }
-        assert_eq!(refusal(Version::V5, 0x89).kind, RefusalKind::Busy { retry_after: None });
+        assert_eq!(refusal(Version::V5, 0x89).cause.kind(), RefusalKind::Busy { retry_after: None });
         assert_eq!(refusal(Version::V5, 0x89).error, "the broker is busy (why)");
         for code in [1, 0x84] {
             assert!(refusal(Version::V5, code).error.contains("version = \"3.1.1\""));
         }
-        assert_eq!(refusal(Version::V5, 0x95).kind, RefusalKind::Retry);
+        assert_eq!(refusal(Version::V5, 0x95).cause.kind(), RefusalKind::Retry);
     }
 
     fn accepted() -> ConnAck {
