@@ -13,8 +13,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use async_tungstenite::WebSocketStream;
-use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use holdfast_core::config::Url;
@@ -43,21 +41,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 /// Any connection.
 pub type Stream = Box<dyn Duplex>;
-
-/// A WebSocket on a stream of which this part was read already.
-pub async fn web_socket<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    part: Vec<u8>,
-    role: Role,
-    config: WebSocketConfig,
-) -> WebSocketStream<S> {
-    if part.is_empty() {
-        // A buffer that begins with a part, be it an empty one, grows by single frames, and each costs a read.
-        WebSocketStream::from_raw_socket(stream, role, Some(config)).await
-    } else {
-        WebSocketStream::from_partially_read(stream, part, role, Some(config)).await
-    }
-}
 
 /// Where an outgoing connection goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@ pub mod bucket;
 pub mod coalesce;
 pub mod content;
 pub mod forwarded;
+pub mod frame_pieces;
 pub mod hostname;
 pub mod inbox;
 pub mod intake;

@@ -199,7 +199,8 @@ async fn connect(
                 let keep_max = keep_max(client);
                 let (stream, seen) = filter::filtered(stream, &tail, keep_max);
                 let stream: Stream = Box::new(stream);
-                let stream = net::web_socket(stream, Vec::new(), Role::Client, limits(keep_max)).await;
+                let stream =
+                    WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits(keep_max))).await;
                 return Ok((Socket { stream, seen }, peer, request.first));
             }
             Outcome::Moved { status, location } => {

@@ -1,4 +1,5 @@
-//! How entries lie in the store: groups of many, packed into values of at most [`VALUE_MAX`] bytes. Pure.
+//! How entries lie in the store: groups of many, packed into values of at most [`VALUE_MAX`] bytes, and by this version of at most
+//! [`PART_MAX`] beside their headers. Pure.
 //!
 //! A value is a header, which says everything the index needs, and a part of the deflated CBOR sequence of the entries.
 //! Its magic, its lengths and its CRC let it be found even in a file that the database itself cannot read any more.
@@ -23,6 +24,8 @@ pub const FLOOR_KEY: [u8; KEY_LEN] = [0; KEY_LEN];
 const BODY_AIM: usize = 3_000;
 const BODY_AIM_MAX: usize = 4_000;
 const BODY_MAX: usize = VALUE_MAX - HEADER_LEN;
+/// A large message is cut into parts no larger than the values of small ones: 256 leaves of the largest values are 33 MB.
+const PART_MAX: usize = BODY_AIM_MAX;
 /// Readings take a fifth less than at level 1, for a microsecond of processor time each; level 6 saves little more.
 const LEVEL: u32 = 4;
 /// Bounds what is deflated at once, however well it shrinks.
@@ -299,7 +302,7 @@ impl Packer {
     }
 
     fn group(&self, outlet: u32, floor: u64, entries: &[Entry]) -> Result<Group, Unsound> {
-        let parts = self.packed.len().div_ceil(BODY_MAX).max(1);
+        let parts = self.packed.len().div_ceil(PART_MAX).max(1);
         let too_large = Unsound("the message is too large for the store");
         let head = Head {
             outlet,
@@ -317,7 +320,7 @@ impl Packer {
             let body_len = u16::try_from(body.len()).expect("a body is below 8 KB");
             Head { part, body_len, ..head }.value(body)
         };
-        let values: Vec<_> = self.packed.chunks(BODY_MAX).enumerate().map(value).collect();
+        let values: Vec<_> = self.packed.chunks(PART_MAX).enumerate().map(value).collect();
         Ok(Group { head: Head { body_len: 0, ..head }, values })
     }
 }
@@ -561,7 +564,7 @@ mod tests {
             let groups = Packer::default().pack(7, Some(3), &entries).unwrap();
             let mut back = Vec::new();
             for group in &groups {
-                prop_assert!(group.values.iter().all(|value| value.len() <= VALUE_MAX));
+                prop_assert!(group.values.iter().all(|value| value.len() <= HEADER_LEN + PART_MAX));
                 prop_assert_eq!(group.head.floor, 3);
                 back.extend(unpack(&group.values).unwrap());
             }

@@ -1,5 +1,8 @@
 //! How much memory callers may fill with what they send until it is stored: one budget for all servers, whatever they speak.
 //!
+//! It is shared as switches share theirs: whoever holds little finds room, whoever holds much finds it only while twice as much as that
+//! is free (dynamic thresholds, Choudhury and Hahne 1998). So a crowd that sends all it can leaves each newcomer as much as each of its own.
+//!
 //! Two things keep it from standing still. What is complete is stored or refused within a bounded time, and gives its room back. What
 //! is not complete may wait for the room that others hold in the same state: [`Memory::to_end`] says which connection gives way then. Pure.
 
@@ -14,6 +17,8 @@ const LEAST: usize = 1024;
 const SMALL: usize = 8 * 1024;
 /// The reserve is the whole by this. The addresses of all connections that a server takes by default fit in.
 const RESERVE_SHARE: usize = 8;
+/// How many times what is left free one address may hold.
+const SHARE: usize = 2;
 
 /// The budget, and what of it is taken.
 #[derive(Debug)]
@@ -232,7 +237,8 @@ impl Memory {
         let of_remote = self.remotes.get(&share.remote).map_or(0, |held| held.total());
         let small = all.min(SMALL.saturating_sub(of_remote));
         let large = all.saturating_sub(self.for_messages() / RESERVE_SHARE);
-        large.min((self.for_messages() / 2).saturating_sub(of_remote)).max(small)
+        let fair = (SHARE * large).saturating_sub(of_remote) / (SHARE + 1);
+        fair.min((self.for_messages() / 2).saturating_sub(of_remote)).max(small)
     }
 
     fn change(&mut self, id: ShareId, change: impl FnOnce(&mut Held)) {
@@ -284,7 +290,7 @@ mod tests {
     fn what_is_read_takes_room_until_it_is_stored() {
         let (mut memory, ids) = memory(&[1, 2]);
         memory.read(ids[0], 30 * KB);
-        memory.read(ids[1], 20 * KB);
+        memory.read(ids[1], 8 * KB);
         assert_eq!(memory.to_read(ids[0], 8 * KB), Room::Now(2 * KB), "half of all is for its address");
         memory.read(ids[0], 2 * KB);
         assert_eq!(memory.to_read(ids[0], 8 * KB), Room::Later);
@@ -306,6 +312,25 @@ mod tests {
         memory.read(ids[2], 6 * KB);
         assert_eq!(memory.to_read(ids[3], 64 * KB), Room::Now(2 * KB), "the address counts");
         assert_eq!(memory.fits(ids[3], 3 * KB), Room::Later);
+    }
+
+    #[test]
+    fn a_crowd_that_sends_all_it_can_leaves_each_newcomer_as_much_as_each_of_its_own() {
+        let mut memory = Memory::new(28 * KB * KB);
+        let ids: Vec<_> = (0..250).map(|last| memory.open(remote(last), 0).unwrap()).collect();
+        let mut most = BTreeMap::new();
+        for _ in 0..100 {
+            for id in &ids {
+                if let Room::Now(bytes) = memory.to_read(*id, 8 * KB) {
+                    memory.read(*id, bytes);
+                    *most.entry(*id).or_default() += bytes;
+                }
+            }
+        }
+        let most: usize = *most.values().max().unwrap();
+        let newcomer = memory.open(remote(251), 0).unwrap();
+        assert_eq!(memory.fits(newcomer, 32 * KB), Room::Now(32 * KB));
+        assert!((64 * KB..128 * KB).contains(&most), "{most}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use holdfast_core::config::network::Remote;
+use holdfast_core::source::frame_pieces::FramePieces;
 use holdfast_core::source::memory::{Memory, Room, ShareId};
 use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
@@ -22,6 +23,8 @@ use crate::net::Stream;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often that is done for one that waits, before it is told that there is no room.
 const ROUNDS: u32 = 30;
+/// Most that is read of the frames of a WebSocket at once.
+const READ_BYTES: usize = 8 * 1024;
 /// Head of a masked frame at least (RFC 6455 §5.2).
 const FRAME_HEAD: usize = 6;
 /// What a caller is told that has to go.
@@ -278,15 +281,40 @@ pub struct Metered {
     stream: Stream,
     share: Rc<Share>,
     wait: Wait,
+    /// In which what comes is passed on, where it is frames of a WebSocket.
+    frames: Option<FramePieces>,
     /// What comes is not kept any more.
     is_over: bool,
 }
 
 impl Metered {
-    /// The connection of this share, of which this many bytes were read already.
-    pub fn new(stream: Stream, share: Rc<Share>, read: usize) -> Metered {
-        share.read(read);
-        Metered { stream, share, wait: Wait::default(), is_over: false }
+    /// The connection of this share.
+    pub fn new(stream: Stream, share: Rc<Share>) -> Metered {
+        Metered { stream, share, wait: Wait::default(), frames: None, is_over: false }
+    }
+
+    /// The same where frames of a WebSocket come, of this size at most. These bytes were read already.
+    pub fn of_frames(stream: Stream, share: Rc<Share>, read: &[u8], frame_max: usize) -> Metered {
+        share.read(read.len());
+        let mut frames = FramePieces::new(frame_max);
+        frames.came(read);
+        Metered { frames: Some(frames), ..Metered::new(stream, share) }
+    }
+
+    fn poll_room(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let wanted = buffer.len();
+        let room = self.wait.poll(&self.share, context, |memory, id| memory.to_read(id, wanted));
+        let Ok(room) = ready!(room) else {
+            (self.is_over, self.frames) = (true, None);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, USED_UP)));
+        };
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer[..room]);
+        match &read {
+            Poll::Ready(Ok(bytes)) => self.share.read(*bytes),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.share.note(context),
+        }
+        read
     }
 }
 
@@ -306,19 +334,21 @@ impl AsyncRead for Metered {
         if this.is_over {
             return Pin::new(&mut this.stream).poll_read(context, buffer);
         }
-        let wanted = buffer.len();
-        let room = this.wait.poll(&this.share, context, |memory, id| memory.to_read(id, wanted));
-        let Ok(room) = ready!(room) else {
-            this.is_over = true;
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, USED_UP)));
-        };
-        let read = Pin::new(&mut this.stream).poll_read(context, &mut buffer[..room]);
-        match &read {
-            Poll::Ready(Ok(bytes)) => this.share.read(*bytes),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => this.share.note(context),
+        if this.frames.is_none() {
+            return this.poll_room(context, buffer);
         }
-        read
+        loop {
+            let given = this.frames.as_mut().map_or(0, |frames| frames.give(buffer));
+            if given > 0 {
+                return Poll::Ready(Ok(given));
+            }
+            let mut piece = [0; READ_BYTES];
+            match ready!(this.poll_room(context, &mut piece)) {
+                Ok(0) => return Poll::Ready(Ok(0)),
+                Ok(read) => this.frames.iter_mut().for_each(|frames| frames.came(&piece[..read])),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::os::clock;
 
 /// Serves a sensor over a connection of its own.
 pub async fn run(site: Rc<ServerState>, stream: Stream, peer: Rc<Peer>) {
-    let metered = Metered::new(stream, peer.share.clone(), 0);
+    let metered = Metered::new(stream, peer.share.clone());
     converse(site, Box::new(metered), peer).await;
 }
 

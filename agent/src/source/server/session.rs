@@ -41,7 +41,6 @@ use super::request::one_shot::{self, OneShot};
 use super::request::path::{self, Target};
 use super::request::validator;
 use super::web::subscribe;
-use crate::net;
 use crate::os::clock;
 use crate::source::intake::{Intake, Outcome, Subscription};
 
@@ -187,9 +186,9 @@ pub async fn run(site: Rc<ServerState>, pending: Pending, peer: Rc<Peer>) {
         })
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
-    let (stream, part) = (parts.io.into_inner().into_inner().into_inner(), parts.read_buf.to_vec());
-    let stream = Metered::new(stream, peer.share.clone(), part.len());
-    let mut socket = net::web_socket(stream, part, Role::Server, config).await;
+    let stream = parts.io.into_inner().into_inner().into_inner();
+    let stream = Metered::of_frames(stream, peer.share.clone(), &parts.read_buf, limit);
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     match pending.purpose {
         Purpose::Write { target, confirm } => take(site, peer, socket, target, confirm).await,
         Purpose::Read(feed) => {
