@@ -426,6 +426,7 @@ impl World {
             payload: self.offered.to_string().into_bytes(),
             attributes: Vec::new(),
             priority: if self.seed.below(4) == 0 { 8 } else { 0 },
+            ttl_s: age::ttl_s_of(self.offered),
         }
     }
 

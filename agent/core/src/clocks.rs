@@ -177,6 +177,7 @@ mod tests {
                 format: Format::Text,
                 payload: Vec::new(),
                 attributes: Vec::new(),
+                ttl_s: None,
             })),
             replayed: false,
         };

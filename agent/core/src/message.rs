@@ -32,6 +32,9 @@ pub struct Message {
     pub payload: Vec<u8>,
     /// Path, query and header parameters, in the order in which they came.
     pub attributes: Vec<(String, String)>,
+    /// How many seconds after its arrival it is of no use any more, if it says so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u32>,
 }
 
 /// One start of the machine, by a part of the random id that the kernel gives it.

@@ -370,6 +370,7 @@ impl ServerState {
             payload,
             attributes: target.attributes.clone(),
             priority: target.priority,
+            ttl_s: target.ttl_s,
         }
     }
 }

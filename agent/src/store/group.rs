@@ -431,6 +431,7 @@ struct MessageRow(
     Format,
     #[serde(with = "serde_bytes")] Vec<u8>,
     Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<u32>,
 );
 
 #[derive(Serialize, Deserialize)]
@@ -465,13 +466,24 @@ impl Row {
 impl MessageRow {
     fn of(message: &Message) -> MessageRow {
         let m = message.clone();
-        MessageRow(m.id, m.time_ns, m.clock, m.topic, m.device, m.source, m.format, m.payload, m.attributes)
+        MessageRow(
+            m.id,
+            m.time_ns,
+            m.clock,
+            m.topic,
+            m.device,
+            m.source,
+            m.format,
+            m.payload,
+            m.attributes,
+            m.ttl_s,
+        )
     }
 
     fn message(self, head: &Head) -> Message {
-        let MessageRow(id, time_ns, clock, topic, device, source, format, payload, attributes) = self;
+        let MessageRow(id, time_ns, clock, topic, device, source, format, payload, attributes, ttl_s) = self;
         let (boot, up_ns) = (Boot(head.boot), time_ns.wrapping_sub(head.offset));
-        Message { id, time_ns, clock, boot, up_ns, topic, device, source, format, payload, attributes }
+        Message { id, time_ns, clock, boot, up_ns, topic, device, source, format, payload, attributes, ttl_s }
     }
 }
 
@@ -531,6 +543,7 @@ mod tests {
                 format,
                 payload,
                 attributes,
+                ttl_s: u32::try_from(id).ok(),
             }))
         });
         let gap = (0u64..50).prop_map(|to| Body::Gap { to, reason: GapReason::Restart });
@@ -615,6 +628,7 @@ mod tests {
                 format: Format::Json,
                 payload: payload.into_bytes(),
                 attributes: Vec::new(),
+                ttl_s: None,
             }))
         };
         let entries = numbered((0..1000).map(body).collect());
@@ -645,6 +659,7 @@ mod tests {
                 format: Format::Binary,
                 payload: Vec::new(),
                 attributes: Vec::new(),
+                ttl_s: None,
             }))
         };
         let (synced, unsynced) = (Clock::Synced, Clock::Unsynced);

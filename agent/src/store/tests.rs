@@ -97,6 +97,7 @@ fn message(seq: u64, payload: Vec<u8>) -> Entry {
         format: Format::Binary,
         payload,
         attributes: vec![("unit".to_owned(), "bar".to_owned())],
+        ttl_s: None,
     };
     Entry { seq, body: Body::Message(Arc::new(message)), replayed: true }
 }

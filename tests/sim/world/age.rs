@@ -29,6 +29,11 @@ impl Default for Clocks {
     }
 }
 
+/// What the message of this number says of its own time to live: seldom something.
+pub(super) fn ttl_s_of(number: u64) -> Option<u32> {
+    number.is_multiple_of(16).then(|| 1 + u32::try_from(number / 16 % 40).expect("small"))
+}
+
 impl World {
     pub(super) fn clock(&self) -> Now {
         let Clocks { boot, boot_at, wall, clock } = self.clocks;
@@ -90,13 +95,13 @@ impl World {
         let LinkOrder::Send { lane, entries, .. } = order else { return Ok(()) };
         let outlet = self.outlet(link, *lane);
         self.note_numbers(&outlet, entries);
-        let Some(ttl) = self.bounds_of(link).ttl else { return Ok(()) };
+        let ttl = self.bounds_of(link).ttl;
         for entry in entries {
             match &entry.body {
                 Body::Message(message) => {
                     let known =
                         message.boot.0 == self.clocks.boot && self.came.contains_key(&message.payload);
-                    if known && self.is_older(&message.payload, self.now, ttl.as_nanos()) {
+                    if known && self.is_too_old(&message.payload, ttl) {
                         return Err(format!("link {link}: {} was sent although it is too old", entry.seq));
                     }
                 }
@@ -109,11 +114,11 @@ impl World {
         Ok(())
     }
 
-    fn excuse(&mut self, link: usize, outlet: &str, numbers: RangeInclusive<u64>, ttl: Duration) {
+    fn excuse(&mut self, link: usize, outlet: &str, numbers: RangeInclusive<u64>, ttl: Option<Duration>) {
         let mut unknown = false;
         for seq in numbers {
             match self.numbers.get(&(outlet.to_owned(), seq)).cloned() {
-                Some(payload) if self.is_older(&payload, self.now, ttl.as_nanos()) => {
+                Some(payload) if self.is_too_old(&payload, ttl) => {
                     self.expired.insert((link, payload));
                 }
                 Some(_) => {}
@@ -126,15 +131,22 @@ impl World {
     }
 
     /// Of messages that became too old in memory, while the disk hung and the link was away, none of its numbers was ever seen.
-    fn excuse_unknown(&mut self, link: usize, ttl: Duration) {
+    fn excuse_unknown(&mut self, link: usize, ttl: Option<Duration>) {
         let own = self.outlet_of(link);
         let of_it = self.numbers.iter().filter(|((outlet, _), _)| lane::parse(outlet).0 == own);
         let seen: BTreeSet<&Vec<u8>> = of_it.map(|(_, payload)| payload).collect();
-        let unknown =
-            |payload: &&Vec<u8>| !seen.contains(*payload) && self.is_older(payload, self.now, ttl.as_nanos());
+        let unknown = |payload: &&Vec<u8>| !seen.contains(*payload) && self.is_too_old(payload, ttl);
         let unknown: Vec<_> =
             self.came.keys().filter(unknown).map(|payload| (link, payload.clone())).collect();
         self.expired.extend(unknown);
+    }
+
+    /// Whether a message is too old for a link of this time to live, or for itself.
+    fn is_too_old(&self, payload: &[u8], ttl: Option<Duration>) -> bool {
+        let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok());
+        let own = number.and_then(ttl_s_of).map(|seconds| Duration::from_secs(seconds.into()));
+        let ttl = ttl.into_iter().chain(own).min();
+        ttl.is_some_and(|ttl| self.is_older(payload, self.now, ttl.as_nanos()))
     }
 
     /// Whether a message was that old; the agent's own news, of which no promise speaks, always is.

@@ -494,6 +494,7 @@ fn draft(device: Option<&str>) -> Draft {
         payload: b"x".to_vec(),
         attributes: Vec::new(),
         priority: 0,
+        ttl_s: None,
     }
 }
 
@@ -916,6 +917,7 @@ fn a_backlog_that_is_held_back_by_its_rate_has_a_deadline() {
         format: Format::Text,
         payload: b"x".to_vec(),
         attributes: Vec::new(),
+        ttl_s: None,
     };
     let entry = |seq| Entry { seq, body: Body::Message(message(seq).into()), replayed: true };
     let entries = (1..=50).map(entry).collect();

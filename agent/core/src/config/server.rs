@@ -189,6 +189,9 @@ pub struct Route {
     pub device: Option<String>,
     /// Messages of a higher priority go before those of a lower one on every link: alarms before telemetry.
     pub priority: u8,
+    /// How long its messages are worth sending: one that is older when its turn comes is given up, counted and announced as a gap. The smallest
+    /// counts of this, `buffer.ttl`, the `ttl` of a link, and with MQTT 5.0 what the message itself says.
+    pub ttl: Option<Duration>,
     /// JSON Schema that messages must hold to, of draft 2020-12 or, if its `$schema` says so, draft 7. It may refer to files beside it; nothing
     /// is fetched. What breaks it is answered with 400 and the JSON pointer, or with an error frame, and counted. A reload reads it again. It implies
     /// `format = "json"`.
@@ -388,6 +391,7 @@ impl Route {
             topic: None,
             device: None,
             priority: 0,
+            ttl: None,
             schema: None,
             query: Vec::new(),
             header: Vec::new(),
@@ -430,6 +434,7 @@ impl Route {
         let topic = table.optional("topic", |node, _| topic(node, names));
         let device = table.optional("device", |node, _| template(node, names));
         let priority = table.value("priority", 0, value::number(0..=9));
+        let ttl = table.optional("ttl", value::duration(1_000..=366 * value::DAY));
         let schema = table.optional("schema", value::path);
         if schema.is_some() && is_other {
             table.fail("schema", "needs format = \"json\"");
@@ -450,11 +455,17 @@ impl Route {
             topic,
             device,
             priority,
+            ttl,
             schema,
             query,
             header,
             subprotocols,
         })
+    }
+
+    /// The time to live in seconds.
+    pub fn ttl_s(&self) -> Option<u32> {
+        self.ttl.map(|ttl| u32::try_from(ttl.as_secs().max(1)).unwrap_or(u32::MAX))
     }
 
     /// The methods in force.
@@ -487,6 +498,7 @@ impl Route {
             ("topic", self.topic.as_deref().map(render::string)),
             ("device", self.device.as_deref().map(render::string)),
             ("priority", Some(self.priority.to_string())),
+            ("ttl", self.ttl.as_ref().map(|ttl| render::string(&render::duration(*ttl)))),
             ("schema", self.schema.as_deref().map(render::path)),
             ("query", Some(Parameter::rendered(&self.query))),
             ("header", Some(Parameter::rendered(&self.header))),

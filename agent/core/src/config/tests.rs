@@ -124,6 +124,7 @@ limits = { connections_per_ip = 2, rate_per_client = "200/s burst 400", rate_per
 path = "/lines/{line}/{device}"
 format = "json"
 priority = 7
+ttl = "90s"
 topic = "${topic}/{line}/{device}"
 device = "{line}-{application}"
 query = [ { name = "unit", type = "string", required = true, repeating = false }, { name = "n", type = "number", repeating = true } ]

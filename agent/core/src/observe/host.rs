@@ -104,6 +104,7 @@ impl Host {
             payload: serde_json::to_vec(&self.status(disk_free_bytes)).expect("its keys are strings"),
             attributes: Vec::new(),
             priority: 0,
+            ttl_s: None,
         }
     }
 }

@@ -179,6 +179,7 @@ mod tests {
             payload: payload.to_owned(),
             attributes: Vec::new(),
             priority: 0,
+            ttl_s: None,
         }
     }
 

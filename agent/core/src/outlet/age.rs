@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clocks::Clocks;
-use crate::message::{Body, Entry, GapReason, Stamp};
+use crate::message::{Body, Entry, GapReason, Message, Stamp};
 use crate::time::Now;
 
 /// The time to live of an outlet's messages, at one moment. The disk gets it with its orders, so it holds all that it needs.
@@ -34,11 +34,11 @@ impl Limit {
 }
 
 /// Puts gaps in the place of the messages that are too old; neighbours share one.
-pub fn look_over(entries: Vec<Entry>, is_old: impl Fn(&Stamp) -> bool) -> Looked {
+pub fn look_over(entries: Vec<Entry>, is_old: impl Fn(&Message) -> bool) -> Looked {
     let mut looked = Looked::default();
     for entry in entries {
         match &entry.body {
-            Body::Message(message) if is_old(&message.stamp()) => looked.give_up(entry.seq),
+            Body::Message(message) if is_old(message) => looked.give_up(entry.seq),
             Body::Message(_) | Body::Gap { .. } => looked.entries.push(entry),
         }
     }
@@ -65,7 +65,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::message::{Boot, Clock, Format, Message};
+    use crate::message::{Boot, Clock, Format};
     use crate::time::Time;
 
     const SECOND: u64 = 1_000_000_000;
@@ -92,6 +92,7 @@ mod tests {
             format: Format::Text,
             payload: Vec::new(),
             attributes: Vec::new(),
+            ttl_s: None,
         };
         Entry { seq, body: Body::Message(Arc::new(message)), replayed: false }
     }
@@ -119,7 +120,7 @@ mod tests {
             message(7, old),
             message(9, old),
         ];
-        let looked = look_over(entries, |stamp| limit(at(100)).has_passed(stamp));
+        let looked = look_over(entries, |message| limit(at(100)).has_passed(&message.stamp()));
         let left = [
             gap(1, 2, GapReason::Expired),
             message(3, young),

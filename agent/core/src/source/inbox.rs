@@ -90,6 +90,7 @@ mod tests {
             payload: vec![0; bytes],
             attributes: Vec::new(),
             priority: 0,
+            ttl_s: None,
         }
     }
 

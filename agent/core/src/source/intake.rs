@@ -22,6 +22,8 @@ pub struct Draft {
     pub attributes: Vec<(String, String)>,
     /// From 0 to 9; higher ones go first.
     pub priority: u8,
+    /// How many seconds it may live, if its source says so.
+    pub ttl_s: Option<u32>,
 }
 
 impl Draft {

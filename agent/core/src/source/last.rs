@@ -130,6 +130,7 @@ mod tests {
             format: Format::Text,
             payload: payload.to_owned(),
             attributes: Vec::new(),
+            ttl_s: None,
         })
     }
 

@@ -240,6 +240,7 @@ mod tests {
             format,
             payload: payload.to_vec(),
             attributes: Vec::new(),
+            ttl_s: None,
         }
     }
 
@@ -533,7 +534,7 @@ mod tests {
         ) -> Entry {
             let clock = if synced { Clock::Synced } else { Clock::Unsynced };
             let (boot, up_ns, source) = (Boot(1), 1, "control".into());
-            let message = Message { id: 1, time_ns, clock, boot, up_ns, topic, device, source, format, payload, attributes };
+            let message = Message { id: 1, time_ns, clock, boot, up_ns, topic, device, source, format, payload, attributes, ttl_s: None };
             Entry { seq, body: Body::Message(Arc::new(message)), replayed }
         }
     }

@@ -198,6 +198,7 @@ pub fn sample(format: Format, payload: &[u8]) -> Message {
         format,
         payload: payload.to_vec(),
         attributes: vec![("unit".to_owned(), "C".to_owned())],
+        ttl_s: None,
     }
 }
 

@@ -52,6 +52,7 @@ fn entry(seq: u64, topic: &str, attributes: &[(&str, &str)]) -> Entry {
         format: Format::Text,
         payload: seq.to_string().into_bytes(),
         attributes: attributes.collect(),
+        ttl_s: None,
     };
     Entry { seq, body: Body::Message(message.into()), replayed: false }
 }

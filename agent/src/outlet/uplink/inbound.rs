@@ -66,6 +66,7 @@ impl Inbound {
             payload,
             attributes: Vec::new(),
             priority: self.rule.priority,
+            ttl_s: None,
         })
     }
 }

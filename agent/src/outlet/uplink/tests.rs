@@ -42,6 +42,7 @@ fn entry(seq: u64, format: Format, payload: &str) -> Entry {
         format,
         payload: payload.as_bytes().to_owned(),
         attributes: Vec::new(),
+        ttl_s: None,
     };
     Entry { seq, body: Body::Message(message.into()), replayed: false }
 }

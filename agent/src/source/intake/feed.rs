@@ -123,6 +123,7 @@ mod tests {
             format: Format::Binary,
             payload: vec![0; bytes],
             attributes: Vec::new(),
+            ttl_s: None,
         })
     }
 

@@ -205,6 +205,7 @@ fn last(topic: &str) -> Option<Arc<message::Message>> {
             format: Format::Binary,
             payload: vec![0, 255],
             attributes: Vec::new(),
+            ttl_s: None,
         })
     })
 }

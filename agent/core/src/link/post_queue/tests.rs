@@ -20,6 +20,7 @@ fn message(seq: u64, payload: &str) -> Entry {
         format: Format::Text,
         payload: payload.as_bytes().to_vec(),
         attributes: Vec::new(),
+        ttl_s: None,
     };
     Entry { seq, body: Body::Message(Arc::new(message)), replayed: false }
 }

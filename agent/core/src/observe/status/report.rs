@@ -146,6 +146,7 @@ pub fn device_news(prefix: &str, id: &str, presence: &Presence) -> Option<Draft>
         payload: json(&device_status(device)),
         attributes: Vec::new(),
         priority: 0,
+        ttl_s: None,
     })
 }
 

@@ -164,6 +164,7 @@ pub(super) fn stamp(now: Now, id: u64, draft: Draft) -> Message {
         format: draft.format,
         payload: draft.payload,
         attributes: draft.attributes,
+        ttl_s: draft.ttl_s,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Buffer, BufferEffect, Start};
 use crate::clocks::Clocks;
-use crate::message::Entry;
+use crate::message::{Body, Entry, Message};
 use crate::observe::log_event::LogEvent;
 use crate::outlet::age::{self, Limit};
 use crate::outlet::range_set::RangeSet;
@@ -67,8 +67,9 @@ impl Buffer {
 
     /// Looks once more at what is about to be sent: what is too old is announced as a gap, the rest gets its true time.
     pub fn fresh(&mut self, outlet: usize, now: Now, clocks: &Clocks, mut entries: Vec<Entry>) -> Vec<Entry> {
-        if let Some(ttl) = self.owners[outlet].bounds.ttl {
-            let looked = age::look_over(entries, |stamp| clocks.age(&now, stamp) >= ttl);
+        let ttl = self.owners[outlet].bounds.ttl;
+        if entries.iter().any(|entry| lives(ttl, entry).is_some()) {
+            let looked = age::look_over(entries, |message| is_old(ttl, now, clocks, message));
             let counted = &mut self.expiry.counted[outlet];
             counted.remove_through(self.outboxes[outlet].confirmed());
             self.expiry.unsent[outlet] += u64::from(!looked.expired.is_empty());
@@ -88,8 +89,9 @@ impl Buffer {
         clocks: &Clocks,
         mut entries: Vec<Entry>,
     ) -> Option<Vec<Entry>> {
-        if let Some(ttl) = self.owners[outlet].bounds.ttl {
-            let looked = age::look_over(entries, |stamp| clocks.age(&now, stamp) >= ttl);
+        let ttl = self.owners[outlet].bounds.ttl;
+        if entries.iter().any(|entry| lives(ttl, entry).is_some()) {
+            let looked = age::look_over(entries, |message| is_old(ttl, now, clocks, message));
             entries = Some(looked.entries).filter(|_| looked.expired.is_empty())?;
         }
         clocks.restamp(&mut entries);
@@ -143,13 +145,31 @@ impl Buffer {
     }
 }
 
+/// How long an entry may live in an outlet: as long as that allows, and as it says itself.
+fn lives(ttl: Option<Duration>, entry: &Entry) -> Option<Duration> {
+    match &entry.body {
+        Body::Message(message) => ttl_of(ttl, message),
+        Body::Gap { .. } => None,
+    }
+}
+
+/// How long a message may live: the smaller counts of what its outlet allows and what it says itself.
+fn ttl_of(ttl: Option<Duration>, message: &Message) -> Option<Duration> {
+    let own = message.ttl_s.map(|seconds| Duration::from_secs(seconds.into()));
+    ttl.into_iter().chain(own).min()
+}
+
+fn is_old(ttl: Option<Duration>, now: Now, clocks: &Clocks, message: &Message) -> bool {
+    ttl_of(ttl, message).is_some_and(|ttl| clocks.age(&now, &message.stamp()) >= ttl)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
     use crate::config::buffer::{Buffer as Rule, BufferLimits};
-    use crate::message::{Body, Boot, Clock, Format, GapReason, Message};
+    use crate::message::{Boot, Clock, Format, GapReason};
     use crate::outlet::buffer::OutletOwner;
     use crate::outlet::store_protocol::{Held, Opened, StoreFacts, StoreOrderKind, StoreReport};
 
@@ -183,6 +203,7 @@ mod tests {
             format: Format::Text,
             payload: Vec::new(),
             attributes: Vec::new(),
+            ttl_s: None,
         };
         Entry { seq, body: Body::Message(Arc::new(message)), replayed: true }
     }
@@ -260,6 +281,24 @@ mod tests {
         let error = "no space".to_owned();
         bench.hear(83, StoreReport::Failed { order: StoreOrderKind::Expire, outlet: Some(0), error });
         assert!(!bench.tells(84), "the disk rests");
+    }
+
+    #[test]
+    fn the_smaller_counts_of_what_a_message_and_its_outlet_allow() {
+        let mut bench = Bench::holding(50);
+        let living = |seq, ttl_s| {
+            let entry = entry(seq, 10);
+            let Body::Message(message) = &entry.body else { panic!("it is a message") };
+            let message = Message { ttl_s: Some(ttl_s), ..(**message).clone() };
+            Entry { body: Body::Message(Arc::new(message)), ..entry }
+        };
+        let entries = || vec![living(1, 5), living(2, 1000)];
+        let gone = |to| Entry { seq: 1, body: Body::Gap { to, reason: GapReason::Expired }, replayed: false };
+        assert_eq!(bench.sends(14, entries()), entries());
+        assert_eq!(bench.sends(15, entries()), [gone(1), living(2, 1000)]);
+        assert_eq!(bench.buffer.still_fresh(0, at(15), &bench.clocks, entries()), None);
+        assert_eq!(bench.sends(70, entries()), [gone(2)]);
+        assert_eq!(bench.buffer.expired(), 2);
     }
 
     #[test]

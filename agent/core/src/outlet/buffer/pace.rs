@@ -202,8 +202,9 @@ mod tests {
             let now = Now { mono: at(ms), wall_ns: 0, clock: Clock::Unsynced, boot: Boot(1), up_ns: ms };
             let (topic, source, format) = ("t".to_owned(), "test".into(), Format::Text);
             let payload = vec![b'x'; bytes];
+            let (device, attributes) = (None, Vec::new());
             let draft =
-                Draft { topic, device: None, source, format, payload, attributes: Vec::new(), priority: 0 };
+                Draft { topic, device, source, format, payload, attributes, priority: 0, ttl_s: None };
             assert_eq!(
                 self.buffer.offer(now, Some(ms), vec![draft], None, &Routes::to(&[0]), &mut Vec::new()),
                 None

@@ -151,6 +151,7 @@ fn draft(bytes: usize) -> Draft {
         payload: vec![b'x'; bytes],
         attributes: Vec::new(),
         priority: 0,
+        ttl_s: None,
     }
 }
 

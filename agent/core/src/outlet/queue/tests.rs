@@ -147,6 +147,7 @@ fn message(id: u64) -> Arc<Message> {
         format: Format::Text,
         payload: vec![b'x'; 100],
         attributes: Vec::new(),
+        ttl_s: None,
     })
 }
 

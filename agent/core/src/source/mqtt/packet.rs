@@ -109,6 +109,8 @@ pub struct Publish {
     pub payload: Vec<u8>,
     /// It says that its payload is UTF-8.
     pub is_text: bool,
+    /// After so many seconds it is of no use any more.
+    pub expiry_s: Option<u32>,
     /// In the order in which they came.
     pub user_properties: Vec<(String, String)>,
 }

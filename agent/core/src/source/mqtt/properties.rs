@@ -137,6 +137,7 @@ pub(super) struct Properties {
     pub auth_method: Option<String>,
     pub wants_words: Option<bool>,
     pub is_text: bool,
+    pub message_expiry_s: Option<u32>,
     pub has_topic_alias: bool,
     pub has_subscription_id: bool,
     /// For people.
@@ -178,7 +179,8 @@ impl Properties {
     fn take(&mut self, property: u8, inner: &mut Reader<'_>) -> Result<(), Closing> {
         match property {
             id::PAYLOAD_FORMAT => self.is_text = inner.flag()?,
-            id::MESSAGE_EXPIRY => drop(inner.four()?),
+            // 0 is for whoever reads at that moment, and nobody does: the next best.
+            id::MESSAGE_EXPIRY => self.message_expiry_s = Some(inner.four()?.max(1)),
             id::CONTENT_TYPE | id::ASSIGNED_CLIENT_ID | id::RESPONSE_TEXT | id::SERVER_REFERENCE => {
                 drop(inner.string()?);
             }

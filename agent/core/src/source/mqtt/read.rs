@@ -128,8 +128,10 @@ fn will(reader: &mut Reader<'_>, version: Version, qos: QoS, retain: bool) -> Re
     let properties = properties(reader, version, Place::Will)?;
     let topic = topic(reader.string()?)?;
     let payload = reader.binary()?.to_vec();
-    let (is_text, user_properties) = (properties.is_text, properties.user);
-    let publish = Publish { topic, qos, id: 0, dup: false, retain, payload, is_text, user_properties };
+    let (is_text, expiry_s) = (properties.is_text, properties.message_expiry_s);
+    let user_properties = properties.user;
+    let publish =
+        Publish { topic, qos, id: 0, dup: false, retain, payload, is_text, expiry_s, user_properties };
     Ok(Will { publish, delay_s: properties.will_delay_s.unwrap_or(0) })
 }
 
@@ -150,7 +152,8 @@ pub(super) fn publish(
     }
     publish.topic = topic(publish.topic)?;
     publish.payload = reader.rest().to_vec();
-    (publish.is_text, publish.user_properties) = (properties.is_text, properties.user);
+    (publish.is_text, publish.expiry_s) = (properties.is_text, properties.message_expiry_s);
+    publish.user_properties = properties.user;
     Ok(publish)
 }
 
@@ -169,7 +172,7 @@ fn publish_start(first: u8, reader: &mut Reader<'_>) -> Result<Publish, Closing>
     let topic = reader.string()?;
     let id = if qos == QoS::AtMostOnce { 0 } else { reader.id()? };
     let (payload, user_properties) = (Vec::new(), Vec::new());
-    Ok(Publish { topic, qos, id, dup, retain, payload, is_text: false, user_properties })
+    Ok(Publish { topic, qos, id, dup, retain, payload, is_text: false, expiry_s: None, user_properties })
 }
 
 /// The packet identifier of PUBACK and PUBREL. Reason and properties may be missing in 5.0 (§3.4.2.1).

@@ -117,8 +117,17 @@ fn publish_has_its_topic_identifier_and_payload() {
     let user = [&[38][..], &text("k"), &text("v")].concat();
     let body = [&text("a")[..], &[user.len() as u8 + 2, 1, 1], &user, b"x"].concat();
     let Ok(Packet::Publish(publish)) = parsed(&framed(0x30, &body), V5) else { panic!("no PUBLISH") };
-    assert!(publish.is_text && publish.payload == b"x");
+    assert!(publish.is_text && publish.payload == b"x" && publish.expiry_s.is_none());
     assert_eq!(publish.user_properties, [("k".to_owned(), "v".to_owned())]);
+}
+
+#[test]
+fn a_message_of_5_says_how_long_it_is_of_use_and_a_will_too() {
+    for (seconds, expected) in [(0, 1), (7, 7), (u32::MAX, u32::MAX)] {
+        let body = [&text("a")[..], &[5, 2], &seconds.to_be_bytes(), b"x"].concat();
+        let Ok(Packet::Publish(publish)) = parsed(&framed(0x30, &body), V5) else { panic!("no PUBLISH") };
+        assert_eq!(publish.expiry_s, Some(expected));
+    }
 }
 
 #[test]

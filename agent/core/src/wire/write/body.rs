@@ -151,6 +151,7 @@ mod tests {
             format,
             payload: payload.to_vec(),
             attributes: Vec::new(),
+            ttl_s: None,
         };
         Entry { seq, body: EntryBody::Message(Arc::new(message)), replayed: false }
     }

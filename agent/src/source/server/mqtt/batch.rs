@@ -84,7 +84,8 @@ impl Batch {
             let words = format!("a message may have {most} bytes at most (limits.message_bytes)");
             return Err(Closing::new(Reason::Quota, words));
         }
-        let target = site.topics.target(&publish.topic, publish.user_properties, publish.retain)?;
+        let mut target = site.topics.target(&publish.topic, publish.user_properties, publish.retain)?;
+        target.ttl_s = target.ttl_s.into_iter().chain(publish.expiry_s).min();
         let unfit = |words: String| Closing::new(Reason::PayloadFormat, words);
         let format = target.format.unwrap_or_else(|| payload::sniff(&publish.payload));
         // Check only claims: a format that was found by looking fits.

@@ -26,6 +26,7 @@ struct Entry {
     topic: Option<String>,
     device: Option<String>,
     priority: u8,
+    ttl_s: Option<u32>,
     judge: Option<SchemaValidator>,
 }
 
@@ -83,6 +84,7 @@ impl Entry {
             topic: route.topic.clone(),
             device: route.device.clone().or(named),
             priority: route.priority,
+            ttl_s: route.ttl_s(),
             judge,
         })
     }
@@ -98,6 +100,7 @@ impl Entry {
             device: self.device.as_ref().map(|template| expand(template, &values)),
             format: self.format,
             priority: self.priority,
+            ttl_s: self.ttl_s,
             judge: self.judge.clone(),
             attributes: values.into_iter().chain(properties).collect(),
             ..Target::default()

@@ -45,6 +45,8 @@ pub struct Target {
     pub attributes: Vec<(String, String)>,
     /// From 0 to 9.
     pub priority: u8,
+    /// How many seconds its messages may live.
+    pub ttl_s: Option<u32>,
     /// What the request itself says, if it is the message.
     pub call: Option<OneShot>,
     /// What checks the payloads, if the route has a schema.
@@ -179,6 +181,7 @@ struct Entry {
     topic: Option<String>,
     device: Option<String>,
     priority: u8,
+    ttl_s: Option<u32>,
     mode: Mode,
     methods: Vec<Method>,
     batch: bool,
@@ -210,6 +213,7 @@ impl Entry {
             topic,
             device,
             priority,
+            ttl_s: route.ttl_s(),
             mode,
             methods,
             batch,
@@ -272,6 +276,7 @@ impl Entry {
             batch: self.batch,
             query: self.query.clone(),
             priority,
+            ttl_s: self.ttl_s,
             call,
             judge: self.judge.clone(),
         })?)

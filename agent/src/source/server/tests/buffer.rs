@@ -20,6 +20,7 @@ fn message(format: Format, topic: &str, payload: &str) -> Message {
         format,
         payload: payload.as_bytes().to_vec(),
         attributes: Vec::new(),
+        ttl_s: None,
     }
 }
 

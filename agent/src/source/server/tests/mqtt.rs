@@ -389,6 +389,30 @@ fn a_client_of_5_is_told_the_terms_and_one_of_each_version_that_nothing_is_given
 }
 
 #[test]
+fn the_smaller_counts_of_what_a_route_and_a_message_say_of_its_time_to_live() {
+    let ttl = Some(Duration::from_secs(60));
+    let routes = vec![Route { ttl, ..Route::of_path("kitchen/#") }];
+    with(Server { routes, ..mqtt() }, async |bench| {
+        let (mut client, _) = Client::welcome_5(&bench, "").await;
+        for (topic, own, expected) in [
+            ("kitchen/t", None, Some(60)),
+            ("kitchen/t", Some(7), Some(7)),
+            ("kitchen/t", Some(100), Some(60)),
+            ("hall/t", Some(100), Some(100)),
+            ("hall/t", None, None),
+        ] {
+            let properties =
+                v5::PublishProperties { message_expiry_interval: own, ..v5::PublishProperties::default() };
+            let qos = rumqttc::v5::mqttbytes::QoS::AtLeastOnce;
+            let publish = v5::Publish::new(topic, qos, "1", Some(properties));
+            client.send_5(&[v5::Packet::Publish(v5::Publish { pkid: 1, ..publish })]).await;
+            assert_eq!(bench.draft().await.ttl_s, expected, "{topic} {own:?}");
+            assert!(matches!(client.next_5().await, Some(v5::Packet::PubAck(_))));
+        }
+    });
+}
+
+#[test]
 fn what_a_client_sends_is_given_back_to_the_memory_once_it_is_stored() {
     with(mqtt(), async |bench| {
         let mut client = Client::welcome(&bench, "").await;

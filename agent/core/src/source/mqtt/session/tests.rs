@@ -9,6 +9,7 @@ fn publish(qos: QoS, id: u16) -> Publish {
         retain: false,
         payload: b"1".to_vec(),
         is_text: false,
+        expiry_s: None,
         user_properties: Vec::new(),
     }
 }
