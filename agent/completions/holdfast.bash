@@ -1655,7 +1655,7 @@ _holdfast() {
             return 0
             ;;
         holdfast__subcmd__status)
-            opts="-h --json --watch --application --socket --config --environment --data-dir --uplink --mqtt --help"
+            opts="-h --json --watch --alive --application --socket --config --environment --data-dir --uplink --mqtt --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -91,6 +91,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l data-dir -d
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l json -d 'Print the status as the agent gives it, in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand status" -l alive -d 'Only tell whether the agent answers: exit code 0 if it does, whatever does not work, else 2'
 complete -c holdfast -n "__fish_holdfast_using_subcommand status" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand tap" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F

@@ -36,6 +36,8 @@ mod endpoint;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod first_steps;
+#[cfg(test)]
 mod format;
 #[cfg(test)]
 mod harness;

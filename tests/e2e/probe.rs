@@ -68,8 +68,8 @@ fn each_fault_of_a_certificate_is_told_apart() {
     let (ours, theirs) =
         (Authority::new(directory.path(), "ours"), Authority::new(directory.path(), "theirs"));
     let cases = [
-        (&ours, "localhost", 2000, 2020, "has expired", "renewed"),
-        (&ours, "localhost", 2090, 2100, "not valid yet", "clock"),
+        (&ours, "localhost", 2000, 2020, "has expired on 2020-01-01", "renewed"),
+        (&ours, "localhost", 2090, 2100, "not valid yet, but from 2090-01-01 on", "clock"),
         (
             &ours,
             "elsewhere.example",

@@ -83,7 +83,7 @@ impl Disk {
         self.names.clone_from(&outlets);
         let given = numbers.as_ref().and_then(|numbers| given.get(&numbers.run)).cloned();
         let Content { presence, clocks, .. } = self.flushed.clone();
-        Opened { outlets, numbers, given, presence, clocks, facts: self.facts(), repairs: Vec::new() }
+        Opened { outlets, numbers, given, presence, clocks, facts: self.facts(), ..Opened::default() }
     }
 
     /// The name of an outlet.

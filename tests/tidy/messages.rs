@@ -73,7 +73,7 @@ const PASSED_ON: &[(&str, &str, &[&str])] = &[
     ),
 ];
 const CERTIFICATE: &[&str] =
-    &["the certificate … has expired on …: …", "the certificate … is not valid before …: …"];
+    &["the certificate … has expired on …", "the certificate … is not valid before …: …"];
 /// `cannot VERB …/store: …` is what makes a store fail.
 const FAULT: &[&str] = &["store failing error=…"];
 const WRITE: &[&str] = &["cannot write …: …"];

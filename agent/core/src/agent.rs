@@ -6,6 +6,7 @@ mod command;
 mod event;
 mod inbound;
 mod leaving;
+mod left_behind;
 mod link_context;
 mod loss;
 mod machine;
@@ -60,6 +61,7 @@ pub struct Agent {
     queue: OrderQueue,
     pub(crate) started: Now,
     pub(crate) repairs: Vec<String>,
+    left_behind: left_behind::LeftBehind,
     pub(crate) rejected: Option<String>,
     /// The reload that goes on.
     reloading: Option<u64>,
@@ -96,6 +98,7 @@ impl Agent {
             queue: OrderQueue::default(),
             started: now,
             repairs: opened.repairs.clone(),
+            left_behind: left_behind::LeftBehind::new(&opened.left_behind),
             rejected: None,
             reloading: None,
             succeeded: false,
@@ -175,6 +178,7 @@ impl Agent {
         if let Some(bytes) = self.clocks.look(now) {
             out.push(Action::Disk(StoreOrder::SaveClocks(bytes)));
         }
+        self.tell_at_start(out);
         // A link that goes back to its old settings dials in the same step.
         self.judge_trials(now, out);
         self.look_after_volatile(now, out);
@@ -301,11 +305,6 @@ impl Agent {
     pub fn has_confirmed(&self, outlet: &str, seq: u64) -> bool {
         let own = self.buffer.outboxes().iter().find(|own| own.name == outlet);
         own.is_some_and(|own| own.has_confirmed(seq))
-    }
-
-    /// Messages held for a link, about.
-    pub(crate) fn unconfirmed(&self, link: usize) -> u64 {
-        self.outboxes(link).map(OutletQueue::unconfirmed).sum()
     }
 
     fn outboxes(&self, link: usize) -> impl Iterator<Item = &OutletQueue> {

@@ -46,7 +46,7 @@ impl Setup {
     pub fn outlets(&self) -> Vec<String> {
         let priorities = self.priorities_with(self.links.iter());
         let lanes = |link: &LinkSetup| -> Vec<String> {
-            priorities.iter().map(|priority| lane::name(&lane::of_client(&link.id), *priority)).collect()
+            priorities.iter().map(|priority| lane::name(&link.outlet(), *priority)).collect()
         };
         let clients = self.links.iter().flat_map(lanes);
         clients.chain(self.mqtt.iter().map(|_| lane::MQTT.to_owned())).collect()
@@ -85,6 +85,13 @@ pub struct LinkSetup {
     pub application: String,
     /// Its table of the configuration, for whoever makes its connection: it comes and goes with the rest of the settings.
     pub table: Arc<Client>,
+}
+
+impl LinkSetup {
+    /// Name of its outlet in the store, without a priority.
+    pub fn outlet(&self) -> String {
+        lane::of_client(self.table.outlet.as_deref().unwrap_or(&self.id))
+    }
 }
 
 /// The MQTT link.

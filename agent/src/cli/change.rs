@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use holdfast_core::config::edit::{self, Kind};
-use holdfast_core::config::{Config, ConfigFile, toml_string};
+use holdfast_core::config::{Config, ConfigFile, implied, toml_string};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -60,13 +60,18 @@ pub struct Edited {
     pub text: String,
     /// What it names and is not in it.
     pub password: Option<NewPassword>,
+    /// What becomes of something else by it, a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl From<String> for Edited {
     fn from(text: String) -> Edited {
-        Edited { text, password: None }
+        Edited { text, password: None, notes: Vec::new() }
     }
 }
+
+/// Makes the text of a file another one; the files of the configuration as they are may matter for it.
+pub type Edit<'a> = &'a mut dyn FnMut(&str, &[ConfigFile]) -> Result<Edited, String>;
 
 impl AgentArgs {
     /// The file of the configuration.
@@ -76,7 +81,7 @@ impl AgentArgs {
 
     /// The status of the running agent, none if none is running.
     pub fn status(&self, config: &Config) -> anyhow::Result<Option<Value>> {
-        let socket = self.socket_of(config);
+        let socket = self.socket_of(config)?;
         smol::block_on(async {
             if !control::is_running(&socket).await.map_err(anyhow::Error::msg)? {
                 return Ok(None);
@@ -85,8 +90,15 @@ impl AgentArgs {
         })
     }
 
-    fn socket_of(&self, config: &Config) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| config_file::control_socket(config))
+    /// Whether messages may be held: an agent runs, or one has left a store that is not known to be empty.
+    pub fn may_hold(&self, files: &[ConfigFile]) -> bool {
+        let Ok(config) = self.options.parse(files) else { return true };
+        let runs = || !matches!(self.status(&config), Ok(None));
+        runs() || config_file::may_have_store(&config)
+    }
+
+    fn socket_of(&self, config: &Config) -> anyhow::Result<PathBuf> {
+        self.options.socket_of(self.socket.as_deref(), config)
     }
 }
 
@@ -94,7 +106,29 @@ impl Target {
     /// Removes the table.
     pub fn remove(&self, kind: Kind) -> anyhow::Result<ExitCode> {
         let change = Change { place: &self.place, done: "removed", table: Some((kind, &self.id)) };
-        change.make(&mut |text| edit::remove(text, kind, &self.id).map(Edited::from), &|_| self.named(kind))
+        let held = if kind == Kind::Client { self.held() } else { 0 };
+        let outlet = self.outlet();
+        let mut remove = |text: &str, files: &[ConfigFile]| {
+            let text = edit::remove(text, kind, &self.id)?;
+            let notes = implied::after_removal(files, kind, &outlet, held);
+            Ok(Edited { notes, ..Edited::from(text) })
+        };
+        change.make(&mut remove, &|_| self.named(kind))
+    }
+
+    /// Messages that the running agent holds for this client; none where none answers.
+    fn held(&self) -> u64 {
+        let asked = self.place.options.load().and_then(|config| self.place.status(&config));
+        let status = asked.ok().flatten().unwrap_or_default();
+        status["links"][self.id.to_lowercase()]["unconfirmed"].as_u64().unwrap_or_default()
+    }
+
+    /// Name of its place in the buffer.
+    fn outlet(&self) -> String {
+        let config = self.place.options.load().ok();
+        let clients = config.iter().flat_map(|config| &config.clients);
+        let mut its = clients.filter(|client| client.id.eq_ignore_ascii_case(&self.id));
+        its.next().map_or(self.id.clone(), |client| client.outlet_name().to_owned())
     }
 
     /// Sets `active`.
@@ -104,8 +138,9 @@ impl Target {
             Toggle::Disable => ("disabled", "false"),
         };
         let change = Change { place: &self.place, done, table: Some((kind, &self.id)) };
-        let set = |text: &str| edit::set(text, kind, &self.id, "active", value).map(Edited::from);
-        change.make(&mut { set }, &|_| self.named(kind))
+        let mut set =
+            |text: &str, _: &[ConfigFile]| edit::set(text, kind, &self.id, "active", value).map(Edited::from);
+        change.make(&mut set, &|_| self.named(kind))
     }
 
     fn named(&self, kind: Kind) -> String {
@@ -116,11 +151,7 @@ impl Target {
 impl Change<'_> {
     /// Changes the file by `edit` and has the running agent take it over; `named` says of its new text what was changed. The error
     /// says why nothing has changed, or why the agent does not take the file.
-    pub fn make(
-        &self,
-        edit: &mut dyn FnMut(&str) -> Result<Edited, String>,
-        named: &dyn Fn(&str) -> String,
-    ) -> anyhow::Result<ExitCode> {
+    pub fn make(&self, edit: Edit<'_>, named: &dyn Fn(&str) -> String) -> anyhow::Result<ExitCode> {
         let options = &self.place.options;
         let main = Rewrite::begin(self.place.file())?;
         let mut files = config_file::read_around(self.place.file(), main.text())?;
@@ -129,7 +160,8 @@ impl Change<'_> {
         let cannot = || format!("nothing has changed in {}", file.display());
         let before = beside.as_ref().unwrap_or(&main).text();
         let old = options.parse(&files).ok();
-        let Edited { text, password } = edit(before).map_err(anyhow::Error::msg).with_context(cannot)?;
+        let edited = edit(before, &files).map_err(anyhow::Error::msg).with_context(cannot)?;
+        let Edited { text, password, notes } = edited;
         files[number].text.clone_from(&text);
         let config = options.parse(&files).with_context(cannot)?;
         if let Some(password) = &password {
@@ -149,6 +181,7 @@ impl Change<'_> {
         if let Some(password) = password {
             told.push_str(&format!("its password is in {}, for its owner only\n", password.path().display()));
         }
+        notes.iter().for_each(|note| told.push_str(&format!("{note}\n")));
         // Whoever closes the pipe early has seen enough.
         let _ = print(&told);
         let _ = print(&format!("{}\n", self.have_it_taken_over(&config)?));
@@ -176,7 +209,7 @@ impl Change<'_> {
     }
 
     fn have_it_taken_over(&self, config: &Config) -> anyhow::Result<String> {
-        let socket = self.place.socket_of(config);
+        let socket = self.place.socket_of(config)?;
         let asked = smol::block_on(async {
             if !control::is_running(&socket).await? {
                 return Ok(None);

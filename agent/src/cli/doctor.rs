@@ -2,7 +2,7 @@
 
 mod facts;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use holdfast_core::observe::doctor::{self, AgentFacts, Configuration, Finding, Grade};
@@ -12,7 +12,6 @@ use super::check::unbindable;
 use super::options::{Found, Options};
 use super::test::probe_all;
 use super::{clean, colours, print_page, status};
-use crate::runtime::config_file;
 
 /// Looks at configuration, clock, disk, card, permissions, limits, names, certificates and links, and says what to do
 #[derive(clap::Args, Debug)]
@@ -44,7 +43,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         seen.push(finding);
     };
-    smol::block_on(examine(&found, args.socket.as_deref(), &mut tell));
+    let socket = args.options.socket_of(args.socket.as_deref(), &found.config);
+    smol::block_on(examine(&found, &socket, &mut tell));
     let worst = seen.iter().map(|finding| finding.grade).max().unwrap_or(Grade::Ok);
     if args.json {
         let _ = print_page(&format!("{:#}\n", json!({ "grade": worst, "findings": seen })));
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Looks at everything, one after the other, and tells each finding.
-pub(super) async fn examine(found: &Found, socket: Option<&Path>, tell: &mut dyn FnMut(Finding)) {
+pub(super) async fn examine(found: &Found, socket: &anyhow::Result<PathBuf>, tell: &mut dyn FnMut(Finding)) {
     let Found { config, files, faults } = found;
     let is_sound = faults.is_empty();
     let mut warnings = if is_sound { facts::warnings(config, files) } else { Vec::new() };
@@ -70,15 +70,14 @@ pub(super) async fn examine(found: &Found, socket: Option<&Path>, tell: &mut dyn
     };
     configuration.findings().into_iter().for_each(&mut *tell);
 
-    let socket = socket.map_or_else(|| config_file::control_socket(config), Path::to_owned);
-    let asked = status::ask(&socket, None).await;
+    let asked = status_of(socket).await;
     let agent = asked.as_ref().ok().map(AgentFacts::read);
     match (&agent, asked) {
         (Some(agent), _) => agent.findings().into_iter().for_each(&mut *tell),
-        (None, Err(error)) => tell(doctor::no_agent(&format!("{error:#}"))),
+        (None, Err(error)) => tell(doctor::no_agent(&error)),
         (None, Ok(_)) => {}
     }
-    let running = facts::peer(&socket);
+    let running = socket.as_ref().ok().and_then(|socket| facts::peer(socket));
     facts::clock(config).findings().into_iter().for_each(&mut *tell);
     facts::disk(config).findings().into_iter().for_each(&mut *tell);
     facts::card(config, agent.as_ref()).findings().into_iter().for_each(&mut *tell);
@@ -112,7 +111,9 @@ pub(super) fn line(finding: &Finding, colour: bool) -> String {
 }
 
 /// The status of the running agent for a report, or why there is none.
-pub(super) async fn status_of(found: &Found, socket: Option<&Path>) -> Result<Value, String> {
-    let socket = socket.map_or_else(|| config_file::control_socket(&found.config), Path::to_owned);
-    status::ask(&socket, None).await.map_err(|error| format!("{error:#}"))
+pub(super) async fn status_of(socket: &anyhow::Result<PathBuf>) -> Result<Value, String> {
+    match socket {
+        Ok(socket) => status::ask(socket, None).await.map_err(|error| format!("{error:#}")),
+        Err(error) => Err(format!("{error:#}")),
+    }
 }

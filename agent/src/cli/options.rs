@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, bail};
 use holdfast_core::config::{Config, ConfigFile, Overrides};
 
+use crate::net::control;
 use crate::runtime::config_file;
 
 /// Which configuration, and what differs from it.
@@ -52,11 +54,21 @@ impl Options {
         config_file::parse(files, &self.overrides())
     }
 
-    /// Where the running agent is reached: `socket`, or what follows from the configuration.
+    /// Where the running agent is reached: `socket`, or what follows from the configuration, be it right or wrong. The error says
+    /// that several agents may be meant.
     pub fn control_socket(&self, socket: Option<&Path>) -> anyhow::Result<PathBuf> {
         match socket {
             Some(socket) => Ok(socket.to_owned()),
-            None => Ok(config_file::control_socket(&self.load()?)),
+            None => self.socket_of(None, &self.find()?.config),
+        }
+    }
+
+    /// The same with a configuration that was read.
+    pub fn socket_of(&self, socket: Option<&Path>, config: &Config) -> anyhow::Result<PathBuf> {
+        match socket {
+            Some(socket) => Ok(socket.to_owned()),
+            None if self.data_dir.is_some() => Ok(config_file::control_socket(config)),
+            None => locate(&config_file::control_sockets(config)),
         }
     }
 
@@ -71,9 +83,10 @@ impl Options {
         };
         let files = self.read().unwrap_or_default();
         let faults = format!("{error:#}").lines().map(str::to_owned).collect();
+        let overrides = Overrides { data_dir: self.data_dir.clone(), ..Overrides::default() };
         let bare = |text: String| {
             let path = self.config.clone().unwrap_or_else(|| config_file::DEFAULT_FILE.into());
-            self.parse(&[ConfigFile { path, text }])
+            config_file::parse(&[ConfigFile { path, text }], &overrides)
         };
         let lines = files.iter().flat_map(|file| file.text.lines());
         let data_dir = lines.into_iter().find(|line| line.trim_start().starts_with("data_dir"));
@@ -90,6 +103,35 @@ impl Options {
             mqtt: self.mqtt.clone(),
             data_dir: self.data_dir.clone(),
             environment: self.environment.clone(),
+        }
+    }
+}
+
+/// The socket where an agent answers; the first one where none does. Each comes with the data directory that leads there. The
+/// error names the agents that answer.
+fn locate(sockets: &[(PathBuf, PathBuf)]) -> anyhow::Result<PathBuf> {
+    if let [(_, only)] = sockets {
+        return Ok(only.clone());
+    }
+    let answers: Vec<_> = sockets
+        .iter()
+        .map(|(dir, socket)| (dir, socket, smol::block_on(control::is_running(socket))))
+        .collect();
+    let mut running = answers.iter().filter(|(.., answer)| *answer == Ok(true));
+    // One that may not be asked says more than one that is not there.
+    let closed = answers.iter().find(|(.., answer)| answer.is_err());
+    match (running.next(), running.next()) {
+        (None, _) => {
+            let (_, socket, _) =
+                closed.or(answers.first()).context("there is no place to look for an agent")?;
+            Ok((*socket).clone())
+        }
+        (Some((_, one, _)), None) => Ok((*one).clone()),
+        (Some(first), Some(second)) => {
+            let all = [first, second].into_iter().chain(running);
+            let dirs: Vec<String> =
+                all.map(|(dir, ..)| format!("\n  --data-dir {}", dir.display())).collect();
+            bail!("several agents run here; say which one is meant:{}", dirs.concat())
         }
     }
 }

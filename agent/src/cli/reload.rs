@@ -10,7 +10,6 @@ use serde_json::Value;
 use super::options::Options;
 use super::print;
 use crate::net::control;
-use crate::runtime::config_file;
 
 /// Makes the running agent take over its configuration as it is on the disk
 #[derive(clap::Args, Debug)]
@@ -36,10 +35,7 @@ pub struct Args {
 /// Asks the agent and prints what it did. The error says what is wrong with the configuration, or that none is running.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // An agent that runs hears of a wrong configuration, too: it logs it, and its status tells it.
-    let socket = args
-        .options
-        .control_socket(args.socket.as_deref())
-        .or_else(|error| config_file::present_socket(args.options.data_dir.as_deref()).ok_or(error))?;
+    let socket = args.options.control_socket(args.socket.as_deref())?;
     let asked = control::request(&socket, Method::POST, "/api/reload", None, Vec::new());
     let (code, body) = smol::block_on(asked).map_err(anyhow::Error::msg)?;
     let answer: Value = serde_json::from_slice(&body).context("cannot read the agent's answer")?;

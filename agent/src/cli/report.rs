@@ -79,11 +79,11 @@ fn default_name(found: &Found) -> PathBuf {
 }
 
 fn gather(args: &Args, found: &Found) -> String {
-    let socket = args.socket.as_deref();
+    let socket = args.options.socket_of(args.socket.as_deref(), &found.config);
     let (findings, status) = smol::block_on(async {
         let mut findings = String::new();
-        examine(found, socket, &mut |finding| findings.push_str(&line(&finding, false))).await;
-        (findings, status_of(found, socket).await)
+        examine(found, &socket, &mut |finding| findings.push_str(&line(&finding, false))).await;
+        (findings, status_of(&socket).await)
     });
     let status = status.map_or_else(|error| error, |status| format!("{status:#}"));
     let dir = &found.config.agent.data_dir;

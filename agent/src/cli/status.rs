@@ -15,10 +15,9 @@ use serde_json::{Map, Value};
 
 use self::page::Look;
 use super::options::Options;
-use super::{clean, colours, interval, print_page, table, tell};
+use super::{clean, colours, interval, print, print_page, table, tell};
 use crate::net::control;
 use crate::os::clock;
-use crate::runtime::config_file;
 
 /// Exit code where something does not work.
 const DEGRADED: u8 = 1;
@@ -31,7 +30,8 @@ const NO_AGENT: u8 = 2;
     after_help = "Exit code: 0 when all is well, 1 when something does not work (a link or the broker is down, the store \
     fails, a certificate has expired, the configuration is wrong or was rejected), 2 when no agent answers. Lines \
     with ! say what does not work, lines with - what wants attention. With --watch an agent that is away is \
-    waited for, the page fits the terminal, and the rates are those since the answer before.\n\n\
+    waited for, the page fits the terminal, and the rates are those since the answer before. --alive is for \
+    supervisors of containers, which would start an agent anew for a link that is down.\n\n\
     Examples:\n  holdfast status\n  holdfast status --watch\n  \
     holdfast status > /dev/null || echo 'look after the gateway'\n  holdfast status --json | jq .buffer.messages\n  \
     holdfast status --json --watch 10s | jq -c '[.uptime_s, .buffer.messages]'"
@@ -43,6 +43,9 @@ pub struct Args {
     /// Show it again each INTERVAL until interrupted, 1s by default; with --json a line each time
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1s", value_parser = interval)]
     watch: Option<Duration>,
+    /// Only tell whether the agent answers: exit code 0 if it does, whatever does not work, else 2
+    #[arg(long, conflicts_with_all = ["json", "watch", "application"])]
+    alive: bool,
     /// Show only the links and servers that belong to this application
     #[arg(long, value_name = "NAME")]
     application: Option<String>,
@@ -56,6 +59,13 @@ pub struct Args {
 /// Asks the agent and prints its answer. The error says what is wrong with the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (socket, fault) = find(args)?;
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(error) => return Ok(no_agent(&error, fault.as_deref())),
+    };
+    if args.alive {
+        return Ok(alive(&socket));
+    }
     let application = args.application.as_deref();
     if let (Some(fault), true) = (&fault, args.json) {
         tell(&format!("holdfast: {}\n", terminal::escaped_lines(fault)));
@@ -77,10 +87,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if fault.is_some() { ExitCode::from(DEGRADED) } else { exit_code(&status) })
 }
 
-/// The control socket, and what is wrong with the configuration that it follows from.
-fn find(args: &Args) -> anyhow::Result<(PathBuf, Option<String>)> {
+/// Tells whether the agent answers, and nothing of how it is.
+fn alive(socket: &Path) -> ExitCode {
+    match smol::block_on(ask(socket, None)) {
+        Ok(status) => {
+            let _ = print(&format!("{} {} answers\n", text(&status["agent"]), text(&status["version"])));
+            ExitCode::SUCCESS
+        }
+        Err(error) => no_agent(&error, None),
+    }
+}
+
+/// The control socket, or why none can be told, and what is wrong with the configuration that it follows from.
+fn find(args: &Args) -> anyhow::Result<(anyhow::Result<PathBuf>, Option<String>)> {
     if let Some(socket) = &args.socket {
-        return Ok((socket.clone(), None));
+        return Ok((Ok(socket.clone()), None));
     }
     let found = args.options.find()?;
     let fault = found.faults.first().map(|first| {
@@ -91,7 +112,7 @@ fn find(args: &Args) -> anyhow::Result<(PathBuf, Option<String>)> {
         };
         format!("the configuration is wrong: {first}{more}; `holdfast check` shows all of it")
     });
-    Ok((config_file::control_socket(&found.config), fault))
+    Ok((args.options.socket_of(None, &found.config), fault))
 }
 
 fn exit_code(status: &Value) -> ExitCode {

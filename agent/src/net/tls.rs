@@ -114,10 +114,10 @@ impl Identity {
     pub fn warning(&self, now: Now) -> Option<String> {
         let (from, until) = validity::bounds(&self.leaf)?;
         let (file, at) = (self.file.display(), Duration::from_nanos(now.wall_ns));
-        let clock = clock_words(now);
         if at > until {
-            return Some(format!("the certificate {file} has expired on {}: {clock}", day(until)));
+            return Some(format!("the certificate {file} has expired on {}{}", day(until), doubt(now)));
         }
+        let clock = clock_words(now);
         (at < from).then(|| format!("the certificate {file} is not valid before {}: {clock}", day(from)))
     }
 }
@@ -194,13 +194,21 @@ fn told(error: &Error) -> (TlsFault, String) {
 
 fn told_of_certificate(cause: &CertificateError) -> (TlsFault, String) {
     match cause {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            let clock = clock_words(clock::now());
-            (TlsFault::Expired, format!("the server's certificate has expired: {clock}"))
+        CertificateError::Expired => {
+            (TlsFault::Expired, format!("the server's certificate has expired{}", doubt(clock::now())))
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            let (until, doubt) = (day(Duration::from_secs(not_after.as_secs())), doubt(clock::now()));
+            (TlsFault::Expired, format!("the server's certificate has expired on {until}{doubt}"))
+        }
+        CertificateError::NotValidYet => {
             let clock = clock_words(clock::now());
             (TlsFault::NotYetValid, format!("the server's certificate is not valid yet: {clock}"))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            let (from, clock) = (day(Duration::from_secs(not_before.as_secs())), clock_words(clock::now()));
+            let words = format!("the server's certificate is not valid yet, but from {from} on: {clock}");
+            (TlsFault::NotYetValid, words)
         }
         // An authority that was made anew under its old name fails at the signature only.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
@@ -232,6 +240,18 @@ fn told_by_alert(alert: AlertDescription) -> (TlsFault, String) {
             (TlsFault::ClientCertificate, format!("the server refuses our client certificate ({alert:?})"))
         }
         other => (TlsFault::Other, format!("the server refuses the TLS handshake ({other:?})")),
+    }
+}
+
+/// What may be wrong in place of a certificate that has expired. A clock that nobody has set is late, which makes no certificate old,
+/// so one that is synchronized is not worth a word.
+fn doubt(now: Now) -> String {
+    match now.clock {
+        Clock::Synced => String::new(),
+        Clock::Unsynced => {
+            let day = day(Duration::from_nanos(now.wall_ns));
+            format!(", if this machine's clock is right, which is not synchronized and says {day}")
+        }
     }
 }
 
@@ -494,11 +514,14 @@ mod tests {
         let authority = Authority::new();
         let past = authority.issue("localhost", |params| params.not_after = date_time_ymd(2001, 1, 1));
         let error = outcome(&past, &trusting(&authority)).unwrap_err().error;
-        let clock = clock_words(clock::now());
-        assert_eq!(error, format!("the server's certificate has expired: {clock}"));
+        let (clock, doubt) = (clock_words(clock::now()), doubt(clock::now()));
+        assert_eq!(error, format!("the server's certificate has expired on 2001-01-01{doubt}"));
         let future = authority.issue("localhost", |params| params.not_before = date_time_ymd(2500, 1, 1));
         let error = outcome(&future, &trusting(&authority)).unwrap_err().error;
-        assert_eq!(error, format!("the server's certificate is not valid yet: {clock}"));
+        assert_eq!(
+            error,
+            format!("the server's certificate is not valid yet, but from 2500-01-01 on: {clock}")
+        );
     }
 
     #[test]
@@ -507,6 +530,16 @@ mod tests {
         let words = |clock| clock_words(Now { clock, ..now });
         assert_eq!(words(Clock::Unsynced), "this machine's clock is not synchronized and says 1970-01-02");
         assert_eq!(words(Clock::Synced), "this machine's clock is synchronized and says 1970-01-02");
+        let doubt = |clock| doubt(Now { clock, ..now });
+        assert_eq!(
+            doubt(Clock::Synced),
+            "",
+            "a certificate that has expired is no matter of a clock that is right"
+        );
+        assert_eq!(
+            doubt(Clock::Unsynced),
+            ", if this machine's clock is right, which is not synchronized and says 1970-01-02"
+        );
     }
 
     #[test]

@@ -114,12 +114,29 @@ pub fn control_socket(config: &Config) -> PathBuf {
     socket_in(given.as_deref(), Path::new(ROOT_RUNTIME_DIR), &config.agent.data_dir)
 }
 
-/// The control socket of an agent where the configuration does not say which, if it is there: that of the agent with this data
-/// directory, or the system's.
-pub fn present_socket(data_dir: Option<&Path>) -> Option<PathBuf> {
+/// Where the control socket of the agent that is meant may be, the likeliest place first, each with the data directory that leads
+/// there. A configuration that does not name a directory leaves open whether the system's agent is meant, or one of this user.
+pub fn control_sockets(config: &Config) -> Vec<(PathBuf, PathBuf)> {
     let given = std::env::var("RUNTIME_DIRECTORY").ok();
-    let data_dir = data_dir.unwrap_or(Path::new(ROOT_DATA_DIR));
-    Some(socket_in(given.as_deref(), Path::new(ROOT_RUNTIME_DIR), data_dir)).filter(|socket| socket.exists())
+    let own = in_surroundings(|environment| environment.data_dir.to_owned());
+    let mut dirs = vec![config.agent.data_dir.clone()];
+    if given.is_none() && config.agent.data_dir == own {
+        dirs.extend(users_data_dir(&|name| std::env::var(name).ok()));
+        dirs.push(ROOT_DATA_DIR.into());
+    }
+    let mut sockets: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for dir in dirs {
+        let socket = socket_in(given.as_deref(), Path::new(ROOT_RUNTIME_DIR), &dir);
+        if sockets.iter().all(|(_, known)| *known != socket) {
+            sockets.push((dir, socket));
+        }
+    }
+    sockets
+}
+
+/// Whether there is a store that may hold messages; one that cannot be seen may.
+pub fn may_have_store(config: &Config) -> bool {
+    config.agent.data_dir.join("store").try_exists().unwrap_or(true)
 }
 
 /// Defects of a configuration that can be used all the same: old names of keys, files that it names and that are
@@ -325,13 +342,16 @@ fn default_data_dir(root: bool, env: &dyn Fn(&str) -> Option<String>) -> PathBuf
     if let Some(first) = env("STATE_DIRECTORY").as_deref().and_then(first_of) {
         return first;
     }
-    if root {
-        return PathBuf::from(ROOT_DATA_DIR);
-    }
+    let of_user = if root { None } else { users_data_dir(env) };
+    of_user.unwrap_or_else(|| PathBuf::from(ROOT_DATA_DIR))
+}
+
+/// The data directory of a user other than root.
+fn users_data_dir(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     // The XDG Base Directory Specification has relative paths ignored.
     let folder = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
-    state.map_or_else(|| PathBuf::from(ROOT_DATA_DIR), |state| state.join("holdfast"))
+    state.map(|state| state.join("holdfast"))
 }
 
 fn socket_in(given: Option<&str>, root_runtime_dir: &Path, data_dir: &Path) -> PathBuf {

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use holdfast_core::agent::Event;
 use holdfast_core::config::Config;
 use holdfast_core::config::server::Server;
-use holdfast_core::outlet::lane;
 use holdfast_core::reload::{self, Changes, Proposal, ReloadError, Reloaded};
 use holdfast_core::setup::LinkSetup;
 
@@ -117,8 +116,7 @@ impl Runtime {
     pub fn proven_config(&self) -> Config {
         let mut config = (*self.config).clone();
         for client in &mut config.clients {
-            let outlet = lane::of_client(&client.id);
-            if let Some(proven) = self.agent.proven().find(|own| lane::of_client(&own.id) == outlet) {
+            if let Some(proven) = self.agent.proven().find(|own| own.id.eq_ignore_ascii_case(&client.id)) {
                 client.clone_from(&proven.table);
             }
         }

@@ -157,11 +157,12 @@ pub async fn bind(config: &Config, kept: &[KeptSocket]) -> anyhow::Result<BoundS
 
 /// The same, but for the servers that are `open` already.
 pub async fn bind_but(config: &Config, open: &[Server], kept: &[KeptSocket]) -> anyhow::Result<BoundServers> {
+    let kept: Vec<KeptSocket> = kept.iter().map(|own| own.clone().among(&config.servers)).collect();
     let mut servers = Vec::new();
     for table in config.servers.iter().filter(|table| table.active) {
         let listeners = match open.contains(table) {
             true => None,
-            false => Some(server::bind(table, kept).await.map_err(anyhow::Error::msg)?),
+            false => Some(server::bind(table, &kept).await.map_err(anyhow::Error::msg)?),
         };
         servers.push((Rc::new(table.clone()), listeners));
     }

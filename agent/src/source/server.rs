@@ -77,9 +77,19 @@ pub struct KeptSocket {
     /// As `bind` names it.
     name: String,
     socket: Socket,
+    /// Whether nothing needs it any more.
+    leaves: bool,
 }
 
 impl KeptSocket {
+    /// The same among these servers: whether one of them goes on with it.
+    pub fn among(mut self, servers: &[Server]) -> KeptSocket {
+        let needs =
+            |server: &Server| server.active && server.bind.iter().any(|name| self.serves(&server.id, name));
+        self.leaves = !servers.iter().any(needs);
+        self
+    }
+
     /// Whether it is what a server means by this name. Port 0 is another one for each server.
     fn serves(&self, server: &str, name: &str) -> bool {
         self.name == name && (self.server == server || !name.ends_with(":0"))
@@ -128,19 +138,24 @@ impl Listeners {
     /// The sockets, to be kept open for the next life of the server.
     pub fn kept(&self) -> impl Iterator<Item = KeptSocket> {
         let named = self.names.iter().cloned().zip(self.sockets.iter().cloned());
-        named.map(|(name, socket)| KeptSocket { server: self.server.clone(), name, socket })
+        named.map(|(name, socket)| KeptSocket { server: self.server.clone(), name, socket, leaves: false })
     }
 
     /// How the server is, at any time: what it has turned away, and its certificate.
     pub fn facts(&self, application: &str) -> Facts {
         let (gate, certificate) = (self.gate.clone(), self.certificate.clone());
-        let application = application.to_owned();
+        let (application, listening) = (application.to_owned(), self.urls().collect::<Vec<_>>());
         Rc::new(move || {
             let certificate = certificate.as_ref().map(|certificate| CertificateStatus {
                 certificate_days_left: certificate.days_left(),
                 certificate_error: certificate.fault(),
             });
-            ServerStatus { counts: gate.borrow().counts, application: application.clone(), certificate }
+            ServerStatus {
+                counts: gate.borrow().counts,
+                listening: listening.clone(),
+                application: application.clone(),
+                certificate,
+            }
         })
     }
 }
@@ -172,12 +187,13 @@ pub async fn bind(server: &Server, kept: &[KeptSocket]) -> Result<Listeners, Str
     files::check(server).map_err(of)?;
     let login = Login::new(&server.access).map_err(|error| of(format!("{error:#}")))?;
     let gate = Rc::new(RefCell::new(AccessControl::new(&server.access, &server.limits, clock::now().mono)));
+    let leaving: Vec<&Socket> = kept.iter().filter(|kept| kept.leaves).map(|kept| &kept.socket).collect();
     let mut sockets = Vec::new();
     for name in &server.bind {
         let cannot = |cause| format!("cannot bind {name} (server.bind of {}): {cause}", server.id);
         sockets.push(match kept.iter().find(|kept| kept.serves(&server.id, name)) {
             Some(kept) => kept.socket.clone(),
-            None => Socket::bind(name).await.map_err(cannot)?,
+            None => Socket::bind(name, &leaving).await.map_err(cannot)?,
         });
     }
     let (id, names, protocol) = (server.id.clone(), server.bind.clone(), server.protocol);

@@ -212,6 +212,19 @@ impl Database {
         }
     }
 
+    /// Whether a tree that is not used has such a value.
+    pub fn has_unused(&self, name: &str, is_such: &dyn Fn(&[u8], &[u8]) -> bool) -> Result<bool, Fault> {
+        self.run("read", |open| {
+            for found in &open.db.open_tree(name)? {
+                let (key, value) = found?;
+                if is_such(&key, &value) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
     /// Whether trees that nobody named at the opening hold anything but this key.
     pub fn others_hold_anything_but(&self, key: &[u8]) -> Result<bool, Fault> {
         self.run("read", |open| {

@@ -23,7 +23,7 @@ use self::names::Files;
 use self::read_only::ReadOnly;
 use super::backend::Fault;
 use super::file_queue::FileQueue;
-use super::group;
+use super::group::{self, Head};
 use super::group_index::GroupIndex;
 use super::look::{self, InspectError, Inspector};
 use super::open_store::{Groups, Lost, OpenStore, Trouble};
@@ -158,7 +158,18 @@ impl Worker {
         let payload = numbers.as_ref().map(numbers::numbers_payload).transpose()?;
         self.files = Files { numbers: payload, presence: presence.clone(), clocks: clocks.clone() };
         let (facts, repairs) = (self.facts(), self.take_repairs());
-        Ok(Opened { outlets, numbers, given: None, presence, clocks, facts, repairs })
+        let left_behind = self.left_behind();
+        Ok(Opened { outlets, numbers, given: None, presence, clocks, facts, repairs, left_behind })
+    }
+
+    /// Names of the outlets without a place that hold messages, as far as that can be seen.
+    fn left_behind(&self) -> Vec<String> {
+        let Some(database) = self.hold.as_ref().map(OpenStore::database) else { return Vec::new() };
+        let is_group = |key: &[u8], value: &[u8]| {
+            key != group::FLOOR_KEY && Head::check(value).is_ok_and(|head| head.messages > 0)
+        };
+        let holds = |name: &&String| database.has_unused(name, &is_group).unwrap_or_default();
+        self.others.iter().filter(holds).cloned().collect()
     }
 
     /// The sentences about repairs since this was asked last.

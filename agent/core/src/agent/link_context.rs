@@ -93,7 +93,7 @@ impl LinkContext {
         let pace = ReplayLimiter::new(own.replay, now.mono);
         let link = Link::new(own.rule.clone(), now.mono);
         let role = Role::Client(Box::new(own.clone()));
-        let line = LinkContext::new(&own.id, lane::of_client(&own.id), role, link, own.window, pace);
+        let line = LinkContext::new(&own.id, own.outlet(), role, link, own.window, pace);
         LinkContext { hello: own.hello, replay: own.replay, frames: FrameLimit::new(own.frame_bytes), ..line }
     }
 
@@ -145,6 +145,7 @@ impl LinkContext {
 
     /// Takes over the settings of a fresh line. Returns what it was in the configuration before.
     pub fn adopt(&mut self, fresh: LinkContext) -> Role {
+        self.id = fresh.id;
         (self.window, self.hello) = (fresh.window, fresh.hello);
         (self.replay, self.pace) = (fresh.replay, fresh.pace);
         (self.frames, self.told_unechoed) = (fresh.frames, false);

@@ -110,10 +110,11 @@ impl Agent {
 
     /// Says goodbye to a link that is not configured any more. What is held for it stays in the store.
     fn part(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
-        let line = &mut self.links[link];
-        if line.is_gone() {
+        if self.links[link].is_gone() {
             return;
         }
+        self.tell_if_left(link, out);
+        let line = &mut self.links[link];
         line.role = Role::Gone;
         (line.trial, line.rollback, line.certificate_days_left) = (None, None, None);
         self.close_inbox(link, "its client is not configured any more", out);
@@ -130,11 +131,13 @@ impl Agent {
         if !changes {
             return;
         }
-        // One that was not there, or has no place yet, has nothing to go back to.
-        if let Role::Client(before) = line.adopt(fresh)
-            && !line.lanes.is_empty()
-        {
-            self.begin_trial(link, before);
+        let before = line.adopt(fresh);
+        match before {
+            // One that has taken the place of another has nothing to go back to.
+            Role::Client(before) if before.id != line.id => (line.trial, line.rollback) = (None, None),
+            // Neither has one that was not there, or has no place yet.
+            Role::Client(before) if !line.lanes.is_empty() => self.begin_trial(link, before),
+            Role::Client(_) | Role::Broker | Role::Gone => {}
         }
         self.connect_anew(now, link, out);
     }

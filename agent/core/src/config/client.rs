@@ -44,6 +44,9 @@ pub struct Client {
     pub application: String,
     /// An inactive client holds its messages and never connects.
     pub active: bool,
+    /// Name of its place in the buffer; its id by default. A client that gets another id keeps what is held for it, and its numbers, with
+    /// the old one here; one that replaces another takes over what that one has left.
+    pub outlet: Option<String>,
     /// `ws://` or `wss://` for a WebSocket, `http://` or `https://` for POST requests, `mqtt://` or `mqtts://` for a broker; `ws://[fe80::1%25eth0]` also names the network interface that leads there. Only an inactive client can
     /// be without `url`, `urls` and `host`. Redirects of the server are followed, three at most: on the same host, or to another one
     /// with TLS, which gets no credentials, `headers` or client certificate; never from TLS to plain text.
@@ -132,6 +135,7 @@ impl Client {
             description: String::new(),
             application: String::new(),
             active: true,
+            outlet: None,
             url: None,
             urls: Vec::new(),
             balance: Balance::default(),
@@ -173,6 +177,11 @@ impl Client {
         self.endpoints().iter().map(|url| url::shown(url)).collect()
     }
 
+    /// Name of its place in the buffer.
+    pub fn outlet_name(&self) -> &str {
+        self.outlet.as_deref().unwrap_or(&self.id)
+    }
+
     pub(super) fn read(index: usize, table: &mut Table) -> Client {
         let default = Client::of_index(index);
         table.renamed("parameters", "path");
@@ -185,6 +194,7 @@ impl Client {
             name: table.value("name", default.name, value::string),
             description: table.value("description", default.description, value::string),
             active: table.value("active", default.active, value::boolean),
+            outlet: table.optional("outlet", value::id),
             urls: table.value("urls", default.urls, address::client_urls),
             balance: table.value("balance", default.balance, value::word(BALANCE)),
             prefer_after: table.value(
@@ -243,6 +253,7 @@ impl Client {
             ("description", Some(render::string(&self.description))),
             ("application", Some(render::string(&self.application))),
             ("active", Some(self.active.to_string())),
+            ("outlet", self.outlet.as_deref().map(render::string)),
             ("url", self.url.as_ref().map(|url| render::string(&url::shown(url)))),
             ("urls", (!self.urls.is_empty()).then(|| shown_list(&self.urls))),
             ("balance", Some(render::word(BALANCE, self.balance))),

@@ -17,6 +17,7 @@ pub mod handshake;
 mod hide;
 pub mod host;
 mod http_page;
+pub mod implied;
 pub mod inbound;
 pub mod limits;
 pub mod link_kind;
@@ -244,10 +245,11 @@ fn overlay(table: &mut Table, overrides: &Overrides) {
 }
 
 fn clients(table: &mut Table) -> Vec<client::Client> {
-    let (mut seen, mut applications) = (BTreeMap::new(), BTreeSet::new());
+    let (mut seen, mut outlets, mut applications) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
     let mut clients = table.each("client", |index, table| {
         let client = client::Client::read(index, table);
         check_id(&mut seen, &client.id, table);
+        check_outlet(&mut outlets, &client, table);
         let is_new = !client.application.is_empty() && applications.insert(client.application.clone());
         if is_new && applications.len() > APPLICATIONS_MAX {
             table.fail("application", format!("there are more than {APPLICATIONS_MAX} of them"));
@@ -290,6 +292,22 @@ fn check_id(seen: &mut BTreeMap<String, String>, id: &str, table: &Table) {
         Entry::Vacant(entry) => drop(entry.insert(table.place("id"))),
         Entry::Occupied(entry) => {
             table.fail("id", format!("`{id}` is taken by {}; case does not count", entry.get()));
+        }
+    }
+}
+
+/// Two clients in one place of the buffer would confirm each other's messages. Those of the same id are told already.
+fn check_outlet(outlets: &mut BTreeMap<String, (String, String)>, client: &client::Client, table: &Table) {
+    let key = if client.outlet.is_some() { "outlet" } else { "id" };
+    match outlets.entry(client.outlet_name().to_ascii_lowercase()) {
+        Entry::Vacant(entry) => drop(entry.insert((client.id.clone(), table.place(key)))),
+        Entry::Occupied(entry) if entry.get().0.eq_ignore_ascii_case(&client.id) => {}
+        Entry::Occupied(entry) => {
+            let (outlet, (id, place)) = (client.outlet_name(), entry.get());
+            table.fail(
+                key,
+                format!("the outlet `{outlet}` is that of client {id} in {place}; case does not count"),
+            );
         }
     }
 }

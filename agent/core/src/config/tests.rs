@@ -746,8 +746,8 @@ fn wrong_brokers_are_refused() {
 fn the_sample_configuration_works_and_its_comments_name_real_keys() {
     let sample = include_str!("../../../../systemd/holdfast.toml");
     let used: Vec<&str> = sample.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    assert_eq!(used.len(), 3, "{used:?}");
-    assert!(parse(sample).clients[0].active);
+    assert!(used.is_empty(), "{used:?}");
+    assert!(!parse(sample).clients[0].active, "nothing is dialled before a link is configured");
 
     let uncommented: Vec<&str> =
         sample.lines().map(|line| line.strip_prefix("#> ").unwrap_or(line)).collect();

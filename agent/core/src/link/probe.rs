@@ -203,7 +203,7 @@ fn hint_of_tls(fault: TlsFault, clock_is_wrong: bool) -> &'static str {
         TlsFault::Expired | TlsFault::NotYetValid if clock_is_wrong => {
             "set this machine's clock, which is far off: nothing is wrong with the certificate as far as can be told"
         }
-        TlsFault::Expired => "have the server's certificate renewed; this machine's clock seems right",
+        TlsFault::Expired => "have the server's certificate renewed",
         TlsFault::NotYetValid => {
             "compare this machine's clock with the server's: one of them is off, or the certificate was issued for later"
         }

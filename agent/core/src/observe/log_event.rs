@@ -125,6 +125,13 @@ pub enum LogEvent {
         /// Last number of the gap.
         to: u64,
     },
+    /// There is no link to send anything over.
+    NoLink,
+    /// Messages are held in a place that no client has.
+    LeftBehind {
+        /// Its name, as a client names it.
+        outlet: String,
+    },
     /// People gave up what an outlet held.
     Purged {
         /// The outlet.
@@ -204,6 +211,7 @@ impl LogEvent {
             | LogEvent::BufferFull(true)
             | LogEvent::RolledBack { .. }
             | LogEvent::LinkLost { .. }
+            | LogEvent::LeftBehind { .. }
             | LogEvent::LinkRefused { again: false, .. }
             | LogEvent::Refused { again: false, .. }
             | LogEvent::Unechoed { again: false, .. }
@@ -211,6 +219,7 @@ impl LogEvent {
             LogEvent::LinkUp { .. }
             | LogEvent::LinkMoves { .. }
             | LogEvent::FrameLimit { .. }
+            | LogEvent::NoLink
             | LogEvent::BufferFull(false)
             | LogEvent::Purged { .. }
             | LogEvent::Bound { .. }
@@ -246,6 +255,8 @@ impl LogEvent {
             LogEvent::Blocked { .. } => "blocked",
             LogEvent::DroppedOldest { .. } => "dropped_oldest",
             LogEvent::Expired { .. } => "expired",
+            LogEvent::NoLink => "no_link",
+            LogEvent::LeftBehind { .. } => "left_behind",
             LogEvent::Purged { .. } => "purged",
             LogEvent::BufferFull(true) => "buffer_full",
             LogEvent::BufferFull(false) => "buffer_has_room",
@@ -290,6 +301,7 @@ impl LogEvent {
                 ("reason", text(reason)),
                 ("dead", Number(*dead)),
             ],
+            LogEvent::LeftBehind { outlet } => vec![("outlet", text(outlet))],
             LogEvent::FrameLimit { link, bytes } => {
                 vec![("link", text(link)), ("bytes", Number(*bytes as u64))]
             }
@@ -310,7 +322,9 @@ impl LogEvent {
             LogEvent::Device { device, online } => {
                 vec![("device", text(device)), ("status", text(if *online { "online" } else { "offline" }))]
             }
-            LogEvent::BufferFull(_) | LogEvent::StartsAnew | LogEvent::StoreRecovered => Vec::new(),
+            LogEvent::BufferFull(_) | LogEvent::NoLink | LogEvent::StartsAnew | LogEvent::StoreRecovered => {
+                Vec::new()
+            }
         }
     }
 }
@@ -360,6 +374,13 @@ impl fmt::Display for LogEvent {
             LogEvent::Expired { outlet, messages, from, to } => {
                 write!(f, "too old: gave up outlet={outlet} messages={messages} from={from} to={to}")
             }
+            LogEvent::NoLink => f.write_str(
+                "no link is active, so nothing is dialled and messages are held: `holdfast client add wss://HOST/PATH` makes one",
+            ),
+            LogEvent::LeftBehind { outlet } => write!(
+                f,
+                "messages are held for {outlet}, which no client is: one with outlet = \"{outlet}\" sends them"
+            ),
             LogEvent::Purged { outlet, messages, from, to } => {
                 write!(f, "purged outlet={outlet} messages={messages} from={from} to={to}")
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::log_event::LogEvent;
 use super::natural_order::natural_order;
 
 /// Days before the end of a certificate from which on somebody should renew it.
@@ -46,11 +47,10 @@ pub fn problems(status: &Value) -> Vec<String> {
 pub fn notices(status: &Value) -> Vec<String> {
     let mut notices = Vec::new();
     if waits_for_a_link(status) {
-        notices.push(
-            "no link is active, so nothing is dialled and messages are held: `holdfast client add wss://HOST/PATH` makes one"
-                .to_owned(),
-        );
+        notices.push(LogEvent::NoLink.to_string());
     }
+    let left = status["left_behind"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    notices.extend(left.map(|outlet| LogEvent::LeftBehind { outlet: outlet.to_owned() }.to_string()));
     let count = |key: &str| status["buffer"][key].as_u64().unwrap_or_default();
     match count("dead") {
         0 => {}

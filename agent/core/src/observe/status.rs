@@ -59,6 +59,9 @@ pub struct Status {
     /// What was found damaged in the store and mended, a sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<String>,
+    /// Names of places in the buffer that hold messages and belong to no client.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_behind: Vec<String>,
     /// The first of the devices, for the control interface.
     #[serde(flatten)]
     pub devices: Option<Devices>,
@@ -236,6 +239,8 @@ pub struct ServerStatus {
     /// What it has turned away.
     #[serde(flatten)]
     pub counts: Counts,
+    /// Where it is reached, as urls.
+    pub listening: Vec<String>,
     /// The application that it belongs to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub application: String,

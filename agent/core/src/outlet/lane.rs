@@ -11,6 +11,11 @@ pub fn of_client(id: &str) -> String {
     format!("client:{}", id.to_lowercase())
 }
 
+/// The client that a link's outlet in the store is named after; none for that of the broker.
+pub fn client(outlet: &str) -> Option<&str> {
+    outlet.strip_prefix("client:")
+}
+
 /// The name in the store of a link's outlet for one priority: `client:cloud`, `client:cloud/7`.
 pub fn name(link: &str, priority: u8) -> String {
     match priority {

@@ -305,6 +305,8 @@ pub struct Opened {
     pub facts: StoreFacts,
     /// What recovery had to do, one sentence each; empty after a normal start.
     pub repairs: Vec<String>,
+    /// Names of other outlets that hold messages.
+    pub left_behind: Vec<String>,
 }
 
 /// The numbers that must never be used twice, as they stand in the numbers file.

@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn write_all(place: &mut StoreAccess, args: &Args, output: &mut impl Write) -> anyhow::Result<u64> {
     let survey = place.survey()?;
-    let outlets = outlets_meant(&survey, args.outlet.as_deref())?;
+    let outlets = outlets_meant(&survey, args.whereabouts.meant(args.outlet.as_deref()).as_deref())?;
     let held = survey.outlets.iter().zip(&survey.facts.held);
     let meant = held.filter(|(outlet, _)| outlets.contains(&outlet.name));
     let total = meant.map(|(_, held)| held.messages).sum();

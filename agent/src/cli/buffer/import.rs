@@ -46,8 +46,8 @@ pub struct Args {
 /// Hands over all messages. The error says how many were stored before it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let agent = args.whereabouts.needed_agent("take messages in")?;
-    let to =
-        args.to.as_ref().map(|to| outlet(&StoreAccess::Running(agent.clone()).survey()?, to)).transpose()?;
+    let to = args.whereabouts.meant(args.to.as_deref());
+    let to = to.as_ref().map(|to| outlet(&StoreAccess::Running(agent.clone()).survey()?, to)).transpose()?;
     let (input, bytes): (Box<dyn Read>, u64) = match &args.file {
         Some(path) => {
             let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;

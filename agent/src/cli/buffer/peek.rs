@@ -34,7 +34,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut place = args.whereabouts.read()?;
     let survey = place.survey()?;
-    for outlet in outlets_meant(&survey, args.outlet.as_deref())? {
+    for outlet in outlets_meant(&survey, args.whereabouts.meant(args.outlet.as_deref()).as_deref())? {
         let known = survey.outlets.iter().find(|known| known.name == outlet);
         let epoch = known.map_or("", |known| known.epoch.as_str());
         let mut left = args.count;

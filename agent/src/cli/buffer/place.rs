@@ -75,6 +75,17 @@ impl StorePath {
         Ok(mended)
     }
 
+    /// The outlet that somebody means: for the id of a client whose place in the buffer has another name, that place.
+    pub fn meant(&self, named: Option<&str>) -> Option<String> {
+        let config = self.options.find().ok().map(|found| found.config);
+        let place = |named: &str| {
+            let mut clients = config.iter().flat_map(|config| &config.clients);
+            let its = clients.find(|client| client.id.eq_ignore_ascii_case(named))?;
+            Some(lane::of_client(its.outlet.as_deref()?))
+        };
+        named.map(|named| place(named).unwrap_or_else(|| named.to_owned()))
+    }
+
     /// The running agent, none if there is none. Whoever names a socket means a running one.
     pub fn agent(&self) -> anyhow::Result<Option<Agent>> {
         let socket = self.options.control_socket(self.socket.as_deref())?;
@@ -97,7 +108,7 @@ impl StorePath {
 }
 
 fn outlets(config: &Config) -> Vec<String> {
-    let clients = config.clients.iter().map(|client| lane::of_client(&client.id));
+    let clients = config.clients.iter().map(|client| lane::of_client(client.outlet_name()));
     clients.chain(config.mqtt.iter().map(|_| "mqtt".to_owned())).collect()
 }
 

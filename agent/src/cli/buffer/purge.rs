@@ -36,7 +36,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut place = args.whereabouts.change()?;
     let survey = place.survey()?;
-    let outlets = outlets_meant(&survey, args.outlet.as_deref())?;
+    let outlets = outlets_meant(&survey, args.whereabouts.meant(args.outlet.as_deref()).as_deref())?;
     if !args.yes && !is_confirmed(&question(&survey, &outlets))? {
         bail!("nothing was given up");
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use holdfast_core::config::edit::{self, Kind};
-use holdfast_core::config::{LinkUrl, Login, link_of_url, toml_string};
+use holdfast_core::config::{ConfigFile, LinkUrl, Login, implied, link_of_url, toml_string};
 
 use crate::cli::change::{AgentArgs, Change, Edited, assignment};
 use crate::runtime::config_file::NewPassword;
@@ -14,7 +14,8 @@ use crate::runtime::config_file::NewPassword;
 #[command(
     after_help = "A user in the url becomes auth = { basic = … } of the new table, and the password goes into a file \
     beside the configuration, ID.password, which only the agent can read. A value of --set is TOML, or taken \
-    as a string where it is none.\n\n\
+    as a string where it is none. The first client gets what was held while there was none: if it has an id of its \
+    own, outlet = \"ws_client_1\" says so in its table.\n\n\
     Examples:\n  holdfast client add wss://hub.example/ingest --id cloud\n  \
     holdfast client add ws://10.0.0.7:8080/in --set confirm=none --set 'ping={ interval = \"5s\" }'\n  \
     holdfast client add wss://hub.example/ --set 'auth={ bearer = { file = \"/etc/holdfast/token\" } }'"
@@ -60,9 +61,28 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         pairs.push((key.clone(), value.clone()));
     }
     let change = Change { place: &args.place, done: "added", table: None };
-    change.make(&mut |text| edited(args, text, &pairs, login.as_ref()), &|text| {
-        format!("client {}", edit::last_id(text, Kind::Client))
-    })
+    let mut add = |text: &str, files: &[ConfigFile]| {
+        let takes_over = takes_over(args, files);
+        let mut pairs = pairs.clone();
+        pairs.extend(takes_over.then(|| ("outlet".to_owned(), toml_string(&implied::client()))));
+        let edited = edited(args, text, &pairs, login.as_ref())?;
+        let notes = takes_over.then(|| {
+            format!(
+                "what was held while there was no client goes to it: {}",
+                implied::hand_over(&implied::client())
+            )
+        });
+        Ok(Edited { notes: notes.into_iter().collect(), ..edited })
+    };
+    change.make(&mut add, &|text| format!("client {}", edit::last_id(text, Kind::Client)))
+}
+
+/// Whether the new client is the first one and has an id of its own, while something may be held under that of the link which was
+/// there without any.
+fn takes_over(args: &Args, files: &[ConfigFile]) -> bool {
+    let has_own_id = args.id.as_ref().is_some_and(|id| !id.eq_ignore_ascii_case(&implied::client()));
+    let is_told = args.set.iter().any(|(key, _)| key == "outlet");
+    has_own_id && !is_told && implied::is_in_force(files, Kind::Client) && args.place.may_hold(files)
 }
 
 /// The text with the new table, which names the file of its password.
@@ -85,5 +105,5 @@ fn edited(
     let behind_url = pairs.iter().position(|(key, _)| key == "url").map_or(0, |place| place + 1);
     pairs.insert(behind_url, ("auth".to_owned(), login.auth(&value)));
     let text = edit::add(text, Kind::Client, &pairs)?;
-    Ok(Edited { text, password })
+    Ok(Edited { password, ..Edited::from(text) })
 }

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use holdfast_core::config::server::UNIX;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use smol::future::or;
 use smol::net::TcpListener;
 use smol::net::unix::{UnixListener, UnixStream};
 use smol::{Async, Timer};
 
 use super::accept::Accepted;
-use crate::net::{self, words};
+use crate::net::{resolve, words};
 use crate::os::private;
 
 /// Longest path of a Unix socket (unix(7): `sun_path` has 108 bytes with its NUL).
@@ -28,6 +29,8 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(15);
 const FOR_GROUP: u32 = 0o660;
 /// A socket that may do everything: nobody but the owner, and root.
 const FOR_OWNER: u32 = 0o600;
+/// Callers that may wait to be accepted, as the standard library has it.
+const BACKLOG: i32 = 128;
 
 /// How often the file of a socket is looked for when nothing tells that it may be gone.
 const LOOK_EACH: Duration = Duration::from_secs(30);
@@ -99,19 +102,26 @@ impl Drop for SocketFile {
 }
 
 impl Socket {
-    /// Binds what `bind` names. The error is the cause alone.
-    pub async fn bind(name: &str) -> Result<Socket, String> {
+    /// Binds what `bind` names, also where one of the sockets that are about to be closed is in the way. The error is the cause
+    /// alone.
+    pub async fn bind(name: &str, leaving: &[&Socket]) -> Result<Socket, String> {
         match name.strip_prefix(UNIX) {
             Some(path) => Socket::bind_unix(Path::new(path), FOR_GROUP).await,
-            None => or(Socket::bind_tcp(name), late()).await.map_err(|error| words(&error)),
+            None => or(Socket::bind_tcp(name, leaving), late()).await.map_err(|error| words(&error)),
         }
     }
 
     /// The first address that a name stands for and that can be bound.
-    async fn bind_tcp(name: &str) -> io::Result<Socket> {
+    async fn bind_tcp(name: &str, leaving: &[&Socket]) -> io::Result<Socket> {
         let mut cause = None;
         for address in addresses(name).await? {
-            match TcpListener::bind(address).await {
+            let bound = match TcpListener::bind(address).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    beside(address, leaving).unwrap_or(Err(error))
+                }
+                bound => bound,
+            };
+            match bound {
                 Ok(listener) => return Ok(Socket::Tcp(listener)),
                 Err(error) => cause = cause.or(Some(error)),
             }
@@ -176,6 +186,37 @@ impl Socket {
     }
 }
 
+/// Binds an address on the port of sockets that are about to be closed: `0.0.0.0:9998` beside `127.0.0.1:9998`, which still takes what
+/// comes there. None if none of them has that port. While it is bound both have SO_REUSEPORT (socket(7)), and not before or after,
+/// so that no other program gets it.
+fn beside(address: SocketAddr, leaving: &[&Socket]) -> Option<io::Result<TcpListener>> {
+    let tcp = leaving.iter().filter_map(|socket| match socket {
+        Socket::Tcp(listener) => Some(listener),
+        Socket::Unix(..) => None,
+    });
+    let has_port =
+        |listener: &&TcpListener| listener.local_addr().is_ok_and(|own| own.port() == address.port());
+    let others: Vec<&TcpListener> = tcp.filter(has_port).collect();
+    let share = |shared| others.iter().try_for_each(|other| sockopt::set_socket_reuseport(other, shared));
+    let bind = || -> io::Result<TcpListener> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        share(true)?;
+        sockopt::set_socket_reuseport(&socket, true)?;
+        net::bind(&socket, &address)?;
+        net::listen(&socket, BACKLOG)?;
+        sockopt::set_socket_reuseport(&socket, false)?;
+        Async::new(std::net::TcpListener::from(socket)).map(TcpListener::from)
+    };
+    (!others.is_empty()).then(|| {
+        let bound = bind();
+        share(false)?;
+        bound
+    })
+}
+
 /// What `HOST:PORT` stands for.
 async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = name.parse() {
@@ -183,7 +224,7 @@ async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
     }
     let port = name.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
     let (host, port) = port.ok_or_else(|| io::Error::other("it is not ADDRESS:PORT"))?;
-    net::resolve(host, port).await
+    resolve(host, port).await
 }
 
 async fn late() -> io::Result<Socket> {

@@ -174,6 +174,7 @@ fn base(agent: &Agent, now: Now) -> Status {
         servers: agent.servers.clone(),
         configuration_rejected: agent.rejected.clone(),
         repairs: agent.repairs.clone(),
+        left_behind: agent.left_behind(),
         devices: None,
         sources: None,
     }

@@ -19,6 +19,7 @@ pub fn status() -> Status {
     let certificate = CertificateStatus { certificate_days_left: Some(2), certificate_error: None };
     let server = ServerStatus {
         counts: Counts { failed_logins: 3, ..Counts::default() },
+        listening: vec!["http://127.0.0.1:9998".to_owned()],
         application: String::new(),
         certificate: Some(certificate),
     };
@@ -41,6 +42,7 @@ pub fn status() -> Status {
         certificate_days_left: None,
         servers: BTreeMap::from([("sensors".to_owned(), server)]),
         configuration_rejected: None,
+        left_behind: Vec::new(),
         repairs: Vec::new(),
         devices: Some(Devices {
             devices: BTreeMap::from([("pump".to_owned(), pump)]),
