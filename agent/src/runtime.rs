@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_signal::{Signal, Signals};
 use holdfast_core::agent::{Action, Agent, Event, Setup};
 use holdfast_core::config::Config;
+use holdfast_core::ids::LinkId;
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use holdfast_core::observe::status::{SourceCounts, Status};
@@ -120,7 +121,7 @@ struct Runtime {
     supervisor: Supervisor,
     store: Store,
     /// By link.
-    lines: BTreeMap<usize, Connection>,
+    lines: BTreeMap<LinkId, Connection>,
     /// Not opened before messages can be taken.
     servers: Servers,
     taps: Taps,
@@ -514,7 +515,7 @@ impl Runtime {
         }
     }
 
-    fn dial(&mut self, link: usize, conn: u64, endpoint: usize) {
+    fn dial(&mut self, link: LinkId, conn: u64, endpoint: usize) {
         let Some(peer) = setup::peer(&self.config.agent.id, &self.agent, link) else { return };
         let (reports, reported) = bounded(REPORTS);
         let (orders, ordered) = bounded(match &peer {
@@ -537,13 +538,13 @@ impl Runtime {
         self.lines.insert(link, Connection { conn, orders, peer, gauge, _task: task, _probe: None });
     }
 
-    fn look(&mut self, link: usize, conn: u64) {
+    fn look(&mut self, link: LinkId, conn: u64) {
         let Some(line) = self.lines.get(&link).filter(|line| line.conn == conn) else { return };
         let report = LinkReport::Traffic(line.gauge.read());
         self.overdue.push_back(Event::Link { link, conn, report });
     }
 
-    fn probe(&mut self, link: usize, endpoint: usize) {
+    fn probe(&mut self, link: LinkId, endpoint: usize) {
         let Some(line) = self.lines.get_mut(&link) else { return };
         let Peer::Client { uplink, .. } = &line.peer else { return };
         let (uplink, events, conn) = (Rc::clone(uplink), self.events.0.clone(), line.conn);
@@ -553,7 +554,7 @@ impl Runtime {
         }));
     }
 
-    fn tell(&mut self, link: usize, order: LinkOrder) {
+    fn tell(&mut self, link: LinkId, order: LinkOrder) {
         if let LinkOrder::Probe(endpoint) = order {
             return self.probe(link, endpoint);
         }
@@ -572,7 +573,7 @@ impl Runtime {
     }
 }
 
-async fn pass_on(link: usize, conn: u64, reports: Receiver<LinkReport>, events: Sender<Event>) {
+async fn pass_on(link: LinkId, conn: u64, reports: Receiver<LinkReport>, events: Sender<Event>) {
     while let Ok(report) = reports.recv().await {
         let _ = events.send(Event::Link { link, conn, report }).await;
     }

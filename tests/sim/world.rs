@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_core::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
 use holdfast_core::config::client::Confirm;
 use holdfast_core::config::link_kind::LinkKind;
+use holdfast_core::ids::LinkId;
 use holdfast_core::link::LinkState;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use holdfast_core::message::Format;
@@ -455,7 +456,7 @@ impl World {
             Action::Look { link, conn } => Some((*link, *conn)),
             _ => None,
         });
-        let links: Vec<(usize, u64)> = links.collect();
+        let links: Vec<(LinkId, u64)> = links.collect();
         for action in actions {
             if self.trace {
                 println!("{:>12}     {action:?}", "");

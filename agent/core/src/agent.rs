@@ -31,6 +31,7 @@ use crate::clocks::Clocks;
 use crate::config::mqtt::Mqtt;
 use crate::config::network::Remote;
 use crate::device::presence::Presence;
+use crate::ids::{LinkId, Table};
 use crate::link::LinkEffect;
 use crate::link::poison::MessageRef;
 use crate::link::protocol::{LinkOrder, LinkReport, Publication};
@@ -53,7 +54,7 @@ use crate::time::{Now, Time};
 #[derive(Debug)]
 pub struct Agent {
     pub(crate) setup: Setup,
-    pub(crate) links: Vec<LinkContext>,
+    pub(crate) links: Table<LinkId, LinkContext>,
     pub(crate) buffer: Buffer,
     pub(crate) presence: Presence,
     pub(crate) host: Host,
@@ -182,7 +183,7 @@ impl Agent {
         // A link that goes back to its old settings dials in the same step.
         self.judge_trials(now, out);
         self.look_after_volatile(now, out);
-        for link in 0..self.links.len() {
+        for link in self.links.ids() {
             let mut effects = Vec::new();
             self.links[link].link.advance(now.mono, &mut self.seed, &mut effects);
             self.apply(now, link, effects, out);
@@ -196,7 +197,7 @@ impl Agent {
         }
         self.announce(now, out);
         self.set_aside_again(out);
-        for link in 0..self.links.len() {
+        for link in self.links.ids() {
             self.send(now, link, out);
         }
         let mut effects = Vec::new();
@@ -254,18 +255,18 @@ impl Agent {
     }
 
     /// The lanes of a link in rising priority, the first of priority 0: priority and epoch of each.
-    pub fn lanes(&self, link: usize) -> impl Iterator<Item = (u8, &str)> {
+    pub fn lanes(&self, link: LinkId) -> impl Iterator<Item = (u8, &str)> {
         let lanes = self.links[link].lanes.iter();
         lanes.map(|(priority, outlet)| (*priority, self.buffer.outbox(*outlet).epoch.as_str()))
     }
 
     /// The settings of a client's link that are in force.
-    pub fn settings(&self, link: usize) -> Option<&LinkSetup> {
-        self.links.get(link)?.own()
+    pub fn settings(&self, link: LinkId) -> Option<&LinkSetup> {
+        self.links.find(link)?.own()
     }
 
     /// The table of the broker, if this is its link.
-    pub fn broker(&self, link: usize) -> Option<&Arc<Mqtt>> {
+    pub fn broker(&self, link: LinkId) -> Option<&Arc<Mqtt>> {
         let mqtt = self.setup.mqtt.as_ref()?;
         (self.mqtt_line() == Some(link)).then_some(&mqtt.table)
     }
@@ -282,18 +283,18 @@ impl Agent {
     }
 
     /// The id of a link, `mqtt` for the broker's.
-    pub fn name(&self, link: usize) -> &str {
+    pub fn name(&self, link: LinkId) -> &str {
         &self.links[link].id
     }
 
     /// The name of a link's outlet in the store; none for a number that no link has.
-    pub fn outlet(&self, link: usize) -> Option<&str> {
-        self.links.get(link).map(|line| line.outlet.as_str())
+    pub fn outlet(&self, link: LinkId) -> Option<&str> {
+        self.links.find(link).map(|line| line.outlet.as_str())
     }
 
     /// Last confirmed number of each lane of each link, with its priority.
-    pub fn confirmed(&self) -> Vec<(usize, u8, u64)> {
-        let lanes = self.links.iter().enumerate().flat_map(|(link, line)| {
+    pub fn confirmed(&self) -> Vec<(LinkId, u8, u64)> {
+        let lanes = self.links.pairs().flat_map(|(link, line)| {
             line.lanes.iter().map(move |(priority, outlet)| (link, *priority, *outlet))
         });
         lanes
@@ -307,7 +308,7 @@ impl Agent {
         own.is_some_and(|own| own.has_confirmed(seq))
     }
 
-    fn outboxes(&self, link: usize) -> impl Iterator<Item = &OutletQueue> {
+    fn outboxes(&self, link: LinkId) -> impl Iterator<Item = &OutletQueue> {
         self.links[link].lanes.iter().map(|(_, outlet)| self.buffer.outbox(*outlet))
     }
 
@@ -332,7 +333,7 @@ impl Agent {
         self.host.is_stale(now.mono)
     }
 
-    pub(crate) fn mqtt_line(&self) -> Option<usize> {
+    pub(crate) fn mqtt_line(&self) -> Option<LinkId> {
         self.link_of(lane::MQTT)
     }
 
@@ -364,7 +365,7 @@ impl Agent {
         changed.iter().for_each(|device| self.notify(now, device, out));
     }
 
-    fn reported(&mut self, now: Now, link: usize, conn: u64, report: LinkReport, out: &mut Vec<Action>) {
+    fn reported(&mut self, now: Now, link: LinkId, conn: u64, report: LinkReport, out: &mut Vec<Action>) {
         if self.links[link].conn != conn {
             return;
         }
@@ -443,7 +444,7 @@ impl Agent {
         }
     }
 
-    fn apply(&mut self, now: Now, link: usize, effects: Vec<LinkEffect>, out: &mut Vec<Action>) {
+    fn apply(&mut self, now: Now, link: LinkId, effects: Vec<LinkEffect>, out: &mut Vec<Action>) {
         for effect in effects {
             match effect {
                 LinkEffect::Dial(endpoint) => {
@@ -476,7 +477,7 @@ impl Agent {
         }
     }
 
-    fn opened(&mut self, link: usize, peer: &crate::link::protocol::Peer, out: &mut Vec<Action>) {
+    fn opened(&mut self, link: LinkId, peer: &crate::link::protocol::Peer, out: &mut Vec<Action>) {
         let held = self.unconfirmed(link);
         self.start_of_trial(link);
         let line = &mut self.links[link];
@@ -503,12 +504,12 @@ impl Agent {
         }
     }
 
-    pub(crate) fn go_down(&mut self, link: usize) {
+    pub(crate) fn go_down(&mut self, link: LinkId) {
         self.links[link].lanes.iter().for_each(|(_, outlet)| self.buffer.went_down(*outlet));
     }
 
     /// How many entries of a link are in flight, with how many bytes.
-    fn in_flight(&self, link: usize) -> (usize, usize) {
+    fn in_flight(&self, link: LinkId) -> (usize, usize) {
         let of = |outbox: &OutletQueue| (outbox.flying(), outbox.load().1);
         self.outboxes(link).map(of).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
     }
@@ -517,7 +518,7 @@ impl Agent {
     fn take_confirmation(
         &mut self,
         now: Now,
-        link: usize,
+        link: LinkId,
         out: &mut Vec<Action>,
         confirm: impl FnOnce(&mut Agent, &mut Vec<BufferEffect>) -> bool,
     ) {
@@ -536,7 +537,7 @@ impl Agent {
         }
     }
 
-    fn send(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
+    fn send(&mut self, now: Now, link: LinkId, out: &mut Vec<Action>) {
         if !self.links[link].link.may_send() {
             return;
         }

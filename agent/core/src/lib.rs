@@ -35,6 +35,7 @@ pub mod config;
 pub mod date;
 pub mod descriptors;
 pub mod device;
+pub mod ids;
 pub mod link;
 pub mod message;
 pub mod observe;

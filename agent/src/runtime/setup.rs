@@ -9,6 +9,7 @@ use holdfast_core::config::client::{Client, Confirm, Framing, Ping};
 use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::config::{self, Config};
+use holdfast_core::ids::LinkId;
 use holdfast_core::link::LinkRule;
 use holdfast_core::link::endpoint::EndpointRule;
 use holdfast_core::outlet::lane::PRIORITIES;
@@ -44,7 +45,7 @@ pub fn setup(config: &Config) -> Setup {
 }
 
 /// What a link connects to; none if it is not configured any more.
-pub fn peer(agent_id: &str, agent: &Agent, link: usize) -> Option<Peer> {
+pub fn peer(agent_id: &str, agent: &Agent, link: LinkId) -> Option<Peer> {
     let lanes = agent.lanes(link).map(|(priority, epoch)| Lane { priority, epoch: epoch.to_owned() });
     if let Some(LinkSetup { table, .. }) = agent.settings(link) {
         let uplink = Uplink {

@@ -2,6 +2,7 @@
 
 use holdfast_core::agent::Event;
 use holdfast_core::config::client::Confirm;
+use holdfast_core::ids::LinkId;
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::post_queue::PostQueue;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Traffic};
@@ -235,7 +236,7 @@ impl World {
     }
 
     /// How far the bytes of a connection have come.
-    pub(super) fn look(&mut self, link: usize, conn: u64) -> Result<(), String> {
+    pub(super) fn look(&mut self, link: LinkId, conn: u64) -> Result<(), String> {
         let own = self.number(link);
         let Some(at) = self.conns[own].as_ref().filter(|at| at.conn == conn) else { return Ok(()) };
         let report = LinkReport::Traffic(at.traffic(self.now));

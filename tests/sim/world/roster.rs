@@ -1,6 +1,7 @@
 //! Which links are configured, and which number each has here and in the agent.
 
 use holdfast_core::config::buffer::{Bounds, BufferLimits};
+use holdfast_core::ids::LinkId;
 use holdfast_core::outlet::lane;
 
 use super::World;
@@ -17,16 +18,20 @@ impl World {
     }
 
     /// The number here of a link of the agent.
-    pub(super) fn number(&self, link: usize) -> usize {
+    pub(super) fn number(&self, link: LinkId) -> usize {
         let outlet =
             self.agent.as_ref().and_then(|agent| agent.outlet(link)).expect("the agent speaks of it");
         (0..self.peers.len()).find(|own| self.outlet_of(*own) == outlet).expect("it is one of the links")
     }
 
     /// The number in the agent of a link, which may be gone.
-    pub(super) fn of_agent(&self, link: usize) -> Option<usize> {
+    pub(super) fn of_agent(&self, link: usize) -> Option<LinkId> {
         let (agent, outlet) = (self.agent.as_ref()?, self.outlet_of(link));
-        (0..).map_while(|own| agent.outlet(own)).position(|own| own == outlet)
+        (0..)
+            .map(LinkId)
+            .map_while(|own| Some((own, agent.outlet(own)?)))
+            .find(|(_, own)| *own == outlet)
+            .map(|(own, _)| own)
     }
 
     /// The client links to which messages go at this moment.

@@ -50,7 +50,7 @@ impl Agent {
             return Err(CommandError::Stopping);
         }
         let is_its = |line: &super::LinkContext| line.is_client() && line.id.eq_ignore_ascii_case(client);
-        let link = self.links.iter().position(is_its);
+        let link = self.links.first(is_its);
         let link = link.ok_or_else(|| CommandError::NoClient(client.to_owned()))?;
         let line = &mut self.links[link];
         if !line.link.is_active() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::command::{CommandError, LinkCommand};
 use crate::config::network::Remote;
+use crate::ids::LinkId;
 use crate::link::protocol::{LinkOrder, LinkReport};
 use crate::message::Message;
 use crate::observe::host::HostFacts;
@@ -43,7 +44,7 @@ pub enum Event {
     /// A connection's task reports.
     Link {
         /// Which link.
-        link: usize,
+        link: LinkId,
         /// Which connection of it.
         conn: u64,
         /// What it reports.
@@ -92,7 +93,7 @@ pub enum Action {
     /// Start a connection; the one before is gone.
     Dial {
         /// Which link.
-        link: usize,
+        link: LinkId,
         /// Number of the new connection.
         conn: u64,
         /// Which of the link's endpoints.
@@ -101,19 +102,19 @@ pub enum Action {
     /// Drop the connection.
     HangUp {
         /// Which link.
-        link: usize,
+        link: LinkId,
     },
     /// Tell the connection's task.
     Tell {
         /// Which link.
-        link: usize,
+        link: LinkId,
         /// What.
         order: LinkOrder,
     },
     /// See how far the bytes of the connection have come, and tell before anything else.
     Look {
         /// Which link.
-        link: usize,
+        link: LinkId,
         /// Which connection of it.
         conn: u64,
     },

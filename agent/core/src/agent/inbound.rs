@@ -2,6 +2,7 @@
 
 use super::stop::Stop;
 use super::{Action, Agent, act};
+use crate::ids::LinkId;
 use crate::link::protocol::Heard;
 use crate::observe::log_event::LogEvent;
 use crate::source::intake::Refused;
@@ -9,7 +10,7 @@ use crate::time::Now;
 
 impl Agent {
     /// A peer sent something of its own.
-    pub(crate) fn heard(&mut self, link: usize, heard: Heard, out: &mut Vec<Action>) {
+    pub(crate) fn heard(&mut self, link: LinkId, heard: Heard, out: &mut Vec<Action>) {
         let line = &mut self.links[link];
         line.received += 1;
         let why = match heard {
@@ -35,7 +36,7 @@ impl Agent {
         if self.stop != Stop::Running {
             return;
         }
-        for link in 0..self.links.len() {
+        for link in self.links.ids() {
             let Some(drafts) = self.links[link].inbox.take(now.mono) else { continue };
             let mut effects = Vec::new();
             let routes = &self.links[link].others;
@@ -61,13 +62,13 @@ impl Agent {
 
     /// The agent stops: what the buffer has not taken by now is given up.
     pub(crate) fn close_inboxes(&mut self, out: &mut Vec<Action>) {
-        for link in 0..self.links.len() {
+        for link in self.links.ids() {
             self.close_inbox(link, &Refused::Stopping.to_string(), out);
         }
     }
 
     /// What waits of one peer is given up.
-    pub(crate) fn close_inbox(&mut self, link: usize, why: &str, out: &mut Vec<Action>) {
+    pub(crate) fn close_inbox(&mut self, link: LinkId, why: &str, out: &mut Vec<Action>) {
         let line = &mut self.links[link];
         if line.inbox.close() > 0 {
             out.push(given_up(&line.id, why));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::{Action, Agent, LinkContext};
+use crate::ids::LinkId;
 use crate::link::poison::MessageRef;
 use crate::observe::log_event::LogEvent;
 use crate::outlet::store_protocol::StoreOrder;
@@ -45,7 +46,7 @@ impl Agent {
     pub(crate) fn set_aside(
         &mut self,
         now: Now,
-        link: usize,
+        link: LinkId,
         message: MessageRef,
         reason: String,
         out: &mut Vec<Action>,
@@ -94,7 +95,7 @@ impl Agent {
         outbox.left(seq);
         // Who has not got it on this connection is told of the gap first.
         let was_sent = outbox.was_sent(seq);
-        if let Some(link) = self.links.iter().position(of).filter(|_| was_sent) {
+        if let Some(link) = self.links.first(of).filter(|_| was_sent) {
             self.take_confirmation(now, link, out, |agent, effects| {
                 let before = agent.buffer.outbox(outlet).accounted();
                 agent.buffer.settle(outlet, effects);

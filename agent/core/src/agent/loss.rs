@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Action, Agent};
+use crate::ids::LinkId;
 use crate::link::backoff::WaitReason;
 use crate::observe::log_event::LogEvent;
 
@@ -20,7 +21,7 @@ pub(crate) struct Loss {
 }
 
 impl Agent {
-    pub(crate) fn lost(&mut self, link: usize, loss: Loss, was_up: bool, out: &mut Vec<Action>) {
+    pub(crate) fn lost(&mut self, link: LinkId, loss: Loss, was_up: bool, out: &mut Vec<Action>) {
         self.go_down(link);
         let Loss { error, retry_in, because } = loss;
         let line = &mut self.links[link];
@@ -38,14 +39,14 @@ impl Agent {
     }
 
     /// The pongs of its peer confirm nothing.
-    pub(crate) fn note_unechoed(&mut self, link: usize, out: &mut Vec<Action>) {
+    pub(crate) fn note_unechoed(&mut self, link: LinkId, out: &mut Vec<Action>) {
         let line = &mut self.links[link];
         let again = std::mem::replace(&mut line.told_unechoed, true);
         out.push(Action::Note(LogEvent::Unechoed { link: line.id.clone(), again }));
     }
 
     /// A link leaves an endpoint for one that it prefers.
-    pub(crate) fn moves(&mut self, link: usize, out: &mut Vec<Action>) {
+    pub(crate) fn moves(&mut self, link: LinkId, out: &mut Vec<Action>) {
         self.go_down(link);
         out.push(Action::Note(LogEvent::LinkMoves { link: self.links[link].id.clone() }));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Action, Agent, LinkContext, act};
+use crate::ids::LinkId;
 use crate::link::protocol::{LinkOrder, Publication};
 use crate::observe::log_event::LogEvent;
 use crate::observe::status;
@@ -89,7 +90,7 @@ impl Agent {
     /// Tells how each application is; one that no link belongs to any more is taken back.
     fn publish_applications(
         &mut self,
-        link: usize,
+        link: LinkId,
         prefix: &str,
         payload: impl Fn(&Agent, &str) -> Vec<u8>,
         out: &mut Vec<Action>,
@@ -105,6 +106,6 @@ impl Agent {
     }
 }
 
-fn publish(link: usize, topic: String, payload: Vec<u8>) -> Action {
+fn publish(link: LinkId, topic: String, payload: Vec<u8>) -> Action {
     Action::Tell { link, order: LinkOrder::Publish(Publication { topic, payload }) }
 }

@@ -1,6 +1,7 @@
 //! A message that makes the peer hang up is looked for as [`PoisonDetector`](crate::link::caution) says.
 
 use super::{Action, Agent};
+use crate::ids::LinkId;
 use crate::link::closing::Closing;
 use crate::link::poison::{Control, MessageRef, Next};
 use crate::link::protocol::LinkOrder;
@@ -45,7 +46,7 @@ impl Agent {
     pub(crate) fn look_for_poison(
         &mut self,
         now: Now,
-        link: usize,
+        link: LinkId,
         closing: Closing,
         error: &str,
         out: &mut Vec<Action>,
@@ -82,7 +83,7 @@ impl Agent {
 
     /// The peer closed because something was too large for it. Returns whether envelopes are smaller from here on, so that no single
     /// message is to blame.
-    fn learn_frame_limit(&mut self, link: usize, out: &mut Vec<Action>) -> bool {
+    fn learn_frame_limit(&mut self, link: LinkId, out: &mut Vec<Action>) -> bool {
         let (messages, bytes) = self.in_flight(link);
         let largest = self.outboxes(link).map(OutletQueue::largest_in_flight).max().unwrap_or(0);
         let line = &mut self.links[link];
@@ -98,7 +99,7 @@ impl Agent {
     pub(crate) fn convict(
         &mut self,
         now: Now,
-        link: usize,
+        link: LinkId,
         (guilty, reason): (Vec<MessageRef>, String),
         out: &mut Vec<Action>,
     ) {
@@ -109,7 +110,7 @@ impl Agent {
     }
 
     /// What may be sent at this moment. A control that is due is sent by this.
-    pub(crate) fn turn(&mut self, now: Now, link: usize, out: &mut Vec<Action>) -> Turn {
+    pub(crate) fn turn(&mut self, now: Now, link: LinkId, out: &mut Vec<Action>) -> Turn {
         let suspect = self.links[link].caution.suspect();
         let others_wait = suspect.is_some_and(|suspect| {
             let mut others = self.links[link].lanes.iter().filter(|(_, outlet)| *outlet != suspect.outlet);
@@ -148,7 +149,7 @@ impl Agent {
         self.buffer.outbox(suspect.outlet).waiting().any(|entry| entry.seq == suspect.seq)
     }
 
-    fn try_taken(&mut self, now: Now, link: usize, out: &mut Vec<Action>) -> bool {
+    fn try_taken(&mut self, now: Now, link: LinkId, out: &mut Vec<Action>) -> bool {
         let Some((outlet, mut entry)) = self.links[link].taken.clone() else { return false };
         entry.replayed = true;
         match self.buffer.still_fresh(outlet, now, &self.clocks, vec![entry]) {
@@ -163,7 +164,7 @@ impl Agent {
     fn try_behind(
         &mut self,
         now: Now,
-        link: usize,
+        link: LinkId,
         suspect: MessageRef,
         number: usize,
         out: &mut Vec<Action>,
@@ -183,7 +184,7 @@ impl Agent {
 
     /// A peer with numbers that takes the one behind says on any later connection that it has those before it. That it has not is
     /// to be on the disk first, so that a life which knows nothing of it sets them aside and does not take them for delivered.
-    fn is_known_to_the_disk(&mut self, link: usize, outlet: usize, entries: &[Entry]) -> bool {
+    fn is_known_to_the_disk(&mut self, link: LinkId, outlet: usize, entries: &[Entry]) -> bool {
         let (Some(control), true) = (entries.last(), entries.len() > 1) else { return true };
         if self.buffer.is_volatile() {
             // Nothing can be written down, and under an epoch that ends with this run nothing needs to be.
@@ -196,7 +197,7 @@ impl Agent {
     }
 
     /// Whether the peer has answered a ping on this connection; if not, it is sent one.
-    fn reads(&mut self, now: Now, link: usize, out: &mut Vec<Action>) -> bool {
+    fn reads(&mut self, now: Now, link: LinkId, out: &mut Vec<Action>) -> bool {
         let mut effects = Vec::new();
         let own = &mut self.links[link].link;
         own.ask(now.mono, &mut effects);
@@ -207,7 +208,7 @@ impl Agent {
 
     /// The message that waits so far behind another one, with nothing between them that is not at hand. A peer with
     /// numbers is told of the gap before it.
-    fn behind(&self, now: Now, link: usize, suspect: MessageRef, number: usize) -> Option<Vec<Entry>> {
+    fn behind(&self, now: Now, link: LinkId, suspect: MessageRef, number: usize) -> Option<Vec<Entry>> {
         let line = &self.links[link];
         let waiting = self.buffer.outbox(suspect.outlet).waiting();
         let mut next = suspect.seq;
@@ -228,7 +229,7 @@ impl Agent {
     fn send_control(
         &mut self,
         now: Now,
-        link: usize,
+        link: LinkId,
         outlet: usize,
         entries: Vec<Entry>,
         is_behind: bool,
@@ -256,7 +257,7 @@ impl Agent {
     }
 
     /// Everything that was sent with or before this one was read.
-    pub(crate) fn control_read(&mut self, now: Now, link: usize, ordinal: u64, out: &mut Vec<Action>) {
+    pub(crate) fn control_read(&mut self, now: Now, link: LinkId, ordinal: u64, out: &mut Vec<Action>) {
         if self.links[link].caution.control().is_some_and(|control| control.ordinal <= ordinal) {
             self.control_passed(now, link, out);
         }
@@ -266,7 +267,7 @@ impl Agent {
     pub(crate) fn control_acknowledged(
         &mut self,
         now: Now,
-        link: usize,
+        link: LinkId,
         acknowledged: MessageRef,
         out: &mut Vec<Action>,
     ) -> bool {
@@ -278,7 +279,7 @@ impl Agent {
         control.is_behind
     }
 
-    fn control_passed(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
+    fn control_passed(&mut self, now: Now, link: LinkId, out: &mut Vec<Action>) {
         let (entries, bytes) = self.in_flight(link);
         let line = &mut self.links[link];
         line.link.progressed(now.mono, entries, bytes);
@@ -294,7 +295,7 @@ impl Agent {
     }
 
     /// Takes note of what a confirmation says of the suspect and of the message that is kept.
-    pub(crate) fn note_confirmed(&mut self, link: usize, confirmed: u64) {
+    pub(crate) fn note_confirmed(&mut self, link: LinkId, confirmed: u64) {
         let line = &mut self.links[link];
         for (_, outlet) in &line.lanes {
             line.frames.took(self.buffer.outbox_mut(*outlet).take_largest_confirmed());

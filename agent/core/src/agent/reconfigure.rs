@@ -147,7 +147,7 @@ impl Agent {
 
     /// Settings that went back are told of until the configuration says again what is in force.
     fn forget_rollbacks(&mut self, setup: &Setup) {
-        for line in &mut self.links {
+        for line in self.links.iter_mut() {
             let agrees = line.own().is_some_and(|own| setup.links.contains(own));
             if agrees && line.trial.is_none() {
                 line.rollback = None;

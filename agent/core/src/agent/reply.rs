@@ -1,6 +1,7 @@
 //! What a peer says of what it was sent: it has it, it has it from before, or it refuses it.
 
 use super::{Action, Agent};
+use crate::ids::LinkId;
 use crate::link::poison::MessageRef;
 use crate::observe::log_event::LogEvent;
 use crate::time::Now;
@@ -10,7 +11,7 @@ impl Agent {
     pub(crate) fn acknowledged(
         &mut self,
         now: Now,
-        link: usize,
+        link: LinkId,
         lane: usize,
         seq: u64,
         out: &mut Vec<Action>,
@@ -24,7 +25,7 @@ impl Agent {
     }
 
     /// `{"resume":N}`. A peer can't have what it was not sent on any connection.
-    pub(crate) fn resumed(&mut self, now: Now, link: usize, lane: usize, from: u64, out: &mut Vec<Action>) {
+    pub(crate) fn resumed(&mut self, now: Now, link: LinkId, lane: usize, from: u64, out: &mut Vec<Action>) {
         let Some(outlet) = self.outlet_in_order(link, lane) else { return };
         let seq = from.saturating_sub(1);
         if let Some(guilty) = self.links[link].caution.resumed(outlet, seq) {
@@ -41,7 +42,7 @@ impl Agent {
     pub(crate) fn nacked(
         &mut self,
         now: Now,
-        link: usize,
+        link: LinkId,
         lane: usize,
         seq: u64,
         reason: String,
@@ -54,7 +55,7 @@ impl Agent {
     }
 
     /// The outlet of a lane, if a number stands for all numbers before it there.
-    fn outlet_in_order(&self, link: usize, lane: usize) -> Option<usize> {
+    fn outlet_in_order(&self, link: LinkId, lane: usize) -> Option<usize> {
         let line = &self.links[link];
         line.lanes.get(lane).map(|(_, outlet)| *outlet).filter(|_| line.replay.keeps_order())
     }
@@ -62,7 +63,7 @@ impl Agent {
     fn confirmed_by_number(
         &mut self,
         now: Now,
-        link: usize,
+        link: LinkId,
         outlet: usize,
         seq: u64,
         believed: u64,

@@ -66,7 +66,7 @@ impl Agent {
     fn say_goodbye(&mut self, now: Now, out: &mut Vec<Action>) {
         self.stop = Stop::Closing { until: now.mono + STOP_STEP };
         self.publish_farewell(out);
-        for link in 0..self.links.len() {
+        for link in self.links.ids() {
             let mut effects = Vec::new();
             self.links[link].link.close(GOING_AWAY, &mut effects);
             self.apply(now, link, effects, out);
@@ -76,7 +76,7 @@ impl Agent {
 
     fn save_all(&mut self, now: Now, out: &mut Vec<Action>) {
         self.stop = Stop::Saving { until: now.mono + STOP_STEP };
-        for link in 0..self.links.len() {
+        for link in self.links.ids() {
             let mut effects = Vec::new();
             self.links[link].link.abandon(&mut effects);
             self.apply(now, link, effects, out);

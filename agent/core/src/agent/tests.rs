@@ -53,14 +53,14 @@ impl Sim {
     /// With one link that is up.
     fn online(link: LinkSetup) -> Self {
         let mut sim = Sim::new(vec![link], false);
-        sim.link(0, LinkReport::Up(Peer::default()));
+        sim.link(LinkId(0), LinkReport::Up(Peer::default()));
         sim
     }
 
     /// With a broker that is up and a link that is not.
     fn with_broker() -> Self {
         let mut sim = Sim::new(vec![client("cloud", Confirm::Pong, false)], true);
-        sim.link(1, LinkReport::Up(Peer::default()));
+        sim.link(LinkId(1), LinkReport::Up(Peer::default()));
         sim
     }
 
@@ -118,7 +118,7 @@ impl Sim {
         self.step(Event::Disk(report, self.facts.clone()))
     }
 
-    fn link(&mut self, link: usize, report: LinkReport) -> Vec<Action> {
+    fn link(&mut self, link: LinkId, report: LinkReport) -> Vec<Action> {
         let conn = self.agent.links[link].conn;
         self.step(Event::Link { link, conn, report })
     }
@@ -159,14 +159,14 @@ impl Sim {
 #[test]
 fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
     let mut sim = Sim::new(vec![client("a", Confirm::Pong, false), client("b", Confirm::Pong, false)], false);
-    sim.link(0, LinkReport::Up(Peer::default()));
-    sim.link(1, LinkReport::Up(Peer::default()));
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+    sim.link(LinkId(1), LinkReport::Up(Peer::default()));
     let changed = client("a", Confirm::Ack, false);
     let actions = sim.reconfigure(setup(vec![changed, client("b", Confirm::Pong, false)], false));
-    assert_eq!(actions, [Action::Tell { link: 0, order: LinkOrder::Close(1001) }]);
-    let actions = sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
-    assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
-    assert!(sim.agent.links[1].link.is_up());
+    assert_eq!(actions, [Action::Tell { link: LinkId(0), order: LinkOrder::Close(1001) }]);
+    let actions = sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
+    assert_eq!(actions, [Action::Dial { link: LinkId(0), conn: 2, endpoint: 0 }]);
+    assert!(sim.agent.links[LinkId(1)].link.is_up());
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
     assert_eq!(sim.wait(SECOND * 2 - SECOND / 10), []);
     assert_eq!(
         sim.wait(SECOND / 10),
-        [Action::HangUp { link: 0 }, Action::Dial { link: 0, conn: 3, endpoint: 0 }]
+        [Action::HangUp { link: LinkId(0) }, Action::Dial { link: LinkId(0), conn: 3, endpoint: 0 }]
     );
 }
 
@@ -186,7 +186,7 @@ fn a_link_that_becomes_inactive_hangs_up_and_holds() {
     let mut idle = client("cloud", Confirm::Pong, false);
     idle.rule.active = false;
     sim.reconfigure(setup(vec![idle], false));
-    sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
+    sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
     assert_eq!(sim.shown("/links/cloud/state"), "inactive");
     sim.offer(1, 1);
     assert_eq!(sim.shown("/links/cloud/unconfirmed"), 1);
@@ -195,7 +195,7 @@ fn a_link_that_becomes_inactive_hangs_up_and_holds() {
 /// An agent with a link `a` that is up, and a setup with `b` beside it, which has just come into force.
 fn joined_by_b() -> (Sim, Vec<Action>) {
     let mut sim = Sim::new(vec![client("a", Confirm::Pong, false)], false);
-    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     let links = vec![client("b", Confirm::Pong, false), client("a", Confirm::Pong, false)];
     let actions = sim.reconfigure(setup(links, false));
     (sim, actions)
@@ -213,9 +213,9 @@ fn a_link_that_comes_dials_once_it_has_a_place_and_numbers_while_the_others_stay
     assert!(matches!(&actions[..], [Action::Disk(StoreOrder::SaveNumbers(_))]), "{actions:?}");
     sim.offer(2, 3);
     let actions = sim.disk(StoreReport::NumbersSaved);
-    assert_eq!(actions, [Action::Dial { link: 1, conn: 1, endpoint: 0 }]);
+    assert_eq!(actions, [Action::Dial { link: LinkId(1), conn: 1, endpoint: 0 }]);
     sim.offer(3, 4);
-    assert!(sim.agent.links[0].link.is_up());
+    assert!(sim.agent.links[LinkId(0)].link.is_up());
     assert_eq!(sim.shown("/links/b/unconfirmed"), 4, "it gets what comes after it");
     assert_eq!(sim.shown("/links/a/unconfirmed"), 9);
 }
@@ -234,7 +234,7 @@ fn a_disk_that_cannot_make_a_place_is_asked_again_and_takes_messages_for_the_oth
     sim.disk(StoreReport::Widened);
     sim.disk(StoreReport::Appended);
     let actions = sim.disk(StoreReport::NumbersSaved);
-    assert!(actions.contains(&Action::Dial { link: 1, conn: 1, endpoint: 0 }), "{actions:?}");
+    assert!(actions.contains(&Action::Dial { link: LinkId(1), conn: 1, endpoint: 0 }), "{actions:?}");
 }
 
 #[test]
@@ -251,10 +251,10 @@ fn a_place_that_comes_during_a_stop_is_not_dialed_for() {
 fn what_waits_of_a_peer_whose_client_goes_is_given_up_aloud() {
     let (a, b) = (client("a", Confirm::Pong, false), client("b", Confirm::Pong, false));
     let mut sim = Sim::new(vec![a.clone(), b], false);
-    sim.link(1, LinkReport::Up(Peer::default()));
+    sim.link(LinkId(1), LinkReport::Up(Peer::default()));
     sim.offer(1, 1);
     sim.disk(StoreReport::Failed { order: StoreOrderKind::Append, outlet: None, error: "full".into() });
-    sim.link(1, LinkReport::Inbound(Heard::Message(draft(None))));
+    sim.link(LinkId(1), LinkReport::Inbound(Heard::Message(draft(None))));
     let actions = sim.reconfigure(setup(vec![a], false));
     let what = "sent what is given up: its client is not configured any more".to_owned();
     let told = Action::Note(LogEvent::PeerOdd { link: "b".into(), what });
@@ -265,19 +265,22 @@ fn what_waits_of_a_peer_whose_client_goes_is_given_up_aloud() {
 fn a_link_that_goes_says_goodbye_gets_nothing_more_and_finds_what_was_held_when_it_comes_back() {
     let (a, b) = (client("a", Confirm::Pong, false), client("b", Confirm::Pong, false));
     let mut sim = Sim::new(vec![a.clone(), b.clone()], false);
-    sim.link(0, LinkReport::Up(Peer::default()));
-    sim.link(1, LinkReport::Up(Peer::default()));
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+    sim.link(LinkId(1), LinkReport::Up(Peer::default()));
     sim.offer(1, 2);
     let actions = sim.reconfigure(setup(vec![a.clone()], false));
-    assert!(actions.contains(&Action::Tell { link: 1, order: LinkOrder::Close(1001) }), "{actions:?}");
-    sim.link(1, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
+    assert!(
+        actions.contains(&Action::Tell { link: LinkId(1), order: LinkOrder::Close(1001) }),
+        "{actions:?}"
+    );
+    sim.link(LinkId(1), LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
     assert_eq!(sim.shown("/links/b"), serde_json::Value::Null);
     sim.offer(2, 3);
     assert_eq!(sim.shown("/buffer/messages"), 5, "what a link that is gone holds is not counted");
     let actions = sim.reconfigure(setup(vec![b, a], false));
-    assert!(actions.contains(&Action::Dial { link: 1, conn: 2, endpoint: 0 }), "{actions:?}");
+    assert!(actions.contains(&Action::Dial { link: LinkId(1), conn: 2, endpoint: 0 }), "{actions:?}");
     assert_eq!(sim.shown("/links/b/unconfirmed"), 2);
-    assert!(sim.agent.links[0].link.is_up());
+    assert!(sim.agent.links[LinkId(0)].link.is_up());
 }
 
 #[test]
@@ -300,13 +303,13 @@ fn while_the_only_link_gives_way_to_another_one_sources_are_told_to_come_again()
 #[test]
 fn what_a_peer_sent_and_a_failing_store_has_not_taken_is_given_up_at_a_stop() {
     let mut sim = Sim::new(vec![client("a", Confirm::Pong, false), client("b", Confirm::Pong, false)], false);
-    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     sim.offer(1, 1);
     sim.disk(StoreReport::Failed { order: StoreOrderKind::Append, outlet: None, error: "full".into() });
-    sim.link(0, LinkReport::Inbound(Heard::Message(draft(None))));
+    sim.link(LinkId(0), LinkReport::Inbound(Heard::Message(draft(None))));
     assert_eq!(sim.shown("/links/a/received_dropped"), 0);
     sim.step(Event::Stop);
-    sim.link(0, LinkReport::Inbound(Heard::Message(draft(None))));
+    sim.link(LinkId(0), LinkReport::Inbound(Heard::Message(draft(None))));
     assert_eq!(sim.shown("/links/a/received_dropped"), 2);
     sim.wait(SECOND / 20);
 }
@@ -319,9 +322,10 @@ fn a_broker_that_comes_is_told_the_status_once_it_is_up() {
     sim.facts.held.push(Held::default());
     sim.disk(StoreReport::Widened);
     let actions = sim.disk(StoreReport::NumbersSaved);
-    assert_eq!(actions, [Action::Dial { link: 1, conn: 1, endpoint: 0 }]);
-    let actions = sim.link(1, LinkReport::Up(Peer::default()));
-    let [LinkOrder::Send { entries, .. }, LinkOrder::Publish(status)] = &orders(&actions, 1)[..] else {
+    assert_eq!(actions, [Action::Dial { link: LinkId(1), conn: 1, endpoint: 0 }]);
+    let actions = sim.link(LinkId(1), LinkReport::Up(Peer::default()));
+    let [LinkOrder::Send { entries, .. }, LinkOrder::Publish(status)] = &orders(&actions, LinkId(1))[..]
+    else {
         panic!("{actions:?}")
     };
     assert_eq!((entries.len(), status.topic.as_str()), (1, "p/status"), "what came before is told, too");
@@ -334,10 +338,10 @@ fn a_priority_that_nobody_had_gets_a_lane_for_which_each_link_connects_anew() {
     sim.reconfigure(next);
     sim.facts.held.push(Held::default());
     sim.disk(StoreReport::Widened);
-    assert!(sim.agent.links[0].link.is_up());
+    assert!(sim.agent.links[LinkId(0)].link.is_up());
     let actions = sim.disk(StoreReport::NumbersSaved);
-    assert_eq!(orders(&actions, 0), [&LinkOrder::Close(1001)]);
-    assert_eq!(sim.agent.lanes(0).map(|(priority, _)| priority).collect::<Vec<_>>(), [0, 7]);
+    assert_eq!(orders(&actions, LinkId(0)), [&LinkOrder::Close(1001)]);
+    assert_eq!(sim.agent.lanes(LinkId(0)).map(|(priority, _)| priority).collect::<Vec<_>>(), [0, 7]);
 }
 
 #[test]
@@ -346,7 +350,7 @@ fn under_another_prefix_the_old_status_is_taken_back() {
     let mut next = setup(vec![client("cloud", Confirm::Pong, false)], true);
     next.mqtt.as_mut().unwrap().prefix = "q".into();
     let actions = sim.reconfigure(next);
-    let [LinkOrder::Publish(farewell), LinkOrder::Close(1001)] = &orders(&actions, 1)[..] else {
+    let [LinkOrder::Publish(farewell), LinkOrder::Close(1001)] = &orders(&actions, LinkId(1))[..] else {
         panic!("{actions:?}")
     };
     assert_eq!(farewell.topic, "p/status");
@@ -392,7 +396,7 @@ fn a_loop_that_does_not_get_to_what_is_due_is_told_as_stuck() {
 #[test]
 fn a_link_that_is_down_is_no_fault_of_the_agent() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
-    sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "reset".into() });
+    sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "reset".into() });
     assert!(sim.agent.health(sim.now).is_good());
 }
 
@@ -401,11 +405,11 @@ fn the_facts_of_the_host_become_a_message_each_interval() {
     let mut setup = setup(vec![client("cloud", Confirm::Pong, false)], false);
     setup.host.interval = Some(SECOND * 10);
     let mut sim = Sim::of(setup);
-    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     sim.wait(SECOND * 9);
     assert_eq!(sim.agent.buffer.accepted().messages, 0);
     let actions = sim.wait(SECOND);
-    let [LinkOrder::Send { entries, .. }, LinkOrder::Ping(_)] = &orders(&actions, 0)[..] else {
+    let [LinkOrder::Send { entries, .. }, LinkOrder::Ping(_)] = &orders(&actions, LinkId(0))[..] else {
         panic!("{actions:?}")
     };
     let Body::Message(message) = &entries[0].body else { panic!("{entries:?}") };
@@ -511,7 +515,7 @@ fn appends(actions: &[Action]) -> bool {
 }
 
 /// What the link's task is told.
-fn orders(actions: &[Action], to: usize) -> Vec<&LinkOrder> {
+fn orders(actions: &[Action], to: LinkId) -> Vec<&LinkOrder> {
     let mut orders = Vec::new();
     for action in actions {
         if let Action::Tell { link, order } = action
@@ -524,7 +528,7 @@ fn orders(actions: &[Action], to: usize) -> Vec<&LinkOrder> {
 }
 
 /// Topics of the messages that the link's task is told to send.
-fn topics(actions: &[Action], to: usize) -> Vec<String> {
+fn topics(actions: &[Action], to: LinkId) -> Vec<String> {
     let mut topics = Vec::new();
     for order in orders(actions, to) {
         let LinkOrder::Send { entries, .. } = order else { continue };
@@ -538,7 +542,7 @@ fn topics(actions: &[Action], to: usize) -> Vec<String> {
     topics
 }
 
-fn published(actions: &[Action], to: usize) -> Option<String> {
+fn published(actions: &[Action], to: LinkId) -> Option<String> {
     orders(actions, to).into_iter().find_map(|order| match order {
         LinkOrder::Publish(publication) => Some(String::from_utf8(publication.payload.clone()).unwrap()),
         _ => None,
@@ -553,12 +557,12 @@ fn is_odd(actions: &[Action]) -> bool {
 fn a_sender_is_answered_only_when_every_outlet_has_its_messages_safe() {
     let links = vec![client("a", Confirm::Ack, true), client("b", Confirm::Ack, true)];
     let mut sim = Sim::new(links, false);
-    sim.link(0, LinkReport::Up(Peer::default()));
-    sim.link(1, LinkReport::Up(Peer::default()));
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+    sim.link(LinkId(1), LinkReport::Up(Peer::default()));
     assert_eq!(answers(&sim.offer(9, 2)), Vec::<&Action>::new());
-    assert_eq!(answers(&sim.link(0, LinkReport::Ack { lane: 0, seq: 2 })), Vec::<&Action>::new());
-    assert_eq!(answers(&sim.link(1, LinkReport::Ack { lane: 0, seq: 1 })), Vec::<&Action>::new());
-    assert_eq!(answers(&sim.link(1, LinkReport::Ack { lane: 0, seq: 2 })), [&stored(9, 1, 2)]);
+    assert_eq!(answers(&sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 2 })), Vec::<&Action>::new());
+    assert_eq!(answers(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 1 })), Vec::<&Action>::new());
+    assert_eq!(answers(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 2 })), [&stored(9, 1, 2)]);
 }
 
 #[test]
@@ -572,8 +576,10 @@ fn without_a_link_the_disk_makes_a_message_safe() {
 fn an_envelope_link_introduces_itself_before_it_sends() {
     let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
     sim.offer(1, 3);
-    let orders: Vec<_> =
-        orders(&sim.link(0, LinkReport::Up(Peer::default())), 0).into_iter().cloned().collect();
+    let orders: Vec<_> = orders(&sim.link(LinkId(0), LinkReport::Up(Peer::default())), LinkId(0))
+        .into_iter()
+        .cloned()
+        .collect();
     assert_eq!(orders[0], LinkOrder::Hello { lane: 0, first: 1, next: 4 });
     assert!(matches!(&orders[1], LinkOrder::Send { entries, .. } if entries.len() == 3));
 }
@@ -582,8 +588,8 @@ fn an_envelope_link_introduces_itself_before_it_sends() {
 fn a_raw_link_does_not_introduce_itself_and_pings_behind_what_it_sends() {
     let mut sim = Sim::online(client("a", Confirm::Pong, false));
     let told = sim.offer(1, 1);
-    assert!(matches!(orders(&told, 0)[..], [LinkOrder::Send { .. }, LinkOrder::Ping(1)]), "{told:?}");
-    assert_eq!(answers(&sim.link(0, LinkReport::Pong(1))), [&stored(1, 1, 1)]);
+    assert!(matches!(orders(&told, LinkId(0))[..], [LinkOrder::Send { .. }, LinkOrder::Ping(1)]), "{told:?}");
+    assert_eq!(answers(&sim.link(LinkId(0), LinkReport::Pong(1))), [&stored(1, 1, 1)]);
 }
 
 #[test]
@@ -592,10 +598,10 @@ fn an_acknowledgement_beyond_what_was_sent_counts_up_to_there_and_is_noted() {
     link.window = 1;
     let mut sim = Sim::online(link);
     sim.offer(1, 2);
-    let actions = sim.link(0, LinkReport::Ack { lane: 0, seq: 99 });
+    let actions = sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 99 });
     assert!(is_odd(&actions));
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1, "the second was not sent");
-    assert!(!is_odd(&sim.link(0, LinkReport::Ack { lane: 0, seq: 2 })));
+    assert!(!is_odd(&sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 2 })));
 }
 
 #[test]
@@ -604,13 +610,13 @@ fn a_peer_resumes_behind_what_any_connection_sent_and_not_behind_what_none_did()
     link.window = 2;
     let mut sim = Sim::online(link);
     sim.offer(1, 3);
-    sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
+    sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
-    sim.link(0, LinkReport::Up(Peer::default()));
-    assert!(!is_odd(&sim.link(0, LinkReport::Resume { lane: 0, from: 2 })));
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+    assert!(!is_odd(&sim.link(LinkId(0), LinkReport::Resume { lane: 0, from: 2 })));
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1);
     let sent = sim.agent.buffer.outbox(0).ever_sent();
-    assert!(is_odd(&sim.link(0, LinkReport::Resume { lane: 0, from: sent + 2 })));
+    assert!(is_odd(&sim.link(LinkId(0), LinkReport::Resume { lane: 0, from: sent + 2 })));
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), sent);
 }
 
@@ -618,7 +624,7 @@ fn a_peer_resumes_behind_what_any_connection_sent_and_not_behind_what_none_did()
 fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
     sim.offer(1, 3);
-    let actions = sim.link(0, nack(2));
+    let actions = sim.link(LinkId(0), nack(2));
     let aside = |action: &Action| match action {
         Action::Disk(StoreOrder::SetAside { outlet: 0, seq: 2, reason, message: Some(message) }) => {
             reason == "schema" && message.id == 2
@@ -626,13 +632,13 @@ fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
         _ => false,
     };
     assert!(actions.iter().any(aside), "{actions:?}");
-    assert_eq!(sim.link(0, nack(2)), [], "it counts once");
+    assert_eq!(sim.link(LinkId(0), nack(2)), [], "it counts once");
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0, "the first is still under way");
-    sim.link(0, LinkReport::Ack { lane: 0, seq: 1 });
+    sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 1 });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1, "it is not yet among the dead letters");
     sim.disk(StoreReport::SetAside { outlet: 0, seq: 2, found: true });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 2);
-    assert_eq!(answers(&sim.link(0, LinkReport::Ack { lane: 0, seq: 3 })), [&stored(1, 1, 3)]);
+    assert_eq!(answers(&sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 3 })), [&stored(1, 1, 3)]);
 }
 
 fn nack(seq: u64) -> LinkReport {
@@ -649,10 +655,10 @@ fn asks_to_set_aside(actions: &[Action], number: u64) -> bool {
 fn a_refused_message_that_the_disk_cannot_set_aside_is_kept_until_it_can() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
     sim.offer(1, 3);
-    assert!(asks_to_set_aside(&sim.link(0, nack(2)), 2));
+    assert!(asks_to_set_aside(&sim.link(LinkId(0), nack(2)), 2));
     let error = "read-only file system".to_owned();
     sim.disk(StoreReport::Failed { order: StoreOrderKind::SetAside, outlet: Some(0), error });
-    sim.link(0, LinkReport::Ack { lane: 0, seq: 3 });
+    sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 3 });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1);
     assert!(!asks_to_set_aside(&sim.wait(SECOND), 2), "the disk rests");
     sim.wait(SECOND * 2);
@@ -669,8 +675,8 @@ fn a_refusal_counts_also_on_a_connection_that_is_being_left() {
     sim.offer(1, 3);
     let command = LinkCommand::Disconnect;
     sim.step(Event::Command { request: 1, client: "a".to_owned(), command });
-    assert!(asks_to_set_aside(&sim.link(0, nack(2)), 2));
-    sim.link(0, LinkReport::Ack { lane: 0, seq: 3 });
+    assert!(asks_to_set_aside(&sim.link(LinkId(0), nack(2)), 2));
+    sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 3 });
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0, "a confirmation does not");
 }
 
@@ -679,13 +685,13 @@ fn a_refusal_counts_also_on_a_connection_that_is_being_left() {
 fn close_and_come_back(sim: &mut Sim, code: u16, reason: &str) -> Vec<u64> {
     close(sim, code, reason);
     sim.wait(SECOND * 300);
-    let actions = sim.link(0, LinkReport::Up(Peer::default()));
-    sent(&actions, 0)
+    let actions = sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+    sent(&actions, LinkId(0))
 }
 
 fn close(sim: &mut Sim, code: u16, reason: &str) -> Vec<Action> {
     let closing = Closing::of(Some(code), reason);
-    sim.link(0, LinkReport::Closed { closing, error: format!("the peer closed with {code}") })
+    sim.link(LinkId(0), LinkReport::Closed { closing, error: format!("the peer closed with {code}") })
 }
 
 /// Numbers of the messages that go to the dead letters.
@@ -701,8 +707,8 @@ fn set_aside(actions: &[Action]) -> Vec<u64> {
 }
 
 fn pong(sim: &mut Sim) -> Vec<Action> {
-    let number = sim.agent.links[0].link.pings();
-    sim.link(0, LinkReport::Pong(number))
+    let number = sim.agent.links[LinkId(0)].link.pings();
+    sim.link(LinkId(0), LinkReport::Pong(number))
 }
 
 /// What is written down after the reservation that was under way, on a disk that owes an answer for long.
@@ -715,7 +721,7 @@ fn skips(sim: &mut Sim) -> Option<Sequences> {
     saved.filter(|numbers| !numbers.outlets["client:a"].skipped.is_empty())
 }
 
-fn sent(actions: &[Action], link: usize) -> Vec<u64> {
+fn sent(actions: &[Action], link: LinkId) -> Vec<u64> {
     let entries = orders(actions, link).into_iter().filter_map(|order| match order {
         LinkOrder::Send { entries, .. } => Some(entries),
         _ => None,
@@ -726,13 +732,13 @@ fn sent(actions: &[Action], link: usize) -> Vec<u64> {
 #[test]
 fn a_message_that_makes_the_peer_close_three_times_while_another_passes_is_set_aside() {
     let mut sim = Sim::online(client("a", Confirm::Pong, false));
-    assert_eq!(sent(&sim.offer(1, 3), 0), [1, 2, 3]);
+    assert_eq!(sent(&sim.offer(1, 3), LinkId(0)), [1, 2, 3]);
     assert_eq!(close_and_come_back(&mut sim, 1009, ""), [1], "one at a time from here on");
-    assert_eq!(sent(&pong(&mut sim), 0), [2]);
+    assert_eq!(sent(&pong(&mut sim), LinkId(0)), [2]);
     for _ in 0..2 {
         assert_eq!(close_and_come_back(&mut sim, 1009, ""), [1], "it has that one, and can take it again");
-        assert_eq!(sent(&pong(&mut sim), 0), [0; 0], "it may still have something to say of it");
-        assert_eq!(sent(&sim.wait(SECOND), 0), [2]);
+        assert_eq!(sent(&pong(&mut sim), LinkId(0)), [0; 0], "it may still have something to say of it");
+        assert_eq!(sent(&sim.wait(SECOND), LinkId(0)), [2]);
     }
     let actions = close(&mut sim, 1009, "");
     assert_eq!(set_aside(&actions), [2]);
@@ -740,10 +746,10 @@ fn a_message_that_makes_the_peer_close_three_times_while_another_passes_is_set_a
         |action: &Action| matches!(action, Action::Note(LogEvent::Refused { seq: 2, again: false, .. }));
     assert!(actions.iter().any(warned), "{actions:?}");
     sim.wait(SECOND * 300);
-    let actions = sim.link(0, LinkReport::Up(Peer::default()));
-    assert_eq!(sent(&actions, 0), [0; 0], "it is not yet among the dead letters");
+    let actions = sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+    assert_eq!(sent(&actions, LinkId(0)), [0; 0], "it is not yet among the dead letters");
     let actions = sim.disk(StoreReport::SetAside { outlet: 0, seq: 2, found: true });
-    let LinkOrder::Send { entries, .. } = &orders(&actions, 0)[0] else { panic!("{actions:?}") };
+    let LinkOrder::Send { entries, .. } = &orders(&actions, LinkId(0))[0] else { panic!("{actions:?}") };
     assert_eq!(entries[0].body, Body::Gap { to: 2, reason: GapReason::Refused });
     assert_eq!(entries[1].seq, 3);
 }
@@ -754,11 +760,15 @@ fn a_peer_that_refuses_the_login_takes_every_message_once_the_login_is_good() {
         [(1008, ""), (4401, ""), (1007, "token expired"), (3000, ""), (1011, "no permission")]
     {
         let mut sim = Sim::online(client("a", Confirm::Pong, false));
-        assert_eq!(sent(&sim.offer(1, 3), 0), [1, 2, 3]);
+        assert_eq!(sent(&sim.offer(1, 3), LinkId(0)), [1, 2, 3]);
         for _ in 0..20 {
             assert_eq!(set_aside(&close(&mut sim, code, reason)), [0; 0]);
             sim.wait(SECOND * 300);
-            assert_eq!(sent(&sim.link(0, LinkReport::Up(Peer::default())), 0), [1, 2, 3], "{code} {reason}");
+            assert_eq!(
+                sent(&sim.link(LinkId(0), LinkReport::Up(Peer::default())), LinkId(0)),
+                [1, 2, 3],
+                "{code} {reason}"
+            );
         }
     }
 }
@@ -774,9 +784,9 @@ fn a_peer_that_closes_before_it_reads_or_after_every_message_is_not_given_up_on(
             assert_eq!(set_aside(&actions), [0; 0]);
             noted.extend(actions);
             sim.wait(SECOND * 300);
-            let mut went = sent(&sim.link(0, LinkReport::Up(Peer::default())), 0);
+            let mut went = sent(&sim.link(LinkId(0), LinkReport::Up(Peer::default())), LinkId(0));
             if reads && went.is_empty() {
-                went = sent(&pong(&mut sim), 0);
+                went = sent(&pong(&mut sim), LinkId(0));
             }
             assert!(went.len() <= 1, "{went:?}");
         }
@@ -795,27 +805,31 @@ fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame()
         assert_eq!(close_and_come_back(&mut sim, 1007, ""), [1]);
         for _ in 0..2 {
             assert_eq!(close_and_come_back(&mut sim, 1007, ""), [0; 0], "the peer has to show that it reads");
-            assert_eq!(sent(&pong(&mut sim), 0), [1]);
+            assert_eq!(sent(&pong(&mut sim), LinkId(0)), [1]);
         }
         close_and_come_back(&mut sim, 1007, "");
         let mut actions = pong(&mut sim);
         if hello {
-            assert_eq!(sent(&actions, 0), [0; 0], "the disk has to know of it first");
+            assert_eq!(sent(&actions, LinkId(0)), [0; 0], "the disk has to know of it first");
             assert!(skips(&mut sim).is_some());
             actions = sim.disk(StoreReport::NumbersSaved);
         }
         let expected: &[u64] = if hello { &[1, 2] } else { &[2] };
-        assert_eq!(sent(&actions, 0), expected);
+        assert_eq!(sent(&actions, LinkId(0)), expected);
         let actions = pong(&mut sim);
         assert_eq!(set_aside(&actions), [1]);
         assert!(
-            matches!(orders(&actions, 0)[..], [LinkOrder::Close(_)]),
+            matches!(orders(&actions, LinkId(0))[..], [LinkOrder::Close(_)]),
             "the rest goes in order: {actions:?}"
         );
         sim.disk(StoreReport::SetAside { outlet: 0, seq: 1, found: true });
-        sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
+        sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
         sim.wait(SECOND);
-        assert_eq!(sent(&sim.link(0, LinkReport::Up(Peer::default())), 0), [1, 2, 3], "a gap, and the rest");
+        assert_eq!(
+            sent(&sim.link(LinkId(0), LinkReport::Up(Peer::default())), LinkId(0)),
+            [1, 2, 3],
+            "a gap, and the rest"
+        );
     }
 }
 
@@ -831,9 +845,9 @@ fn a_limit_of_the_peer_is_learnt_from_its_closing_and_kept_over_connections() {
     });
     for _ in 0..2 {
         sim.wait(SECOND * 300);
-        let actions = sim.link(0, LinkReport::Up(Peer::default()));
-        assert!(orders(&actions, 0).contains(&&LinkOrder::FrameBytes(told.unwrap())), "{actions:?}");
-        assert_eq!(sent(&actions, 0).len(), 60, "not one at a time");
+        let actions = sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+        assert!(orders(&actions, LinkId(0)).contains(&&LinkOrder::FrameBytes(told.unwrap())), "{actions:?}");
+        assert_eq!(sent(&actions, LinkId(0)).len(), 60, "not one at a time");
         assert_eq!(sim.agent.status(sim.now).links["a"].frame_bytes, told);
         close(&mut sim, 1001, "");
     }
@@ -865,8 +879,8 @@ fn what_was_skipped_before_a_crash_is_set_aside_when_the_peer_says_that_it_has_w
     sim.step(Event::Tick);
     sim.disk(StoreReport::Appended);
     sim.disk(StoreReport::NumbersSaved);
-    sim.link(0, LinkReport::Up(Peer::default()));
-    assert!(asks_to_set_aside(&sim.link(0, LinkReport::Resume { lane: 0, from: 3 }), 1));
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+    assert!(asks_to_set_aside(&sim.link(LinkId(0), LinkReport::Resume { lane: 0, from: 3 }), 1));
     let outbox = sim.agent.buffer.outbox(0);
     assert!(!outbox.has_confirmed(1) && outbox.has_confirmed(2));
 }
@@ -878,8 +892,8 @@ fn an_alarm_goes_before_the_telemetry_that_waits_and_confirms_on_its_own() {
     let mut sim = Sim::of(Setup { priorities: vec![0, 7], ..setup(vec![link], false) });
     sim.offer(1, 4);
     sim.step(Event::Offer { ticket: 2, drafts: vec![Draft { priority: 9, ..draft(None) }], from: None });
-    let actions = sim.link(0, LinkReport::Up(Peer::default()));
-    let orders = orders(&actions, 0);
+    let actions = sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+    let orders = orders(&actions, LinkId(0));
     assert_eq!(*orders[0], LinkOrder::Hello { lane: 0, first: 1, next: 5 });
     assert_eq!(*orders[1], LinkOrder::Hello { lane: 1, first: 1, next: 2 });
     let lanes = |order: &LinkOrder| match order {
@@ -887,9 +901,9 @@ fn an_alarm_goes_before_the_telemetry_that_waits_and_confirms_on_its_own() {
         other => panic!("{other:?}"),
     };
     assert_eq!((lanes(orders[2]), lanes(orders[3])), ((1, 1, 1), (0, 2, 1)));
-    let actions = sim.link(0, LinkReport::Ack { lane: 1, seq: 1 });
+    let actions = sim.link(LinkId(0), LinkReport::Ack { lane: 1, seq: 1 });
     assert_eq!(answers(&actions), [&stored(2, 5, 5)]);
-    assert_eq!(sent(&actions, 0), [2], "it leaves room for one more");
+    assert_eq!(sent(&actions, LinkId(0)), [2], "it leaves room for one more");
 }
 
 #[test]
@@ -900,7 +914,7 @@ fn a_backlog_that_is_held_back_by_its_rate_has_a_deadline() {
     let held = Held { range: Some((1, 50)), messages: 50, bytes: 5000, ..Held::default() };
     sim.facts.held[0] = held;
     sim.disk(StoreReport::Measured);
-    let actions = sim.link(0, LinkReport::Up(Peer::default()));
+    let actions = sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     let token = actions.iter().find_map(|action| match action {
         Action::Disk(StoreOrder::Read { token, .. }) => Some(*token),
         _ => None,
@@ -922,29 +936,29 @@ fn a_backlog_that_is_held_back_by_its_rate_has_a_deadline() {
     let entry = |seq| Entry { seq, body: Body::Message(message(seq).into()), replayed: true };
     let entries = (1..=50).map(entry).collect();
     let actions = sim.disk(StoreReport::Read { outlet: 0, token: token.unwrap(), entries });
-    assert_eq!(sent(&actions, 0), [1]);
+    assert_eq!(sent(&actions, LinkId(0)), [1]);
     let wait = sim.agent.deadline().unwrap().since(sim.now.mono);
     assert!(wait <= SECOND / 10, "{wait:?}");
-    assert_eq!(sent(&sim.wait(SECOND / 10), 0), [2]);
+    assert_eq!(sent(&sim.wait(SECOND / 10), LinkId(0)), [2]);
 }
 
 #[test]
 fn a_refusal_of_what_was_not_sent_is_ignored() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
     sim.offer(1, 1);
-    assert_eq!(sim.link(0, LinkReport::Nack { lane: 0, seq: 2, reason: String::new() }), []);
-    assert_eq!(sim.link(0, LinkReport::Nack { lane: 0, seq: 0, reason: String::new() }), []);
+    assert_eq!(sim.link(LinkId(0), LinkReport::Nack { lane: 0, seq: 2, reason: String::new() }), []);
+    assert_eq!(sim.link(LinkId(0), LinkReport::Nack { lane: 0, seq: 0, reason: String::new() }), []);
 }
 
 #[test]
 fn reports_of_a_connection_that_is_gone_are_ignored() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
     sim.offer(1, 1);
-    let conn = sim.agent.links[0].conn;
-    sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
+    let conn = sim.agent.links[LinkId(0)].conn;
+    sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
-    sim.link(0, LinkReport::Up(Peer::default()));
-    let stale = sim.step(Event::Link { link: 0, conn, report: LinkReport::Ack { lane: 0, seq: 1 } });
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+    let stale = sim.step(Event::Link { link: LinkId(0), conn, report: LinkReport::Ack { lane: 0, seq: 1 } });
     assert_eq!(stale, []);
     assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0);
 }
@@ -954,7 +968,7 @@ fn the_same_refusal_again_is_said_more_quietly() {
     let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
     let mut refuse = |error: &str| {
         let refusal = Refusal::new(DialError::Refused, error);
-        let actions = sim.link(0, LinkReport::DialFailed(refusal));
+        let actions = sim.link(LinkId(0), LinkReport::DialFailed(refusal));
         sim.wait(SECOND * 300);
         actions.iter().any(|action| matches!(action, Action::Note(LogEvent::LinkRefused { again: true, .. })))
     };
@@ -964,7 +978,7 @@ fn the_same_refusal_again_is_said_more_quietly() {
 #[test]
 fn a_stop_flushes_says_goodbye_saves_and_closes_in_this_order() {
     let mut sim = Sim::with_broker();
-    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     sim.offer(1, 1);
     let first = sim.step(Event::Stop);
     assert!(first.contains(&Action::CloseSources) && appends(&first), "{first:?}");
@@ -972,13 +986,13 @@ fn a_stop_flushes_says_goodbye_saves_and_closes_in_this_order() {
     assert_eq!(sim.offer(2, 1), [refused]);
     let second = sim.disk(StoreReport::Appended);
     assert_eq!(answers(&second), [&stored(1, 1, 1)]);
-    assert_eq!(orders(&second, 0), [&LinkOrder::Close(1001)]);
-    let last = published(&second, 1).expect("the broker is told");
+    assert_eq!(orders(&second, LinkId(0)), [&LinkOrder::Close(1001)]);
+    let last = published(&second, LinkId(1)).expect("the broker is told");
     assert!(last.contains(r#""reason":"stopped""#) && last.contains(r#""state":"offline""#), "{last}");
-    assert_eq!(orders(&second, 1).last(), Some(&&LinkOrder::Close(1001)));
+    assert_eq!(orders(&second, LinkId(1)).last(), Some(&&LinkOrder::Close(1001)));
     let gone = || LinkReport::Closed { closing: Closing::of(Some(1001), ""), error: "closed".into() };
-    assert_eq!(sim.link(0, gone()), []);
-    let third = sim.link(1, gone());
+    assert_eq!(sim.link(LinkId(0), gone()), []);
+    let third = sim.link(LinkId(1), gone());
     let [Action::Disk(StoreOrder::SaveNumbers(numbers)), Action::Disk(StoreOrder::SavePresence(_))] =
         &third[..]
     else {
@@ -995,10 +1009,10 @@ fn a_stop_ends_although_nothing_answers_and_does_not_claim_to_be_clean() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
     sim.offer(1, 1);
     sim.step(Event::Stop);
-    assert_eq!(orders(&sim.wait(STOP_STEP - SECOND / 10), 0), [&LinkOrder::Ping(1)]);
-    assert_eq!(orders(&sim.wait(SECOND / 10), 0), [&LinkOrder::Close(1001)]);
+    assert_eq!(orders(&sim.wait(STOP_STEP - SECOND / 10), LinkId(0)), [&LinkOrder::Ping(1)]);
+    assert_eq!(orders(&sim.wait(SECOND / 10), LinkId(0)), [&LinkOrder::Close(1001)]);
     let saved = sim.wait(STOP_STEP);
-    assert_eq!(saved[0], Action::HangUp { link: 0 });
+    assert_eq!(saved[0], Action::HangUp { link: LinkId(0) });
     assert!(!saved.iter().any(|action| matches!(action, Action::Disk(StoreOrder::SaveNumbers(_)))));
     assert!(!saved.contains(&Action::Disk(StoreOrder::Close)), "the disk has not done the rest");
     assert_eq!(sim.wait(STOP_STEP), [Action::Exit]);
@@ -1019,22 +1033,22 @@ fn the_status_goes_out_at_once_when_a_link_changes_and_at_most_once_a_second() {
     let mut sim = Sim::with_broker();
     let gone = || LinkReport::Closed { closing: Closing::Plain, error: "cut".into() };
     sim.wait(SECOND * 5);
-    assert!(published(&sim.link(0, LinkReport::Up(Peer::default())), 1).is_some());
-    assert_eq!(published(&sim.link(0, gone()), 1), None, "a second has not passed");
+    assert!(published(&sim.link(LinkId(0), LinkReport::Up(Peer::default())), LinkId(1)).is_some());
+    assert_eq!(published(&sim.link(LinkId(0), gone()), LinkId(1)), None, "a second has not passed");
     sim.wait(SECOND / 2);
-    let told = published(&sim.wait(SECOND / 2), 1).expect("a second has passed");
+    let told = published(&sim.wait(SECOND / 2), LinkId(1)).expect("a second has passed");
     assert!(told.contains(r#""state":"down""#), "{told}");
 }
 
 #[test]
 fn the_status_goes_out_each_interval_and_on_every_connection_to_the_broker() {
     let mut sim = Sim::new(vec![], true);
-    assert!(published(&sim.link(0, LinkReport::Up(Peer::default())), 0).is_some());
-    assert_eq!(published(&sim.wait(SECOND * 29), 0), None);
-    assert!(published(&sim.wait(SECOND), 0).is_some());
-    sim.link(0, LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
+    assert!(published(&sim.link(LinkId(0), LinkReport::Up(Peer::default())), LinkId(0)).is_some());
+    assert_eq!(published(&sim.wait(SECOND * 29), LinkId(0)), None);
+    assert!(published(&sim.wait(SECOND), LinkId(0)).is_some());
+    sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
-    assert!(published(&sim.link(0, LinkReport::Up(Peer::default())), 0).is_some());
+    assert!(published(&sim.link(LinkId(0), LinkReport::Up(Peer::default())), LinkId(0)).is_some());
 }
 
 #[test]
@@ -1043,27 +1057,33 @@ fn a_new_connection_to_the_broker_is_told_of_every_device_a_window_at_a_time() {
     for device in ["a", "b", "c"] {
         sim.hear_of(device);
         let sent = sim.agent.buffer.outbox(1).sent();
-        sim.link(1, LinkReport::Ack { lane: 0, seq: sent });
+        sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: sent });
     }
     sim.disk(StoreReport::Appended);
-    sim.link(1, LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
+    sim.link(LinkId(1), LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
-    let first = sim.link(1, LinkReport::Up(Peer::default()));
-    assert_eq!(topics(&first, 1), ["p/devices/a/status", "p/devices/b/status"]);
+    let first = sim.link(LinkId(1), LinkReport::Up(Peer::default()));
+    assert_eq!(topics(&first, LinkId(1)), ["p/devices/a/status", "p/devices/b/status"]);
     let sent = sim.agent.buffer.outbox(1).sent();
-    assert_eq!(topics(&sim.link(1, LinkReport::Ack { lane: 0, seq: sent }), 1), ["p/devices/c/status"]);
-    assert_eq!(topics(&sim.link(1, LinkReport::Ack { lane: 0, seq: sent + 1 }), 1), Vec::<String>::new());
+    assert_eq!(
+        topics(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: sent }), LinkId(1)),
+        ["p/devices/c/status"]
+    );
+    assert_eq!(
+        topics(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: sent + 1 }), LinkId(1)),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
 fn news_of_a_device_that_could_not_be_queued_is_told_later() {
     let mut sim = Sim::with_broker();
     assert!(answers(&sim.offer(1, 20_000)).is_empty(), "all numbers are given");
-    assert_eq!(topics(&sim.hear_of("a"), 1), Vec::<String>::new(), "busy as well");
+    assert_eq!(topics(&sim.hear_of("a"), LinkId(1)), Vec::<String>::new(), "busy as well");
     assert_eq!(sim.shown("/buffer/refused"), 1, "the news is not a sender's");
     sim.disk(StoreReport::NumbersSaved);
     let told = sim.wait(SECOND);
-    assert_eq!(topics(&told, 1), ["p/devices/a/status"]);
+    assert_eq!(topics(&told, LinkId(1)), ["p/devices/a/status"]);
 }
 
 #[test]
@@ -1071,15 +1091,15 @@ fn news_of_a_device_that_became_too_old_on_a_slow_line_is_told_anew() {
     let mut setup = setup(vec![client("cloud", Confirm::Pong, false)], true);
     setup.buffer.ttl = SECOND * 5;
     let mut sim = Sim::of(setup);
-    sim.link(1, LinkReport::Up(Peer::default()));
+    sim.link(LinkId(1), LinkReport::Up(Peer::default()));
     for device in ["a", "b", "c"] {
         sim.hear_of(device);
     }
     sim.wait(SECOND * 6);
-    assert_eq!(topics(&sim.link(1, LinkReport::Ack { lane: 0, seq: 1 }), 1), ["gap"]);
-    let mut told = topics(&sim.link(1, LinkReport::Ack { lane: 0, seq: 3 }), 1);
+    assert_eq!(topics(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 1 }), LinkId(1)), ["gap"]);
+    let mut told = topics(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 3 }), LinkId(1));
     let sent = sim.agent.buffer.outbox(1).sent();
-    told.extend(topics(&sim.link(1, LinkReport::Ack { lane: 0, seq: sent }), 1));
+    told.extend(topics(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: sent }), LinkId(1)));
     assert_eq!(told, ["a", "b", "c"].map(|device| format!("p/devices/{device}/status")));
 }
 
@@ -1095,11 +1115,11 @@ fn the_will_says_lost_and_carries_the_session() {
 #[test]
 fn the_status_shows_the_links_and_what_they_hold() {
     let mut sim = Sim::new(vec![client("mqtt", Confirm::Ack, true), client("b", Confirm::Ack, true)], true);
-    sim.link(1, LinkReport::Up(Peer { certificate_days_left: Some(12), ..Peer::default() }));
+    sim.link(LinkId(1), LinkReport::Up(Peer { certificate_days_left: Some(12), ..Peer::default() }));
     sim.wait(SECOND * 3);
     sim.offer(1, 2);
     sim.wait(SECOND * 5);
-    sim.link(1, LinkReport::Ack { lane: 0, seq: 2 });
+    sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 2 });
     assert_eq!(sim.shown("/links/b/state"), "up");
     assert_eq!(sim.shown("/links/b/since"), "2023-11-14T22:13:20.000Z");
     assert_eq!(sim.shown("/links/b/last_confirmed"), "2023-11-14T22:13:28.000Z");
@@ -1128,12 +1148,12 @@ fn what_the_store_reads_back_is_sent_when_the_link_comes_up() {
     let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
     sim.facts.held[0] = Held { range: Some((1, 1)), messages: 1, bytes: 9, ..Held::default() };
     sim.disk(StoreReport::PresenceSaved);
-    let wanted = sim.link(0, LinkReport::Up(Peer::default()));
+    let wanted = sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     let Some(Action::Disk(StoreOrder::Read { token, .. })) = wanted.last() else { panic!("{wanted:?}") };
     let gap = Body::Gap { to: 1, reason: crate::message::GapReason::Damaged };
     let entries = vec![Entry { seq: 1, body: gap, replayed: true }];
     let sent = sim.disk(StoreReport::Read { outlet: 0, token: *token, entries });
-    assert_eq!(topics(&sent, 0), ["gap"]);
+    assert_eq!(topics(&sent, LinkId(0)), ["gap"]);
 }
 
 #[test]

@@ -4,21 +4,30 @@
 use super::link_context::Role;
 use super::stop::GOING_AWAY;
 use super::{Action, Agent, LinkContext, LinkSetup, MqttSetup, Setup};
+use crate::ids::{LinkId, Table};
 use crate::outlet::buffer::OutletOwner;
 use crate::outlet::lane::{self, Routes};
 use crate::time::Now;
 
 /// A line for every client, and for the broker.
-pub(crate) fn lines(clients: &[LinkSetup], broker: Option<&MqttSetup>, now: Now) -> Vec<LinkContext> {
+pub(crate) fn lines(
+    clients: &[LinkSetup],
+    broker: Option<&MqttSetup>,
+    now: Now,
+) -> Table<LinkId, LinkContext> {
     let clients = clients.iter().map(|own| LinkContext::of_client(own, now));
     clients.chain(broker.map(|own| LinkContext::of_broker(own, now))).collect()
 }
 
 /// Whose each outlet of the store is at the start.
-pub(crate) fn owners(lines: &[LinkContext], setup: &Setup, outlets: &[String]) -> Vec<OutletOwner> {
+pub(crate) fn owners(
+    lines: &Table<LinkId, LinkContext>,
+    setup: &Setup,
+    outlets: &[String],
+) -> Vec<OutletOwner> {
     let owner = |name: &String| {
         let (outlet, priority) = lane::parse(name);
-        let link = lines.iter().position(|line| line.outlet == outlet).expect("the store opens no others");
+        let link = lines.first(|line| line.outlet == outlet).expect("the store opens no others");
         OutletOwner { link, priority, bounds: lines[link].bounds(setup), gone: false }
     };
     outlets.iter().map(owner).collect()
@@ -26,8 +35,8 @@ pub(crate) fn owners(lines: &[LinkContext], setup: &Setup, outlets: &[String]) -
 
 impl Agent {
     /// The number of the link with this outlet, unless it is gone.
-    pub fn link_of(&self, outlet: &str) -> Option<usize> {
-        self.links.iter().position(|line| line.outlet == outlet && !line.is_gone())
+    pub fn link_of(&self, outlet: &str) -> Option<LinkId> {
+        self.links.first(|line| line.outlet == outlet && !line.is_gone())
     }
 
     /// Takes the links of another setup: those that are not in it go, those that are new wait for their places, and those whose
@@ -40,7 +49,7 @@ impl Agent {
         out: &mut Vec<Action>,
     ) {
         let fresh = lines(clients, self.setup.mqtt.as_ref(), now);
-        for link in 0..self.links.len() {
+        for link in self.links.ids() {
             if !fresh.iter().any(|own| own.outlet == self.links[link].outlet) {
                 self.part(now, link, out);
             }
@@ -51,7 +60,7 @@ impl Agent {
         let Agent { buffer, setup, links, .. } = self;
         let mut new_epochs = setup.new_epochs.iter().cloned();
         let of_clients = setup.priorities_with(links.iter().filter_map(LinkContext::own));
-        for (link, line) in links.iter().enumerate().filter(|(_, line)| !line.is_gone()) {
+        for (link, line) in links.pairs().filter(|(_, line)| !line.is_gone()) {
             let priorities = if line.is_client() { &of_clients[..] } else { &[0] };
             buffer.want(link, &line.outlet, priorities, line.bounds(setup), &mut new_epochs);
         }
@@ -79,16 +88,16 @@ impl Agent {
     }
 
     /// Gives every link the lanes that it can use. Tells which have others than before.
-    pub(crate) fn take_lanes(&mut self) -> Vec<usize> {
-        let mut lanes = vec![Vec::new(); self.links.len()];
+    pub(crate) fn take_lanes(&mut self) -> Vec<LinkId> {
+        let mut lanes = Table::from(vec![Vec::new(); self.links.len()]);
         for (outlet, owner) in self.buffer.owners().iter().enumerate() {
             lanes[owner.link].push((owner.priority, outlet));
         }
         let mut changed = Vec::new();
-        for (link, mut lanes) in lanes.into_iter().enumerate() {
+        for (link, lanes) in lanes.pairs_mut() {
             lanes.sort_unstable();
-            if self.links[link].lanes != lanes {
-                self.links[link].lanes = lanes;
+            if self.links[link].lanes != *lanes {
+                self.links[link].lanes = std::mem::take(lanes);
                 changed.push(link);
             }
         }
@@ -97,19 +106,17 @@ impl Agent {
 
     /// Tells each message where to go: what comes in to every client link, what a peer sends to every other one.
     pub(crate) fn route(&mut self) {
-        let lanes_but = |own: Option<usize>| -> Vec<_> {
-            let others =
-                self.links.iter().enumerate().filter(|(link, line)| line.is_client() && own != Some(*link));
+        let lanes_but = |own: Option<LinkId>| -> Vec<_> {
+            let others = self.links.pairs().filter(|(link, line)| line.is_client() && own != Some(*link));
             others.map(|(_, line)| line.lanes.clone()).collect()
         };
-        let others: Vec<Routes> =
-            (0..self.links.len()).map(|own| Routes::over(&lanes_but(Some(own)))).collect();
+        let others: Vec<Routes> = self.links.ids().map(|own| Routes::over(&lanes_but(Some(own)))).collect();
         self.routes = Routes::over(&lanes_but(None));
         self.links.iter_mut().zip(others).for_each(|(line, others)| line.others = others);
     }
 
     /// Says goodbye to a link that is not configured any more. What is held for it stays in the store.
-    fn part(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
+    fn part(&mut self, now: Now, link: LinkId, out: &mut Vec<Action>) {
         if self.links[link].is_gone() {
             return;
         }
@@ -122,7 +129,7 @@ impl Agent {
     }
 
     fn take_line(&mut self, now: Now, fresh: LinkContext, broker_changed: bool, out: &mut Vec<Action>) {
-        let Some(link) = self.links.iter().position(|line| line.outlet == fresh.outlet) else {
+        let Some(link) = self.links.first(|line| line.outlet == fresh.outlet) else {
             self.links.push(fresh.waiting(now));
             return;
         };
@@ -143,7 +150,7 @@ impl Agent {
     }
 
     /// Under the rule that its link has now; without a place or a configuration it stays away.
-    pub(crate) fn connect_anew(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
+    pub(crate) fn connect_anew(&mut self, now: Now, link: LinkId, out: &mut Vec<Action>) {
         let line = &self.links[link];
         let rule = line.rule(&self.setup).filter(|_| !line.lanes.is_empty());
         let own = &mut self.links[link].link;

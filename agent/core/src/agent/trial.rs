@@ -8,6 +8,7 @@ use super::stop::Stop;
 use super::{Action, Agent, LinkContext, LinkSetup};
 use crate::config::buffer::{Bounds, Buffer};
 use crate::config::client::Confirm;
+use crate::ids::LinkId;
 use crate::observe::log_event::LogEvent;
 use crate::time::{Now, Time};
 
@@ -58,7 +59,7 @@ impl fmt::Display for Rollback {
 
 impl Agent {
     /// Whether the settings of this link have yet to prove themselves.
-    pub fn is_on_trial(&self, link: usize) -> bool {
+    pub fn is_on_trial(&self, link: LinkId) -> bool {
         self.links[link].trial.is_some()
     }
 
@@ -68,7 +69,7 @@ impl Agent {
     }
 
     /// Tries the settings that a link has got in the place of `before`. Those that were on trial themselves prove nothing.
-    pub(crate) fn begin_trial(&mut self, link: usize, before: Box<LinkSetup>) {
+    pub(crate) fn begin_trial(&mut self, link: LinkId, before: Box<LinkSetup>) {
         let line = &mut self.links[link];
         let proven = line.trial.take().map_or(before, |trial| trial.proven);
         let Some(own) = line.own() else { return };
@@ -82,13 +83,13 @@ impl Agent {
     /// Tries the settings of a client with which this life began, unless they are those that proved themselves before.
     pub(crate) fn try_against(&mut self, before: LinkSetup) {
         let its = |line: &LinkContext| line.own().is_some_and(|own| own.id == before.id && *own != before);
-        if let Some(link) = self.links.iter().position(its) {
+        if let Some(link) = self.links.first(its) {
             self.begin_trial(link, Box::new(before));
         }
     }
 
     /// What was confirmed before the connection that is on trial proves nothing.
-    pub(crate) fn start_of_trial(&mut self, link: usize) {
+    pub(crate) fn start_of_trial(&mut self, link: LinkId) {
         let line = &mut self.links[link];
         if let Some(trial) = &mut line.trial {
             trial.confirmed = line.confirmed;
@@ -101,7 +102,7 @@ impl Agent {
         if self.stop != Stop::Running {
             return;
         }
-        for link in 0..self.links.len() {
+        for link in self.links.ids() {
             let Some(within) = self.links[link].own().map(|own| own.trial) else { continue };
             let is_proven = self.is_proven(link);
             let line = &mut self.links[link];
@@ -129,7 +130,7 @@ impl Agent {
     }
 
     /// Gives a link the settings back that proved themselves.
-    fn roll_back(&mut self, now: Now, link: usize, out: &mut Vec<Action>) {
+    fn roll_back(&mut self, now: Now, link: LinkId, out: &mut Vec<Action>) {
         let line = &mut self.links[link];
         let Some((trial, within)) = line.trial.take().zip(line.own().map(|own| own.trial)) else { return };
         let rollback = Rollback { within, error: line.link.last_error().map(str::to_owned) };
@@ -142,7 +143,7 @@ impl Agent {
 
     /// A message that is confirmed proves the settings; when there is none to confirm, a pong does, and where nothing is pinged
     /// the connection.
-    fn is_proven(&self, link: usize) -> bool {
+    fn is_proven(&self, link: LinkId) -> bool {
         let line = &self.links[link];
         let Some(trial) = &line.trial else { return false };
         let answers =

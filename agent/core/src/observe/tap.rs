@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::agent::{Action, Event};
+use crate::ids::LinkId;
 use crate::link::protocol::{Heard, LinkOrder, LinkReport};
 use crate::message::{Body, Entry, Format};
 use crate::outlet::store_protocol::StoreOrder;
@@ -71,7 +72,7 @@ impl Tap {
     }
 
     /// What is decided. `name` gives the id of a link.
-    pub fn action(&mut self, action: &Action, name: impl Fn(usize) -> String, show: &mut impl FnMut(Value)) {
+    pub fn action(&mut self, action: &Action, name: impl Fn(LinkId) -> String, show: &mut impl FnMut(Value)) {
         match action {
             Action::Answer(ticket, answer) if self.tickets.remove(ticket) => show(match answer {
                 Answer::Stored { first, last } => json!({ "batch": ticket, "stored": [first, last] }),
@@ -113,8 +114,8 @@ impl Tap {
     /// How far each lane is confirmed: its link, its priority, its last confirmed number.
     pub fn confirmed(
         &mut self,
-        now: &[(usize, u8, u64)],
-        name: impl Fn(usize) -> String,
+        now: &[(LinkId, u8, u64)],
+        name: impl Fn(LinkId) -> String,
         show: &mut impl FnMut(Value),
     ) {
         for (lane, (link, priority, seq)) in now.iter().enumerate() {
@@ -232,7 +233,7 @@ mod tests {
         let mut tap = Tap::new("#").unwrap();
         let mut lines = Vec::new();
         for seq in [5, 5, 9] {
-            let now = [(0, 0, seq), (0, 7, seq / 9), (1, 0, 0)];
+            let now = [(LinkId(0), 0, seq), (LinkId(0), 7, seq / 9), (LinkId(1), 0, 0)];
             tap.confirmed(&now, |link| format!("l{link}"), &mut |line| lines.push(line));
         }
         let alarm = json!({ "link": "l0", "priority": 7, "confirmed": 1 });

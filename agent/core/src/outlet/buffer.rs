@@ -30,6 +30,7 @@ use self::volatile::Volatile;
 use self::widen::Coming;
 use crate::config::buffer::{Bounds, Buffer as Rule};
 use crate::config::replay::Replay;
+use crate::ids::LinkId;
 use crate::message::Message;
 use crate::observe::log_event::LogEvent;
 use crate::outlet::pending_acks::PendingAcks;
@@ -143,7 +144,7 @@ pub struct Buffer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutletOwner {
     /// The link that it belongs to.
-    pub link: usize,
+    pub link: LinkId,
     /// Its priority among the outlets of that link.
     pub priority: u8,
     /// What bounds all outlets of that link together.

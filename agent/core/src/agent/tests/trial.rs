@@ -1,6 +1,7 @@
 //! Trials, reloads and commands by hand.
 
 use super::*;
+use crate::ids::LinkId;
 use crate::config::buffer::BufferLimits;
 use crate::config::replay::Order;
 use crate::reload::{ReloadError, Reloaded, Takeover};
@@ -23,24 +24,24 @@ fn on_trial_as(change: impl Fn(LinkSetup) -> LinkSetup) -> (Sim, LinkSetup) {
     let old = client("cloud", Confirm::Pong, false);
     let mut sim = Sim::online(old.clone());
     sim.reconfigure(setup(vec![change(tried(&old, 7))], false));
-    let actions = sim.closed(0);
-    assert_eq!(actions, [Action::Dial { link: 0, conn: 2, endpoint: 0 }]);
-    assert!(sim.agent.is_on_trial(0));
+    let actions = sim.closed(LinkId(0));
+    assert_eq!(actions, [Action::Dial { link: LinkId(0), conn: 2, endpoint: 0 }]);
+    assert!(sim.agent.is_on_trial(LinkId(0)));
     (sim, old)
 }
 
 impl Sim {
-    fn closed(&mut self, link: usize) -> Vec<Action> {
+    fn closed(&mut self, link: LinkId) -> Vec<Action> {
         self.link(link, LinkReport::Closed { closing: Closing::Plain, error: "closed".into() })
     }
 
-    fn refused(&mut self, link: usize) -> Vec<Action> {
+    fn refused(&mut self, link: LinkId) -> Vec<Action> {
         let refusal = Refusal::new(DialError::Refused, "connection refused");
         self.link(link, LinkReport::DialFailed(refusal))
     }
 
     /// It comes up, and a pong comes back.
-    fn prove(&mut self, link: usize) {
+    fn prove(&mut self, link: LinkId) {
         let actions = self.link(link, LinkReport::Up(Peer::default()));
         let ping = orders(&actions, link).into_iter().find_map(|order| match order {
             LinkOrder::Ping(number) => Some(*number),
@@ -58,7 +59,7 @@ impl Sim {
         (actions, outcome)
     }
 
-    fn in_force(&self, link: usize) -> &LinkSetup {
+    fn in_force(&self, link: LinkId) -> &LinkSetup {
         self.agent.settings(link).unwrap()
     }
 
@@ -75,26 +76,29 @@ fn rolled_back(actions: &[Action]) -> usize {
 fn new_settings_that_are_not_confirmed_in_time_give_way_to_the_old_ones_and_that_is_told() {
     let (mut sim, old) = on_trial();
     assert_eq!(sim.shown("/links/cloud/on_trial"), true);
-    sim.refused(0);
-    let dial = |conn| Action::Dial { link: 0, conn, endpoint: 0 };
+    sim.refused(LinkId(0));
+    let dial = |conn| Action::Dial { link: LinkId(0), conn, endpoint: 0 };
     assert_eq!(sim.wait(SECOND * 30 - SECOND / 10), [dial(3)]);
     let actions = sim.wait(SECOND / 10);
-    assert_eq!((rolled_back(&actions), &actions[1..]), (1, &[Action::HangUp { link: 0 }, dial(5)][..]));
+    assert_eq!(
+        (rolled_back(&actions), &actions[1..]),
+        (1, &[Action::HangUp { link: LinkId(0) }, dial(5)][..])
+    );
     assert_eq!(
         sim.rejected("cloud"),
         "new settings got no confirmation within 30 s (connection refused), the old ones are in force"
     );
-    assert_eq!((sim.agent.is_on_trial(0), sim.in_force(0)), (false, &old));
-    assert_eq!(sim.agent.links[0].window, 100);
+    assert_eq!((sim.agent.is_on_trial(LinkId(0)), sim.in_force(LinkId(0))), (false, &old));
+    assert_eq!(sim.agent.links[LinkId(0)].window, 100);
 }
 
 #[test]
 fn with_nothing_to_send_a_pong_proves_new_settings() {
     let (mut sim, old) = on_trial();
-    sim.prove(0);
-    assert!(!sim.agent.is_on_trial(0));
+    sim.prove(LinkId(0));
+    assert!(!sim.agent.is_on_trial(LinkId(0)));
     assert_eq!(rolled_back(&sim.wait(SECOND * 40)), 0);
-    assert_eq!(sim.in_force(0), &tried(&old, 7));
+    assert_eq!(sim.in_force(LinkId(0)), &tried(&old, 7));
 }
 
 #[test]
@@ -103,14 +107,14 @@ fn a_pong_proves_nothing_while_a_message_waits_for_its_acknowledgement() {
     let mut sim = Sim::online(old.clone());
     sim.offer(1, 1);
     sim.reconfigure(setup(vec![tried(&old, 7)], false));
-    sim.closed(0);
-    sim.link(0, LinkReport::Up(Peer::default()));
+    sim.closed(LinkId(0));
+    sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     for ping in 0..3 {
-        sim.link(0, LinkReport::Pong(ping));
+        sim.link(LinkId(0), LinkReport::Pong(ping));
     }
-    assert!(sim.agent.is_on_trial(0));
-    sim.link(0, LinkReport::Ack { lane: 0, seq: 1 });
-    assert!(!sim.agent.is_on_trial(0));
+    assert!(sim.agent.is_on_trial(LinkId(0)));
+    sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 1 });
+    assert!(!sim.agent.is_on_trial(LinkId(0)));
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn links_whose_trials_fail_together_go_back_each_to_its_own_settings_and_nothing
     actions.extend(sim.wait(SECOND * 29));
     actions.extend(sim.wait(SECOND));
     assert_eq!(rolled_back(&actions), 2);
-    assert_eq!((sim.in_force(0), sim.in_force(1)), (&old[0], &old[1]));
+    assert_eq!((sim.in_force(LinkId(0)), sim.in_force(LinkId(1))), (&old[0], &old[1]));
     let drops = |action: &Action| matches!(action, Action::Disk(StoreOrder::DropOldest { .. }));
     assert!(!actions.iter().any(drops), "{actions:?}");
     assert_eq!((sim.shown("/links/a/unconfirmed"), sim.shown("/buffer/dropped")), (10.into(), 0.into()));
@@ -134,7 +138,7 @@ fn while_settings_are_on_trial_the_laxer_bound_is_in_force_and_then_their_own() 
     let bound = |sim: &Sim| sim.shown("/links/cloud/max_messages");
     let (mut sim, _) = on_trial_as(|own| with_place(own, 3));
     assert_eq!(bound(&sim), 0);
-    sim.prove(0);
+    sim.prove(LinkId(0));
     assert_eq!(bound(&sim), 3);
     let (lax, strict) = (
         BufferLimits { max_messages: Some(9), ttl: Some(SECOND * 9), when_full: None },
@@ -160,7 +164,7 @@ fn the_tables_that_all_links_share_are_not_on_trial() {
     sim.reconfigure(next);
     assert_eq!(sim.shown("/links/cloud/max_messages"), 50);
     sim.wait(SECOND * 30);
-    assert_eq!(sim.in_force(0), &old);
+    assert_eq!(sim.in_force(LinkId(0)), &old);
     assert_eq!(sim.shown("/links/cloud/max_messages"), 50);
 }
 
@@ -171,7 +175,7 @@ fn settings_that_change_while_they_are_on_trial_go_back_to_the_last_ones_that_pr
     sim.reconfigure(setup(vec![tried(&old, 8)], false));
     assert_eq!(rolled_back(&sim.wait(SECOND * 29)), 0, "they have all of their time");
     assert_eq!(rolled_back(&sim.wait(SECOND)), 1);
-    assert_eq!(sim.in_force(0), &old);
+    assert_eq!(sim.in_force(LinkId(0)), &old);
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn a_reload_that_does_not_change_them_leaves_settings_on_trial_with_the_time_the
 fn who_takes_back_what_is_on_trial_has_nothing_to_try() {
     let (mut sim, old) = on_trial();
     sim.reconfigure(setup(vec![old.clone()], false));
-    assert_eq!((sim.agent.is_on_trial(0), sim.in_force(0)), (false, &old));
+    assert_eq!((sim.agent.is_on_trial(LinkId(0)), sim.in_force(LinkId(0))), (false, &old));
     assert_eq!(rolled_back(&sim.wait(SECOND * 60)), 0);
 }
 
@@ -197,7 +201,7 @@ fn settings_without_a_trial_end_the_one_that_goes_on() {
     let (mut sim, old) = on_trial();
     let new = LinkSetup { window: 8, ..old };
     sim.reconfigure(setup(vec![with_place(new.clone(), 3)], false));
-    assert!(!sim.agent.is_on_trial(0));
+    assert!(!sim.agent.is_on_trial(LinkId(0)));
     assert_eq!(sim.shown("/links/cloud/max_messages"), 3);
 }
 
@@ -207,22 +211,22 @@ fn a_link_that_is_removed_while_on_trial_or_was_just_added_has_nothing_to_go_bac
     sim.reconfigure(setup(Vec::new(), false));
     sim.wait(SECOND * 60);
     sim.reconfigure(setup(vec![tried(&old, 7), tried(&client("b", Confirm::Pong, false), 7)], false));
-    assert!(!sim.agent.is_on_trial(0) && !sim.agent.is_on_trial(1));
+    assert!(!sim.agent.is_on_trial(LinkId(0)) && !sim.agent.is_on_trial(LinkId(1)));
     sim.reconfigure(setup(vec![tried(&old, 7), tried(&client("b", Confirm::Pong, false), 8)], false));
-    assert!(!sim.agent.is_on_trial(1), "it has no place yet");
+    assert!(!sim.agent.is_on_trial(LinkId(1)), "it has no place yet");
 }
 
 #[test]
 fn a_link_that_was_told_to_stay_away_is_not_judged_until_it_may_dial_again() {
     let (mut sim, old) = on_trial();
     let (actions, told) = sim.command("Cloud", LinkCommand::Disconnect);
-    assert_eq!((actions, told), (vec![Action::HangUp { link: 0 }], Ok(())));
+    assert_eq!((actions, told), (vec![Action::HangUp { link: LinkId(0) }], Ok(())));
     assert_eq!(rolled_back(&sim.wait(SECOND * 600)), 0);
     assert_eq!(sim.shown("/links/cloud/state"), "disconnected");
     assert_eq!(sim.command("cloud", LinkCommand::Connect).1, Ok(()));
     assert_eq!(rolled_back(&sim.wait(SECOND * 29)), 0, "it has all of its time");
     assert_eq!(rolled_back(&sim.wait(SECOND)), 1);
-    assert_eq!(sim.in_force(0), &old);
+    assert_eq!(sim.in_force(LinkId(0)), &old);
 }
 
 #[test]
@@ -235,7 +239,7 @@ fn settings_that_are_inactive_prove_nothing() {
     assert_eq!(sim.shown("/links/cloud/state"), "inactive");
     sim.reconfigure(setup(vec![tried(&old, 7)], false));
     assert_eq!(rolled_back(&sim.wait(SECOND * 30)), 1);
-    assert_eq!(sim.in_force(0), &old, "neither those that failed nor those that were inactive");
+    assert_eq!(sim.in_force(LinkId(0)), &old, "neither those that failed nor those that were inactive");
 }
 
 #[test]
@@ -249,9 +253,9 @@ fn a_reload_that_was_read_before_a_rollback_is_compared_with_what_is_in_force_af
     let changed = vec!["client.ws_client_1".to_owned(), "host".to_owned()];
     let outcome = Ok(Reloaded { how: Takeover::Applied, changed });
     assert!(actions.contains(&Action::ReplyToReload { request: 5, outcome }), "{actions:?}");
-    assert!(sim.agent.is_on_trial(0), "what was rejected is tried again");
+    assert!(sim.agent.is_on_trial(LinkId(0)), "what was rejected is tried again");
     assert_eq!(rolled_back(&sim.wait(SECOND * 30)), 1);
-    assert_eq!(sim.in_force(0), &old);
+    assert_eq!(sim.in_force(LinkId(0)), &old);
 }
 
 #[test]
@@ -273,7 +277,7 @@ fn that_settings_were_rejected_is_told_until_others_prove_themselves_or_the_file
     sim.wait(SECOND * 30);
     sim.reconfigure(setup(vec![tried(&old, 8)], false));
     sim.wait(SECOND * 2);
-    sim.prove(0);
+    sim.prove(LinkId(0));
     assert_eq!(sim.rejected("cloud"), "");
 }
 
@@ -290,13 +294,13 @@ fn settings_of_another_life_are_tried_against_those_that_proved_themselves_in_th
     let old = client("cloud", Confirm::Pong, false);
     let proven = vec![old.clone(), client("gone", Confirm::Pong, false)];
     let mut sim = Sim::of(Setup { proven, ..setup(vec![with_place(tried(&old, 7), 3)], false) });
-    assert!(sim.agent.is_on_trial(0));
+    assert!(sim.agent.is_on_trial(LinkId(0)));
     sim.offer(1, 10);
     assert_eq!(sim.shown("/links/cloud/max_messages"), 0);
     assert_eq!(rolled_back(&sim.wait(SECOND * 30)), 1);
-    assert_eq!((sim.in_force(0), sim.shown("/buffer/dropped")), (&old, 0.into()));
+    assert_eq!((sim.in_force(LinkId(0)), sim.shown("/buffer/dropped")), (&old, 0.into()));
     let same = Sim::of(Setup { proven: vec![tried(&old, 7)], ..setup(vec![tried(&old, 7)], false) });
-    assert!(!same.agent.is_on_trial(0));
+    assert!(!same.agent.is_on_trial(LinkId(0)));
 }
 
 #[test]
@@ -304,13 +308,13 @@ fn a_peer_that_hangs_up_on_settings_that_are_on_trial_says_nothing_about_a_messa
     let (mut sim, _) = on_trial();
     sim.offer(1, 1);
     for _ in 0..5 {
-        sim.link(0, LinkReport::Up(Peer::default()));
-        let actions =
-            sim.link(0, LinkReport::Closed { closing: Closing::Message, error: "who are you?".into() });
+        sim.link(LinkId(0), LinkReport::Up(Peer::default()));
+        let actions = sim
+            .link(LinkId(0), LinkReport::Closed { closing: Closing::Message, error: "who are you?".into() });
         assert!(!actions.iter().any(|action| matches!(action, Action::Disk(StoreOrder::SetAside { .. }))));
         sim.wait(SECOND * 4);
     }
-    assert!(sim.agent.is_on_trial(0));
+    assert!(sim.agent.is_on_trial(LinkId(0)));
 }
 
 #[test]
@@ -320,7 +324,7 @@ fn a_number_from_a_connection_that_is_left_does_not_confirm_what_it_stands_for_u
     let mut sim = Sim::online(old.clone());
     sim.offer(1, 5);
     sim.reconfigure(setup(vec![LinkSetup { replay: Replay::default(), ..old }], false));
-    sim.link(0, LinkReport::Resume { lane: 0, from: 4 });
+    sim.link(LinkId(0), LinkReport::Resume { lane: 0, from: 4 });
     assert_eq!(sim.shown("/links/cloud/unconfirmed"), 5);
 }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::agent::{Agent, LinkContext};
 use crate::device::presence::{Device, Presence};
+use crate::ids::LinkId;
 use crate::link::LinkState;
 use crate::link::probe::UNECHOED;
 use crate::message::Format;
@@ -84,7 +85,7 @@ pub fn headline(agent: &Agent) -> String {
 }
 
 fn held(agent: &Agent) -> String {
-    let lines = || agent.links.iter().enumerate().filter(|(_, line)| !line.is_gone());
+    let lines = || agent.links.pairs().filter(|(_, line)| !line.is_gone());
     let links = lines().filter(|(_, line)| line.is_client());
     let links: Vec<(&str, u64)> =
         links.map(|(link, line)| (line.id.as_str(), agent.unconfirmed(link))).collect();
@@ -112,7 +113,7 @@ pub fn message(agent: &Agent, now: Now) -> Vec<u8> {
 /// The status of what belongs to an application, for the broker.
 pub fn of_application(agent: &Agent, application: &str, now: Now) -> Vec<u8> {
     let its = |line: &LinkContext| line.own().is_some_and(|own| own.application == application);
-    let lines = || agent.links.iter().enumerate().filter(|(_, line)| its(line));
+    let lines = || agent.links.pairs().filter(|(_, line)| its(line));
     json(&ApplicationStatus {
         state: Online::Online,
         agent: &agent.setup.agent,
@@ -155,8 +156,8 @@ fn json(words: &impl Serialize) -> Vec<u8> {
 }
 
 fn base(agent: &Agent, now: Now) -> Status {
-    let lines = agent.links.iter().enumerate().filter(|(_, line)| line.is_client());
-    let status = |link: usize| link_status(agent, link, &agent.links[link], now);
+    let lines = agent.links.pairs().filter(|(_, line)| line.is_client());
+    let status = |link: LinkId| link_status(agent, link, &agent.links[link], now);
     Status {
         state: Online::Online,
         agent: agent.setup.agent.clone(),
@@ -180,7 +181,7 @@ fn base(agent: &Agent, now: Now) -> Status {
     }
 }
 
-fn link_status(agent: &Agent, link: usize, line: &LinkContext, now: Now) -> LinkStatus {
+fn link_status(agent: &Agent, link: LinkId, line: &LinkContext, now: Now) -> LinkStatus {
     let unconfirmed = |outlet: usize| agent.buffer.outbox(outlet).unconfirmed();
     let lanes = line.lanes.iter().filter(|_| line.lanes.len() > 1);
     let outlets = line.lanes.iter().map(|(_, outlet)| agent.buffer.outbox(*outlet));

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use super::{Buffer, BufferEffect, COMMIT_BYTES_ALL, COMMIT_BYTES_MAX, OutletOwner, count};
 use crate::config::buffer::WhenFull;
+use crate::ids::LinkId;
 use crate::observe::log_event::LogEvent;
 use crate::outlet::store_protocol::StoreOrder;
 use crate::source::intake::Refused;
@@ -45,7 +46,7 @@ impl Buffer {
     }
 
     /// By how many messages a link would be above its bound with one more; 0 without a bound.
-    fn crowd(&self, link: usize) -> u64 {
+    fn crowd(&self, link: LinkId) -> u64 {
         let own = || self.owners.iter().zip(&self.outboxes).filter(|(owner, _)| owner.link == link);
         let max = own().map(|(owner, _)| owner.bounds.max_messages).next().unwrap_or(0);
         if max == 0 {

@@ -168,6 +168,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::ids::LinkId;
     use crate::config::buffer::{Buffer as Rule, BufferLimits};
     use crate::message::{Boot, Clock, Format, GapReason};
     use crate::outlet::buffer::OutletOwner;
@@ -219,7 +220,7 @@ mod tests {
                 Opened { outlets: vec!["client:a".to_owned()], facts: facts.clone(), ..Opened::default() };
             let rule = Rule { ttl: TTL, ..Rule::default() };
             let owner = OutletOwner {
-                link: 0,
+                link: LinkId(0),
                 priority: 0,
                 bounds: rule.bounds(BufferLimits::default()),
                 gone: false,

@@ -155,6 +155,7 @@ impl Buffer {
 mod tests {
     use super::*;
     use crate::config::buffer::{Buffer as Rule, BufferLimits};
+    use crate::ids::LinkId;
     use crate::message::{Boot, Clock, Format};
     use crate::observe::meter::Count;
     use crate::outlet::buffer::BufferEffect;
@@ -182,7 +183,7 @@ mod tests {
                 Opened { outlets: vec!["client:a".to_owned()], facts: facts.clone(), ..Opened::default() };
             let rule = Rule { daily_budget: Some(1000), ..Rule::default() };
             let owner = OutletOwner {
-                link: 0,
+                link: LinkId(0),
                 priority: 0,
                 bounds: rule.bounds(BufferLimits::default()),
                 gone: false,

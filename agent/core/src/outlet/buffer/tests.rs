@@ -33,8 +33,9 @@ impl Sim {
         facts.held.resize(outlets, Held::default());
         let opened = Opened { outlets: names, facts: facts.clone(), ..opened };
         let bounds = rule.bounds(BufferLimits::default());
-        let owners =
-            (0..outlets).map(|link| OutletOwner { link, priority: 0, bounds, gone: false }).collect();
+        let owners = (0..outlets)
+            .map(|link| OutletOwner { link: LinkId(link), priority: 0, bounds, gone: false })
+            .collect();
         let buffer = Buffer::new(rule, owners, &new_epochs, &opened, 0, 0);
         Sim { buffer, now: Time::default() + Duration::from_secs(100), facts, tickets: 0 }
     }
@@ -715,7 +716,7 @@ fn with_bounds(places: [BufferLimits; 2]) -> Sim {
     let mut sim = Sim::with(RULE, 2);
     let bounds = places.map(|place| RULE.bounds(place));
     sim.buffer.reconfigure(sim.now, RULE);
-    sim.buffer.rebind(|link| Some(bounds[link]));
+    sim.buffer.rebind(|link| Some(bounds[link.0]));
     sim
 }
 
@@ -757,9 +758,9 @@ fn telemetry_gives_way_before_alarms_and_never_what_refuses() {
     let keep = rule.bounds(BufferLimits { when_full: Some(WhenFull::Reject), ..BufferLimits::default() });
     let drop = rule.bounds(BufferLimits::default());
     let owners = vec![
-        OutletOwner { link: 0, priority: 0, bounds: drop, gone: false },
-        OutletOwner { link: 0, priority: 7, bounds: drop, gone: false },
-        OutletOwner { link: 1, priority: 0, bounds: keep, gone: false },
+        OutletOwner { link: LinkId(0), priority: 0, bounds: drop, gone: false },
+        OutletOwner { link: LinkId(0), priority: 7, bounds: drop, gone: false },
+        OutletOwner { link: LinkId(1), priority: 0, bounds: keep, gone: false },
     ];
     let new_epochs = vec!["E".to_owned(); 3];
     let mut buffer = Buffer::new(rule, owners, &new_epochs, &opened, 0, 0);

@@ -3,6 +3,7 @@
 
 use super::{Buffer, BufferEffect, OutletOwner, OutletQueue};
 use crate::config::buffer::{Bounds, WhenFull};
+use crate::ids::LinkId;
 use crate::outlet::lane;
 use crate::outlet::sequence;
 use crate::outlet::store_protocol::{SequenceRange, StoreOrder};
@@ -37,7 +38,7 @@ impl Buffer {
     /// store; `new_epochs` gives epochs.
     pub fn want(
         &mut self,
-        link: usize,
+        link: LinkId,
         outlet: &str,
         priorities: &[u8],
         bounds: Bounds,
@@ -59,7 +60,7 @@ impl Buffer {
     }
 
     /// Goes on under other bounds; none for an outlet whose link is gone.
-    pub fn rebind(&mut self, bounds: impl Fn(usize) -> Option<Bounds>) {
+    pub fn rebind(&mut self, bounds: impl Fn(LinkId) -> Option<Bounds>) {
         let coming = self.coming.places.iter_mut().map(|place| &mut place.owner);
         for owner in self.owners.iter_mut().chain(coming) {
             let next = bounds(owner.link);
