@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use holdfast_core::ids::OutletId;
 use holdfast_core::message::{Body, Boot, Clock, Entry, GapReason, Message, Stamp};
 use holdfast_core::outlet::age::Limit;
 use holdfast_core::outlet::given::Given;
@@ -87,16 +88,16 @@ impl Disk {
     }
 
     /// The name of an outlet.
-    pub fn name(&self, outlet: usize) -> &str {
-        &self.names[outlet]
+    pub fn name(&self, outlet: OutletId) -> &str {
+        &self.names[outlet.0]
     }
 
-    fn groups(&self, outlet: usize) -> impl DoubleEndedIterator<Item = &Vec<Entry>> {
-        self.flushed.outlets.get(&self.names[outlet]).into_iter().flat_map(BTreeMap::values)
+    fn groups(&self, outlet: OutletId) -> impl DoubleEndedIterator<Item = &Vec<Entry>> {
+        self.flushed.outlets.get(self.name(outlet)).into_iter().flat_map(BTreeMap::values)
     }
 
-    fn groups_mut(&mut self, outlet: usize) -> &mut BTreeMap<u64, Vec<Entry>> {
-        self.flushed.outlets.entry(self.names[outlet].clone()).or_default()
+    fn groups_mut(&mut self, outlet: OutletId) -> &mut BTreeMap<u64, Vec<Entry>> {
+        self.flushed.outlets.entry(self.names[outlet.0].clone()).or_default()
     }
 
     /// First number of an outlet, and first id, that was not reserved.
@@ -274,7 +275,7 @@ impl Disk {
     }
 
     /// Writes groups; what an append that failed has left is not written twice.
-    fn append(&mut self, outlet: usize, mut entries: Vec<Entry>, seed: &mut Seed) {
+    fn append(&mut self, outlet: OutletId, mut entries: Vec<Entry>, seed: &mut Seed) {
         let last =
             self.groups(outlet).next_back().map_or(0, |group| group.last().expect("never empty").last());
         entries.retain(|entry| entry.last() > last);
@@ -290,7 +291,7 @@ impl Disk {
     }
 
     /// A commit that was cut: some outlets have a first part of their groups, nothing was synced on purpose.
-    fn append_some(&mut self, parts: Vec<(usize, Vec<Entry>)>, seed: &mut Seed) {
+    fn append_some(&mut self, parts: Vec<(OutletId, Vec<Entry>)>, seed: &mut Seed) {
         for (outlet, mut entries) in parts {
             entries.truncate(usize::try_from(seed.below(entries.len() as u64 + 1)).expect("small"));
             self.append(outlet, entries, seed);
@@ -300,7 +301,7 @@ impl Disk {
         }
     }
 
-    fn read(&self, outlet: usize, from: u64, falling: bool, max_bytes: usize) -> Vec<Entry> {
+    fn read(&self, outlet: OutletId, from: u64, falling: bool, max_bytes: usize) -> Vec<Entry> {
         let mut bytes = 0;
         let mut found = Vec::new();
         let mut wanted: Vec<&Entry> = self.groups(outlet).flatten().collect();
@@ -320,7 +321,7 @@ impl Disk {
         found
     }
 
-    fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> StoreReport {
+    fn drop_oldest(&mut self, outlet: OutletId, bytes: u64) -> StoreReport {
         let (messages, gap) = self.give_up(outlet, bytes, GapReason::DroppedOldest);
         StoreReport::Dropped { outlet, messages, gap }
     }
@@ -331,12 +332,12 @@ impl Disk {
     }
 
     /// People give up everything that is stored for an outlet.
-    pub fn purge(&mut self, outlet: usize) -> (StoreReport, StoreFacts) {
+    pub fn purge(&mut self, outlet: OutletId) -> (StoreReport, StoreFacts) {
         let (messages, gap) = self.give_up(outlet, u64::MAX, GapReason::Purged);
         (StoreReport::Purged { outlet, messages, gap }, self.facts())
     }
 
-    fn give_up(&mut self, outlet: usize, bytes: u64, reason: GapReason) -> (u64, Option<(u64, u64)>) {
+    fn give_up(&mut self, outlet: OutletId, bytes: u64, reason: GapReason) -> (u64, Option<(u64, u64)>) {
         let mut groups = std::mem::take(self.groups_mut(outlet));
         let (mut freed, mut messages, mut range) = (0, 0, None);
         while freed < bytes {
@@ -360,7 +361,7 @@ impl Disk {
         (messages, range)
     }
 
-    fn expire(&mut self, outlet: usize, limit: &Limit) -> StoreReport {
+    fn expire(&mut self, outlet: OutletId, limit: &Limit) -> StoreReport {
         let mut groups = std::mem::take(self.groups_mut(outlet));
         let old = |group: &Vec<Entry>| newest(group).is_none_or(|stamp| limit.has_passed(&stamp));
         let front: Vec<u64> =
@@ -374,7 +375,7 @@ impl Disk {
             for entry in group {
                 if let Body::Message(message) = entry.body {
                     messages += 1;
-                    self.expired.push((self.names[outlet].clone(), message.payload.clone(), limit.clone()));
+                    self.expired.push((self.names[outlet.0].clone(), message.payload.clone(), limit.clone()));
                 }
             }
         }

@@ -31,7 +31,7 @@ use crate::clocks::Clocks;
 use crate::config::mqtt::Mqtt;
 use crate::config::network::Remote;
 use crate::device::presence::Presence;
-use crate::ids::{LinkId, Table};
+use crate::ids::{LinkId, OutletId, Table};
 use crate::link::LinkEffect;
 use crate::link::poison::MessageRef;
 use crate::link::protocol::{LinkOrder, LinkReport, Publication};
@@ -257,7 +257,7 @@ impl Agent {
     /// The lanes of a link in rising priority, the first of priority 0: priority and epoch of each.
     pub fn lanes(&self, link: LinkId) -> impl Iterator<Item = (u8, &str)> {
         let lanes = self.links[link].lanes.iter();
-        lanes.map(|(priority, outlet)| (*priority, self.buffer.outbox(*outlet).epoch.as_str()))
+        lanes.map(|(priority, outlet)| (*priority, self.buffer.queue(*outlet).epoch.as_str()))
     }
 
     /// The settings of a client's link that are in force.
@@ -298,23 +298,23 @@ impl Agent {
             line.lanes.iter().map(move |(priority, outlet)| (link, *priority, *outlet))
         });
         lanes
-            .map(|(link, priority, outlet)| (link, priority, self.buffer.outbox(outlet).confirmed()))
+            .map(|(link, priority, outlet)| (link, priority, self.buffer.queue(outlet).confirmed()))
             .collect()
     }
 
     /// Whether a number of an outlet, named as in the store, is confirmed.
     pub fn has_confirmed(&self, outlet: &str, seq: u64) -> bool {
-        let own = self.buffer.outboxes().iter().find(|own| own.name == outlet);
+        let own = self.buffer.queues().find(|own| own.name == outlet);
         own.is_some_and(|own| own.has_confirmed(seq))
     }
 
-    fn outboxes(&self, link: LinkId) -> impl Iterator<Item = &OutletQueue> {
-        self.links[link].lanes.iter().map(|(_, outlet)| self.buffer.outbox(*outlet))
+    fn queues(&self, link: LinkId) -> impl Iterator<Item = &OutletQueue> {
+        self.links[link].lanes.iter().map(|(_, outlet)| self.buffer.queue(*outlet))
     }
 
     /// When a backlog that waits for its pace may go on.
     fn paced(&self, line: &LinkContext) -> Option<Time> {
-        let waits = |outlet: usize| self.buffer.outbox(outlet).is_behind(true);
+        let waits = |outlet: OutletId| self.buffer.queue(outlet).is_behind(true);
         line.pace.opens_at().filter(|_| line.lanes.iter().any(|(_, outlet)| waits(*outlet)))
     }
 
@@ -494,7 +494,7 @@ impl Agent {
         for (lane, (_, outlet)) in line.lanes.iter().enumerate() {
             self.buffer.came_up(*outlet, &line.replay);
             if line.hello {
-                let (first, next) = self.buffer.outbox(*outlet).horizon();
+                let (first, next) = self.buffer.queue(*outlet).horizon();
                 out.push(Action::Tell { link, order: LinkOrder::Hello { lane, first, next } });
             }
         }
@@ -511,7 +511,7 @@ impl Agent {
     /// How many entries of a link are in flight, with how many bytes.
     fn in_flight(&self, link: LinkId) -> (usize, usize) {
         let of = |outbox: &OutletQueue| (outbox.flying(), outbox.load().1);
-        self.outboxes(link).map(of).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+        self.queues(link).map(of).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
     }
 
     /// Takes in a confirmation: `confirm` tells whether anything changed by it.
@@ -522,12 +522,12 @@ impl Agent {
         out: &mut Vec<Action>,
         confirm: impl FnOnce(&mut Agent, &mut Vec<BufferEffect>) -> bool,
     ) {
-        let before: u64 = self.outboxes(link).map(OutletQueue::accounted).sum();
+        let before: u64 = self.queues(link).map(OutletQueue::accounted).sum();
         let mut effects = Vec::new();
         let changed = confirm(self, &mut effects);
         act(effects, out);
         if changed {
-            let confirmed = self.outboxes(link).map(OutletQueue::accounted).sum::<u64>() - before;
+            let confirmed = self.queues(link).map(OutletQueue::accounted).sum::<u64>() - before;
             let (entries, bytes) = self.in_flight(link);
             let line = &mut self.links[link];
             line.confirmed += confirmed;
@@ -547,9 +547,9 @@ impl Agent {
             return;
         }
         let line = &mut self.links[link];
-        let load = |outlet: &(u8, usize)| self.buffer.outbox(outlet.1).load();
+        let load = |outlet: &(u8, OutletId)| self.buffer.queue(outlet.1).load();
         let (messages, bytes) = line.lanes.iter().map(load).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-        let flying = line.lanes.iter().map(|(_, outlet)| self.buffer.outbox(*outlet).flying()).sum();
+        let flying = line.lanes.iter().map(|(_, outlet)| self.buffer.queue(*outlet).flying()).sum();
         let mut room = Room {
             messages: line.window.saturating_sub(messages).min(line.caution.room(flying)),
             bytes: line.link.flight_bytes_max().saturating_sub(bytes),
@@ -561,7 +561,7 @@ impl Agent {
             if !turn.admits(*outlet) {
                 continue;
             }
-            let outbox = self.buffer.outbox_mut(*outlet);
+            let outbox = self.buffer.queue_mut(*outlet);
             let entries = outbox.take(&mut room, &mut line.pace, &mut line.sent);
             if !entries.is_empty() {
                 let entries = self.buffer.fresh(*outlet, now, &self.clocks, entries);
@@ -570,7 +570,7 @@ impl Agent {
                 out.push(Action::Tell { link, order });
             }
             // Lower ones wait for what is being read, unless the disk cannot give it.
-            let more = self.buffer.outbox(*outlet).is_behind(true) && line.pace.is_open();
+            let more = self.buffer.queue(*outlet).is_behind(true) && line.pace.is_open();
             if more && self.buffer.failure().is_none() {
                 break;
             }

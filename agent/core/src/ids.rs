@@ -33,6 +33,8 @@ macro_rules! rows {
 rows! {
     /// A link of the agent: the same for all of its life, also when the configuration has it no more.
     LinkId,
+    /// An outlet of the agent and its place in the store: the same for all of a run.
+    OutletId,
 }
 
 /// A number that names a row of a table.

@@ -2,6 +2,7 @@
 //!
 //! Every call catches sled's panics. After any [`Fault`] the database is dead: close it and open it anew.
 
+use holdfast_core::ids::{OutletId, Table};
 use std::any::Any;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -54,7 +55,7 @@ pub struct Database {
 }
 
 struct Open {
-    trees: Vec<sled::Tree>,
+    trees: Table<OutletId, sled::Tree>,
     db: sled::Db,
     log: Arc<File>,
 }
@@ -140,7 +141,7 @@ impl Database {
     }
 
     /// Shows every value of a tree, in the order of the keys.
-    pub fn each(&self, tree: usize, visit: &mut Visit<'_>) -> Result<(), Fault> {
+    pub fn each(&self, tree: OutletId, visit: &mut Visit<'_>) -> Result<(), Fault> {
         self.run("read", |open| {
             for found in &open.trees[tree] {
                 let (key, value) = found?;
@@ -152,7 +153,7 @@ impl Database {
     }
 
     /// The value of a key.
-    pub fn read(&self, tree: usize, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+    pub fn read(&self, tree: OutletId, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         self.run("read", |open| {
             let value = open.trees[tree].get(key)?.map(|value| value.to_vec());
             self.used(&open.trees[tree], key)?;
@@ -163,7 +164,7 @@ impl Database {
     /// Writes values, all or none of them. Few at a time: a batch costs twice the disk writes of single values.
     pub fn put<'a>(
         &self,
-        tree: usize,
+        tree: OutletId,
         values: impl IntoIterator<Item = ([u8; super::group::KEY_LEN], &'a [u8])>,
     ) -> Result<(), Fault> {
         let values: Vec<_> = values.into_iter().collect();
@@ -181,7 +182,7 @@ impl Database {
     }
 
     /// Removes a key.
-    pub fn remove(&self, tree: usize, key: &[u8]) -> Result<(), Fault> {
+    pub fn remove(&self, tree: OutletId, key: &[u8]) -> Result<(), Fault> {
         self.run("write", |open| {
             open.trees[tree].remove(key)?;
             self.used(&open.trees[tree], key)
@@ -293,7 +294,7 @@ impl Open {
         {
             return Err(Fault::Damage(format!("it has lost the tree of {name}")));
         }
-        let mut trees = Vec::new();
+        let mut trees = Table::default();
         for name in names {
             trees.push(db.open_tree(name)?);
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use holdfast_core::cbor;
+use holdfast_core::ids::OutletId;
 use holdfast_core::message::{Body, Entry, GapReason};
 use holdfast_core::outlet::inspect::{Checked, Damage, DeadLetter, Outlet, StoreAnswer, StoreQuery, Survey};
 use holdfast_core::outlet::store_protocol::StoreFacts;
@@ -62,12 +63,12 @@ impl std::fmt::Display for InspectError {
 }
 
 /// The place of an outlet among these.
-pub fn place(outlets: &[String], name: &str) -> Result<usize, String> {
+pub fn place(outlets: &[String], name: &str) -> Result<OutletId, String> {
     let unknown = || match outlets {
         [] => format!("there is no outlet {name}; there is none at all"),
         outlets => format!("there is no outlet {name}, only {}", outlets.join(", ")),
     };
-    outlets.iter().position(|outlet| outlet == name).ok_or_else(unknown)
+    outlets.iter().position(|outlet| outlet == name).map(OutletId).ok_or_else(unknown)
 }
 
 impl Inspector<'_> {
@@ -180,7 +181,7 @@ type Values = Vec<Vec<u8>>;
 /// The groups of an outlet, one after the other.
 struct Pages<'a> {
     hold: &'a dyn Groups,
-    outlet: usize,
+    outlet: OutletId,
     next: u64,
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use holdfast_core::ids::{OutletId, Table};
 use holdfast_core::message::{Body, Entry, GapReason};
 use holdfast_core::outlet::age::Limit;
 
@@ -18,8 +19,8 @@ const SMALL_BYTES: u32 = 371;
 /// The database with its index.
 pub struct OpenStore {
     database: Database,
-    shelves: Vec<GroupIndex>,
-    tags: Vec<u32>,
+    shelves: Table<OutletId, GroupIndex>,
+    tags: Table<OutletId, u32>,
     packer: Packer,
     syncs: u64,
     unsynced: bool,
@@ -28,10 +29,10 @@ pub struct OpenStore {
 /// Groups that can be read.
 pub trait Groups {
     /// The shelf of each outlet.
-    fn shelves(&self) -> &[GroupIndex];
+    fn shelves(&self) -> &Table<OutletId, GroupIndex>;
 
     /// The values of a group, as far as they are there.
-    fn values(&self, outlet: usize, slot: &GroupMeta) -> Result<Vec<Vec<u8>>, Fault>;
+    fn values(&self, outlet: OutletId, slot: &GroupMeta) -> Result<Vec<Vec<u8>>, Fault>;
 }
 
 /// How many messages are lost, and the range of the gap in their place.
@@ -90,12 +91,12 @@ impl OpenStore {
     }
 
     /// What an outlet holds.
-    pub fn shelf(&mut self, outlet: usize) -> &mut GroupIndex {
+    pub fn shelf(&mut self, outlet: OutletId) -> &mut GroupIndex {
         &mut self.shelves[outlet]
     }
 
     /// The mark of an outlet's groups.
-    pub fn tag(&self, outlet: usize) -> u32 {
+    pub fn tag(&self, outlet: OutletId) -> u32 {
         self.tags[outlet]
     }
 
@@ -137,8 +138,8 @@ impl OpenStore {
     }
 
     /// Writes entries behind those that are held; what is held already is not written twice. Flushed, not synced.
-    pub fn append(&mut self, parts: &[(usize, Vec<Entry>)]) -> Result<(), Trouble> {
-        let mut changes: Vec<(usize, Vec<GroupMeta>, Vec<Group>)> = Vec::new();
+    pub fn append(&mut self, parts: &[(OutletId, Vec<Entry>)]) -> Result<(), Trouble> {
+        let mut changes: Vec<(OutletId, Vec<GroupMeta>, Vec<Group>)> = Vec::new();
         for (outlet, entries) in parts {
             let shelf = &self.shelves[*outlet];
             let fresh = behind(entries, shelf.last());
@@ -169,7 +170,7 @@ impl OpenStore {
 
     /// Puts the entries of many small groups in front of the new ones, so that all of them share a group: messages that
     /// come one by one take five times the space otherwise. Also tells which groups that makes superfluous.
-    fn merge(&self, outlet: usize, fresh: Vec<Entry>) -> Result<(Vec<GroupMeta>, Vec<Entry>), Fault> {
+    fn merge(&self, outlet: OutletId, fresh: Vec<Entry>) -> Result<(Vec<GroupMeta>, Vec<Entry>), Fault> {
         let Some(tail) = self.shelves[outlet].small_tail(MERGE, SMALL_BYTES) else {
             return Ok((Vec::new(), fresh));
         };
@@ -186,7 +187,7 @@ impl OpenStore {
     }
 
     /// Reads from a number on, until so many bytes of entries are found.
-    pub fn read(&mut self, outlet: usize, from: u64, bytes_max: usize) -> Result<Batch, Trouble> {
+    pub fn read(&mut self, outlet: OutletId, from: u64, bytes_max: usize) -> Result<Batch, Trouble> {
         let mut batch = Batch::default();
         let mut weight = 0;
         let mut next = from;
@@ -210,7 +211,7 @@ impl OpenStore {
     }
 
     /// Reads from a number downwards.
-    pub fn read_down(&mut self, outlet: usize, from: u64, bytes_max: usize) -> Result<Batch, Trouble> {
+    pub fn read_down(&mut self, outlet: OutletId, from: u64, bytes_max: usize) -> Result<Batch, Trouble> {
         let mut batch = Batch::default();
         let (mut weight, mut next) = (0, Some(from));
         while let Some(slot) = next.and_then(|next| self.shelves[outlet].at_or_before(next)) {
@@ -224,7 +225,7 @@ impl OpenStore {
     }
 
     /// Removes of each outlet all groups that lie within one of its ranges. Flushed together, not synced.
-    pub fn forget(&mut self, parts: &[(usize, Vec<(u64, u64)>)]) -> Result<(), Fault> {
+    pub fn forget(&mut self, parts: &[(OutletId, Vec<(u64, u64)>)]) -> Result<(), Fault> {
         let mut removed = false;
         for (outlet, ranges) in parts {
             removed |= self.remove_within(*outlet, ranges)?;
@@ -233,7 +234,7 @@ impl OpenStore {
     }
 
     /// Tells whether there was anything to remove.
-    fn remove_within(&mut self, outlet: usize, ranges: &[(u64, u64)]) -> Result<bool, Fault> {
+    fn remove_within(&mut self, outlet: OutletId, ranges: &[(u64, u64)]) -> Result<bool, Fault> {
         let mut removed = 0;
         for (from, to) in ranges {
             for slot in self.shelves[outlet].take_within(*from, *to) {
@@ -250,18 +251,18 @@ impl OpenStore {
     }
 
     /// Puts one gap in the place of the oldest groups. Flushed, not synced. Tells how many messages are lost, and the gap's range.
-    pub fn drop_oldest(&mut self, outlet: usize, bytes: u64) -> Result<Lost, Trouble> {
+    pub fn drop_oldest(&mut self, outlet: OutletId, bytes: u64) -> Result<Lost, Trouble> {
         self.give_up_oldest(outlet, bytes, GapReason::DroppedOldest)
     }
 
     /// Puts one gap in the place of all groups. Tells how many messages are lost, and the gap's range.
-    pub fn purge(&mut self, outlet: usize) -> Result<Lost, Trouble> {
+    pub fn purge(&mut self, outlet: OutletId) -> Result<Lost, Trouble> {
         let lost = self.give_up_oldest(outlet, u64::MAX, GapReason::Purged)?;
         self.commit()?;
         Ok(lost)
     }
 
-    fn give_up_oldest(&mut self, outlet: usize, bytes: u64, reason: GapReason) -> Result<Lost, Trouble> {
+    fn give_up_oldest(&mut self, outlet: OutletId, bytes: u64, reason: GapReason) -> Result<Lost, Trouble> {
         if self.shelves[outlet].held().messages == 0 {
             return Ok((0, None));
         }
@@ -276,7 +277,7 @@ impl OpenStore {
 
     /// Puts one gap in the place of the groups at the front that are too old; none is read for it. Flushed, not synced. Tells
     /// how many messages are lost, and the gap's range.
-    pub fn expire(&mut self, outlet: usize, limit: &Limit) -> Result<Lost, Trouble> {
+    pub fn expire(&mut self, outlet: OutletId, limit: &Limit) -> Result<Lost, Trouble> {
         let shelf = &mut self.shelves[outlet];
         let old = shelf.old_front(|stamp| limit.has_passed(stamp));
         let victims: Vec<GroupMeta> = (0..old).map_while(|_| shelf.pop_front()).collect();
@@ -284,7 +285,12 @@ impl OpenStore {
     }
 
     /// Puts a gap in the place of groups that were taken from the front.
-    fn give_up(&mut self, outlet: usize, victims: &[GroupMeta], reason: GapReason) -> Result<Lost, Trouble> {
+    fn give_up(
+        &mut self,
+        outlet: OutletId,
+        victims: &[GroupMeta],
+        reason: GapReason,
+    ) -> Result<Lost, Trouble> {
         let (Some(first), Some(last)) = (victims.first(), victims.last()) else { return Ok((0, None)) };
         let range = (first.first, last.last);
         let gap = self.put_gap(outlet, range, reason)?;
@@ -298,7 +304,12 @@ impl OpenStore {
 
     /// Writes a gap as a group of its own, which says nothing about what lies before it: a repair puts one where the index is not
     /// there yet. Neither flushed nor in the index.
-    pub fn put_gap(&mut self, outlet: usize, range: (u64, u64), reason: GapReason) -> Result<Group, Fault> {
+    pub fn put_gap(
+        &mut self,
+        outlet: OutletId,
+        range: (u64, u64),
+        reason: GapReason,
+    ) -> Result<Group, Fault> {
         let body = Body::Gap { to: range.1, reason };
         let entry = Entry { seq: range.0, body, replayed: true };
         let groups = self.packer.pack(self.tags[outlet], Some(0), &[entry]);
@@ -309,7 +320,7 @@ impl OpenStore {
     }
 
     /// Removes the values of a group. Neither flushed nor in the index.
-    pub fn remove(&self, outlet: usize, slot: &GroupMeta) -> Result<(), Fault> {
+    pub fn remove(&self, outlet: OutletId, slot: &GroupMeta) -> Result<(), Fault> {
         for part in 0..slot.parts {
             self.database.remove(outlet, &group::key(slot.first, slot.last, part))?;
         }
@@ -317,7 +328,7 @@ impl OpenStore {
     }
 
     /// Like [`OpenStore::remove`], but leaves the values that one of these groups has put under the same keys.
-    fn remove_but(&self, outlet: usize, slot: &GroupMeta, kept: &[Group]) -> Result<(), Fault> {
+    fn remove_but(&self, outlet: OutletId, slot: &GroupMeta, kept: &[Group]) -> Result<(), Fault> {
         let twin = kept.iter().find(|group| (group.head.first, group.head.last) == (slot.first, slot.last));
         for part in twin.map_or(0, |group| group.head.parts)..slot.parts {
             self.database.remove(outlet, &group::key(slot.first, slot.last, part))?;
@@ -325,14 +336,14 @@ impl OpenStore {
         Ok(())
     }
 
-    fn put(&self, outlet: usize, group: &Group) -> Result<(), Fault> {
+    fn put(&self, outlet: OutletId, group: &Group) -> Result<(), Fault> {
         let key = |part| group::key(group.head.first, group.head.last, part);
         self.database.put(outlet, (0..).map(key).zip(group.values.iter().map(Vec::as_slice)))
     }
 
     fn entries(
         &mut self,
-        outlet: usize,
+        outlet: OutletId,
         slot: &GroupMeta,
         damaged: &mut Vec<Vec<u8>>,
     ) -> Result<Vec<Entry>, Trouble> {
@@ -355,11 +366,11 @@ impl OpenStore {
 }
 
 impl Groups for OpenStore {
-    fn shelves(&self) -> &[GroupIndex] {
+    fn shelves(&self) -> &Table<OutletId, GroupIndex> {
         &self.shelves
     }
 
-    fn values(&self, outlet: usize, slot: &GroupMeta) -> Result<Vec<Vec<u8>>, Fault> {
+    fn values(&self, outlet: OutletId, slot: &GroupMeta) -> Result<Vec<Vec<u8>>, Fault> {
         let mut values = Vec::new();
         for part in 0..slot.parts {
             values.extend(self.database.read(outlet, &group::key(slot.first, slot.last, part))?);

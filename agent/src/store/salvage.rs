@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use holdfast_core::ids::OutletId;
 use holdfast_core::message::GapReason;
 use holdfast_core::outlet::sequence::Span;
 
@@ -140,6 +141,7 @@ impl Plan {
         let mut hold = OpenStore::new(Database::open(to, &names, &[], &|_, _| Ok(None))?, &names);
         let mut unflushed = 0;
         for (outlet, share) in self.shares.iter().enumerate() {
+            let outlet = OutletId(outlet);
             let there = share.keep(&hold, outlet)?;
             let places = share.groups.iter().flat_map(|(_, parts)| parts);
             for place in places.filter(|place| !there.contains(&place.key())) {
@@ -170,13 +172,13 @@ impl Plan {
             let groups = share.groups.iter().map(|(range, _)| *range);
             shelf.find_missing(&groups.chain(share.gaps.iter().copied()).collect::<Vec<_>>())
         };
-        self.shares.iter().zip(hold.shelves()).find_map(missing)
+        self.shares.iter().zip(hold.shelves().iter()).find_map(missing)
     }
 }
 
 impl Share {
     /// Removes what is not of this share and gives the keys of what is.
-    fn keep(&self, hold: &OpenStore, outlet: usize) -> Result<BTreeSet<[u8; KEY_LEN]>, Fault> {
+    fn keep(&self, hold: &OpenStore, outlet: OutletId) -> Result<BTreeSet<[u8; KEY_LEN]>, Fault> {
         let places = self.groups.iter().flat_map(|(_, parts)| parts);
         let due: BTreeMap<_, _> = places.map(|place| (place.key(), place.head)).collect();
         let (mut kept, mut stale) = (BTreeSet::new(), Vec::new());
@@ -209,6 +211,7 @@ pub fn put_back(
     let mut found = search(&mut bytes, &mut || {}).map_err(unread)?;
     let mut count = 0;
     for (outlet, name) in outlets.iter().enumerate() {
+        let outlet = OutletId(outlet);
         let finds = found.remove(&group::tag(name)).unwrap_or_default();
         for (range, parts) in finds.live(spans.get(name).map_or(0, |span| span.from)) {
             if hold.shelf(outlet).find_missing(&[range]).is_none() {

@@ -1,6 +1,7 @@
 //! The look at everything that the database holds, at its opening: every value's CRC is verified, the index is made,
 //! what is damaged is replaced by a gap.
 
+use holdfast_core::ids::OutletId;
 use holdfast_core::message::GapReason;
 use holdfast_core::outlet::inspect::Damage;
 
@@ -40,6 +41,7 @@ struct Unfinished {
 pub fn scan(hold: &mut OpenStore, outlets: &[String], progress: &Progress) -> Result<Vec<Vec<u8>>, Fault> {
     let mut damaged = Vec::new();
     for (outlet, name) in outlets.iter().enumerate() {
+        let outlet = OutletId(outlet);
         let tag = group::tag(name);
         let mut findings = Findings::default();
         hold.database().each(outlet, &mut |key, value| {
@@ -57,6 +59,7 @@ pub fn scan(hold: &mut OpenStore, outlets: &[String], progress: &Progress) -> Re
 pub fn look(hold: &mut OpenStore, outlets: &[String]) -> Result<Vec<Damage>, Fault> {
     let mut damage = Vec::new();
     for (outlet, name) in outlets.iter().enumerate() {
+        let outlet = OutletId(outlet);
         let tag = group::tag(name);
         let mut findings = Findings::default();
         hold.database().each(outlet, &mut |key, value| findings.take(tag, key, value))?;
@@ -79,7 +82,7 @@ fn told(outlet: &str, key: &[u8]) -> Damage {
 }
 
 /// Writes down what the findings ask for and puts the sound groups into the index.
-fn settle(hold: &mut OpenStore, outlet: usize, mut findings: Findings) -> Result<(), Fault> {
+fn settle(hold: &mut OpenStore, outlet: OutletId, mut findings: Findings) -> Result<(), Fault> {
     let changed = !findings.stale.is_empty() || !findings.bad_keys.is_empty();
     for slot in &findings.stale {
         hold.remove(outlet, slot)?;

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use holdfast_core::ids::OutletId;
 use holdfast_core::outlet::store_protocol::{StoreOrder, StoreReport};
 
 use super::syncer::{Job, Syncer};
@@ -159,7 +160,7 @@ impl Syncs {
     }
 
     /// Whether groups of an outlet were given up, which a power cut could still bring back.
-    fn changes(&self, outlet: usize) -> bool {
+    fn changes(&self, outlet: OutletId) -> bool {
         self.pending().any(|report| match report {
             StoreReport::Dropped { outlet: other, .. } | StoreReport::Expired { outlet: other, .. } => {
                 *other == outlet

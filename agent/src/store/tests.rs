@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use holdfast_core::clocks::Clocks;
+use holdfast_core::ids::OutletId;
 use holdfast_core::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 use holdfast_core::outlet::age::Limit;
 use holdfast_core::outlet::store_protocol::{
@@ -48,30 +49,30 @@ impl Bench {
         self.reports.recv_timeout(DEADLINE).unwrap()
     }
 
-    fn append(&self, outlet: usize, entries: Vec<Entry>) -> StoreFacts {
+    fn append(&self, outlet: OutletId, entries: Vec<Entry>) -> StoreFacts {
         let (report, facts) = self.ask(StoreOrder::Append { parts: vec![(outlet, entries)] });
         assert_eq!(report, StoreReport::Appended);
         facts
     }
 
-    fn forget(&self, outlet: usize, through: u64) -> StoreFacts {
+    fn forget(&self, outlet: OutletId, through: u64) -> StoreFacts {
         let (report, facts) = self.ask(StoreOrder::Forget { parts: vec![(outlet, vec![(0, through)])] });
         assert_eq!(report, StoreReport::Forgot);
         facts
     }
 
-    fn read(&self, outlet: usize, from: u64, max_bytes: usize) -> Vec<Entry> {
+    fn read(&self, outlet: OutletId, from: u64, max_bytes: usize) -> Vec<Entry> {
         match self.ask(StoreOrder::Read { outlet, from, falling: false, max_bytes, token: 7 }).0 {
             StoreReport::Read { outlet: of, token: 7, entries } if of == outlet => entries,
             other => panic!("{other:?}"),
         }
     }
 
-    fn all(&self, outlet: usize) -> Vec<Entry> {
+    fn all(&self, outlet: OutletId) -> Vec<Entry> {
         self.read(outlet, 0, usize::MAX)
     }
 
-    fn drop_oldest(&self, outlet: usize, bytes: u64) -> (u64, Option<(u64, u64)>) {
+    fn drop_oldest(&self, outlet: OutletId, bytes: u64) -> (u64, Option<(u64, u64)>) {
         match self.ask(StoreOrder::DropOldest { outlet, bytes }).0 {
             StoreReport::Dropped { outlet: of, messages, gap } if of == outlet => (messages, gap),
             other => panic!("{other:?}"),
@@ -122,10 +123,10 @@ fn what_was_appended_is_there_after_a_restart_with_its_sums() {
     let bench = Bench::open(dir.path());
     assert_eq!(bench.opened.repairs, Vec::<String>::new());
     let (few, large) = (noise(5..=40, 200), noise(1..=2, 50_000));
-    let parts = vec![(0, few.clone()), (1, large.clone())];
+    let parts = vec![(OutletId(0), few.clone()), (OutletId(1), large.clone())];
     assert_eq!(bench.ask(StoreOrder::Append { parts }).0, StoreReport::Appended);
-    bench.append(0, vec![gap((41, 60), GapReason::Restart)]);
-    let facts = bench.append(0, noise(70..=71, 10));
+    bench.append(OutletId(0), vec![gap((41, 60), GapReason::Restart)]);
+    let facts = bench.append(OutletId(0), noise(70..=71, 10));
     assert_eq!(facts.held[0].range, Some((5, 71)));
     assert_eq!(
         (facts.held[0].messages, facts.held[0].oldest_ns, facts.held[0].last_id),
@@ -138,19 +139,19 @@ fn what_was_appended_is_there_after_a_restart_with_its_sums() {
     assert_eq!(bench.opened.facts.held, facts.held);
     assert_eq!(bench.opened.repairs, Vec::<String>::new());
     let expected = [few, vec![gap((41, 60), GapReason::Restart)], noise(70..=71, 10)].concat();
-    assert_eq!(bench.all(0), expected);
-    assert_eq!(bench.all(1), large);
+    assert_eq!(bench.all(OutletId(0)), expected);
+    assert_eq!(bench.all(OutletId(1)), large);
 }
 
 #[test]
 fn groups_that_are_too_old_become_one_gap_and_younger_ones_stay() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(1..=9, 300));
-    bench.append(0, vec![gap((10, 19), GapReason::DroppedNewest)]);
-    bench.append(0, noise(20..=29, 300));
-    bench.append(0, vec![gap((30, 2999), GapReason::Restart)]);
-    let facts = bench.append(0, noise(3000..=3009, 300));
+    bench.append(OutletId(0), noise(1..=9, 300));
+    bench.append(OutletId(0), vec![gap((10, 19), GapReason::DroppedNewest)]);
+    bench.append(OutletId(0), noise(20..=29, 300));
+    bench.append(OutletId(0), vec![gap((30, 2999), GapReason::Restart)]);
+    let facts = bench.append(OutletId(0), noise(3000..=3009, 300));
     let newest = |facts: &StoreFacts| facts.held[0].oldest_group.unwrap().up_ns / 1_000_000;
     assert_eq!(newest(&facts), 1001, "the newest came 8 ms after the first, which counts as a second");
     let expire = |up_ms: u64| {
@@ -158,11 +159,11 @@ fn groups_that_are_too_old_become_one_gap_and_younger_ones_stay() {
         let (boot, clocks) = (Boot(7), Clocks::new(None, Time::default()));
         let now = Now { mono: Time::default(), wall_ns: 0, clock: Clock::Unsynced, boot, up_ns };
         let limit = Limit { ttl: Duration::from_secs(60), clocks, now };
-        bench.ask(StoreOrder::Expire { outlet: 0, limit })
+        bench.ask(StoreOrder::Expire { outlet: OutletId(0), limit })
     };
-    assert_eq!(expire(61_000).0, StoreReport::Expired { outlet: 0, messages: 0, gap: None });
+    assert_eq!(expire(61_000).0, StoreReport::Expired { outlet: OutletId(0), messages: 0, gap: None });
     let (report, facts) = expire(61_020);
-    assert_eq!(report, StoreReport::Expired { outlet: 0, messages: 19, gap: Some((1, 29)) });
+    assert_eq!(report, StoreReport::Expired { outlet: OutletId(0), messages: 19, gap: Some((1, 29)) });
     assert_eq!((facts.held[0].messages, newest(&facts)), (10, 4000));
     bench.close();
 
@@ -171,19 +172,19 @@ fn groups_that_are_too_old_become_one_gap_and_younger_ones_stay() {
         vec![gap((1, 29), GapReason::Expired), gap((30, 2999), GapReason::Restart)],
         noise(3000..=3009, 300),
     ];
-    assert_eq!(bench.all(0), left.concat());
+    assert_eq!(bench.all(OutletId(0)), left.concat());
 }
 
 #[test]
 fn what_is_written_is_counted_over_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    let first = bench.append(0, noise(1..=20, 300));
+    let first = bench.append(OutletId(0), noise(1..=20, 300));
     assert_eq!((first.total, first.today.syncs), (first.today, first.syncs));
     bench.close();
 
     let bench = Bench::open(dir.path());
-    let second = bench.append(0, noise(21..=40, 300));
+    let second = bench.append(OutletId(0), noise(21..=40, 300));
     assert!(second.total.syncs >= first.total.syncs + second.syncs, "{first:?} {second:?}");
     assert!(second.total.bytes >= first.total.bytes + second.written_bytes, "{first:?} {second:?}");
     bench.close();
@@ -196,15 +197,15 @@ fn what_is_written_is_counted_over_restarts() {
 fn reading_starts_at_the_number_asked_for_and_stops_at_the_bytes_but_never_at_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(1..=50, 300));
-    bench.append(0, vec![gap((51, 59), GapReason::DroppedNewest), message(60, vec![1])]);
+    bench.append(OutletId(0), noise(1..=50, 300));
+    bench.append(OutletId(0), vec![gap((51, 59), GapReason::DroppedNewest), message(60, vec![1])]);
     let seqs = |entries: Vec<Entry>| entries.iter().map(|entry| entry.seq).collect::<Vec<_>>();
-    assert_eq!(seqs(bench.read(0, 17, 1)), [17]);
-    assert_eq!(seqs(bench.read(0, 48, 100_000)), [48, 49, 50, 51, 60]);
-    assert_eq!(seqs(bench.read(0, 55, 100_000)), [51, 60]);
-    assert_eq!(bench.read(0, 1, 5 * noise(1..=1, 300)[0].weight()).len(), 5);
-    assert_eq!(bench.read(0, 61, 100_000), []);
-    assert_eq!(bench.read(1, 1, 100_000), []);
+    assert_eq!(seqs(bench.read(OutletId(0), 17, 1)), [17]);
+    assert_eq!(seqs(bench.read(OutletId(0), 48, 100_000)), [48, 49, 50, 51, 60]);
+    assert_eq!(seqs(bench.read(OutletId(0), 55, 100_000)), [51, 60]);
+    assert_eq!(bench.read(OutletId(0), 1, 5 * noise(1..=1, 300)[0].weight()).len(), 5);
+    assert_eq!(bench.read(OutletId(0), 61, 100_000), []);
+    assert_eq!(bench.read(OutletId(1), 1, 100_000), []);
 }
 
 #[test]
@@ -212,12 +213,12 @@ fn only_groups_that_end_at_or_before_the_number_are_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     for start in [1, 11, 21] {
-        bench.append(0, noise(start..=start + 9, 50));
+        bench.append(OutletId(0), noise(start..=start + 9, 50));
     }
-    assert_eq!(bench.forget(0, 19).held[0].range, Some((11, 30)));
-    assert_eq!(bench.all(0), noise(11..=30, 50));
-    assert_eq!(bench.forget(0, 30).held[0], Held::default());
-    assert_eq!(bench.all(0), []);
+    assert_eq!(bench.forget(OutletId(0), 19).held[0].range, Some((11, 30)));
+    assert_eq!(bench.all(OutletId(0)), noise(11..=30, 50));
+    assert_eq!(bench.forget(OutletId(0), 30).held[0], Held::default());
+    assert_eq!(bench.all(OutletId(0)), []);
     bench.close();
     assert_eq!(Bench::open(dir.path()).opened.facts.held[0], Held::default());
 }
@@ -227,30 +228,30 @@ fn dropping_the_oldest_leaves_one_gap_that_covers_exactly_what_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     for start in [3, 20, 30, 40] {
-        bench.append(0, noise(start..=start + 4, 100));
+        bench.append(OutletId(0), noise(start..=start + 4, 100));
     }
-    assert_eq!(bench.drop_oldest(1, 1000), (0, None));
-    assert_eq!(bench.drop_oldest(0, 1), (5, Some((3, 7))));
-    assert_eq!(bench.drop_oldest(0, 1_000), (10, Some((3, 34))));
+    assert_eq!(bench.drop_oldest(OutletId(1), 1000), (0, None));
+    assert_eq!(bench.drop_oldest(OutletId(0), 1), (5, Some((3, 7))));
+    assert_eq!(bench.drop_oldest(OutletId(0), 1_000), (10, Some((3, 34))));
     let left = [vec![gap((3, 34), GapReason::DroppedOldest)], noise(40..=44, 100)].concat();
-    assert_eq!(bench.all(0), left);
+    assert_eq!(bench.all(OutletId(0)), left);
     bench.close();
     let bench = Bench::open(dir.path());
-    assert_eq!(bench.all(0), left);
-    assert_eq!(bench.drop_oldest(0, 1 << 40), (5, Some((3, 44))));
-    assert_eq!(bench.all(0), [gap((3, 44), GapReason::DroppedOldest)]);
-    assert_eq!(bench.drop_oldest(0, 1), (0, None));
+    assert_eq!(bench.all(OutletId(0)), left);
+    assert_eq!(bench.drop_oldest(OutletId(0), 1 << 40), (5, Some((3, 44))));
+    assert_eq!(bench.all(OutletId(0)), [gap((3, 44), GapReason::DroppedOldest)]);
+    assert_eq!(bench.drop_oldest(OutletId(0), 1), (0, None));
 }
 
 #[test]
 fn an_append_that_is_given_again_is_not_held_twice() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(1..=5, 50));
-    bench.append(0, noise(1..=8, 50));
-    bench.append(0, vec![gap((6, 12), GapReason::DroppedNewest)]);
+    bench.append(OutletId(0), noise(1..=5, 50));
+    bench.append(OutletId(0), noise(1..=8, 50));
+    bench.append(OutletId(0), vec![gap((6, 12), GapReason::DroppedNewest)]);
     let expected = [noise(1..=8, 50), vec![gap((9, 12), GapReason::DroppedNewest)]].concat();
-    assert_eq!(bench.all(0), expected);
+    assert_eq!(bench.all(OutletId(0)), expected);
 }
 
 #[test]
@@ -260,37 +261,37 @@ fn messages_that_come_one_by_one_share_groups_in_the_end() {
     let alike: Vec<Entry> = (1..=400).map(|seq| message(seq, vec![7; 150])).collect();
     let mut facts = StoreFacts::default();
     for entry in &alike {
-        facts = bench.append(0, vec![entry.clone()]);
+        facts = bench.append(OutletId(0), vec![entry.clone()]);
     }
     let held =
         Held { range: Some((1, 400)), messages: 400, oldest_ns: 1_000_000, last_id: 1400, ..facts.held[0] };
     assert_eq!(facts.held[0], held);
     assert!(held.bytes < 400 * 60, "{} bytes", held.bytes);
-    assert!(bench.all(0) == alike);
-    bench.forget(0, 395);
+    assert!(bench.all(OutletId(0)) == alike);
+    bench.forget(OutletId(0), 395);
     bench.close();
     let bench = Bench::open(dir.path());
     assert_eq!(bench.opened.repairs, Vec::<String>::new());
-    assert!(alike.ends_with(&bench.all(0)) && !bench.all(0).is_empty());
+    assert!(alike.ends_with(&bench.all(OutletId(0))) && !bench.all(OutletId(0)).is_empty());
 }
 
 #[test]
 fn a_merge_that_was_cut_short_shows_no_message_twice() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    (1..=5).for_each(|seq| drop(bench.append(0, noise(seq..=seq, 50))));
+    (1..=5).for_each(|seq| drop(bench.append(OutletId(0), noise(seq..=seq, 50))));
     bench.close();
     let merged = group::Packer::default().pack(group::tag("cloud"), Some(1), &noise(1..=6, 50)).unwrap();
     for removed in 0..=5 {
         let copy = tempfile::tempdir().unwrap();
         copy_store(dir.path(), copy.path());
         let database = database(copy.path());
-        database.put(0, [(group::key(1, 6, 0), merged[0].values[0].as_slice())]).unwrap();
-        (1..=removed).for_each(|seq| database.remove(0, &group::key(seq, seq, 0)).unwrap());
+        database.put(OutletId(0), [(group::key(1, 6, 0), merged[0].values[0].as_slice())]).unwrap();
+        (1..=removed).for_each(|seq| database.remove(OutletId(0), &group::key(seq, seq, 0)).unwrap());
         database.flush().unwrap();
         drop(database);
         let bench = Bench::open(copy.path());
-        assert_eq!(bench.all(0), noise(1..=if removed == 0 { 5 } else { 6 }, 50));
+        assert_eq!(bench.all(OutletId(0)), noise(1..=if removed == 0 { 5 } else { 6 }, 50));
         assert_eq!(bench.opened.repairs, Vec::<String>::new());
     }
 }
@@ -300,10 +301,10 @@ fn full_groups_make_no_file_that_sled_does_not_sync() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     for seq in 0..120 {
-        bench.append(0, noise(seq * 10..=seq * 10 + 9, 7_400));
+        bench.append(OutletId(0), noise(seq * 10..=seq * 10 + 9, 7_400));
         if seq % 20 == 19 {
-            bench.drop_oldest(0, 700_000);
-            bench.forget(0, seq * 10 - 30);
+            bench.drop_oldest(OutletId(0), 700_000);
+            bench.forget(OutletId(0), seq * 10 - 30);
         }
     }
     assert_eq!(fs::read_dir(dir.path().join("store/blobs")).unwrap().count(), 0);
@@ -314,19 +315,20 @@ fn what_is_held_is_read_downwards_and_forgotten_in_the_middle() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     for group in 0..5 {
-        bench.append(0, noise(group * 10 + 1..=group * 10 + 10, 700));
+        bench.append(OutletId(0), noise(group * 10 + 1..=group * 10 + 10, 700));
     }
-    let order = StoreOrder::Read { outlet: 0, from: 34, falling: true, max_bytes: 8_000, token: 1 };
+    let order = StoreOrder::Read { outlet: OutletId(0), from: 34, falling: true, max_bytes: 8_000, token: 1 };
     let StoreReport::Read { entries, .. } = bench.ask(order).0 else { panic!("not read") };
     let numbers: Vec<u64> = entries.iter().map(|entry| entry.seq).collect();
     assert_eq!(numbers[0], 34);
     assert!(numbers.is_sorted_by(|a, b| *a == b + 1) && numbers.len() > 8, "{numbers:?}");
-    let (_, facts) = bench.ask(StoreOrder::Forget { parts: vec![(0, vec![(0, 5), (21, 40)])] });
+    let (_, facts) = bench.ask(StoreOrder::Forget { parts: vec![(OutletId(0), vec![(0, 5), (21, 40)])] });
     assert_eq!((facts.held[0].range, facts.held[0].messages), (Some((6, 50)), 25), "a group has five");
     bench.close();
     let bench = Bench::open(dir.path());
     assert_eq!(bench.opened.facts.held[0].messages, 25);
-    let order = StoreOrder::Read { outlet: 0, from: 50, falling: true, max_bytes: 1 << 20, token: 1 };
+    let order =
+        StoreOrder::Read { outlet: OutletId(0), from: 50, falling: true, max_bytes: 1 << 20, token: 1 };
     let StoreReport::Read { entries, .. } = bench.ask(order).0 else { panic!("not read") };
     let numbers: Vec<u64> = entries.iter().rev().map(|entry| entry.seq).collect();
     assert_eq!(numbers, (6..=20).chain(41..=50).collect::<Vec<_>>());
@@ -346,7 +348,7 @@ fn a_lane_that_is_not_configured_any_more_is_opened_with_its_link() {
     let (store, _, reports) = open(&["client:a", "client:a/7"]);
     let names = ["client:a", "client:a/7", "client:b/7"].map(|name| (name.to_owned(), Default::default()));
     store.order(StoreOrder::SaveNumbers(Sequences { outlets: names.into(), ..Sequences::default() }));
-    store.order(StoreOrder::Append { parts: vec![(1, noise(1..=3, 50))] });
+    store.order(StoreOrder::Append { parts: vec![(OutletId(1), noise(1..=3, 50))] });
     assert_eq!(
         (reports.recv().unwrap(), reports.recv().unwrap()),
         (StoreReport::NumbersSaved, StoreReport::Appended)
@@ -366,23 +368,23 @@ fn widen(outlets: &[&str]) -> StoreOrder {
 fn an_outlet_that_comes_while_the_store_is_open_finds_what_it_left_and_the_others_keep_theirs() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open_for(dir.path(), &["client:a", "client:b"]);
-    bench.append(1, noise(1..=3, 50));
+    bench.append(OutletId(1), noise(1..=3, 50));
     bench.close();
     let bench = Bench::open_for(dir.path(), &["client:a"]);
-    bench.append(0, noise(1..=2, 50));
+    bench.append(OutletId(0), noise(1..=2, 50));
     let (report, facts) = bench.ask(widen(&["client:b", "client:c"]));
     assert_eq!(report, StoreReport::Widened);
     assert_eq!(facts.held.iter().map(|held| held.messages).collect::<Vec<_>>(), [2, 3, 0]);
-    assert_eq!((bench.all(0), bench.all(1)), (noise(1..=2, 50), noise(1..=3, 50)));
-    bench.append(2, noise(7..=8, 50));
-    assert_eq!(bench.all(2), noise(7..=8, 50));
+    assert_eq!((bench.all(OutletId(0)), bench.all(OutletId(1))), (noise(1..=2, 50), noise(1..=3, 50)));
+    bench.append(OutletId(2), noise(7..=8, 50));
+    assert_eq!(bench.all(OutletId(2)), noise(7..=8, 50));
 }
 
 #[test]
 fn a_store_that_cannot_be_opened_wider_goes_on_as_it_was_once_it_can_be_opened() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open_for(dir.path(), &["client:a"]);
-    bench.append(0, noise(1..=2, 50));
+    bench.append(OutletId(0), noise(1..=2, 50));
     let in_the_way = dir.path().join("store.opening");
     fs::create_dir(&in_the_way).unwrap();
     let (report, facts) = bench.ask(widen(&["client:b"]));
@@ -392,25 +394,32 @@ fn a_store_that_cannot_be_opened_wider_goes_on_as_it_was_once_it_can_be_opened()
     assert!(error.contains("cannot mark the opening"), "{error}");
     assert_eq!(facts.held.len(), 1);
     fs::remove_dir(&in_the_way).unwrap();
-    assert_eq!(bench.all(0), noise(1..=2, 50));
+    assert_eq!(bench.all(OutletId(0)), noise(1..=2, 50));
     assert_eq!(bench.ask(widen(&["client:b"])).0, StoreReport::Widened);
-    bench.append(1, noise(1..=2, 50));
+    bench.append(OutletId(1), noise(1..=2, 50));
 }
 
 #[test]
 fn a_refused_message_is_set_aside_from_memory_or_from_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(1..=9, 50));
-    let order = |seq, message| StoreOrder::SetAside { outlet: 0, seq, reason: "no".to_owned(), message };
+    bench.append(OutletId(0), noise(1..=9, 50));
+    let order =
+        |seq, message| StoreOrder::SetAside { outlet: OutletId(0), seq, reason: "no".to_owned(), message };
     let Body::Message(given) = message(70, vec![1; 30_000]).body else { unreachable!() };
     assert_eq!(
         bench.ask(order(70, Some(given))).0,
-        StoreReport::SetAside { outlet: 0, seq: 70, found: true }
+        StoreReport::SetAside { outlet: OutletId(0), seq: 70, found: true }
     );
-    assert_eq!(bench.ask(order(4, None)).0, StoreReport::SetAside { outlet: 0, seq: 4, found: true });
+    assert_eq!(
+        bench.ask(order(4, None)).0,
+        StoreReport::SetAside { outlet: OutletId(0), seq: 4, found: true }
+    );
     let (report, facts) = bench.ask(order(12, None));
-    assert_eq!((report, facts.dead), (StoreReport::SetAside { outlet: 0, seq: 12, found: false }, 2));
+    assert_eq!(
+        (report, facts.dead),
+        (StoreReport::SetAside { outlet: OutletId(0), seq: 12, found: false }, 2)
+    );
     bench.close();
     assert_eq!(Bench::open(dir.path()).opened.facts.dead, 2);
 }
@@ -419,12 +428,12 @@ fn a_refused_message_is_set_aside_from_memory_or_from_the_store() {
 fn an_empty_store_gives_its_space_back_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    let before = bench.append(0, noise(1..=800, 7_000)).disk_bytes;
-    let after = bench.forget(0, 800).disk_bytes;
+    let before = bench.append(OutletId(0), noise(1..=800, 7_000)).disk_bytes;
+    let after = bench.forget(OutletId(0), 800).disk_bytes;
     assert!(before > 4 << 20 && after < 2 << 20, "{before} {after}");
-    bench.append(0, noise(801..=803, 50));
+    bench.append(OutletId(0), noise(801..=803, 50));
     bench.close();
-    assert_eq!(Bench::open(dir.path()).all(0), noise(801..=803, 50));
+    assert_eq!(Bench::open(dir.path()).all(OutletId(0)), noise(801..=803, 50));
 }
 
 #[test]
@@ -432,7 +441,7 @@ fn the_ballast_that_was_given_up_is_there_again_once_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     assert!(space::drop_ballast(dir.path()), "a machine that runs tests has some room");
-    bench.append(0, noise(1..=3, 100));
+    bench.append(OutletId(0), noise(1..=3, 100));
     assert!(dir.path().join("ballast").exists());
 }
 
@@ -440,15 +449,15 @@ fn the_ballast_that_was_given_up_is_there_again_once_there_is_room() {
 fn a_renewal_that_was_cut_short_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(1..=3, 50));
+    bench.append(OutletId(0), noise(1..=3, 50));
     bench.close();
     let (store, old) = (dir.path().join("store"), dir.path().join("store.old"));
     fs::rename(&store, &old).unwrap();
     let bench = Bench::open(dir.path());
-    assert_eq!(bench.all(0), noise(1..=3, 50));
+    assert_eq!(bench.all(OutletId(0)), noise(1..=3, 50));
     bench.close();
     fs::create_dir(&old).unwrap();
-    assert_eq!(Bench::open(dir.path()).all(0), noise(1..=3, 50));
+    assert_eq!(Bench::open(dir.path()).all(OutletId(0)), noise(1..=3, 50));
     assert!(!old.exists());
 }
 
@@ -498,9 +507,9 @@ fn the_numbers_and_the_presence_survive_and_are_put_aside_when_damaged() {
 fn a_refused_message_that_cannot_be_set_aside_is_told_with_its_outlet_so_that_it_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    let order = StoreOrder::SetAside { outlet: 5, seq: 1, reason: "no".to_owned(), message: None };
+    let order = StoreOrder::SetAside { outlet: OutletId(5), seq: 1, reason: "no".to_owned(), message: None };
     let error = "there is no outlet 5".to_owned();
-    let failed = StoreReport::Failed { order: StoreOrderKind::SetAside, outlet: Some(5), error };
+    let failed = StoreReport::Failed { order: StoreOrderKind::SetAside, outlet: Some(OutletId(5)), error };
     assert_eq!(bench.ask(order).0, failed);
 }
 
@@ -508,24 +517,24 @@ fn a_refused_message_that_cannot_be_set_aside_is_told_with_its_outlet_so_that_it
 fn an_order_that_cannot_be_carried_out_is_answered_and_the_next_one_is_carried_out() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    let (report, _) = bench.ask(StoreOrder::Forget { parts: vec![(5, vec![(0, 1)])] });
+    let (report, _) = bench.ask(StoreOrder::Forget { parts: vec![(OutletId(5), vec![(0, 1)])] });
     let error = "there is no outlet 5".to_owned();
     assert_eq!(report, StoreReport::Failed { order: StoreOrderKind::Forget, outlet: None, error });
-    bench.append(0, noise(1..=2, 10));
+    bench.append(OutletId(0), noise(1..=2, 10));
 }
 
 /// A store in the midst of its life: two outlets, forgotten groups, a dropped head, one message of many parts.
 fn lived_in(dir: &Path) -> [Vec<Entry>; 2] {
     let bench = Bench::open(dir);
     for block in 0..60 {
-        bench.append(0, noise(block * 10 + 1..=block * 10 + 10, 700));
-        bench.append(1, noise(block * 3 + 1..=block * 3 + 3, 400));
-        bench.forget(0, (block * 10).saturating_sub(250));
+        bench.append(OutletId(0), noise(block * 10 + 1..=block * 10 + 10, 700));
+        bench.append(OutletId(1), noise(block * 3 + 1..=block * 3 + 3, 400));
+        bench.forget(OutletId(0), (block * 10).saturating_sub(250));
     }
-    bench.drop_oldest(1, 20_000);
-    bench.append(0, noise(601..=601, 30_000));
-    bench.append(1, noise(181..=190, 100));
-    let all = [bench.all(0), bench.all(1)];
+    bench.drop_oldest(OutletId(1), 20_000);
+    bench.append(OutletId(0), noise(601..=601, 30_000));
+    bench.append(OutletId(1), noise(181..=190, 100));
+    let all = [bench.all(OutletId(0)), bench.all(OutletId(1))];
     bench.close();
     all
 }
@@ -559,7 +568,8 @@ fn flip_and_open(source: &Path, expected: &[Vec<Entry>; 2], seeds: std::ops::Ran
         bytes[place] ^= 1 << rng.u32(..8);
         fs::write(&path, bytes).unwrap();
         let bench = Bench::open(dir.path());
-        let missing = missing(&expected[0], &bench.all(0)) + missing(&expected[1], &bench.all(1));
+        let missing =
+            missing(&expected[0], &bench.all(OutletId(0))) + missing(&expected[1], &bench.all(OutletId(1)));
         assert!(missing <= 10, "seed {seed} byte {place}: {missing} missing, {:?}", bench.opened.repairs);
         assert!(missing == 0 || !bench.opened.repairs.is_empty(), "seed {seed}");
         repaired += u32::from(!bench.opened.repairs.is_empty());
@@ -595,7 +605,7 @@ fn a_sound_log_has_no_tear_whatever_was_done_to_it_and_wherever_it_is_cut() {
         fs::write(dir.path().join("store/db"), &bytes[..bytes.len() - cut]).unwrap();
         let bench = Bench::open(dir.path());
         assert_eq!(bench.opened.repairs, Vec::<String>::new(), "cut by {cut}");
-        assert!(bench.all(0).len() >= expected[0].len() - 1, "cut by {cut}");
+        assert!(bench.all(OutletId(0)).len() >= expected[0].len() - 1, "cut by {cut}");
     }
 }
 
@@ -616,7 +626,8 @@ fn a_wiped_page_is_found_wherever_it_lies() {
         bytes[start..start + PAGE].fill(0);
         fs::write(dir.path().join("store/db"), bytes).unwrap();
         let bench = Bench::open(dir.path());
-        let missing = missing(&expected[0], &bench.all(0)) + missing(&expected[1], &bench.all(1));
+        let missing =
+            missing(&expected[0], &bench.all(OutletId(0))) + missing(&expected[1], &bench.all(OutletId(1)));
         assert!(
             missing == 0 || !bench.opened.repairs.is_empty(),
             "at {start}: {missing} lost without a word"
@@ -639,7 +650,7 @@ fn a_group_that_is_gone_without_a_trace_becomes_a_gap() {
         }
     }
     fs::write(&path, bytes).unwrap();
-    let found = Bench::open(dir.path()).all(0);
+    let found = Bench::open(dir.path()).all(OutletId(0));
     assert!(missing(&expected[0], &found) > 0);
     assert!(found.windows(2).all(|pair| pair[0].last() + 1 == pair[1].seq), "a hole is left");
 }
@@ -658,7 +669,7 @@ fn a_snapshot_that_is_cut_or_empty_costs_nothing() {
             }
         }
         let bench = Bench::open(dir.path());
-        assert_eq!([bench.all(0), bench.all(1)], expected);
+        assert_eq!([bench.all(OutletId(0)), bench.all(OutletId(1))], expected);
         assert_eq!(bench.opened.repairs, Vec::<String>::new());
     }
 }
@@ -675,10 +686,10 @@ fn a_log_that_is_cut_behind_a_snapshot_gives_every_group_that_is_left_in_it() {
     let source = tempfile::tempdir().unwrap();
     let bench = Bench::open(source.path());
     for block in 0..400 {
-        bench.append(0, noise(block * 10 + 1..=block * 10 + 10, 700));
-        bench.forget(0, (block * 10).saturating_sub(250));
+        bench.append(OutletId(0), noise(block * 10 + 1..=block * 10 + 10, 700));
+        bench.forget(OutletId(0), (block * 10).saturating_sub(250));
     }
-    let expected = bench.all(0);
+    let expected = bench.all(OutletId(0));
     bench.close();
     // This leaves a snapshot behind.
     Bench::open(source.path()).close();
@@ -688,7 +699,7 @@ fn a_log_that_is_cut_behind_a_snapshot_gives_every_group_that_is_left_in_it() {
         let dir = tempfile::tempdir().unwrap();
         copy_store(source.path(), dir.path());
         fs::write(dir.path().join("store/db"), &bytes[..cut]).unwrap();
-        let found = Bench::open(dir.path()).all(0);
+        let found = Bench::open(dir.path()).all(OutletId(0));
         let whole = whole_groups(&bytes[..cut], "cloud");
         let is_whole =
             |entry: &Entry| whole.iter().any(|(first, last)| (*first..=*last).contains(&entry.seq));
@@ -708,8 +719,8 @@ fn a_log_that_is_cut_in_a_segment_that_is_used_again_gives_every_group_that_is_l
         let fill = |blocks: std::ops::Range<u64>| {
             let bench = Bench::open(source.path());
             for block in blocks {
-                bench.append(0, noise(block * 10 + 1..=block * 10 + 10, 700));
-                bench.forget(0, (block * 10).saturating_sub(50));
+                bench.append(OutletId(0), noise(block * 10 + 1..=block * 10 + 10, 700));
+                bench.forget(OutletId(0), (block * 10).saturating_sub(50));
             }
             bench.close();
         };
@@ -723,9 +734,9 @@ fn a_log_that_is_cut_in_a_segment_that_is_used_again_gives_every_group_that_is_l
         let whole = whole_groups(&bytes[..cut], "cloud");
         let untouched = tempfile::tempdir().unwrap();
         copy_store(source.path(), untouched.path());
-        let held = Bench::open(untouched.path()).all(0);
+        let held = Bench::open(untouched.path()).all(OutletId(0));
         fs::write(&path, &bytes[..cut]).unwrap();
-        let found = Bench::open(source.path()).all(0);
+        let found = Bench::open(source.path()).all(OutletId(0));
         let is_whole =
             |entry: &&Entry| whole.iter().any(|(first, last)| (*first..=*last).contains(&entry.seq));
         let due: Vec<&Entry> = held.iter().filter(is_whole).collect();
@@ -742,8 +753,8 @@ fn openings_that_were_interrupted_before_there_was_a_store_do_not_keep_it_from_o
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("store.opening"), interrupted.to_string()).unwrap();
         let bench = Bench::open(dir.path());
-        bench.append(0, noise(1..=3, 50));
-        assert_eq!(bench.all(0).len(), 3);
+        bench.append(OutletId(0), noise(1..=3, 50));
+        assert_eq!(bench.all(OutletId(0)).len(), 3);
     }
 }
 
@@ -753,7 +764,7 @@ fn garbage_in_the_store_ends_in_a_running_store() {
         let dir = tempfile::tempdir().unwrap();
         if garbage != "store" {
             let bench = Bench::open(dir.path());
-            bench.append(0, noise(1..=3, 50));
+            bench.append(OutletId(0), noise(1..=3, 50));
             bench.close();
         }
         fs::write(dir.path().join(garbage), [0xA5; 3000]).unwrap();
@@ -761,12 +772,12 @@ fn garbage_in_the_store_ends_in_a_running_store() {
         // The log has all that a snapshot has.
         let costs_nothing = garbage.contains("snap");
         assert_eq!(bench.opened.repairs.is_empty(), costs_nothing, "{garbage}");
-        assert!(!costs_nothing || bench.all(0) == noise(1..=3, 50));
-        bench.append(0, noise(10..=12, 50));
+        assert!(!costs_nothing || bench.all(OutletId(0)) == noise(1..=3, 50));
+        bench.append(OutletId(0), noise(10..=12, 50));
         bench.close();
         let bench = Bench::open(dir.path());
         assert_eq!(bench.opened.repairs, Vec::<String>::new(), "{garbage}");
-        assert!(bench.all(0).ends_with(&noise(10..=12, 50)), "{garbage}");
+        assert!(bench.all(OutletId(0)).ends_with(&noise(10..=12, 50)), "{garbage}");
     }
 }
 
@@ -779,22 +790,22 @@ fn database(dir: &Path) -> backend::Database {
 fn values_that_are_not_what_was_written_are_kept_to_be_looked_at_and_become_a_gap() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(1..=4, 50));
-    bench.append(0, noise(20..=24, 50));
+    bench.append(OutletId(0), noise(1..=4, 50));
+    bench.append(OutletId(0), noise(20..=24, 50));
     bench.close();
     let database = database(dir.path());
-    database.put(0, [(group::key(3, 9, 0), b"rubbish".as_slice())]).unwrap();
-    database.put(0, [([0xFF; group::KEY_LEN], b"more rubbish".as_slice())]).unwrap();
+    database.put(OutletId(0), [(group::key(3, 9, 0), b"rubbish".as_slice())]).unwrap();
+    database.put(OutletId(0), [([0xFF; group::KEY_LEN], b"more rubbish".as_slice())]).unwrap();
     database.flush().unwrap();
     drop(database);
     let expected = [noise(1..=4, 50), vec![gap((5, 9), GapReason::Damaged)], noise(20..=24, 50)].concat();
     let bench = Bench::open(dir.path());
     assert_eq!((bench.opened.repairs.len(), bench.opened.facts.damaged), (1, 2));
-    assert_eq!(bench.all(0), expected);
+    assert_eq!(bench.all(OutletId(0)), expected);
     bench.close();
     let bench = Bench::open(dir.path());
     assert_eq!((bench.opened.repairs.len(), bench.opened.facts.damaged), (0, 2));
-    assert_eq!(bench.all(0), expected);
+    assert_eq!(bench.all(OutletId(0)), expected);
 }
 
 #[test]
@@ -802,16 +813,19 @@ fn a_drop_that_was_cut_short_is_ended_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     for start in [3, 20, 30] {
-        bench.append(0, noise(start..=start + 4, 50));
+        bench.append(OutletId(0), noise(start..=start + 4, 50));
     }
     bench.close();
     let outlets = ["cloud".to_owned(), "mqtt".to_owned()];
     let mut hold = open_store::OpenStore::new(database(dir.path()), &outlets);
-    hold.put_gap(0, (3, 24), GapReason::DroppedOldest).unwrap();
+    hold.put_gap(OutletId(0), (3, 24), GapReason::DroppedOldest).unwrap();
     hold.commit().unwrap();
     drop(hold);
     let bench = Bench::open(dir.path());
-    assert_eq!(bench.all(0), [vec![gap((3, 24), GapReason::DroppedOldest)], noise(30..=34, 50)].concat());
+    assert_eq!(
+        bench.all(OutletId(0)),
+        [vec![gap((3, 24), GapReason::DroppedOldest)], noise(30..=34, 50)].concat()
+    );
     assert_eq!(bench.opened.repairs, Vec::<String>::new());
 }
 
@@ -820,7 +834,7 @@ fn a_group_of_which_every_copy_is_damaged_becomes_a_gap_and_the_others_stay_howe
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     for start in (1..=200).step_by(10) {
-        bench.append(0, noise(start..=start + 9, 200));
+        bench.append(OutletId(0), noise(start..=start + 9, 200));
     }
     bench.close();
     let path = dir.path().join("store/db");
@@ -834,7 +848,7 @@ fn a_group_of_which_every_copy_is_damaged_becomes_a_gap_and_the_others_stay_howe
     let bench = Bench::open(dir.path());
     let expected =
         [noise(1..=50, 200), vec![gap((51, 60), GapReason::Damaged)], noise(61..=200, 200)].concat();
-    assert_eq!(bench.all(0), expected);
+    assert_eq!(bench.all(OutletId(0)), expected);
     assert!(
         bench.opened.repairs[0].contains("lost are numbers 51 to 60 of cloud;"),
         "{:?}",
@@ -843,7 +857,7 @@ fn a_group_of_which_every_copy_is_damaged_becomes_a_gap_and_the_others_stay_howe
     bench.close();
     // The log that the salvage has written may have to be salvaged itself.
     fs::write(dir.path().join("store.opening"), "3").unwrap();
-    assert_eq!(Bench::open(dir.path()).all(0), expected);
+    assert_eq!(Bench::open(dir.path()).all(OutletId(0)), expected);
 }
 
 #[test]
@@ -871,8 +885,8 @@ fn change(bench: &Bench, rng: &mut fastrand::Rng, held: &mut Vec<Entry>, next: &
     match rng.u32(..20) {
         0 => {
             let before = std::mem::take(held);
-            let (lost, gap_range) = bench.drop_oldest(0, rng.u64(..2_000));
-            *held = bench.all(0);
+            let (lost, gap_range) = bench.drop_oldest(OutletId(0), rng.u64(..2_000));
+            *held = bench.all(OutletId(0));
             let Some((first, last)) = gap_range else { return assert!(*held == before) };
             let (gone, left): (Vec<Entry>, Vec<Entry>) =
                 before.into_iter().partition(|entry| entry.seq <= last);
@@ -882,8 +896,8 @@ fn change(bench: &Bench, rng: &mut fastrand::Rng, held: &mut Vec<Entry>, next: &
         }
         1 => {
             let through = held.first().map_or(0, |entry| entry.seq + rng.u64(..50));
-            bench.forget(0, through);
-            let left = bench.all(0);
+            bench.forget(OutletId(0), through);
+            let left = bench.all(OutletId(0));
             let must_stay = held.iter().filter(|entry| entry.last() > through).count();
             assert!(held.ends_with(&left) && left.len() >= must_stay);
             *held = left;
@@ -899,9 +913,9 @@ fn change(bench: &Bench, rng: &mut fastrand::Rng, held: &mut Vec<Entry>, next: &
                 entries.push(if rng.u32(..10) == 0 { gap(range, GapReason::Restart) } else { other });
                 *next = entries[entries.len() - 1].last() + 1 + u64::from(rng.u32(..8) == 0);
             }
-            bench.append(0, entries.clone());
+            bench.append(OutletId(0), entries.clone());
             held.extend(entries);
-            assert!(bench.all(0) == *held);
+            assert!(bench.all(OutletId(0)) == *held);
         }
     }
 }
@@ -914,10 +928,10 @@ fn whatever_is_done_in_whatever_order_reading_gives_what_was_written() {
         let (mut held, mut next) = (Vec::new(), 1);
         for _ in 0..4 {
             let bench = Bench::open(dir.path());
-            assert!(bench.opened.repairs.is_empty() && bench.all(0) == held, "seed {seed}");
+            assert!(bench.opened.repairs.is_empty() && bench.all(OutletId(0)) == held, "seed {seed}");
             (0..50).for_each(|_| change(&bench, &mut rng, &mut held, &mut next));
             let messages = held.iter().filter(is_message).count() as u64;
-            let facts = bench.forget(0, 0).held[0];
+            let facts = bench.forget(OutletId(0), 0).held[0];
             assert_eq!((facts.messages, facts.range.is_some()), (messages, !held.is_empty()), "seed {seed}");
             bench.close();
         }

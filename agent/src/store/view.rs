@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use holdfast_core::ids::{OutletId, Table};
 use holdfast_core::message::{Body, Entry, GapReason};
 use holdfast_core::outlet::sequence::Span;
 
@@ -20,10 +21,10 @@ use super::salvage::{LogPosition, Plan, Range};
 /// The groups of a log and where they lie in it.
 pub struct View {
     log: Option<File>,
-    shelves: Vec<GroupIndex>,
+    shelves: Table<OutletId, GroupIndex>,
     /// By outlet, the parts of each group; none of a gap that stands for what is lost.
-    places: Vec<BTreeMap<Range, Vec<LogPosition>>>,
-    confirmed: Vec<(usize, Vec<Range>)>,
+    places: Table<OutletId, BTreeMap<Range, Vec<LogPosition>>>,
+    confirmed: Vec<(OutletId, Vec<Range>)>,
 }
 
 impl View {
@@ -39,7 +40,7 @@ impl View {
             Ok(Log::Sound(_)) | Err(_) => Plan::whole(log, outlets, progress)?,
         };
         let (log, shares) = plan.into_parts();
-        let (mut shelves, mut places) = (Vec::new(), Vec::new());
+        let (mut shelves, mut places) = (Table::default(), Table::default());
         for (groups, gaps) in shares {
             let gaps = gaps.into_iter().map(|range| (range, Vec::new()));
             let groups: BTreeMap<Range, Vec<LogPosition>> = groups.into_iter().chain(gaps).collect();
@@ -52,7 +53,7 @@ impl View {
     }
 
     /// Reads from a number on, until so many bytes of entries are found.
-    pub fn read(&self, outlet: usize, from: u64, bytes_max: usize) -> Result<Vec<Entry>, Fault> {
+    pub fn read(&self, outlet: OutletId, from: u64, bytes_max: usize) -> Result<Vec<Entry>, Fault> {
         let (mut found, mut weight, mut next) = (Vec::new(), 0, Some(from));
         while let Some(slot) = next.and_then(|next| self.shelves[outlet].at_or_after(next)) {
             let entries = self.entries(outlet, &slot)?.into_iter().filter(|entry| entry.last() >= from);
@@ -63,7 +64,7 @@ impl View {
     }
 
     /// Reads from a number downwards.
-    pub fn read_down(&self, outlet: usize, from: u64, bytes_max: usize) -> Result<Vec<Entry>, Fault> {
+    pub fn read_down(&self, outlet: OutletId, from: u64, bytes_max: usize) -> Result<Vec<Entry>, Fault> {
         let (mut found, mut weight, mut next) = (Vec::new(), 0, Some(from));
         while let Some(slot) = next.and_then(|next| self.shelves[outlet].at_or_before(next)) {
             let entries = self.entries(outlet, &slot)?.into_iter().filter(|entry| entry.seq <= from);
@@ -74,7 +75,7 @@ impl View {
     }
 
     /// Gives the groups within these ranges out no more.
-    pub fn forget(&mut self, outlet: usize, ranges: &[Range]) {
+    pub fn forget(&mut self, outlet: OutletId, ranges: &[Range]) {
         for (from, to) in ranges {
             self.shelves[outlet].take_within(*from, *to);
         }
@@ -90,7 +91,7 @@ impl View {
         if self.confirmed.is_empty() { Ok(()) } else { hold.commit() }
     }
 
-    fn entries(&self, outlet: usize, slot: &GroupMeta) -> Result<Vec<Entry>, Fault> {
+    fn entries(&self, outlet: OutletId, slot: &GroupMeta) -> Result<Vec<Entry>, Fault> {
         let values = self.values(outlet, slot)?;
         let lost = || {
             let body = Body::Gap { to: slot.last, reason: GapReason::Damaged };
@@ -101,11 +102,11 @@ impl View {
 }
 
 impl Groups for View {
-    fn shelves(&self) -> &[GroupIndex] {
+    fn shelves(&self) -> &Table<OutletId, GroupIndex> {
         &self.shelves
     }
 
-    fn values(&self, outlet: usize, slot: &GroupMeta) -> Result<Vec<Vec<u8>>, Fault> {
+    fn values(&self, outlet: OutletId, slot: &GroupMeta) -> Result<Vec<Vec<u8>>, Fault> {
         let (Some(log), Some(parts)) = (&self.log, self.places[outlet].get(&(slot.first, slot.last))) else {
             return Ok(Vec::new());
         };

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_core::ids::OutletId;
 use holdfast_core::message::{Body, Entry, Message};
 use holdfast_core::observe::meter::{Count, Meter};
 use holdfast_core::outlet::inspect::{Change, DeadLetter, StoreAnswer, StoreQuery};
@@ -311,7 +312,7 @@ impl Worker {
         Ok(report)
     }
 
-    fn append(&mut self, parts: &[(usize, Vec<Entry>)]) -> Result<(), String> {
+    fn append(&mut self, parts: &[(OutletId, Vec<Entry>)]) -> Result<(), String> {
         for (outlet, entries) in parts {
             self.known(*outlet)?;
             self.wrote.own += entries.iter().map(|entry| entry.weight() as u64).sum::<u64>();
@@ -321,7 +322,7 @@ impl Worker {
         self.with(|hold| hold.append(parts))
     }
 
-    fn forget(&mut self, parts: &[(usize, Vec<(u64, u64)>)]) -> Result<StoreReport, String> {
+    fn forget(&mut self, parts: &[(OutletId, Vec<(u64, u64)>)]) -> Result<StoreReport, String> {
         for (outlet, _) in parts {
             self.known(*outlet)?;
         }
@@ -378,7 +379,7 @@ impl Worker {
 
     fn set_aside(
         &mut self,
-        outlet: usize,
+        outlet: OutletId,
         seq: u64,
         reason: &str,
         message: Option<Arc<Message>>,
@@ -393,7 +394,7 @@ impl Worker {
             },
         };
         let set_aside_ns = clock::now().wall_ns;
-        let (outlet, reason) = (self.outlets[outlet].clone(), reason.to_owned());
+        let (outlet, reason) = (self.outlets[outlet.0].clone(), reason.to_owned());
         let letter = DeadLetter { outlet, seq, reason, set_aside_ns, message };
         let payload = serde_cbor::to_vec(&letter).map_err(|error| error.to_string())?;
         self.wrote.own += payload.len() as u64;
@@ -404,7 +405,7 @@ impl Worker {
         }
     }
 
-    fn find(&mut self, outlet: usize, seq: u64) -> Result<Option<Arc<Message>>, String> {
+    fn find(&mut self, outlet: OutletId, seq: u64) -> Result<Option<Arc<Message>>, String> {
         let batch = self.read(outlet, seq, false, 1)?;
         self.keep_damaged(&batch.damaged);
         let entry = batch.entries.into_iter().find(|entry| entry.seq == seq);
@@ -501,8 +502,8 @@ impl Worker {
         self.disk_bytes = space::used(&self.dir.join(STORE)) + self.dead.bytes() + self.damaged.bytes();
     }
 
-    fn known(&self, outlet: usize) -> Result<(), String> {
-        if outlet < self.outlets.len() { Ok(()) } else { Err(format!("there is no outlet {outlet}")) }
+    fn known(&self, outlet: OutletId) -> Result<(), String> {
+        if outlet.0 < self.outlets.len() { Ok(()) } else { Err(format!("there is no outlet {outlet}")) }
     }
 
     fn about(&self, name: &str, error: &io::Error) -> String {

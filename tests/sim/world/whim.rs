@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use holdfast_core::agent::Event;
+use holdfast_core::ids::OutletId;
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::protocol::{Heard, LinkReport, Refusal, RefusalKind};
@@ -45,7 +46,7 @@ impl World {
             return Ok(());
         }
         let outlet = usize::try_from(self.seed.below(self.disk.outlets() as u64)).expect("small");
-        let (report, facts) = self.disk.purge(outlet);
+        let (report, facts) = self.disk.purge(OutletId(outlet));
         self.feed(Event::Disk(report, facts))
     }
 

@@ -15,7 +15,7 @@ impl Agent {
         messages: Vec<Message>,
         out: &mut Vec<Action>,
     ) {
-        let place = self.buffer.outboxes().iter().position(|outbox| outbox.name == outlet);
+        let place = self.buffer.outlet_of(&outlet);
         let refused = match place {
             _ if self.stop != Stop::Running => Refused::Stopping,
             None => Refused::NoOutlet(outlet),

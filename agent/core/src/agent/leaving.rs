@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::{Action, Agent, LinkContext};
-use crate::ids::LinkId;
+use crate::ids::{LinkId, OutletId};
 use crate::link::poison::MessageRef;
 use crate::observe::log_event::LogEvent;
 use crate::outlet::store_protocol::StoreOrder;
@@ -29,7 +29,7 @@ impl Leaving {
     }
 
     /// The disk could not take the one of this outlet that it was asked for first.
-    pub(crate) fn failed(&mut self, outlet: usize) {
+    pub(crate) fn failed(&mut self, outlet: OutletId) {
         if let Some(at) = self.asked.iter().position(|message| message.outlet == outlet) {
             self.asked.remove(at);
         }
@@ -55,7 +55,7 @@ impl Agent {
             return;
         }
         self.leaving.reasons.insert(message, reason.clone());
-        self.buffer.outbox_mut(message.outlet).refuse(message.seq);
+        self.buffer.queue_mut(message.outlet).refuse(message.seq);
         let line = &mut self.links[link];
         let again = line.warned_at.is_some_and(|at| now.mono.since(at) < WARN_EACH);
         if !again {
@@ -80,7 +80,7 @@ impl Agent {
         for asked in messages {
             let MessageRef { outlet, seq } = asked;
             let reason = self.leaving.reasons.get(&asked).cloned().unwrap_or_default();
-            let message = self.buffer.outbox(outlet).in_memory(seq);
+            let message = self.buffer.queue(outlet).in_memory(seq);
             self.leaving.asked.push_back(asked);
             out.push(Action::Disk(StoreOrder::SetAside { outlet, seq, reason, message }));
         }
@@ -91,15 +91,15 @@ impl Agent {
         self.leaving.arrived(message);
         let MessageRef { outlet, seq } = message;
         let of = |line: &LinkContext| line.lanes.iter().any(|(_, own)| *own == outlet);
-        let outbox = self.buffer.outbox_mut(outlet);
+        let outbox = self.buffer.queue_mut(outlet);
         outbox.left(seq);
         // Who has not got it on this connection is told of the gap first.
         let was_sent = outbox.was_sent(seq);
         if let Some(link) = self.links.first(of).filter(|_| was_sent) {
             self.take_confirmation(now, link, out, |agent, effects| {
-                let before = agent.buffer.outbox(outlet).accounted();
+                let before = agent.buffer.queue(outlet).accounted();
                 agent.buffer.settle(outlet, effects);
-                agent.buffer.outbox(outlet).accounted() > before
+                agent.buffer.queue(outlet).accounted() > before
             });
             // What was refused proves no settings.
             self.start_of_trial(link);

@@ -6,6 +6,7 @@ use super::trial::{Rollback, Trial};
 use super::{LinkSetup, MqttSetup, Setup};
 use crate::config::buffer::{Bounds, BufferLimits};
 use crate::config::replay::Replay;
+use crate::ids::OutletId;
 use crate::link::frame_limit::FrameLimit;
 use crate::link::poison::{MessageRef, PoisonDetector};
 use crate::link::{Link, LinkRule};
@@ -39,9 +40,9 @@ pub struct LinkContext {
     /// Numbers confirmed since the start, gaps included.
     pub confirmed: u64,
     /// Its outlets and their priorities, rising, the first of priority 0.
-    pub lanes: Vec<(u8, usize)>,
+    pub lanes: Vec<(u8, OutletId)>,
     /// The outlets that its connection began with, in the order of their lanes on it.
-    pub introduced: Vec<usize>,
+    pub introduced: Vec<OutletId>,
     /// Messages in flight at most.
     pub window: usize,
     /// Whether it introduces itself.

@@ -44,7 +44,7 @@ impl Agent {
         }
         let has_room = matches!(self.buffer.state(), BufferState::Empty | BufferState::Holding);
         if self.announced.is_none()
-            || !self.outboxes(line).all(OutletQueue::is_drained)
+            || !self.queues(line).all(OutletQueue::is_drained)
             || self.buffer.is_starting()
             || !has_room
         {

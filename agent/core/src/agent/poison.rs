@@ -1,7 +1,7 @@
 //! A message that makes the peer hang up is looked for as [`PoisonDetector`](crate::link::caution) says.
 
 use super::{Action, Agent};
-use crate::ids::LinkId;
+use crate::ids::{LinkId, OutletId};
 use crate::link::closing::Closing;
 use crate::link::poison::{Control, MessageRef, Next};
 use crate::link::protocol::LinkOrder;
@@ -14,7 +14,7 @@ use crate::time::Now;
 const TAKEN_MAX: usize = 64 * 1024;
 
 /// A message that was sent, with its outlet.
-pub type Sample = (usize, Entry);
+pub type Sample = (OutletId, Entry);
 
 /// What may be sent on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +22,16 @@ pub(crate) enum Turn {
     /// Whatever there is room for.
     Everything,
     /// What other outlets than this one hold.
-    AllBut(usize),
+    AllBut(OutletId),
     /// What this outlet holds.
-    Only(usize),
+    Only(OutletId),
     /// A control is under way, or a message that is to blame is on its way to the dead letters.
     Nothing,
 }
 
 impl Turn {
     /// Whether an outlet may send.
-    pub(crate) fn admits(self, outlet: usize) -> bool {
+    pub(crate) fn admits(self, outlet: OutletId) -> bool {
         match self {
             Turn::Everything => true,
             Turn::AllBut(one) => one != outlet,
@@ -60,9 +60,9 @@ impl Agent {
             return;
         }
         let line = &self.links[link];
-        let in_flight: usize = self.outboxes(link).map(OutletQueue::flying).sum();
+        let in_flight: usize = self.queues(link).map(OutletQueue::flying).sum();
         let firsts = line.lanes.iter().filter_map(|(_, outlet)| {
-            let (seq, ordinal) = self.buffer.outbox(*outlet).first_in_flight()?;
+            let (seq, ordinal) = self.buffer.queue(*outlet).first_in_flight()?;
             Some((ordinal, MessageRef { outlet: *outlet, seq }))
         });
         let first = firsts.min_by_key(|(ordinal, _)| *ordinal).map(|(_, suspect)| suspect);
@@ -85,7 +85,7 @@ impl Agent {
     /// message is to blame.
     fn learn_frame_limit(&mut self, link: LinkId, out: &mut Vec<Action>) -> bool {
         let (messages, bytes) = self.in_flight(link);
-        let largest = self.outboxes(link).map(OutletQueue::largest_in_flight).max().unwrap_or(0);
+        let largest = self.queues(link).map(OutletQueue::largest_in_flight).max().unwrap_or(0);
         let line = &mut self.links[link];
         let is_smaller = line.hello && line.frames.refused(messages, bytes, largest);
         if is_smaller {
@@ -114,7 +114,7 @@ impl Agent {
         let suspect = self.links[link].caution.suspect();
         let others_wait = suspect.is_some_and(|suspect| {
             let mut others = self.links[link].lanes.iter().filter(|(_, outlet)| *outlet != suspect.outlet);
-            others.any(|(_, outlet)| self.buffer.outbox(*outlet).waiting().next().is_some())
+            others.any(|(_, outlet)| self.buffer.queue(*outlet).waiting().next().is_some())
         });
         let line = &mut self.links[link];
         let next = line.caution.next(now.mono, line.taken.is_some(), others_wait);
@@ -141,12 +141,12 @@ impl Agent {
 
     /// Whether its outlet waits for the disk, with nothing at hand.
     fn is_read(&self, suspect: MessageRef) -> bool {
-        let outbox = self.buffer.outbox(suspect.outlet);
+        let outbox = self.buffer.queue(suspect.outlet);
         outbox.is_behind(true) && outbox.waiting().next().is_none()
     }
 
     fn is_at_hand(&self, suspect: MessageRef) -> bool {
-        self.buffer.outbox(suspect.outlet).waiting().any(|entry| entry.seq == suspect.seq)
+        self.buffer.queue(suspect.outlet).waiting().any(|entry| entry.seq == suspect.seq)
     }
 
     fn try_taken(&mut self, now: Now, link: LinkId, out: &mut Vec<Action>) -> bool {
@@ -184,14 +184,14 @@ impl Agent {
 
     /// A peer with numbers that takes the one behind says on any later connection that it has those before it. That it has not is
     /// to be on the disk first, so that a life which knows nothing of it sets them aside and does not take them for delivered.
-    fn is_known_to_the_disk(&mut self, link: LinkId, outlet: usize, entries: &[Entry]) -> bool {
+    fn is_known_to_the_disk(&mut self, link: LinkId, outlet: OutletId, entries: &[Entry]) -> bool {
         let (Some(control), true) = (entries.last(), entries.len() > 1) else { return true };
         if self.buffer.is_volatile() {
             // Nothing can be written down, and under an epoch that ends with this run nothing needs to be.
             return self.buffer.is_reborn(outlet);
         }
         let skipped: Vec<MessageRef> = self.links[link].caution.skipped().collect();
-        let outbox = self.buffer.outbox_mut(outlet);
+        let outbox = self.buffer.queue_mut(outlet);
         skipped.iter().for_each(|suspect| outbox.skip(suspect.seq, control.seq));
         outbox.skips_are_saved()
     }
@@ -210,7 +210,7 @@ impl Agent {
     /// numbers is told of the gap before it.
     fn behind(&self, now: Now, link: LinkId, suspect: MessageRef, number: usize) -> Option<Vec<Entry>> {
         let line = &self.links[link];
-        let waiting = self.buffer.outbox(suspect.outlet).waiting();
+        let waiting = self.buffer.queue(suspect.outlet).waiting();
         let mut next = suspect.seq;
         let at_hand = waiting.skip_while(|entry| entry.seq != suspect.seq).take_while(|entry| {
             let follows = entry.seq <= next || !line.replay.keeps_order();
@@ -230,7 +230,7 @@ impl Agent {
         &mut self,
         now: Now,
         link: LinkId,
-        outlet: usize,
+        outlet: OutletId,
         entries: Vec<Entry>,
         is_behind: bool,
         out: &mut Vec<Action>,
@@ -298,9 +298,9 @@ impl Agent {
     pub(crate) fn note_confirmed(&mut self, link: LinkId, confirmed: u64) {
         let line = &mut self.links[link];
         for (_, outlet) in &line.lanes {
-            line.frames.took(self.buffer.outbox_mut(*outlet).take_largest_confirmed());
+            line.frames.took(self.buffer.queue_mut(*outlet).take_largest_confirmed());
         }
-        let has = |outlet: usize, seq: u64| self.buffer.outbox(outlet).has_confirmed(seq);
+        let has = |outlet: OutletId, seq: u64| self.buffer.queue(outlet).has_confirmed(seq);
         let acquitted = line.caution.suspect().is_some_and(|suspect| has(suspect.outlet, suspect.seq));
         line.caution.confirmed(confirmed, acquitted);
         if line.offered.as_ref().is_some_and(|(outlet, entry)| has(*outlet, entry.seq)) {
@@ -310,7 +310,7 @@ impl Agent {
 }
 
 /// One of the messages that are sent, to be kept until it is known whether the peer took it.
-pub(crate) fn sample(outlet: usize, entries: &[Entry]) -> Option<Sample> {
+pub(crate) fn sample(outlet: OutletId, entries: &[Entry]) -> Option<Sample> {
     let fits = |entry: &&Entry| matches!(entry.body, Body::Message(_)) && entry.weight() <= TAKEN_MAX;
     entries.iter().rev().find(fits).map(|entry| (outlet, entry.clone()))
 }

@@ -69,8 +69,7 @@ impl Agent {
         if self.stop != Stop::Running {
             return;
         }
-        for outlet in self.buffer.renumber() {
-            let link = self.buffer.owners()[outlet].link;
+        for link in self.buffer.renumber() {
             self.links[link].forget_messages();
             self.connect_anew(now, link, out);
         }

@@ -1,7 +1,7 @@
 //! What a peer says of what it was sent: it has it, it has it from before, or it refuses it.
 
 use super::{Action, Agent};
-use crate::ids::LinkId;
+use crate::ids::{LinkId, OutletId};
 use crate::link::poison::MessageRef;
 use crate::observe::log_event::LogEvent;
 use crate::time::Now;
@@ -21,7 +21,7 @@ impl Agent {
         if self.control_acknowledged(now, link, MessageRef { outlet, seq }, out) {
             return;
         }
-        self.confirmed_by_number(now, link, outlet, seq, self.buffer.outbox(outlet).sent(), out);
+        self.confirmed_by_number(now, link, outlet, seq, self.buffer.queue(outlet).sent(), out);
     }
 
     /// `{"resume":N}`. A peer can't have what it was not sent on any connection.
@@ -32,10 +32,10 @@ impl Agent {
             self.convict(now, link, guilty, out);
         }
         // An earlier life may have sent it what was behind them.
-        let skipped = self.buffer.outbox(outlet).skipped_before(seq);
+        let skipped = self.buffer.queue(outlet).skipped_before(seq);
         let skipped: Vec<MessageRef> = skipped.into_iter().map(|seq| MessageRef { outlet, seq }).collect();
         self.convict(now, link, (skipped, "the peer closed after it".to_owned()), out);
-        self.confirmed_by_number(now, link, outlet, seq, self.buffer.outbox(outlet).ever_sent(), out);
+        self.confirmed_by_number(now, link, outlet, seq, self.buffer.queue(outlet).ever_sent(), out);
     }
 
     /// `{"nack":N}`: the message goes to the dead letters, also when it comes on a connection that is being left.
@@ -49,13 +49,13 @@ impl Agent {
         out: &mut Vec<Action>,
     ) {
         let Some(outlet) = self.links[link].introduced.get(lane).copied() else { return };
-        if self.buffer.outbox(outlet).is_refusable(seq) {
+        if self.buffer.queue(outlet).is_refusable(seq) {
             self.set_aside(now, link, MessageRef { outlet, seq }, reason, out);
         }
     }
 
     /// The outlet of a lane, if a number stands for all numbers before it there.
-    fn outlet_in_order(&self, link: LinkId, lane: usize) -> Option<usize> {
+    fn outlet_in_order(&self, link: LinkId, lane: usize) -> Option<OutletId> {
         let line = &self.links[link];
         line.lanes.get(lane).map(|(_, outlet)| *outlet).filter(|_| line.replay.keeps_order())
     }
@@ -64,7 +64,7 @@ impl Agent {
         &mut self,
         now: Now,
         link: LinkId,
-        outlet: usize,
+        outlet: OutletId,
         seq: u64,
         believed: u64,
         out: &mut Vec<Action>,

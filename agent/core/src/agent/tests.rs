@@ -600,7 +600,7 @@ fn an_acknowledgement_beyond_what_was_sent_counts_up_to_there_and_is_noted() {
     sim.offer(1, 2);
     let actions = sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 99 });
     assert!(is_odd(&actions));
-    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1, "the second was not sent");
+    assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 1, "the second was not sent");
     assert!(!is_odd(&sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 2 })));
 }
 
@@ -614,10 +614,10 @@ fn a_peer_resumes_behind_what_any_connection_sent_and_not_behind_what_none_did()
     sim.wait(SECOND);
     sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     assert!(!is_odd(&sim.link(LinkId(0), LinkReport::Resume { lane: 0, from: 2 })));
-    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1);
-    let sent = sim.agent.buffer.outbox(0).ever_sent();
+    assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 1);
+    let sent = sim.agent.buffer.queue(OutletId(0)).ever_sent();
     assert!(is_odd(&sim.link(LinkId(0), LinkReport::Resume { lane: 0, from: sent + 2 })));
-    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), sent);
+    assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), sent);
 }
 
 #[test]
@@ -626,18 +626,21 @@ fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     sim.offer(1, 3);
     let actions = sim.link(LinkId(0), nack(2));
     let aside = |action: &Action| match action {
-        Action::Disk(StoreOrder::SetAside { outlet: 0, seq: 2, reason, message: Some(message) }) => {
-            reason == "schema" && message.id == 2
-        }
+        Action::Disk(StoreOrder::SetAside {
+            outlet: OutletId(0),
+            seq: 2,
+            reason,
+            message: Some(message),
+        }) => reason == "schema" && message.id == 2,
         _ => false,
     };
     assert!(actions.iter().any(aside), "{actions:?}");
     assert_eq!(sim.link(LinkId(0), nack(2)), [], "it counts once");
-    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0, "the first is still under way");
+    assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 0, "the first is still under way");
     sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 1 });
-    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1, "it is not yet among the dead letters");
-    sim.disk(StoreReport::SetAside { outlet: 0, seq: 2, found: true });
-    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 2);
+    assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 1, "it is not yet among the dead letters");
+    sim.disk(StoreReport::SetAside { outlet: OutletId(0), seq: 2, found: true });
+    assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 2);
     assert_eq!(answers(&sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 3 })), [&stored(1, 1, 3)]);
 }
 
@@ -657,16 +660,16 @@ fn a_refused_message_that_the_disk_cannot_set_aside_is_kept_until_it_can() {
     sim.offer(1, 3);
     assert!(asks_to_set_aside(&sim.link(LinkId(0), nack(2)), 2));
     let error = "read-only file system".to_owned();
-    sim.disk(StoreReport::Failed { order: StoreOrderKind::SetAside, outlet: Some(0), error });
+    sim.disk(StoreReport::Failed { order: StoreOrderKind::SetAside, outlet: Some(OutletId(0)), error });
     sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 3 });
-    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 1);
+    assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 1);
     assert!(!asks_to_set_aside(&sim.wait(SECOND), 2), "the disk rests");
     sim.wait(SECOND * 2);
     sim.disk(StoreReport::NumbersSaved);
     let actions = sim.disk(StoreReport::Appended);
     assert!(asks_to_set_aside(&actions, 2), "{actions:?}");
-    sim.disk(StoreReport::SetAside { outlet: 0, seq: 2, found: true });
-    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 3);
+    sim.disk(StoreReport::SetAside { outlet: OutletId(0), seq: 2, found: true });
+    assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 3);
 }
 
 #[test]
@@ -677,7 +680,7 @@ fn a_refusal_counts_also_on_a_connection_that_is_being_left() {
     sim.step(Event::Command { request: 1, client: "a".to_owned(), command });
     assert!(asks_to_set_aside(&sim.link(LinkId(0), nack(2)), 2));
     sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 3 });
-    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0, "a confirmation does not");
+    assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 0, "a confirmation does not");
 }
 
 /// The link is lost with this close code and these words, comes back, and what was not confirmed is sent again. Returns the
@@ -748,7 +751,7 @@ fn a_message_that_makes_the_peer_close_three_times_while_another_passes_is_set_a
     sim.wait(SECOND * 300);
     let actions = sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     assert_eq!(sent(&actions, LinkId(0)), [0; 0], "it is not yet among the dead letters");
-    let actions = sim.disk(StoreReport::SetAside { outlet: 0, seq: 2, found: true });
+    let actions = sim.disk(StoreReport::SetAside { outlet: OutletId(0), seq: 2, found: true });
     let LinkOrder::Send { entries, .. } = &orders(&actions, LinkId(0))[0] else { panic!("{actions:?}") };
     assert_eq!(entries[0].body, Body::Gap { to: 2, reason: GapReason::Refused });
     assert_eq!(entries[1].seq, 3);
@@ -822,7 +825,7 @@ fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame()
             matches!(orders(&actions, LinkId(0))[..], [LinkOrder::Close(_)]),
             "the rest goes in order: {actions:?}"
         );
-        sim.disk(StoreReport::SetAside { outlet: 0, seq: 1, found: true });
+        sim.disk(StoreReport::SetAside { outlet: OutletId(0), seq: 1, found: true });
         sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
         sim.wait(SECOND);
         assert_eq!(
@@ -881,7 +884,7 @@ fn what_was_skipped_before_a_crash_is_set_aside_when_the_peer_says_that_it_has_w
     sim.disk(StoreReport::NumbersSaved);
     sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     assert!(asks_to_set_aside(&sim.link(LinkId(0), LinkReport::Resume { lane: 0, from: 3 }), 1));
-    let outbox = sim.agent.buffer.outbox(0);
+    let outbox = sim.agent.buffer.queue(OutletId(0));
     assert!(!outbox.has_confirmed(1) && outbox.has_confirmed(2));
 }
 
@@ -935,7 +938,7 @@ fn a_backlog_that_is_held_back_by_its_rate_has_a_deadline() {
     };
     let entry = |seq| Entry { seq, body: Body::Message(message(seq).into()), replayed: true };
     let entries = (1..=50).map(entry).collect();
-    let actions = sim.disk(StoreReport::Read { outlet: 0, token: token.unwrap(), entries });
+    let actions = sim.disk(StoreReport::Read { outlet: OutletId(0), token: token.unwrap(), entries });
     assert_eq!(sent(&actions, LinkId(0)), [1]);
     let wait = sim.agent.deadline().unwrap().since(sim.now.mono);
     assert!(wait <= SECOND / 10, "{wait:?}");
@@ -960,7 +963,7 @@ fn reports_of_a_connection_that_is_gone_are_ignored() {
     sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     let stale = sim.step(Event::Link { link: LinkId(0), conn, report: LinkReport::Ack { lane: 0, seq: 1 } });
     assert_eq!(stale, []);
-    assert_eq!(sim.agent.buffer.outbox(0).confirmed(), 0);
+    assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 0);
 }
 
 #[test]
@@ -1056,7 +1059,7 @@ fn a_new_connection_to_the_broker_is_told_of_every_device_a_window_at_a_time() {
     let mut sim = Sim::with_broker();
     for device in ["a", "b", "c"] {
         sim.hear_of(device);
-        let sent = sim.agent.buffer.outbox(1).sent();
+        let sent = sim.agent.buffer.queue(OutletId(1)).sent();
         sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: sent });
     }
     sim.disk(StoreReport::Appended);
@@ -1064,7 +1067,7 @@ fn a_new_connection_to_the_broker_is_told_of_every_device_a_window_at_a_time() {
     sim.wait(SECOND);
     let first = sim.link(LinkId(1), LinkReport::Up(Peer::default()));
     assert_eq!(topics(&first, LinkId(1)), ["p/devices/a/status", "p/devices/b/status"]);
-    let sent = sim.agent.buffer.outbox(1).sent();
+    let sent = sim.agent.buffer.queue(OutletId(1)).sent();
     assert_eq!(
         topics(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: sent }), LinkId(1)),
         ["p/devices/c/status"]
@@ -1098,7 +1101,7 @@ fn news_of_a_device_that_became_too_old_on_a_slow_line_is_told_anew() {
     sim.wait(SECOND * 6);
     assert_eq!(topics(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 1 }), LinkId(1)), ["gap"]);
     let mut told = topics(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 3 }), LinkId(1));
-    let sent = sim.agent.buffer.outbox(1).sent();
+    let sent = sim.agent.buffer.queue(OutletId(1)).sent();
     told.extend(topics(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: sent }), LinkId(1)));
     assert_eq!(told, ["a", "b", "c"].map(|device| format!("p/devices/{device}/status")));
 }
@@ -1152,7 +1155,7 @@ fn what_the_store_reads_back_is_sent_when_the_link_comes_up() {
     let Some(Action::Disk(StoreOrder::Read { token, .. })) = wanted.last() else { panic!("{wanted:?}") };
     let gap = Body::Gap { to: 1, reason: crate::message::GapReason::Damaged };
     let entries = vec![Entry { seq: 1, body: gap, replayed: true }];
-    let sent = sim.disk(StoreReport::Read { outlet: 0, token: *token, entries });
+    let sent = sim.disk(StoreReport::Read { outlet: OutletId(0), token: *token, entries });
     assert_eq!(topics(&sent, LinkId(0)), ["gap"]);
 }
 

@@ -90,7 +90,7 @@ impl Agent {
     /// Gives every link the lanes that it can use. Tells which have others than before.
     pub(crate) fn take_lanes(&mut self) -> Vec<LinkId> {
         let mut lanes = Table::from(vec![Vec::new(); self.links.len()]);
-        for (outlet, owner) in self.buffer.owners().iter().enumerate() {
+        for (outlet, owner) in self.buffer.owners() {
             lanes[owner.link].push((owner.priority, outlet));
         }
         let mut changed = Vec::new();

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use crate::ids::OutletId;
 use crate::link::closing::Closing;
 use crate::time::Time;
 
@@ -26,7 +27,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MessageRef {
     /// The outlet that it belongs to.
-    pub outlet: usize,
+    pub outlet: OutletId,
     /// Its number there.
     pub seq: u64,
 }
@@ -190,7 +191,7 @@ impl PoisonDetector {
 
     /// The peer has everything up to and including a number of an outlet, from an earlier connection. Returns those that
     /// are to blame: it says so only after it took what waited behind them.
-    pub fn resumed(&mut self, outlet: usize, seq: u64) -> Option<(Vec<MessageRef>, String)> {
+    pub fn resumed(&mut self, outlet: OutletId, seq: u64) -> Option<(Vec<MessageRef>, String)> {
         let tried = |(suspect, sent): &&(MessageRef, u64)| suspect.outlet == outlet && *sent <= seq;
         let (suspect, _) = *self.jumped.iter().find(tried)?;
         let case = std::mem::take(self)
@@ -340,7 +341,7 @@ mod tests {
     const BAD: MessageRef = of(7);
 
     const fn of(seq: u64) -> MessageRef {
-        MessageRef { outlet: 0, seq }
+        MessageRef { outlet: OutletId(0), seq }
     }
 
     fn control(seq: u64, is_behind: bool) -> Control {
@@ -487,13 +488,20 @@ mod tests {
         close(&mut caution, 1, BAD.seq);
         for _ in 0..STRIKES {
             assert_eq!(caution.next(at(0), false, true), Next::Others);
-            assert_eq!(caution.lost(Closing::Message, "", 1, Some(MessageRef { outlet: 1, seq: 2 })), None);
+            assert_eq!(
+                caution.lost(Closing::Message, "", 1, Some(MessageRef { outlet: OutletId(1), seq: 2 })),
+                None
+            );
             caution.came_up();
         }
         assert_eq!((caution.next(at(0), false, true), caution.suspect()), (Next::MessageRef, Some(BAD)));
         for outlet in [1, 0, 1] {
             caution.start_over();
-            assert_eq!(caution.suspect().map(|suspect| suspect.outlet), Some(outlet), "each has its turn");
+            assert_eq!(
+                caution.suspect().map(|suspect| suspect.outlet),
+                Some(OutletId(outlet)),
+                "each has its turn"
+            );
             assert_eq!(caution.next(at(0), false, true), Next::Behind(0));
         }
         let mut caution = PoisonDetector::default();
@@ -511,11 +519,11 @@ mod tests {
     fn a_peer_that_resumes_behind_the_suspect_after_others_were_tried_has_passed_it_over() {
         let mut caution = PoisonDetector::default();
         (0..3).for_each(|_| assert_eq!(close(&mut caution, 1, BAD.seq), None));
-        assert_eq!(caution.clone().resumed(0, 8), None, "it may have taken it");
+        assert_eq!(caution.clone().resumed(OutletId(0), 8), None, "it may have taken it");
         caution.sent(control(8, true));
-        assert_eq!(caution.clone().resumed(0, 7), None);
-        assert_eq!(caution.clone().resumed(1, 8), None);
-        assert_eq!(caution.resumed(0, 8), Some((vec![BAD], "too big".to_owned())));
+        assert_eq!(caution.clone().resumed(OutletId(0), 7), None);
+        assert_eq!(caution.clone().resumed(OutletId(1), 8), None);
+        assert_eq!(caution.resumed(OutletId(0), 8), Some((vec![BAD], "too big".to_owned())));
     }
 
     #[test]

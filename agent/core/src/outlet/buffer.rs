@@ -1,4 +1,4 @@
-//! All outboxes together: who is told `stored` and when, what goes to the disk and when, and what gives way when it is full.
+//! All outlets together: who is told `stored` and when, what goes to the disk and when, and what gives way when it is full.
 //!
 //! It owns the pace of the disk: on average at most one small commit each `commit_after`, whatever number of senders and outlets
 //! there is.
@@ -9,6 +9,7 @@ mod bound;
 mod expire;
 mod health;
 mod memory;
+mod outlet;
 mod pace;
 mod purge;
 mod reserve;
@@ -24,13 +25,14 @@ use serde::Serialize;
 use self::expire::Expiry;
 use self::health::{Failure, Shortage};
 use self::memory::Memory;
+pub use self::outlet::{Outlet, OutletOwner};
 use self::pace::Pace;
 use self::upkeep::Reads;
 use self::volatile::Volatile;
 use self::widen::Coming;
-use crate::config::buffer::{Bounds, Buffer as Rule};
+use crate::config::buffer::Buffer as Rule;
 use crate::config::replay::Replay;
-use crate::ids::LinkId;
+use crate::ids::{OutletId, Table};
 use crate::message::Message;
 use crate::observe::log_event::LogEvent;
 use crate::outlet::pending_acks::PendingAcks;
@@ -92,17 +94,14 @@ pub struct Accepted {
     pub bytes: u64,
 }
 
-/// The outboxes and their disk.
+/// The outlets and their disk.
 #[derive(Debug)]
 pub struct Buffer {
     rule: Rule,
-    owners: Vec<OutletOwner>,
-    outboxes: Vec<OutletQueue>,
+    outlets: Table<OutletId, Outlet>,
     /// How many of them have had numbers, or will have them before anything is taken.
     usable: usize,
     coming: Coming,
-    /// For each outlet, whether its link is up.
-    up: Vec<bool>,
     accepts: PendingAcks,
     memory: Memory,
     reads: Reads,
@@ -140,19 +139,6 @@ pub struct Buffer {
     flush_now: bool,
 }
 
-/// Whose an outlet is, and what bounds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutletOwner {
-    /// The link that it belongs to.
-    pub link: LinkId,
-    /// Its priority among the outlets of that link.
-    pub priority: u8,
-    /// What bounds all outlets of that link together.
-    pub bounds: Bounds,
-    /// Whether that link is gone.
-    pub gone: bool,
-}
-
 /// What must be on the disk before the first number is used: the gaps of the last run, then the new numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
@@ -181,17 +167,18 @@ impl Buffer {
         let names = &opened.outlets;
         let held = &opened.facts.held;
         let resumed = sequence::resume(opened, run, new_epochs, wall_ns);
-        let mut outboxes = Vec::new();
-        for ((name, gap), held) in names.iter().zip(&resumed.gaps).zip(held) {
+        let mut outlets = Table::default();
+        for (((name, owner), gap), held) in names.iter().zip(owners).zip(&resumed.gaps).zip(held) {
             let own = resumed.numbers.outlets[name].clone();
             let start = SequenceRange { next: own.block.next, end: own.block.next };
-            outboxes
-                .push(OutletQueue::new(name.clone(), own.epoch, start, *held, *gap).skipping(own.skipped));
+            let queue = OutletQueue::new(name.clone(), own.epoch, start, *held, *gap);
+            outlets.push(Outlet::new(owner, queue.skipping(own.skipped)));
         }
         let gaps = resumed.gaps.iter().any(Option::is_some);
         let mut buffer = Buffer {
             rule,
-            outboxes,
+            usable: outlets.len(),
+            outlets,
             accepts: PendingAcks::default(),
             memory: Memory::default(),
             reads: Reads::default(),
@@ -213,34 +200,40 @@ impl Buffer {
             failure: None,
             shortage: None,
             dropped: 0,
-            expiry: Expiry::new(names.len()),
+            expiry: Expiry::default(),
             refused: 0,
             full: false,
             bounded_by_disk: false,
             volatile: Volatile::new(new_epochs, opened),
             flush_now: false,
-            up: vec![false; names.len()],
-            usable: names.len(),
             coming: Coming::default(),
-            owners,
         };
         buffer.start_volatile(wall_ns);
         buffer
     }
 
-    /// One outlet's place.
-    pub fn outbox(&self, outlet: usize) -> &OutletQueue {
-        &self.outboxes[outlet]
+    /// What an outlet holds.
+    pub fn queue(&self, outlet: OutletId) -> &OutletQueue {
+        &self.outlets[outlet].queue
     }
 
-    /// Every outlet's place.
-    pub fn outboxes(&self) -> &[OutletQueue] {
-        &self.outboxes
+    /// What each outlet holds.
+    pub fn queues(&self) -> impl Iterator<Item = &OutletQueue> {
+        self.outlets.iter().map(|outlet| &outlet.queue)
     }
 
-    /// One outlet's place, to send from. Confirmations go through [`Buffer::confirm`].
-    pub fn outbox_mut(&mut self, outlet: usize) -> &mut OutletQueue {
-        &mut self.outboxes[outlet]
+    fn queues_mut(&mut self) -> impl Iterator<Item = &mut OutletQueue> {
+        self.outlets.iter_mut().map(|outlet| &mut outlet.queue)
+    }
+
+    /// The outlet with this name in the store.
+    pub fn outlet_of(&self, name: &str) -> Option<OutletId> {
+        self.outlets.first(|outlet| outlet.queue.name == name)
+    }
+
+    /// What an outlet holds, to send from. Confirmations go through [`Buffer::confirm`].
+    pub fn queue_mut(&mut self, outlet: OutletId) -> &mut OutletQueue {
+        &mut self.outlets[outlet].queue
     }
 
     /// How often the agent has started.
@@ -290,15 +283,17 @@ impl Buffer {
     }
 
     /// Learns that the outlet's link came up: what is held is sent as its replay says.
-    pub fn came_up(&mut self, outlet: usize, replay: &Replay) {
-        self.up[outlet] = true;
-        self.outboxes[outlet].connected(replay);
+    pub fn came_up(&mut self, outlet: OutletId, replay: &Replay) {
+        let outlet = &mut self.outlets[outlet];
+        outlet.is_up = true;
+        outlet.queue.connected(replay);
     }
 
     /// Learns that the outlet's link was lost: all that is not confirmed will be sent again.
-    pub fn went_down(&mut self, outlet: usize) {
-        self.up[outlet] = false;
-        self.outboxes[outlet].disconnected();
+    pub fn went_down(&mut self, outlet: OutletId) {
+        let outlet = &mut self.outlets[outlet];
+        outlet.is_up = false;
+        outlet.queue.disconnected();
     }
 
     /// How it is, in a word.
@@ -325,8 +320,7 @@ impl Buffer {
     }
 
     fn is_behind(&self) -> bool {
-        let live = self.outboxes.iter().zip(&self.up).zip(&self.owners).filter(|(_, owner)| !owner.gone);
-        live.map(|(own, _)| own).any(|(outbox, up)| outbox.is_behind(*up))
+        self.live().any(Outlet::is_behind)
     }
 
     /// Whether no number may be used yet.
@@ -336,30 +330,30 @@ impl Buffer {
 
     /// Whether every message that was taken is safe and the disk is at rest.
     pub fn is_settled(&self) -> bool {
-        let at_rest = self.outboxes.iter().all(|outbox| outbox.oldest_in_memory().is_none());
+        let at_rest = self.queues().all(|outbox| outbox.oldest_in_memory().is_none());
         at_rest && self.accepts.is_empty() && matches!(self.commit, Commit::Idle { .. })
     }
 
     /// Everything up to `seq` is confirmed by the outlet's peer.
-    pub fn confirm(&mut self, outlet: usize, seq: u64, out: &mut Vec<BufferEffect>) -> bool {
+    pub fn confirm(&mut self, outlet: OutletId, seq: u64, out: &mut Vec<BufferEffect>) -> bool {
         let mut safe = Vec::new();
-        let changed = self.outboxes[outlet].confirm(seq, &mut safe);
+        let changed = self.outlets[outlet].queue.confirm(seq, &mut safe);
         self.answer(&safe, out);
         changed
     }
 
     /// Everything that the outlet's link sent with or before the one with this ordinal is confirmed.
-    pub fn confirm_sent(&mut self, outlet: usize, ordinal: u64, out: &mut Vec<BufferEffect>) -> bool {
+    pub fn confirm_sent(&mut self, outlet: OutletId, ordinal: u64, out: &mut Vec<BufferEffect>) -> bool {
         let mut safe = Vec::new();
-        let changed = self.outboxes[outlet].confirm_sent(ordinal, &mut safe);
+        let changed = self.outlets[outlet].queue.confirm_sent(ordinal, &mut safe);
         self.answer(&safe, out);
         changed
     }
 
     /// Follows up on a number that the outlet's peer refused.
-    pub fn settle(&mut self, outlet: usize, out: &mut Vec<BufferEffect>) {
+    pub fn settle(&mut self, outlet: OutletId, out: &mut Vec<BufferEffect>) {
         let mut safe = Vec::new();
-        self.outboxes[outlet].settle(&mut safe);
+        self.outlets[outlet].queue.settle(&mut safe);
         self.answer(&safe, out);
     }
 
@@ -370,8 +364,8 @@ impl Buffer {
 
     /// Takes in what the disk reports.
     pub fn handle(&mut self, now: Time, report: StoreReport, facts: StoreFacts, out: &mut Vec<BufferEffect>) {
-        for (outbox, held) in self.outboxes.iter_mut().zip(&facts.held) {
-            outbox.learn(*held);
+        for (queue, held) in self.queues_mut().zip(&facts.held) {
+            queue.learn(*held);
         }
         self.facts = facts;
         self.heard_at = now;
@@ -380,9 +374,9 @@ impl Buffer {
             StoreReport::Appended => self.appended(now, out),
             StoreReport::Read { outlet, token, entries } => {
                 self.reads.ended();
-                self.outboxes[outlet].read(token, entries);
+                self.outlets[outlet].queue.read(token, entries);
             }
-            StoreReport::Forgot => self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(true)),
+            StoreReport::Forgot => self.queues_mut().for_each(|outbox| outbox.forget_ended(true)),
             StoreReport::Dropped { outlet, messages, gap } => self.gave_way(outlet, messages, gap, out),
             StoreReport::Expired { outlet, messages, gap } => self.has_expired(outlet, messages, gap, out),
             StoreReport::Purged { outlet, messages, gap } => self.purged(outlet, messages, gap, out),
@@ -474,7 +468,7 @@ impl Buffer {
 
     /// Bytes that the store would have to take for what waits in memory: each outlet has its own there.
     fn waiting_bytes(&self) -> usize {
-        self.outboxes.iter().map(OutletQueue::memory_bytes).sum()
+        self.queues().map(OutletQueue::memory_bytes).sum()
     }
 
     fn begin_commit(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
@@ -484,10 +478,10 @@ impl Buffer {
         self.pace_begins(now);
         let shares = self.commit_shares();
         let mut parts = Vec::new();
-        for ((outlet, outbox), share) in self.outboxes.iter_mut().enumerate().zip(shares) {
-            let entries = outbox.begin_commit(share);
+        for ((id, outlet), share) in self.outlets.pairs_mut().zip(shares) {
+            let entries = outlet.queue.begin_commit(share);
             if !entries.is_empty() {
-                parts.push((outlet, entries));
+                parts.push((id, entries));
             }
         }
         self.commit = Commit::Writing { since: now };
@@ -496,7 +490,7 @@ impl Buffer {
 
     fn appended(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
         let mut safe = Vec::new();
-        self.outboxes.iter_mut().for_each(|outbox| outbox.commit_done(&mut safe));
+        self.queues_mut().for_each(|outbox| outbox.commit_done(&mut safe));
         let since = if let Commit::Writing { since } = self.commit { since } else { now };
         self.commit = Commit::Idle { not_before: since + self.rule.commit_after };
         if self.start == Start::Gaps {
@@ -508,17 +502,18 @@ impl Buffer {
 
     fn gave_way(
         &mut self,
-        outlet: usize,
+        outlet: OutletId,
         messages: u64,
         gap: Option<(u64, u64)>,
         out: &mut Vec<BufferEffect>,
     ) {
         self.dropping = false;
         self.dropped += messages;
-        self.outboxes[outlet].given_up.dropped += messages;
-        self.outboxes[outlet].reread();
+        let queue = &mut self.outlets[outlet].queue;
+        queue.given_up.dropped += messages;
+        queue.reread();
         if let Some((from, to)) = gap {
-            let outlet = self.outboxes[outlet].name.clone();
+            let outlet = queue.name.clone();
             out.push(BufferEffect::Note(LogEvent::DroppedOldest { outlet, messages, from, to }));
         }
     }

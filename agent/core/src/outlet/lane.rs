@@ -1,6 +1,8 @@
 //! Priorities: each has a lane of its own on every link, which is an outlet of its own in the store, so that an alarm never
 //! waits behind telemetry. Pure names and places.
 
+use crate::ids::OutletId;
+
 /// Number of priorities: 0 to 9.
 pub const PRIORITIES: usize = 10;
 /// Name of the broker's outlet in the store.
@@ -33,19 +35,19 @@ pub fn parse(name: &str) -> (&str, u8) {
 /// Where a message goes: for each priority, one outlet of every link.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Routes {
-    by_priority: Vec<Vec<usize>>,
+    by_priority: Vec<Vec<OutletId>>,
 }
 
 impl Routes {
     /// All messages go to these outlets.
-    pub fn to(outlets: &[usize]) -> Routes {
+    pub fn to(outlets: &[OutletId]) -> Routes {
         Routes { by_priority: vec![outlets.to_vec(); PRIORITIES] }
     }
 
     /// `lanes` are the outlets of each link with their priorities, rising, the first of priority 0. A priority without a
     /// lane of its own shares that of the next lower one.
-    pub fn over(lanes: &[Vec<(u8, usize)>]) -> Routes {
-        let lane = |lanes: &Vec<(u8, usize)>, priority: usize| {
+    pub fn over(lanes: &[Vec<(u8, OutletId)>]) -> Routes {
+        let lane = |lanes: &Vec<(u8, OutletId)>, priority: usize| {
             let below = lanes.iter().rev().find(|(own, _)| usize::from(*own) <= priority);
             below.map(|(_, outlet)| *outlet)
         };
@@ -54,7 +56,7 @@ impl Routes {
     }
 
     /// The outlets for messages of this priority.
-    pub fn of(&self, priority: u8) -> &[usize] {
+    pub fn of(&self, priority: u8) -> &[OutletId] {
         self.by_priority.get(usize::from(priority).min(PRIORITIES - 1)).map_or(&[], Vec::as_slice)
     }
 }
@@ -72,10 +74,10 @@ mod tests {
 
     #[test]
     fn a_priority_without_a_lane_shares_that_of_the_next_lower_one() {
-        let routes = Routes::over(&[vec![(0, 0), (5, 1)], vec![(0, 2)]]);
-        assert_eq!(routes.of(0), [0, 2]);
-        assert_eq!(routes.of(4), [0, 2]);
-        assert_eq!(routes.of(5), [1, 2]);
-        assert_eq!(routes.of(9), [1, 2]);
+        let routes = Routes::over(&[vec![(0, OutletId(0)), (5, OutletId(1))], vec![(0, OutletId(2))]]);
+        assert_eq!(routes.of(0), [OutletId(0), OutletId(2)]);
+        assert_eq!(routes.of(4), [OutletId(0), OutletId(2)]);
+        assert_eq!(routes.of(5), [OutletId(1), OutletId(2)]);
+        assert_eq!(routes.of(9), [OutletId(1), OutletId(2)]);
     }
 }

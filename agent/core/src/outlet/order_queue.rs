@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::mem::discriminant;
 
+use crate::ids::OutletId;
 use crate::outlet::store_protocol::{StoreOrder, StoreOrderKind, StoreReport};
 
 /// How many orders of a kind the disk's thread has at the same time: one to carry out, and the next.
@@ -20,7 +21,7 @@ pub struct OrderQueue {
     quick: usize,
     slow: usize,
     /// Outlets of which it sets a message aside.
-    setting_aside: VecDeque<usize>,
+    setting_aside: VecDeque<OutletId>,
 }
 
 impl OrderQueue {
@@ -123,7 +124,7 @@ impl OrderQueue {
     }
 
     /// Whether a message of an outlet is still to be set aside: read before that, it would be sent once more.
-    fn sets_aside(&self, outlet: usize) -> bool {
+    fn sets_aside(&self, outlet: OutletId) -> bool {
         let is_its =
             |order: &StoreOrder| matches!(order, StoreOrder::SetAside { outlet: own, .. } if *own == outlet);
         self.setting_aside.contains(&outlet) || self.waiting.iter().any(is_its)
@@ -136,7 +137,7 @@ mod tests {
     use crate::outlet::store_protocol::Sequences;
 
     fn read(token: u64) -> StoreOrder {
-        StoreOrder::Read { outlet: 0, from: 1, falling: false, max_bytes: 1, token }
+        StoreOrder::Read { outlet: OutletId(0), from: 1, falling: false, max_bytes: 1, token }
     }
 
     fn append() -> StoreOrder {
@@ -183,10 +184,11 @@ mod tests {
 
     #[test]
     fn nothing_is_read_of_an_outlet_before_its_message_is_set_aside() {
-        let aside = StoreOrder::SetAside { outlet: 0, seq: 7, reason: String::new(), message: None };
+        let aside =
+            StoreOrder::SetAside { outlet: OutletId(0), seq: 7, reason: String::new(), message: None };
         let mut queue = queue([aside.clone(), read(1)]);
         assert_eq!([queue.give(), queue.give()], [Some(aside), None]);
-        queue.reported(&StoreReport::SetAside { outlet: 0, seq: 7, found: true });
+        queue.reported(&StoreReport::SetAside { outlet: OutletId(0), seq: 7, found: true });
         assert_eq!(queue.give(), Some(read(1)));
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::OutletId;
 use crate::message::{Entry, Message, Stamp};
 use crate::observe::meter::Count;
 use crate::outlet::age::Limit;
@@ -18,12 +19,12 @@ pub enum StoreOrder {
     /// Writes entries behind what the outlets hold already, then flushes and syncs once. Reported as `Appended`.
     Append {
         /// Outlet and its entries, in rising `seq`.
-        parts: Vec<(usize, Vec<Entry>)>,
+        parts: Vec<(OutletId, Vec<Entry>)>,
     },
     /// Reads entries with `seq >= from`, or those with `seq <= from` from the highest downwards. Reported as `Read`.
     Read {
         /// Outlet to read.
-        outlet: usize,
+        outlet: OutletId,
         /// First number wanted.
         from: u64,
         /// Whether they are wanted from there downwards.
@@ -38,26 +39,26 @@ pub enum StoreOrder {
     Forget {
         /// Each outlet that needs some no more, with the first and last of confirmed numbers, rising; its first range begins
         /// below all others.
-        parts: Vec<(usize, Vec<(u64, u64)>)>,
+        parts: Vec<(OutletId, Vec<(u64, u64)>)>,
     },
     /// Replaces the oldest groups, at least `bytes` of them, by one gap entry. Reported as `Dropped`.
     DropOldest {
         /// Outlet that loses them.
-        outlet: usize,
+        outlet: OutletId,
         /// Least number of stored bytes to free.
         bytes: u64,
     },
     /// Replaces the groups at the front whose messages are all too old by one gap entry. Reported as `Expired`.
     Expire {
         /// Outlet that loses them.
-        outlet: usize,
+        outlet: OutletId,
         /// What is too old.
         limit: Limit,
     },
     /// Copies a refused message to the dead letters, synced. Reported as `SetAside`.
     SetAside {
         /// Outlet whose peer refused it.
-        outlet: usize,
+        outlet: OutletId,
         /// Its number there.
         seq: u64,
         /// The peer's words.
@@ -117,7 +118,7 @@ pub enum StoreOrderKind {
 
 impl StoreOrder {
     /// Which order it is, and the outlet of one that concerns a single outlet.
-    pub fn kind(&self) -> (StoreOrderKind, Option<usize>) {
+    pub fn kind(&self) -> (StoreOrderKind, Option<OutletId>) {
         match self {
             StoreOrder::Append { .. } => (StoreOrderKind::Append, None),
             StoreOrder::Read { outlet, .. } => (StoreOrderKind::Read, Some(*outlet)),
@@ -164,7 +165,7 @@ pub enum StoreReport {
     /// Entries read, in the order that was wanted; fewer than asked for only at the end of what is held.
     Read {
         /// Outlet that was read.
-        outlet: usize,
+        outlet: OutletId,
         /// The order's token.
         token: u64,
         /// What was found.
@@ -175,7 +176,7 @@ pub enum StoreReport {
     /// The oldest groups made room.
     Dropped {
         /// Outlet that lost them.
-        outlet: usize,
+        outlet: OutletId,
         /// How many messages were lost (gaps that were merged do not count again).
         messages: u64,
         /// The gap that stands in their place: first and last number, none when nothing was left to drop.
@@ -184,7 +185,7 @@ pub enum StoreReport {
     /// The groups that were too old are gone.
     Expired {
         /// Outlet that lost them.
-        outlet: usize,
+        outlet: OutletId,
         /// How many messages they had.
         messages: u64,
         /// The gap that stands in their place: first and last number, none when nothing was too old.
@@ -193,7 +194,7 @@ pub enum StoreReport {
     /// People gave up everything that an outlet had in the store; no order of the agent's.
     Purged {
         /// Outlet that lost it.
-        outlet: usize,
+        outlet: OutletId,
         /// How many messages were lost.
         messages: u64,
         /// The gap that stands in their place: first and last number, none when there was nothing.
@@ -204,7 +205,7 @@ pub enum StoreReport {
     /// The message is among the dead letters (`found` tells whether there was one).
     SetAside {
         /// Outlet whose peer refused it.
-        outlet: usize,
+        outlet: OutletId,
         /// Its number there.
         seq: u64,
         /// Whether the message could be found.
@@ -232,7 +233,7 @@ pub enum StoreReport {
         /// What was asked.
         order: StoreOrderKind,
         /// Outlet of what concerns one.
-        outlet: Option<usize>,
+        outlet: Option<OutletId>,
         /// The cause, with the path.
         error: String,
     },

@@ -67,7 +67,7 @@ fn pages_show_what_a_running_store_holds_from_any_number_on_and_leave_it_there()
     let bench = Bench::open(dir.path());
     let held =
         [noise(1..=700, 300), vec![gap((701, 750), GapReason::Restart)], noise(751..=760, 10)].concat();
-    held.chunks(50).for_each(|some| drop(bench.append(0, some.to_vec())));
+    held.chunks(50).for_each(|some| drop(bench.append(OutletId(0), some.to_vec())));
     let look = |look| bench.look(look).unwrap();
     let (seen, pages) = entries(look, "cloud", 0);
     assert_eq!(seen, held);
@@ -75,7 +75,7 @@ fn pages_show_what_a_running_store_holds_from_any_number_on_and_leave_it_there()
     assert_eq!(entries(look, "cloud", 640).0, held[639..]);
     assert_eq!(entries(look, "cloud", 720).0, held[700..]);
     assert_eq!(entries(look, "mqtt", 0), (Vec::new(), 1));
-    assert_eq!(bench.all(0), held);
+    assert_eq!(bench.all(OutletId(0)), held);
     let error = bench.look(StoreQuery::Entries { outlet: "hub".into(), from: 0 }).unwrap_err();
     assert_eq!(error, "there is no outlet hub, only cloud, mqtt");
 }
@@ -84,16 +84,16 @@ fn pages_show_what_a_running_store_holds_from_any_number_on_and_leave_it_there()
 fn a_purge_leaves_a_gap_for_everything_that_was_stored_and_is_reported_to_the_agent() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, [noise(3..=90, 300), vec![gap((91, 95), GapReason::Restart)]].concat());
-    bench.append(1, noise(1..=2, 10));
+    bench.append(OutletId(0), [noise(3..=90, 300), vec![gap((91, 95), GapReason::Restart)]].concat());
+    bench.append(OutletId(1), noise(1..=2, 10));
     assert_eq!(bench.change(Change::Purge { outlet: "cloud".into() }), Ok(88));
     let (report, facts) = bench.reports.recv_timeout(DEADLINE).unwrap();
-    assert_eq!(report, StoreReport::Purged { outlet: 0, messages: 88, gap: Some((3, 95)) });
+    assert_eq!(report, StoreReport::Purged { outlet: OutletId(0), messages: 88, gap: Some((3, 95)) });
     assert_eq!((facts.held[0].messages, facts.held[1].messages), (0, 2));
-    bench.append(0, vec![message(96, vec![1])]);
+    bench.append(OutletId(0), vec![message(96, vec![1])]);
     bench.close();
     let bench = Bench::open(dir.path());
-    assert_eq!(bench.all(0), [gap((3, 95), GapReason::Purged), message(96, vec![1])]);
+    assert_eq!(bench.all(OutletId(0)), [gap((3, 95), GapReason::Purged), message(96, vec![1])]);
     assert_eq!(bench.change(Change::Purge { outlet: "mqtt".into() }), Ok(2));
     assert!(bench.change(Change::Purge { outlet: "hub".into() }).unwrap_err().contains("no outlet hub"));
 }
@@ -102,10 +102,11 @@ fn a_purge_leaves_a_gap_for_everything_that_was_stored_and_is_reported_to_the_ag
 fn dead_letters_are_seen_with_their_numbers_and_dropped_one_by_one() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(1..=9, 50));
+    bench.append(OutletId(0), noise(1..=9, 50));
     for seq in [4, 7] {
-        let order = StoreOrder::SetAside { outlet: 0, seq, reason: format!("no {seq}"), message: None };
-        assert_eq!(bench.ask(order).0, StoreReport::SetAside { outlet: 0, seq, found: true });
+        let order =
+            StoreOrder::SetAside { outlet: OutletId(0), seq, reason: format!("no {seq}"), message: None };
+        assert_eq!(bench.ask(order).0, StoreReport::SetAside { outlet: OutletId(0), seq, found: true });
     }
     let letters = |bench: &Bench| {
         let StoreAnswer::Letters { letters, next: None } =
@@ -134,7 +135,7 @@ fn a_directory_that_was_left_shows_the_same_and_stays_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     let held = noise(1..=100, 300);
-    bench.append(0, held.clone());
+    bench.append(OutletId(0), held.clone());
     let running = survey(bench.look(StoreQuery::Survey).unwrap());
     let taken = Stopped::lock(dir.path(), &outlets()).err().unwrap().to_string();
     assert!(taken.contains("another agent uses this directory"), "{taken}");
@@ -158,7 +159,7 @@ fn a_directory_that_was_left_shows_the_same_and_stays_as_it_is() {
 fn damage_is_told_and_left_until_it_is_mended() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(1..=2_000, 300));
+    bench.append(OutletId(0), noise(1..=2_000, 300));
     bench.close();
     let path = dir.path().join("store/db");
     let mut bytes = fs::read(&path).unwrap();
@@ -188,7 +189,7 @@ fn damage_is_told_and_left_until_it_is_mended() {
 fn too_many_at_once_are_told_to_come_again_and_the_others_are_answered() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(1..=2_000, 300));
+    bench.append(OutletId(0), noise(1..=2_000, 300));
     let store = bench.store.as_ref().unwrap();
     let asked: Vec<_> = (0..200)
         .map(|_| {

@@ -9,9 +9,9 @@ fn numbers(next: u64) -> Sequences {
 /// A store that holds something, and one message that is on its way.
 fn holding(dir: &Path) -> Bench {
     let bench = Bench::open(dir);
-    bench.append(0, noise(1..=40, 200));
-    bench.append(1, noise(7..=9, 20_000));
-    bench.forget(0, 5);
+    bench.append(OutletId(0), noise(1..=40, 200));
+    bench.append(OutletId(1), noise(7..=9, 20_000));
+    bench.forget(OutletId(0), 5);
     assert_eq!(bench.ask(StoreOrder::SaveNumbers(numbers(1))).0, StoreReport::NumbersSaved);
     bench
 }
@@ -28,7 +28,7 @@ fn ask(bench: &Bench, order: StoreOrder) -> (StoreReport, Vec<String>) {
 }
 
 fn append(bench: &Bench) -> (StoreReport, Vec<String>) {
-    ask(bench, StoreOrder::Append { parts: vec![(0, noise(41..=41, 10))] })
+    ask(bench, StoreOrder::Append { parts: vec![(OutletId(0), noise(41..=41, 10))] })
 }
 
 /// What would be there after a kill at this moment.
@@ -37,11 +37,11 @@ fn assert_all_is_there(dir: &Path) {
     copy_all(dir, copy.path());
     let bench = Bench::open(copy.path());
     assert_eq!(bench.opened.numbers, Some(numbers(1)));
-    let held = bench.all(0);
+    let held = bench.all(OutletId(0));
     let (first, last) = (held.first().map(|entry| entry.seq), held.last().map(|entry| entry.seq));
     assert!(first.is_some_and(|first| first <= 6) && last == Some(41), "{first:?} to {last:?}");
     assert_eq!(held.len() as u64, 42 - first.unwrap_or_default());
-    assert_eq!(bench.all(1), noise(7..=9, 20_000));
+    assert_eq!(bench.all(OutletId(1)), noise(7..=9, 20_000));
 }
 
 fn copy_all(from: &Path, to: &Path) {
@@ -77,7 +77,7 @@ fn what_is_removed_or_renamed_is_made_anew_with_all_that_was_held_before_anythin
         assert_eq!((report, told.len()), (StoreReport::Appended, 1), "{told:?}");
         assert_all_is_there(&data);
         assert_eq!(append(&bench), (StoreReport::Appended, vec![]), "it is told once");
-        assert_eq!(bench.all(1), noise(7..=9, 20_000));
+        assert_eq!(bench.all(OutletId(1)), noise(7..=9, 20_000));
     }
 }
 
@@ -106,7 +106,7 @@ fn a_directory_that_was_replaced_by_one_with_a_store_is_left_alone_and_what_is_h
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let other = dir.path().join("other");
-    Bench::open(&other).append(0, noise(1..=3, 10));
+    Bench::open(&other).append(OutletId(0), noise(1..=3, 10));
     let bench = holding(&data);
     fs::rename(&data, dir.path().join("away")).unwrap();
     fs::rename(&other, &data).unwrap();
@@ -115,7 +115,7 @@ fn a_directory_that_was_replaced_by_one_with_a_store_is_left_alone_and_what_is_h
         matches!(&report, StoreReport::Failed { order: StoreOrderKind::Append, error, .. } if error.contains("another store")),
         "{report:?}"
     );
-    assert_eq!(bench.all(1), noise(7..=9, 20_000));
+    assert_eq!(bench.all(OutletId(1)), noise(7..=9, 20_000));
     drop(bench);
-    assert_eq!(Bench::open(&data).all(0), noise(1..=3, 10));
+    assert_eq!(Bench::open(&data).all(OutletId(0)), noise(1..=3, 10));
 }

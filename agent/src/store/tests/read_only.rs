@@ -18,10 +18,10 @@ fn open_for_writing(dir: &Path) {
 fn closed() -> (tempfile::TempDir, Vec<Held>) {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(1..=60, 900));
-    bench.append(0, noise(61..=90, 10));
-    bench.append(1, noise(7..=9, 20_000));
-    let held = bench.forget(0, 20).held;
+    bench.append(OutletId(0), noise(1..=60, 900));
+    bench.append(OutletId(0), noise(61..=90, 10));
+    bench.append(OutletId(1), noise(7..=9, 20_000));
+    let held = bench.forget(OutletId(0), 20).held;
     bench.close();
     close_for_writing(dir.path());
     (dir, held)
@@ -36,9 +36,9 @@ fn a_store_that_cannot_be_written_gives_out_what_it_has() {
     let first = held[0].range.unwrap().0;
     let rest: Vec<Entry> = [noise(1..=60, 900), noise(61..=90, 10)].concat();
     let rest: Vec<Entry> = rest.into_iter().filter(|entry| entry.seq >= first).collect();
-    assert_eq!(bench.all(0), rest);
-    assert_eq!(bench.all(1), noise(7..=9, 20_000));
-    let order = StoreOrder::Read { outlet: 0, from: 88, falling: true, max_bytes: 1, token: 1 };
+    assert_eq!(bench.all(OutletId(0)), rest);
+    assert_eq!(bench.all(OutletId(1)), noise(7..=9, 20_000));
+    let order = StoreOrder::Read { outlet: OutletId(0), from: 88, falling: true, max_bytes: 1, token: 1 };
     let StoreReport::Read { entries, .. } = bench.ask(order).0 else { panic!("no entries") };
     assert_eq!(entries.first().map(|entry| entry.seq), Some(88));
     let (reply, answer) = smol::channel::bounded(1);
@@ -51,10 +51,10 @@ fn a_store_that_cannot_be_written_gives_out_what_it_has() {
 fn what_is_confirmed_is_remembered_and_removed_once_the_store_can_be_written() {
     let (dir, _) = closed();
     let bench = Bench::open(dir.path());
-    let facts = bench.forget(0, 75);
+    let facts = bench.forget(OutletId(0), 75);
     assert!(facts.held[0].range.is_some_and(|(first, _)| first > 60), "{facts:?}");
     let failed = |report: &StoreReport| matches!(report, StoreReport::Failed { .. });
-    assert!(failed(&bench.ask(StoreOrder::Append { parts: vec![(0, noise(91..=91, 10))] }).0));
+    assert!(failed(&bench.ask(StoreOrder::Append { parts: vec![(OutletId(0), noise(91..=91, 10))] }).0));
     assert!(failed(&bench.ask(StoreOrder::Reopen).0));
     open_for_writing(dir.path());
     let (report, still) = bench.ask(StoreOrder::Reopen);
@@ -62,8 +62,8 @@ fn what_is_confirmed_is_remembered_and_removed_once_the_store_can_be_written() {
     bench.close();
     let bench = Bench::open(dir.path());
     assert_eq!((bench.opened.facts.read_only.clone(), &bench.opened.facts.held), (None, &facts.held));
-    assert_eq!(bench.all(1), noise(7..=9, 20_000));
-    bench.append(0, noise(91..=91, 10));
+    assert_eq!(bench.all(OutletId(1)), noise(7..=9, 20_000));
+    bench.append(OutletId(0), noise(91..=91, 10));
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn a_message_that_is_set_aside_meanwhile_is_among_the_dead_letters_afterwards() 
     let (dir, _) = closed();
     fs::write(dir.path().join("dead"), "in the place of a directory").unwrap();
     let bench = Bench::open(dir.path());
-    let order = StoreOrder::SetAside { outlet: 0, seq: 88, reason: "no".into(), message: None };
-    assert_eq!(bench.ask(order).0, StoreReport::SetAside { outlet: 0, seq: 88, found: true });
+    let order = StoreOrder::SetAside { outlet: OutletId(0), seq: 88, reason: "no".into(), message: None };
+    assert_eq!(bench.ask(order).0, StoreReport::SetAside { outlet: OutletId(0), seq: 88, found: true });
     open_for_writing(dir.path());
     assert!(
         matches!(bench.ask(StoreOrder::Reopen).0, StoreReport::Failed { .. }),

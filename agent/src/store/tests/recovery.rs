@@ -55,7 +55,7 @@ fn a_healthy_store_opens_with_all_that_it_holds_however_many_openings_were_cut_o
         let bench = Bench::open(dir.path());
         assert_eq!(bench.opened.repairs, Vec::<String>::new(), "{interrupted}");
         assert_eq!(bench.opened.facts.damaged, 0);
-        assert_eq!([bench.all(0), bench.all(1)], expected, "{interrupted}");
+        assert_eq!([bench.all(OutletId(0)), bench.all(OutletId(1))], expected, "{interrupted}");
         assert_eq!(beside(dir.path()), Vec::<String>::new(), "{interrupted}");
     }
 }
@@ -65,10 +65,10 @@ fn a_store_that_was_forgotten_in_the_middle_is_no_damaged_one() {
     let source = tempfile::tempdir().unwrap();
     let bench = Bench::open(source.path());
     for group in 0..5 {
-        bench.append(0, noise(group * 10 + 1..=group * 10 + 10, 700));
+        bench.append(OutletId(0), noise(group * 10 + 1..=group * 10 + 10, 700));
     }
-    bench.ask(StoreOrder::Forget { parts: vec![(0, vec![(0, 5), (21, 40)])] });
-    let expected = bench.all(0);
+    bench.ask(StoreOrder::Forget { parts: vec![(OutletId(0), vec![(0, 5), (21, 40)])] });
+    let expected = bench.all(OutletId(0));
     bench.close();
     for interrupted in 0..=10 {
         let dir = tempfile::tempdir().unwrap();
@@ -76,7 +76,7 @@ fn a_store_that_was_forgotten_in_the_middle_is_no_damaged_one() {
         interrupt(dir.path(), interrupted);
         let bench = Bench::open(dir.path());
         assert_eq!(bench.opened.repairs, Vec::<String>::new(), "{interrupted}");
-        let found = bench.all(0);
+        let found = bench.all(OutletId(0));
         assert!(expected.iter().all(|entry| found.contains(entry)), "{interrupted}");
         assert!(found.iter().all(|entry| is_message(&entry)), "{interrupted}: a gap is told");
         assert_eq!(beside(dir.path()), Vec::<String>::new());
@@ -88,7 +88,7 @@ fn a_damaged_store_is_salvaged_and_what_is_lost_is_told_however_many_openings_we
     let source = tempfile::tempdir().unwrap();
     let bench = Bench::open(source.path());
     for start in (1..=200).step_by(10) {
-        bench.append(0, noise(start..=start + 9, 200));
+        bench.append(OutletId(0), noise(start..=start + 9, 200));
     }
     bench.close();
     flip(source.path(), |head| head.first == 51);
@@ -99,7 +99,7 @@ fn a_damaged_store_is_salvaged_and_what_is_lost_is_told_however_many_openings_we
         copy_store(source.path(), dir.path());
         interrupt(dir.path(), interrupted);
         let bench = Bench::open(dir.path());
-        assert_eq!(bench.all(0), expected, "{interrupted}");
+        assert_eq!(bench.all(OutletId(0)), expected, "{interrupted}");
         let [aside] = &beside(dir.path())[..] else { panic!("{:?}", beside(dir.path())) };
         assert_eq!(bench.opened.facts.damaged, 1);
         let [repair] = &bench.opened.repairs[..] else { panic!("{:?}", bench.opened.repairs) };
@@ -116,7 +116,7 @@ fn a_log_that_is_cut_in_a_batch_gives_every_group_that_lies_whole_before_the_cut
     let source = tempfile::tempdir().unwrap();
     let bench = Bench::open(source.path());
     for seq in 1..=12 {
-        bench.append(0, noise(seq..=seq, 20_000));
+        bench.append(OutletId(0), noise(seq..=seq, 20_000));
     }
     bench.close();
     let bytes = fs::read(source.path().join("store/db")).unwrap();
@@ -136,7 +136,7 @@ fn a_log_that_is_cut_in_a_batch_gives_every_group_that_lies_whole_before_the_cut
             fs::write(dir.path().join("store/db"), &bytes[..cut]).unwrap();
             for life in 0..2 {
                 let bench = Bench::open(dir.path());
-                let found: Vec<u64> = bench.all(0).iter().map(|entry| entry.seq).collect();
+                let found: Vec<u64> = bench.all(OutletId(0)).iter().map(|entry| entry.seq).collect();
                 assert!(
                     found.contains(&seq),
                     "cut at {cut}, {} behind {seq}, life {life}: {found:?}",
@@ -156,21 +156,21 @@ fn a_store_of_which_nothing_can_be_read_is_told_from_the_first_number_to_the_las
     for (clean, through) in [(true, 299), (false, 499)] {
         let dir = tempfile::tempdir().unwrap();
         let bench = Bench::open(dir.path());
-        bench.append(0, noise(20..=299, 50));
+        bench.append(OutletId(0), noise(20..=299, 50));
         save(&bench, numbers(19, block, clean));
         bench.close();
         fs::write(dir.path().join("store/db"), [0xA5; 3000]).unwrap();
         let bench = Bench::open_for(dir.path(), &["cloud"]);
-        assert_eq!(bench.all(0), [gap((20, through), GapReason::Damaged)]);
+        assert_eq!(bench.all(OutletId(0)), [gap((20, through), GapReason::Damaged)]);
         assert!(bench.opened.repairs[0].contains(&format!("numbers 20 to {through} of cloud")));
         assert!(bench.opened.repairs[0].contains("store.damaged-"), "{:?}", bench.opened.repairs);
         assert_eq!(bench.opened.facts.damaged, 2, "one for each outlet");
         bench.ask(widen(&["client:gone"]));
-        assert_eq!(bench.all(1), [gap((20, through), GapReason::Damaged)]);
+        assert_eq!(bench.all(OutletId(1)), [gap((20, through), GapReason::Damaged)]);
         bench.close();
         let bench = Bench::open(dir.path());
         assert_eq!(bench.opened.repairs, Vec::<String>::new());
-        assert_eq!(bench.all(0), [gap((20, through), GapReason::Damaged)]);
+        assert_eq!(bench.all(OutletId(0)), [gap((20, through), GapReason::Damaged)]);
     }
 }
 
@@ -179,12 +179,12 @@ fn a_store_that_is_gone_while_its_numbers_are_there_is_told() {
     for (gone, told) in [("store", "the store is gone;"), ("store/db", "the store was damaged;")] {
         let dir = tempfile::tempdir().unwrap();
         let bench = Bench::open(dir.path());
-        bench.append(0, noise(20..=299, 50));
+        bench.append(OutletId(0), noise(20..=299, 50));
         save(&bench, numbers(19, SequenceRange { next: 300, end: 300 }, true));
         bench.close();
         leftovers::remove(&dir.path().join(gone)).unwrap();
         let bench = Bench::open(dir.path());
-        assert_eq!(bench.all(0), [gap((20, 299), GapReason::Damaged)]);
+        assert_eq!(bench.all(OutletId(0)), [gap((20, 299), GapReason::Damaged)]);
         assert!(bench.opened.repairs[0].starts_with(told), "{:?}", bench.opened.repairs);
     }
 }
@@ -193,14 +193,14 @@ fn a_store_that_is_gone_while_its_numbers_are_there_is_told() {
 fn a_renewal_that_was_cut_off_before_there_was_a_log_is_no_loss() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(20..=29, 50));
-    bench.forget(0, 29);
+    bench.append(OutletId(0), noise(20..=29, 50));
+    bench.forget(OutletId(0), 29);
     save(&bench, numbers(19, SequenceRange { next: 30, end: 500 }, false));
     bench.close();
     fs::rename(dir.path().join("store"), dir.path().join("store.old")).unwrap();
     fs::create_dir(dir.path().join("store")).unwrap();
     let bench = Bench::open(dir.path());
-    assert_eq!((bench.opened.repairs.clone(), bench.all(0)), (Vec::new(), Vec::new()));
+    assert_eq!((bench.opened.repairs.clone(), bench.all(OutletId(0))), (Vec::new(), Vec::new()));
     assert_eq!(beside(dir.path()), Vec::<String>::new());
 }
 
@@ -209,7 +209,7 @@ fn the_first_and_the_last_groups_that_are_lost_are_told_as_well() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
     for start in (1..=100).step_by(10) {
-        bench.append(0, noise(start..=start + 9, 200));
+        bench.append(OutletId(0), noise(start..=start + 9, 200));
     }
     save(&bench, numbers(10, SequenceRange { next: 101, end: 900 }, false));
     bench.close();
@@ -224,7 +224,7 @@ fn the_first_and_the_last_groups_that_are_lost_are_told_as_well() {
     }
     fs::write(path, bytes).unwrap();
     let bench = Bench::open(dir.path());
-    let found = bench.all(0);
+    let found = bench.all(OutletId(0));
     let (Some(first), Some(last)) = (found.first(), found.last()) else { panic!("nothing is there") };
     assert_eq!((first.seq, last.last()), (11, 100), "{:?}", bench.opened.repairs);
     assert!(!is_message(&first) && !is_message(&last));
@@ -237,8 +237,8 @@ fn outlets_that_are_not_configured_are_salvaged_with_the_rest() {
         for damaged in [false, true] {
             let dir = tempfile::tempdir().unwrap();
             let bench = Bench::open_for(dir.path(), &["cloud", "client:gone"]);
-            bench.append(0, noise(1..=30, 200));
-            bench.append(1, noise(1..=30, 200));
+            bench.append(OutletId(0), noise(1..=30, 200));
+            bench.append(OutletId(1), noise(1..=30, 200));
             save(&bench, numbers(0, SequenceRange { next: 31, end: 31 }, true));
             bench.close();
             if damaged {
@@ -248,7 +248,7 @@ fn outlets_that_are_not_configured_are_salvaged_with_the_rest() {
             let bench = Bench::open_for(dir.path(), &["cloud"]);
             assert_eq!(bench.opened.repairs.is_empty(), !damaged, "{:?}", bench.opened.repairs);
             bench.ask(widen(&["client:gone"]));
-            assert_eq!(bench.all(1), noise(1..=30, 200), "{interrupted} {damaged}");
+            assert_eq!(bench.all(OutletId(1)), noise(1..=30, 200), "{interrupted} {damaged}");
         }
     }
 }
@@ -265,15 +265,15 @@ fn a_database_that_is_made_anew_goes_on_where_it_was_cut_off() {
     // As if it had come half of the way, and had a group that should not be there.
     let database = backend::Database::open(&part, &names, &[], &|_, _| Ok(None)).unwrap();
     let mut keys = Vec::new();
-    database.each(0, &mut |key, _| keys.push(key.to_vec())).unwrap();
-    keys.iter().step_by(2).for_each(|key| database.remove(0, key).unwrap());
-    database.put(0, [(group::key(1, 2, 0), b"of another time".as_slice())]).unwrap();
+    database.each(OutletId(0), &mut |key, _| keys.push(key.to_vec())).unwrap();
+    keys.iter().step_by(2).for_each(|key| database.remove(OutletId(0), key).unwrap());
+    database.put(OutletId(0), [(group::key(1, 2, 0), b"of another time".as_slice())]).unwrap();
     database.flush().unwrap();
     drop(database);
     assert!(all > 60);
     interrupt(dir.path(), 5);
     let bench = Bench::open(dir.path());
-    assert_eq!([bench.all(0), bench.all(1)], expected);
+    assert_eq!([bench.all(OutletId(0)), bench.all(OutletId(1))], expected);
     assert_eq!((bench.opened.repairs.len(), beside(dir.path()).len()), (0, 0));
 }
 
@@ -293,7 +293,7 @@ fn what_was_set_aside_stays_unless_its_successor_has_all_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let damage_it = || {
         let bench = Bench::open(dir.path());
-        bench.append(0, noise(1..=30, 200));
+        bench.append(OutletId(0), noise(1..=30, 200));
         let repairs = bench.opened.repairs.clone();
         bench.close();
         repairs
@@ -320,7 +320,7 @@ fn an_unfinished_copy_never_takes_the_place_of_a_store() {
         fs::write(dir.path().join(name).join("db"), "half of it").unwrap();
     }
     let bench = Bench::open(dir.path());
-    assert_eq!([bench.all(0), bench.all(1)], expected);
+    assert_eq!([bench.all(OutletId(0)), bench.all(OutletId(1))], expected);
     assert_eq!((bench.opened.repairs.len(), beside(dir.path()).len()), (0, 0));
 }
 
@@ -328,7 +328,7 @@ fn an_unfinished_copy_never_takes_the_place_of_a_store() {
 fn damage_that_is_found_while_the_agent_runs_is_told_and_what_waits_in_memory_is_not_lost() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(11..=20, 200));
+    bench.append(OutletId(0), noise(11..=20, 200));
     // As a commit that failed leaves it: a part of what comes next is there, behind a hole.
     let later = group::Packer::default().pack(group::tag("cloud"), Some(11), &noise(26..=30, 200)).unwrap();
     let path = dir.path().join("store/db");
@@ -342,8 +342,8 @@ fn damage_that_is_found_while_the_agent_runs_is_told_and_what_waits_in_memory_is
     };
     assert!(repairs[0].contains("store.damaged-"), "{repairs:?}");
     assert_eq!(bench.reports.recv_timeout(DEADLINE).unwrap().0, StoreReport::Widened);
-    bench.append(0, noise(21..=30, 200));
-    assert_eq!(bench.all(0), noise(11..=30, 200));
+    bench.append(OutletId(0), noise(21..=30, 200));
+    assert_eq!(bench.all(OutletId(0)), noise(11..=30, 200));
 }
 
 #[test]
@@ -364,12 +364,12 @@ fn what_the_world_does_is_no_damage() {
 fn without_the_numbers_what_is_held_is_still_there() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());
-    bench.append(0, noise(20..=299, 50));
+    bench.append(OutletId(0), noise(20..=299, 50));
     save(&bench, numbers(19, SequenceRange { next: 300, end: 500 }, false));
     bench.close();
     fs::write(dir.path().join("numbers"), "nonsense").unwrap();
     let bench = Bench::open(dir.path());
-    assert_eq!(bench.all(0), noise(20..=299, 50));
+    assert_eq!(bench.all(OutletId(0)), noise(20..=299, 50));
     assert_eq!(bench.opened.repairs.len(), 1);
 }
 
@@ -384,7 +384,7 @@ fn after_enough_interruptions_the_log_alone_is_read_and_nothing_is_given_up() {
         fs::write(dir.path().join("store/conf"), [0xA5; 3000]).unwrap();
         interrupt(dir.path(), interrupted);
         let bench = Bench::open(dir.path());
-        assert_eq!([bench.all(0), bench.all(1)], expected, "{interrupted}");
+        assert_eq!([bench.all(OutletId(0)), bench.all(OutletId(1))], expected, "{interrupted}");
         assert_eq!(!bench.opened.repairs.is_empty(), needs_it, "{interrupted}: {:?}", bench.opened.repairs);
     }
 }

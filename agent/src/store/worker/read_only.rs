@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::time::Duration;
 
+use holdfast_core::ids::OutletId;
 use holdfast_core::outlet::store_protocol::StoreReport;
 use holdfast_core::time::Time;
 
@@ -51,7 +52,7 @@ impl Worker {
     /// Reads entries, from a store that cannot be written as well.
     pub(super) fn read(
         &mut self,
-        outlet: usize,
+        outlet: OutletId,
         from: u64,
         falling: bool,
         max_bytes: usize,
@@ -70,7 +71,7 @@ impl Worker {
     }
 
     /// Remembers what is confirmed while it cannot be removed. Tells whether it did.
-    pub(super) fn remember(&mut self, parts: &[(usize, Vec<(u64, u64)>)]) -> bool {
+    pub(super) fn remember(&mut self, parts: &[(OutletId, Vec<(u64, u64)>)]) -> bool {
         if self.hold.is_some() {
             return false;
         }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use holdfast_core::ids::OutletId;
 use holdfast_core::outlet::store_protocol::{StoreOrder, StoreOrderKind, StoreReport};
 use holdfast_core::time::Time;
 
@@ -206,7 +207,7 @@ impl Worker {
 }
 
 /// The kind and the outlet of an order that would have been reported like this.
-fn order_of(report: &StoreReport) -> (StoreOrderKind, Option<usize>) {
+fn order_of(report: &StoreReport) -> (StoreOrderKind, Option<OutletId>) {
     match report {
         StoreReport::Dropped { outlet, .. } => (StoreOrderKind::DropOldest, Some(*outlet)),
         StoreReport::Expired { outlet, .. } => (StoreOrderKind::Expire, Some(*outlet)),

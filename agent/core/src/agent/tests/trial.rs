@@ -1,9 +1,10 @@
 //! Trials, reloads and commands by hand.
 
 use super::*;
-use crate::ids::LinkId;
 use crate::config::buffer::BufferLimits;
 use crate::config::replay::Order;
+use crate::ids::LinkId;
+use crate::ids::LinkId;
 use crate::reload::{ReloadError, Reloaded, Takeover};
 
 /// Half a minute is given to prove it.
@@ -151,7 +152,11 @@ fn while_settings_are_on_trial_the_laxer_bound_is_in_force_and_then_their_own() 
         sim.reconfigure(setup(vec![LinkSetup { place: new, ..tried(&old, 7) }], false));
         let expected =
             crate::config::buffer::Bounds { when_full: rule.bounds(old.place).when_full, ..rule.bounds(lax) };
-        assert_eq!(sim.agent.buffer.owners()[0].bounds, expected, "what gives way is as it was");
+        assert_eq!(
+            sim.agent.buffer.owners().next().unwrap().1.bounds,
+            expected,
+            "what gives way is as it was"
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::agent::{Agent, LinkContext};
 use crate::device::presence::{Device, Presence};
-use crate::ids::LinkId;
+use crate::ids::{LinkId, OutletId};
 use crate::link::LinkState;
 use crate::link::probe::UNECHOED;
 use crate::message::Format;
@@ -182,9 +182,9 @@ fn base(agent: &Agent, now: Now) -> Status {
 }
 
 fn link_status(agent: &Agent, link: LinkId, line: &LinkContext, now: Now) -> LinkStatus {
-    let unconfirmed = |outlet: usize| agent.buffer.outbox(outlet).unconfirmed();
+    let unconfirmed = |outlet: OutletId| agent.buffer.queue(outlet).unconfirmed();
     let lanes = line.lanes.iter().filter(|_| line.lanes.len() > 1);
-    let outlets = line.lanes.iter().map(|(_, outlet)| agent.buffer.outbox(*outlet));
+    let outlets = line.lanes.iter().map(|(_, outlet)| agent.buffer.queue(*outlet));
     let given_up: Vec<_> = outlets.map(|outlet| outlet.given_up).collect();
     LinkStatus {
         state: line.link.state(),
@@ -229,14 +229,14 @@ fn client_status(agent: &Agent, line: &LinkContext) -> Option<ClientStatus> {
 }
 
 fn buffer_status(agent: &Agent, now: Now) -> BufferStatus {
-    let outboxes = || agent.buffer.live();
-    let oldest = outboxes().filter_map(|outbox| oldest_age(agent, outbox, now)).max();
+    let live = || agent.buffer.live().map(|outlet| &outlet.queue);
+    let oldest = live().filter_map(|queue| oldest_age(agent, queue, now)).max();
     let (facts, accepted) = (agent.buffer.facts(), agent.buffer.accepted());
     BufferStatus {
         state: agent.buffer.state(),
         store: agent.buffer.store(),
-        messages: outboxes().map(OutletQueue::unconfirmed).sum(),
-        bytes: outboxes().map(|outbox| outbox.held().bytes).sum(),
+        messages: live().map(OutletQueue::unconfirmed).sum(),
+        bytes: live().map(|queue| queue.held().bytes).sum(),
         oldest_age_s: oldest.map_or(0, |age| age.as_secs()),
         accepted: accepted.messages,
         accepted_bytes: accepted.bytes,
@@ -261,13 +261,13 @@ fn buffer_status(agent: &Agent, now: Now) -> BufferStatus {
 }
 
 /// Age of the oldest message of an outlet, at the least: the wall clock may be wrong.
-fn oldest_age(agent: &Agent, outbox: &OutletQueue, now: Now) -> Option<Duration> {
-    let held = outbox.held();
+fn oldest_age(agent: &Agent, queue: &OutletQueue, now: Now) -> Option<Duration> {
+    let held = queue.held();
     let in_store = held.oldest_group.map(|newest| {
         let span = Duration::from_nanos(newest.time_ns.saturating_sub(held.oldest_ns));
         agent.clocks.age(&now, &newest) + span
     });
-    let in_memory = outbox.oldest_in_memory().filter(|_| outbox.memory_messages() > 0);
+    let in_memory = queue.oldest_in_memory().filter(|_| queue.memory_messages() > 0);
     in_store.max(in_memory.map(|at| now.mono.since(at)))
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::memory::{Holder, cost};
 use super::{Buffer, BufferEffect, Start, count};
 use crate::config::network::Remote;
+use crate::ids::OutletId;
 use crate::message::Message;
 use crate::observe::status::NEWS;
 use crate::outlet::lane::Routes;
@@ -76,7 +77,7 @@ impl Buffer {
                 if closed.contains(outlet) {
                     self.drop_newest(now.mono, *outlet);
                 } else {
-                    self.outboxes[*outlet].push(now.mono, Arc::clone(&message));
+                    self.outlets[*outlet].queue.push(now.mono, Arc::clone(&message));
                     own += 1;
                 }
             }
@@ -114,10 +115,10 @@ impl Buffer {
         now: Now,
         holder: &Holder,
         (messages, bytes): (usize, usize),
-        outlets: &[usize],
-    ) -> Result<Vec<usize>, Refused> {
+        outlets: &[OutletId],
+    ) -> Result<Vec<OutletId>, Refused> {
         self.extend_ids(now.wall_ns);
-        let left = outlets.iter().map(|outlet| self.outboxes[*outlet].numbers_left());
+        let left = outlets.iter().map(|outlet| self.outlets[*outlet].queue.numbers_left());
         let left = left.min().unwrap_or(u64::MAX).min(self.ids.end.saturating_sub(self.ids.next));
         if let Some(error) = self.failure()
             && !outlets.iter().all(|outlet| self.confirms(*outlet, now))
@@ -144,9 +145,9 @@ impl Buffer {
         Refused::Busy
     }
 
-    fn drop_newest(&mut self, now: Time, outlet: usize) {
-        self.outboxes[outlet].push_dropped(now);
-        self.outboxes[outlet].given_up.dropped += 1;
+    fn drop_newest(&mut self, now: Time, outlet: OutletId) {
+        self.outlets[outlet].queue.push_dropped(now);
+        self.outlets[outlet].queue.given_up.dropped += 1;
         self.dropped += 1;
     }
 }
@@ -169,7 +170,7 @@ pub(super) fn stamp(now: Now, id: u64, draft: Draft) -> Message {
 }
 
 /// The outlets of all of these, each once.
-fn targets(drafts: &[Draft], routes: &Routes) -> Vec<usize> {
+fn targets(drafts: &[Draft], routes: &Routes) -> Vec<OutletId> {
     let mut outlets = Vec::new();
     let mut known = None;
     for draft in drafts.iter().filter(|draft| known.replace(draft.priority) != Some(draft.priority)) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::memory::{Holder, cost};
 use super::{Buffer, BufferEffect, count};
+use crate::ids::OutletId;
 use crate::message::Message;
 use crate::source::intake::Refused;
 use crate::time::Now;
@@ -18,7 +19,7 @@ impl Buffer {
         now: Now,
         ticket: u64,
         messages: Vec<Message>,
-        outlet: usize,
+        outlet: OutletId,
         out: &mut Vec<BufferEffect>,
     ) {
         let holder = Holder::Source(AGAIN.into());
@@ -35,7 +36,7 @@ impl Buffer {
             let message = Arc::new(Message { id: self.ids.next, ..message });
             self.ids.next += 1;
             self.memory.add(message.id, &holder, message.weight(), 1);
-            self.outboxes[outlet].push_again(now.mono, message);
+            self.outlets[outlet].queue.push_again(now.mono, message);
         }
         self.accepted.messages += self.ids.next - first;
         self.accepts.add(now.mono, ticket, (first, self.ids.next - 1), self.ids.next - first);

@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 
-use super::{Buffer, BufferEffect, COMMIT_BYTES_ALL, COMMIT_BYTES_MAX, OutletOwner, count};
+use super::{Buffer, BufferEffect, COMMIT_BYTES_ALL, COMMIT_BYTES_MAX, Outlet, count};
 use crate::config::buffer::WhenFull;
-use crate::ids::LinkId;
+use crate::ids::{LinkId, OutletId, Table};
 use crate::observe::log_event::LogEvent;
 use crate::outlet::store_protocol::StoreOrder;
 use crate::source::intake::Refused;
@@ -17,9 +17,9 @@ const RESERVE_SHARE: u64 = 4;
 
 impl Buffer {
     /// Which of these outlets give up what is new, because they are full. The error says that one of them refuses it.
-    pub(super) fn closed(&self, outlets: &[usize]) -> Result<Vec<usize>, Refused> {
+    pub(super) fn closed(&self, outlets: &[OutletId]) -> Result<Vec<OutletId>, Refused> {
         let short = self.excess(count(self.waiting_bytes())) > 0;
-        let full = |outlet: &usize| short || self.crowd(self.owners[*outlet].link) > 0;
+        let full = |outlet: &OutletId| short || self.crowd(self.outlets[*outlet].owner.link) > 0;
         let mut closed = Vec::new();
         for outlet in outlets.iter().filter(|outlet| self.policy(**outlet) != WhenFull::DropOldest) {
             match (full(outlet), self.policy(*outlet)) {
@@ -35,24 +35,24 @@ impl Buffer {
         Ok(closed)
     }
 
-    fn policy(&self, outlet: usize) -> WhenFull {
-        self.owners[outlet].bounds.when_full
+    fn policy(&self, outlet: OutletId) -> WhenFull {
+        self.outlets[outlet].owner.bounds.when_full
     }
 
     /// Bytes held by outlets that never give up what is old.
     fn kept_bytes(&self) -> u64 {
-        let kept = (0..self.outboxes.len()).filter(|outlet| self.policy(*outlet) != WhenFull::DropOldest);
-        kept.map(|outlet| self.outboxes[outlet].held().bytes).sum()
+        let kept = self.outlets.ids().filter(|outlet| self.policy(*outlet) != WhenFull::DropOldest);
+        kept.map(|outlet| self.outlets[outlet].queue.held().bytes).sum()
     }
 
     /// By how many messages a link would be above its bound with one more; 0 without a bound.
     fn crowd(&self, link: LinkId) -> u64 {
-        let own = || self.owners.iter().zip(&self.outboxes).filter(|(owner, _)| owner.link == link);
-        let max = own().map(|(owner, _)| owner.bounds.max_messages).next().unwrap_or(0);
+        let own = || self.outlets.iter().filter(|outlet| outlet.owner.link == link);
+        let max = own().map(|outlet| outlet.owner.bounds.max_messages).next().unwrap_or(0);
         if max == 0 {
             return 0;
         }
-        let messages: u64 = own().map(|(_, outbox)| outbox.unconfirmed()).sum();
+        let messages: u64 = own().map(|outlet| outlet.queue.unconfirmed()).sum();
         (messages + 1).saturating_sub(max)
     }
 
@@ -69,17 +69,17 @@ impl Buffer {
         if !self.full {
             return;
         }
-        let roomy = |owner: &OutletOwner| {
-            let max = owner.bounds.max_messages;
+        let roomy = |outlet: &Outlet| {
+            let max = outlet.owner.bounds.max_messages;
             if max == 0 {
                 return true;
             }
-            let own = self.owners.iter().zip(&self.outboxes).filter(|(other, _)| other.link == owner.link);
-            let messages: u64 = own.map(|(_, outbox)| outbox.unconfirmed()).sum();
+            let own = self.outlets.iter().filter(|other| other.owner.link == outlet.owner.link);
+            let messages: u64 = own.map(|outlet| outlet.queue.unconfirmed()).sum();
             messages < max - max / 4
         };
         let quarter = self.live_bytes_max() / 4;
-        if self.excess(count(self.waiting_bytes()) + quarter) == 0 && self.owners.iter().all(roomy) {
+        if self.excess(count(self.waiting_bytes()) + quarter) == 0 && self.outlets.iter().all(roomy) {
             self.full = false;
             out.push(BufferEffect::Note(LogEvent::BufferFull(false)));
         }
@@ -87,15 +87,15 @@ impl Buffer {
 
     /// Bytes of entries that each outlet gives to the next commit. Those with little give all of it, the others share what is
     /// left; and a small store must not give up most of what it has for them.
-    pub(super) fn commit_shares(&self) -> Vec<usize> {
+    pub(super) fn commit_shares(&self) -> Table<OutletId, usize> {
         let all = usize::try_from(self.live_bytes_max() / 4);
         let mut left = all.map_or(COMMIT_BYTES_ALL, |bytes| bytes.min(COMMIT_BYTES_ALL));
-        let mut by_bytes: Vec<usize> = (0..self.outboxes.len()).collect();
-        by_bytes.sort_unstable_by_key(|outlet| self.outboxes[*outlet].memory_bytes());
-        let mut shares = vec![0; by_bytes.len()];
+        let mut by_bytes: Vec<OutletId> = self.outlets.ids().collect();
+        by_bytes.sort_unstable_by_key(|outlet| self.outlets[*outlet].queue.memory_bytes());
+        let mut shares = Table::from(vec![0; by_bytes.len()]);
         for (place, outlet) in by_bytes.iter().enumerate() {
             let share = (left / (by_bytes.len() - place)).min(COMMIT_BYTES_MAX);
-            left -= share.min(self.outboxes[*outlet].memory_bytes());
+            left -= share.min(self.outlets[*outlet].queue.memory_bytes());
             shares[*outlet] = share;
         }
         shares
@@ -103,13 +103,13 @@ impl Buffer {
 
     /// Bytes of entries in the next commit.
     fn commit_bytes(&self) -> usize {
-        let each = self.outboxes.iter().zip(self.commit_shares());
+        let each = self.queues().zip(self.commit_shares());
         each.map(|(outbox, share)| outbox.memory_bytes().min(share)).sum()
     }
 
     /// Bytes by which the store would be above its bound with so many bytes more.
     fn excess(&self, more: u64) -> u64 {
-        let live: u64 = self.outboxes.iter().map(|outbox| outbox.held().bytes).sum();
+        let live: u64 = self.queues().map(|outbox| outbox.held().bytes).sum();
         (live + more).saturating_sub(self.live_bytes_max())
     }
 
@@ -171,27 +171,27 @@ impl Buffer {
 
     /// The outlet that has to give way and by how many bytes: those of links that are gone first, then the lowest priority, then
     /// the largest; when bytes are short any, else one of a link that is above its count.
-    fn surplus(&self) -> Option<(usize, u64)> {
+    fn surplus(&self) -> Option<(OutletId, u64)> {
         let excess = self.displaced();
-        let gives = |outlet: &usize| {
-            self.policy(*outlet) == WhenFull::DropOldest && self.outboxes[*outlet].held().messages > 0
+        let gives = |outlet: &OutletId| {
+            self.policy(*outlet) == WhenFull::DropOldest && self.outlets[*outlet].queue.held().messages > 0
         };
-        let rank = |outlet: &usize| {
-            let owner = self.owners[*outlet];
-            (owner.gone, Reverse(owner.priority), self.outboxes[*outlet].held().bytes)
+        let rank = |outlet: &OutletId| {
+            let owner = self.outlets[*outlet].owner;
+            (owner.gone, Reverse(owner.priority), self.outlets[*outlet].queue.held().bytes)
         };
-        let giving = || (0..self.outboxes.len()).filter(gives);
+        let giving = || self.outlets.ids().filter(gives);
         let (outlet, bytes) = if excess > 0 {
             (giving().max_by_key(rank)?, excess)
         } else {
             // One more than the bound is no surplus yet.
-            let above = |outlet: &usize| self.crowd(self.owners[*outlet].link) > 1;
+            let above = |outlet: &OutletId| self.crowd(self.outlets[*outlet].owner.link) > 1;
             let outlet = giving().filter(above).max_by_key(rank)?;
-            let held = self.outboxes[outlet].held();
-            (outlet, (self.crowd(self.owners[outlet].link) - 1) * (held.bytes / held.messages).max(1))
+            let held = self.outlets[outlet].queue.held();
+            (outlet, (self.crowd(self.outlets[outlet].owner.link) - 1) * (held.bytes / held.messages).max(1))
         };
         // Some more than needed, so that not every commit has to drop; but never most of what is held.
-        let held = self.outboxes[outlet].held().bytes;
+        let held = self.outlets[outlet].queue.held().bytes;
         Some((outlet, bytes + DROP_BYTES_MIN.max(held / 64).min(held / 8)))
     }
 }

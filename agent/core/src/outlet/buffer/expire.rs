@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Buffer, BufferEffect, Start};
 use crate::clocks::Clocks;
+use crate::ids::OutletId;
 use crate::message::{Body, Entry, Message};
 use crate::observe::log_event::LogEvent;
 use crate::outlet::age::{self, Limit};
@@ -20,35 +21,29 @@ const WAIT_MAX: Duration = Duration::from_secs(600);
 /// How far the messages of the outlets are given up.
 #[derive(Debug, Default)]
 pub(super) struct Expiry {
-    /// For each outlet, the numbers that were counted: what was given up when it was to be sent is not counted again when the
-    /// disk gives it up.
-    counted: Vec<RangeSet>,
     messages: u64,
-    /// For each outlet, how often some were given up before they were sent.
-    unsent: Vec<u64>,
     look_at: Option<Time>,
-    /// For each outlet, when it may be asked for at the earliest.
-    not_before: Vec<Time>,
+}
+
+/// How far the messages of one outlet are given up.
+#[derive(Debug, Default)]
+pub(super) struct OutletExpiry {
+    /// The numbers that were counted: what was given up when it was to be sent is not counted again when the disk gives it up.
+    counted: RangeSet,
+    /// How often some were given up before they were sent.
+    unsent: u64,
+    /// When the disk may be asked at the earliest.
+    not_before: Time,
+}
+
+impl OutletExpiry {
+    /// The numbers of the outlet begin again.
+    pub(super) fn forget(&mut self) {
+        self.counted = RangeSet::default();
+    }
 }
 
 impl Expiry {
-    pub(super) fn new(outlets: usize) -> Self {
-        let (counted, not_before) = (vec![RangeSet::default(); outlets], vec![Time::default(); outlets]);
-        Expiry { counted, messages: 0, unsent: vec![0; outlets], look_at: None, not_before }
-    }
-
-    /// Another outlet has come.
-    pub(super) fn grow(&mut self) {
-        self.counted.push(RangeSet::default());
-        self.unsent.push(0);
-        self.not_before.push(Time::default());
-    }
-
-    /// The numbers of an outlet begin again.
-    pub(super) fn forget(&mut self, outlet: usize) {
-        self.counted[outlet] = RangeSet::default();
-    }
-
     pub(super) fn deadline(&self) -> Option<Time> {
         self.look_at
     }
@@ -61,18 +56,25 @@ impl Buffer {
     }
 
     /// How often messages of an outlet became too old before they were sent.
-    pub fn expired_unsent(&self, outlet: usize) -> u64 {
-        self.expiry.unsent[outlet]
+    pub fn expired_unsent(&self, outlet: OutletId) -> u64 {
+        self.outlets[outlet].expiry.unsent
     }
 
     /// Looks once more at what is about to be sent: what is too old is announced as a gap, the rest gets its true time.
-    pub fn fresh(&mut self, outlet: usize, now: Now, clocks: &Clocks, mut entries: Vec<Entry>) -> Vec<Entry> {
-        let ttl = self.owners[outlet].bounds.ttl;
+    pub fn fresh(
+        &mut self,
+        outlet: OutletId,
+        now: Now,
+        clocks: &Clocks,
+        mut entries: Vec<Entry>,
+    ) -> Vec<Entry> {
+        let own = &mut self.outlets[outlet];
+        let ttl = own.owner.bounds.ttl;
         if entries.iter().any(|entry| lives(ttl, entry).is_some()) {
             let looked = age::look_over(entries, |message| is_old(ttl, now, clocks, message));
-            let counted = &mut self.expiry.counted[outlet];
-            counted.remove_through(self.outboxes[outlet].confirmed());
-            self.expiry.unsent[outlet] += u64::from(!looked.expired.is_empty());
+            let counted = &mut own.expiry.counted;
+            counted.remove_through(own.queue.confirmed());
+            own.expiry.unsent += u64::from(!looked.expired.is_empty());
             let expired = looked.expired.iter().map(|seq| counted.insert(*seq, *seq)).sum::<u64>();
             self.count_expired(outlet, expired);
             entries = looked.entries;
@@ -84,12 +86,12 @@ impl Buffer {
     /// The same entries with their true time, to be sent out of their turn; none if one of them is too old.
     pub fn still_fresh(
         &self,
-        outlet: usize,
+        outlet: OutletId,
         now: Now,
         clocks: &Clocks,
         mut entries: Vec<Entry>,
     ) -> Option<Vec<Entry>> {
-        let ttl = self.owners[outlet].bounds.ttl;
+        let ttl = self.outlets[outlet].owner.bounds.ttl;
         if entries.iter().any(|entry| lives(ttl, entry).is_some()) {
             let looked = age::look_over(entries, |message| is_old(ttl, now, clocks, message));
             entries = Some(looked.entries).filter(|_| looked.expired.is_empty())?;
@@ -104,17 +106,17 @@ impl Buffer {
         if self.start != Start::Done || self.dropping || self.failure.is_some() || self.is_volatile() {
             return;
         }
-        for outlet in 0..self.outboxes.len() {
-            let oldest = self.outboxes[outlet].held().oldest_group;
-            let Some((ttl, oldest)) = self.owners[outlet].bounds.ttl.zip(oldest) else { continue };
+        for outlet in self.outlets.ids() {
+            let oldest = self.outlets[outlet].queue.held().oldest_group;
+            let Some((ttl, oldest)) = self.outlets[outlet].owner.bounds.ttl.zip(oldest) else { continue };
             let wait = (ttl / WAIT_SHARE).clamp(WAIT_MIN, WAIT_MAX);
             let left = (ttl + wait).saturating_sub(clocks.age(&now, &oldest));
-            let due = (now.mono + left).max(self.expiry.not_before[outlet]);
+            let due = (now.mono + left).max(self.outlets[outlet].expiry.not_before);
             if due > now.mono {
                 self.expiry.look_at = self.expiry.look_at.into_iter().chain([due]).min();
             } else if !self.dropping {
                 self.dropping = true;
-                self.expiry.not_before[outlet] = now.mono + wait;
+                self.outlets[outlet].expiry.not_before = now.mono + wait;
                 let limit = Limit { ttl, clocks: clocks.clone(), now };
                 self.order(now.mono, StoreOrder::Expire { outlet, limit }, out);
             }
@@ -124,24 +126,25 @@ impl Buffer {
     /// The disk has given up what was too old.
     pub(super) fn has_expired(
         &mut self,
-        outlet: usize,
+        outlet: OutletId,
         messages: u64,
         gap: Option<(u64, u64)>,
         out: &mut Vec<BufferEffect>,
     ) {
         self.dropping = false;
-        self.outboxes[outlet].reread();
+        let own = &mut self.outlets[outlet];
+        own.queue.reread();
         let Some((from, to)) = gap else { return };
-        self.expiry.unsent[outlet] += u64::from(to > self.outboxes[outlet].sent());
-        let expired = messages.min(self.expiry.counted[outlet].insert(from, to));
+        own.expiry.unsent += u64::from(to > own.queue.sent());
+        let expired = messages.min(own.expiry.counted.insert(from, to));
+        let name = own.queue.name.clone();
         self.count_expired(outlet, expired);
-        let outlet = self.outboxes[outlet].name.clone();
-        out.push(BufferEffect::Note(LogEvent::Expired { outlet, messages, from, to }));
+        out.push(BufferEffect::Note(LogEvent::Expired { outlet: name, messages, from, to }));
     }
 
-    fn count_expired(&mut self, outlet: usize, messages: u64) {
+    fn count_expired(&mut self, outlet: OutletId, messages: u64) {
         self.expiry.messages += messages;
-        self.outboxes[outlet].given_up.expired += messages;
+        self.outlets[outlet].queue.given_up.expired += messages;
     }
 }
 
@@ -168,8 +171,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::ids::LinkId;
     use crate::config::buffer::{Buffer as Rule, BufferLimits};
+    use crate::ids::LinkId;
     use crate::message::{Boot, Clock, Format, GapReason};
     use crate::outlet::buffer::OutletOwner;
     use crate::outlet::store_protocol::{Held, Opened, StoreFacts, StoreOrderKind, StoreReport};
@@ -244,13 +247,17 @@ mod tests {
             self.buffer.expire(at(up_s), &self.clocks, &mut out);
             match &out[..] {
                 [] => false,
-                [BufferEffect::Disk(StoreOrder::Expire { outlet: 0, limit })] if limit.ttl == TTL => true,
+                [BufferEffect::Disk(StoreOrder::Expire { outlet: OutletId(0), limit })]
+                    if limit.ttl == TTL =>
+                {
+                    true
+                }
                 other => panic!("{other:?}"),
             }
         }
 
         fn sends(&mut self, up_s: u64, entries: Vec<Entry>) -> Vec<Entry> {
-            self.buffer.fresh(0, at(up_s), &self.clocks, entries)
+            self.buffer.fresh(OutletId(0), at(up_s), &self.clocks, entries)
         }
     }
 
@@ -262,7 +269,8 @@ mod tests {
         assert!(bench.tells(70 + WAIT));
         assert!(!bench.tells(70 + WAIT), "one order at a time");
         bench.facts.held[0] = Held { range: Some((1, 10)), ..Held::default() };
-        let told = bench.hear(74, StoreReport::Expired { outlet: 0, messages: 10, gap: Some((1, 10)) });
+        let told =
+            bench.hear(74, StoreReport::Expired { outlet: OutletId(0), messages: 10, gap: Some((1, 10)) });
         assert!(
             matches!(&told[..], [BufferEffect::Note(LogEvent::Expired { messages: 10, .. })]),
             "{told:?}"
@@ -276,11 +284,14 @@ mod tests {
     fn a_disk_that_finds_nothing_too_old_or_fails_is_not_asked_without_a_pause() {
         let mut bench = Bench::holding(10);
         assert!(bench.tells(80));
-        bench.hear(80, StoreReport::Expired { outlet: 0, messages: 0, gap: None });
+        bench.hear(80, StoreReport::Expired { outlet: OutletId(0), messages: 0, gap: None });
         assert!(!bench.tells(80 + WAIT - 1));
         assert!(bench.tells(80 + WAIT));
         let error = "no space".to_owned();
-        bench.hear(83, StoreReport::Failed { order: StoreOrderKind::Expire, outlet: Some(0), error });
+        bench.hear(
+            83,
+            StoreReport::Failed { order: StoreOrderKind::Expire, outlet: Some(OutletId(0)), error },
+        );
         assert!(!bench.tells(84), "the disk rests");
     }
 
@@ -313,8 +324,8 @@ mod tests {
             assert_eq!(bench.buffer.expired(), 2);
         }
         assert!(bench.tells(120));
-        bench.hear(120, StoreReport::Expired { outlet: 0, messages: 10, gap: Some((1, 10)) });
+        bench.hear(120, StoreReport::Expired { outlet: OutletId(0), messages: 10, gap: Some((1, 10)) });
         assert_eq!(bench.buffer.expired(), 10, "two of them were counted before");
-        assert_eq!(bench.buffer.outbox(0).given_up.expired, 10);
+        assert_eq!(bench.buffer.queue(OutletId(0)).given_up.expired, 10);
     }
 }

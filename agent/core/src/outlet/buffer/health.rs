@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Buffer, BufferEffect, Commit};
+use crate::ids::OutletId;
 use crate::observe::log_event::LogEvent;
 use crate::outlet::queue::OutletQueue;
 use crate::outlet::store_protocol::{StoreOrder, StoreOrderKind, StoreReport};
@@ -166,19 +167,17 @@ impl Buffer {
         &mut self,
         now: Time,
         order: StoreOrderKind,
-        outlet: Option<usize>,
+        outlet: Option<OutletId>,
         error: &str,
         out: &mut Vec<BufferEffect>,
     ) {
         match (order, outlet) {
-            (StoreOrderKind::Append, _) => self.outboxes.iter_mut().for_each(OutletQueue::commit_failed),
+            (StoreOrderKind::Append, _) => self.queues_mut().for_each(OutletQueue::commit_failed),
             (StoreOrderKind::Read, Some(outlet)) => {
                 self.reads.ended();
-                self.outboxes[outlet].read_failed();
+                self.outlets[outlet].queue.read_failed();
             }
-            (StoreOrderKind::Forget, _) => {
-                self.outboxes.iter_mut().for_each(|outbox| outbox.forget_ended(false))
-            }
+            (StoreOrderKind::Forget, _) => self.queues_mut().for_each(|outbox| outbox.forget_ended(false)),
             (StoreOrderKind::DropOldest | StoreOrderKind::Expire, _) => self.dropping = false,
             (StoreOrderKind::SaveNumbers, _) => drop(self.reserve.ended(false)),
             (StoreOrderKind::Widen, _) => self.widen_failed(),

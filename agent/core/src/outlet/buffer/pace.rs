@@ -6,9 +6,8 @@
 
 use std::time::Duration;
 
-use super::{Buffer, COMMIT_BYTES_MAX, Commit, Start};
+use super::{Buffer, COMMIT_BYTES_MAX, Commit, Outlet, Start};
 use crate::observe::meter;
-use crate::outlet::queue::OutletQueue;
 use crate::time::Time;
 
 /// Bytes of entries that are worth a commit of their own: it does not get cheaper by waiting.
@@ -114,13 +113,14 @@ impl Buffer {
     /// When the oldest message in memory should go to the disk.
     fn due_at(&self) -> Option<Time> {
         let commit_after = self.commit_after();
-        let ripe = |(outbox, up): (&OutletQueue, &bool)| {
+        let ripe = |outlet: &Outlet| {
+            let queue = &outlet.queue;
             // A gap alone promises nothing to anybody, so it can wait until the agent stops.
-            let worth = self.flush_now || outbox.memory_messages() > 0;
-            let arrived = outbox.oldest_in_memory().filter(|_| worth)?;
-            Some(if *up { arrived + commit_after } else { arrived })
+            let worth = self.flush_now || queue.memory_messages() > 0;
+            let arrived = queue.oldest_in_memory().filter(|_| worth)?;
+            Some(if outlet.is_up { arrived + commit_after } else { arrived })
         };
-        self.outboxes.iter().zip(&self.up).filter_map(ripe).min()
+        self.outlets.iter().filter_map(ripe).min()
     }
 
     /// When the next commit may be, if one each `commit_after` might be at that time. The first one of a life does not wait.
@@ -146,8 +146,8 @@ impl Buffer {
 
     /// Bytes of what waits in memory and only the disk can make safe.
     fn bytes_without_a_link(&self) -> usize {
-        let down = self.outboxes.iter().zip(&self.up).filter(|(_, up)| !**up);
-        down.map(|(outbox, _)| outbox.memory_bytes()).sum()
+        let down = self.outlets.iter().filter(|outlet| !outlet.is_up);
+        down.map(|outlet| outlet.queue.memory_bytes()).sum()
     }
 }
 
@@ -155,7 +155,7 @@ impl Buffer {
 mod tests {
     use super::*;
     use crate::config::buffer::{Buffer as Rule, BufferLimits};
-    use crate::ids::LinkId;
+    use crate::ids::{LinkId, OutletId};
     use crate::message::{Boot, Clock, Format};
     use crate::observe::meter::Count;
     use crate::outlet::buffer::BufferEffect;
@@ -207,7 +207,14 @@ mod tests {
             let draft =
                 Draft { topic, device, source, format, payload, attributes, priority: 0, ttl_s: None };
             assert_eq!(
-                self.buffer.offer(now, Some(ms), vec![draft], None, &Routes::to(&[0]), &mut Vec::new()),
+                self.buffer.offer(
+                    now,
+                    Some(ms),
+                    vec![draft],
+                    None,
+                    &Routes::to(&[OutletId(0)]),
+                    &mut Vec::new()
+                ),
                 None
             );
         }

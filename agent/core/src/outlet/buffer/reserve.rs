@@ -1,6 +1,7 @@
 //! The numbers of all outlets: how many are reserved on the disk, and how far they were given.
 
 use super::{Buffer, BufferEffect, Start};
+use crate::ids::OutletId;
 use crate::outlet::given::{self, Given, OutletGiven};
 use crate::outlet::queue::OutletQueue;
 use crate::outlet::store_protocol::{SequenceRange, Sequences, StoreOrder};
@@ -17,18 +18,17 @@ impl Buffer {
         if self.start == Start::Gaps {
             return;
         }
-        let left = self.outboxes.iter().map(OutletQueue::numbers_left).min().unwrap_or(u64::MAX);
+        let left = self.queues().map(OutletQueue::numbers_left).min().unwrap_or(u64::MAX);
         let left = left.min(self.ids.end.saturating_sub(self.ids.next));
         // A disk that failed is tried with the numbers, also when nothing else waits for it.
         let left = if self.failure.is_some() { 0 } else { left };
-        let saves_skips =
-            !self.reserve.is_under_way() && !self.outboxes.iter().all(OutletQueue::skips_are_saved);
+        let saves_skips = !self.reserve.is_under_way() && !self.queues().all(OutletQueue::skips_are_saved);
         if !saves_skips && !self.reserve.is_due(left) {
             return;
         }
         let size = self.reserve.size(now, self.ids.next);
         let mut numbers = Sequences { clean: false, ..self.numbers_in_use() };
-        for outbox in &self.outboxes {
+        for outbox in self.queues() {
             let block = SequenceRange { next: outbox.first_unsafe(), end: outbox.block().next + size };
             let confirmed = Some(outbox.confirmed());
             let entry = numbers.outlets.entry(outbox.name.clone());
@@ -44,7 +44,7 @@ impl Buffer {
         let Some(numbers) = self.reserve.ended(true) else { return };
         self.start = Start::Done;
         self.ids.end = numbers.ids.end;
-        for outbox in &mut self.outboxes {
+        for outbox in self.queues_mut() {
             // One that came since has none yet, or those of its earlier life.
             if let Some(own) = numbers.outlets.get(&outbox.name) {
                 outbox.grant(own.block.end);
@@ -56,12 +56,12 @@ impl Buffer {
 
     /// What was given of the numbers that the disk knows until now.
     pub fn given(&self) -> Given {
-        let outlets = (0..self.outboxes.len()).map(|outlet| self.given_of(outlet)).collect();
+        let outlets = self.outlets.ids().map(|outlet| self.given_of(outlet)).collect();
         Given { run: self.run_on_disk, ids: self.ids.next, outlets }
     }
 
-    pub(super) fn given_of(&self, outlet: usize) -> OutletGiven {
-        let outbox = &self.outboxes[outlet];
+    pub(super) fn given_of(&self, outlet: OutletId) -> OutletGiven {
+        let outbox = &self.outlets[outlet].queue;
         self.volatile.left(outlet).unwrap_or_else(|| OutletGiven {
             tag: given::tag(&outbox.name),
             unconfirmed: outbox.confirmed() + 1,
@@ -72,7 +72,7 @@ impl Buffer {
     fn numbers_in_use(&self) -> Sequences {
         let ids = SequenceRange { next: self.ids.next, end: self.ids.next };
         let mut numbers = Sequences { ids, ..self.base.clone() };
-        for outbox in &self.outboxes {
+        for outbox in self.queues() {
             let next = outbox.block().next;
             let (block, confirmed) = (SequenceRange { next, end: next }, Some(outbox.confirmed()));
             let skipped = outbox.skipped().to_vec();

@@ -3,13 +3,14 @@ use super::health::DISK_RETRY;
 use super::*;
 use crate::config::buffer::{BufferLimits, WhenFull};
 use crate::config::network::Remote;
+use crate::ids::LinkId;
 use crate::message::{Body, Boot, Clock, Entry, Format, Message};
 use crate::outlet::lane::Routes;
 use crate::outlet::store_protocol::{Held, StoreOrderKind};
 use crate::source::intake::{Draft, Refused};
 use crate::time::Now;
 
-const OUTLETS: [usize; 1] = [0];
+const OUTLETS: [OutletId; 1] = [OutletId(0)];
 const AFTER: Duration = ms(250);
 
 const fn ms(ms: u64) -> Duration {
@@ -77,7 +78,7 @@ impl Sim {
     }
 
     fn fail(&mut self, order: StoreOrderKind) -> Vec<BufferEffect> {
-        self.hear(StoreReport::Failed { order, outlet: Some(0), error: format!("cannot {order}") })
+        self.hear(StoreReport::Failed { order, outlet: Some(OutletId(0)), error: format!("cannot {order}") })
     }
 
     fn clock(&self) -> Now {
@@ -85,7 +86,7 @@ impl Sim {
     }
 
     /// Offers so many messages, and does what is due.
-    fn offer_to(&mut self, outlets: &[usize], messages: usize) -> Vec<BufferEffect> {
+    fn offer_to(&mut self, outlets: &[OutletId], messages: usize) -> Vec<BufferEffect> {
         let mut out = Vec::new();
         self.tickets += 1;
         let drafts = vec![draft(100); messages];
@@ -109,7 +110,7 @@ impl Sim {
         refusal.unwrap_or_else(|| panic!("it was not refused: {effects:?}"))
     }
 
-    fn confirm(&mut self, outlet: usize, seq: u64) -> Vec<BufferEffect> {
+    fn confirm(&mut self, outlet: OutletId, seq: u64) -> Vec<BufferEffect> {
         let mut out = Vec::new();
         self.buffer.confirm(outlet, seq, &mut out);
         out
@@ -161,7 +162,7 @@ fn stored(ticket: u64, first: u64, last: u64) -> BufferEffect {
 }
 
 /// The numbers in an order to append, by outlet; none when there is no such order.
-fn appended(effects: &[BufferEffect]) -> Option<Vec<(usize, Vec<u64>)>> {
+fn appended(effects: &[BufferEffect]) -> Option<Vec<(OutletId, Vec<u64>)>> {
     let numbers = |entries: &[Entry]| entries.iter().map(|entry| entry.seq).collect();
     effects.iter().find_map(|effect| match effect {
         BufferEffect::Disk(StoreOrder::Append { parts }) => {
@@ -184,7 +185,7 @@ fn log_events(effects: &[BufferEffect]) -> Vec<&LogEvent> {
 #[test]
 fn without_a_link_the_first_message_after_a_pause_is_committed_at_once() {
     let mut sim = Sim::new();
-    assert_eq!(appended(&sim.offer(1)), Some(vec![(0, vec![1])]));
+    assert_eq!(appended(&sim.offer(1)), Some(vec![(OutletId(0), vec![1])]));
     assert_eq!(sim.hear(StoreReport::Appended), [stored(1, 1, 1)]);
 }
 
@@ -194,11 +195,15 @@ fn without_a_link_all_that_came_during_a_commit_goes_into_the_next_one_together(
     sim.offer(1);
     assert_eq!(sim.offer(2), [], "the first commit is on its way");
     sim.wait(ms(10));
-    assert_eq!(appended(&sim.hear(StoreReport::Appended)), Some(vec![(0, vec![2, 3])]), "all wait since");
+    assert_eq!(
+        appended(&sim.hear(StoreReport::Appended)),
+        Some(vec![(OutletId(0), vec![2, 3])]),
+        "all wait since"
+    );
     assert_eq!(sim.offer(1), []);
     assert_eq!(sim.hear(StoreReport::Appended), [stored(2, 2, 3)]);
     assert_eq!(sim.wait(ms(3)), [], "there may be more");
-    assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(0, vec![4])]));
+    assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(OutletId(0), vec![4])]));
 }
 
 #[test]
@@ -209,26 +214,26 @@ fn what_nobody_waits_for_is_committed_each_commit_after() {
     let mut out = Vec::new();
     sim.buffer.offer(sim.clock(), None, vec![draft(100)], None, &Routes::to(&OUTLETS), &mut out);
     assert_eq!(sim.wait(ms(249)), []);
-    assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(0, vec![2])]));
+    assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(OutletId(0), vec![2])]));
 }
 
 #[test]
 fn with_a_link_a_message_goes_to_the_disk_only_when_it_is_old_enough() {
     let mut sim = Sim::new();
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     assert_eq!(sim.offer(1), []);
     assert_eq!(sim.buffer.deadline(), Some(sim.now + AFTER));
     assert_eq!(sim.wait(ms(249)), []);
-    assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(0, vec![1])]));
+    assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(OutletId(0), vec![1])]));
 }
 
 #[test]
 fn what_is_confirmed_in_time_never_touches_the_disk() {
     let mut sim = Sim::new();
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     sim.offer(2);
-    assert_eq!(sim.confirm(0, 1), []);
-    assert_eq!(sim.confirm(0, 2), [stored(1, 1, 2)]);
+    assert_eq!(sim.confirm(OutletId(0), 1), []);
+    assert_eq!(sim.confirm(OutletId(0), 2), [stored(1, 1, 2)]);
     assert_eq!(sim.wait(Duration::from_secs(60)), []);
     assert_eq!(sim.buffer.deadline(), None);
     assert!(sim.buffer.is_settled());
@@ -237,10 +242,13 @@ fn what_is_confirmed_in_time_never_touches_the_disk() {
 #[test]
 fn outlets_are_committed_together_and_a_batch_is_answered_when_all_have_it() {
     let mut sim = Sim::with(RULE, 2);
-    sim.buffer.came_up(0, &Replay::default());
-    sim.offer_to(&[0], 1);
-    assert_eq!(appended(&sim.offer_to(&[0, 1], 1)), Some(vec![(0, vec![1, 2]), (1, vec![1])]));
-    assert_eq!(sim.confirm(0, 2), [stored(1, 1, 1)], "the second outlet has nothing safe");
+    sim.buffer.came_up(OutletId(0), &Replay::default());
+    sim.offer_to(&[OutletId(0)], 1);
+    assert_eq!(
+        appended(&sim.offer_to(&[OutletId(0), OutletId(1)], 1)),
+        Some(vec![(OutletId(0), vec![1, 2]), (OutletId(1), vec![1])])
+    );
+    assert_eq!(sim.confirm(OutletId(0), 2), [stored(1, 1, 1)], "the second outlet has nothing safe");
     assert_eq!(sim.hear(StoreReport::Appended), [stored(2, 2, 2)]);
 }
 
@@ -251,7 +259,7 @@ fn no_number_is_used_before_the_numbers_are_on_the_disk() {
     assert!(sim.buffer.is_starting());
     sim.hear(StoreReport::NumbersSaved);
     sim.now = sim.now + ms(20);
-    assert_eq!(appended(&sim.offer(1)), Some(vec![(0, vec![1])]));
+    assert_eq!(appended(&sim.offer(1)), Some(vec![(OutletId(0), vec![1])]));
 }
 
 #[test]
@@ -271,14 +279,14 @@ fn after_a_crash_the_gap_is_on_the_disk_before_the_new_numbers_are() {
         clean: false,
     };
     let mut sim = Sim::born(RULE, 1, Opened { numbers: Some(saved), ..Opened::default() });
-    assert_eq!(appended(&sim.advance()), Some(vec![(0, vec![10])]));
+    assert_eq!(appended(&sim.advance()), Some(vec![(OutletId(0), vec![10])]));
     assert_eq!(sim.refusal(1), Refused::Busy);
     let next = sim.hear(StoreReport::Appended);
     let [BufferEffect::Disk(StoreOrder::SaveNumbers(numbers))] = &next[..] else { panic!("{next:?}") };
     assert_eq!((numbers.session, numbers.outlets["client:0"].block.next, numbers.ids.next), (5, 30, 50));
     sim.hear(StoreReport::NumbersSaved);
     sim.wait(AFTER);
-    assert_eq!(appended(&sim.offer(1)), Some(vec![(0, vec![30])]));
+    assert_eq!(appended(&sim.offer(1)), Some(vec![(OutletId(0), vec![30])]));
 }
 
 #[test]
@@ -298,24 +306,24 @@ fn a_crash_of_a_full_store_first_makes_room_for_its_gap() {
     assert!(matches!(sim.advance()[..], [FULL, BufferEffect::Disk(StoreOrder::DropOldest { .. })]));
     assert_eq!(sim.wait(ms(1)), [], "one drop at a time");
     sim.hold(1, 60);
-    let after = sim.hear(StoreReport::Dropped { outlet: 0, messages: 8, gap: Some((1, 8)) });
-    assert_eq!(appended(&after), Some(vec![(0, vec![10])]));
+    let after = sim.hear(StoreReport::Dropped { outlet: OutletId(0), messages: 8, gap: Some((1, 8)) });
+    assert_eq!(appended(&after), Some(vec![(OutletId(0), vec![10])]));
 }
 
 #[test]
 fn numbers_are_reserved_while_half_a_block_is_left_and_refused_beyond_the_reserved() {
     let mut sim = Sim::new();
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     let reserves = |effects: &[BufferEffect]| {
         let is = |effect: &BufferEffect| matches!(effect, BufferEffect::Disk(StoreOrder::SaveNumbers(_)));
         effects.iter().any(is)
     };
     assert!(!reserves(&sim.offer(10_000)));
-    sim.confirm(0, 10_000);
+    sim.confirm(OutletId(0), 10_000);
     assert!(reserves(&sim.offer(1)));
-    sim.confirm(0, 10_001);
+    sim.confirm(OutletId(0), 10_001);
     assert!(!reserves(&sim.offer(9_000)), "one reservation at a time");
-    sim.confirm(0, 19_001);
+    sim.confirm(OutletId(0), 19_001);
     assert_eq!(sim.refusal(1000), Refused::Busy, "999 are left");
     sim.hear(StoreReport::NumbersSaved);
     sim.now = sim.now + ms(20);
@@ -325,9 +333,9 @@ fn numbers_are_reserved_while_half_a_block_is_left_and_refused_beyond_the_reserv
 #[test]
 fn a_reservation_counts_what_only_memory_has_as_unused() {
     let mut sim = Sim::new();
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     sim.offer(3);
-    sim.confirm(0, 1);
+    sim.confirm(OutletId(0), 1);
     let effects = sim.offer(10_000);
     let [BufferEffect::Disk(StoreOrder::SaveNumbers(numbers))] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(numbers.outlets["client:0"].block, SequenceRange { next: 2, end: 10_004 + 20_000 });
@@ -336,9 +344,9 @@ fn a_reservation_counts_what_only_memory_has_as_unused() {
 #[test]
 fn the_largest_batch_of_a_source_is_taken_whatever_was_used_before() {
     let mut sim = Sim::new();
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     sim.offer(9_999);
-    sim.confirm(0, 9_999);
+    sim.confirm(OutletId(0), 9_999);
     let reserves = sim.offer(10_000);
     assert!(matches!(reserves[..], [BufferEffect::Disk(StoreOrder::SaveNumbers(_))]), "{reserves:?}");
 }
@@ -356,14 +364,14 @@ fn a_failed_reservation_is_tried_again_with_the_same_size() {
 #[test]
 fn more_than_memory_may_hold_is_refused_as_busy_and_nobody_overtakes_what_was() {
     let mut sim = Sim::new();
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     let mut out = Vec::new();
     let here = Some(Remote::Here);
     sim.buffer.offer(sim.clock(), None, vec![draft(6 << 20)], None, &Routes::to(&OUTLETS), &mut out);
     assert_eq!(sim.refusal(1), Refused::Busy);
     let others = sim.buffer.offer(sim.clock(), None, vec![draft(9)], here, &Routes::to(&OUTLETS), &mut out);
     assert_eq!(others, None, "one that holds nothing finds room");
-    sim.confirm(0, 1);
+    sim.confirm(OutletId(0), 1);
     assert_eq!(sim.refusal(1), Refused::Busy, "what was refused comes first");
     sim.wait(BUSY_AT_LEAST);
     assert_eq!(sim.offer(1), []);
@@ -374,7 +382,7 @@ fn more_than_memory_may_hold_is_refused_as_busy_and_nobody_overtakes_what_was() 
 fn a_batch_is_taken_as_a_whole_or_not_at_all() {
     let mut sim = Sim::new();
     assert_eq!(sim.refusal(20_001), Refused::Busy);
-    assert_eq!(sim.buffer.outbox(0).memory_messages(), 0);
+    assert_eq!(sim.buffer.queue(OutletId(0)).memory_messages(), 0);
 }
 
 #[test]
@@ -382,7 +390,7 @@ fn at_the_bound_reject_refuses_and_uses_no_number() {
     let mut sim = Sim::with(Rule { max_messages: 2, when_full: WhenFull::Reject, ..RULE }, 1);
     sim.offer(2);
     assert_eq!(sim.refusal(1), Refused::Full);
-    assert_eq!((sim.buffer.dropped(), sim.buffer.outbox(0).block().next), (0, 3));
+    assert_eq!((sim.buffer.dropped(), sim.buffer.queue(OutletId(0)).block().next), (0, 3));
     assert_eq!(sim.buffer.state(), BufferState::Full);
 }
 
@@ -391,7 +399,7 @@ fn at_the_bound_drop_newest_refuses_counts_and_leaves_a_gap() {
     let mut sim = Sim::with(Rule { max_messages: 2, when_full: WhenFull::DropNewest, ..RULE }, 1);
     sim.offer(2);
     assert_eq!(sim.refusal(3), Refused::Full);
-    assert_eq!((sim.buffer.dropped(), sim.buffer.outbox(0).block().next), (3, 6));
+    assert_eq!((sim.buffer.dropped(), sim.buffer.queue(OutletId(0)).block().next), (3, 6));
     sim.hold(2, 200);
     assert_eq!(sim.hear(StoreReport::Appended), [stored(1, 1, 2)]);
     assert_eq!(sim.wait(AFTER), [], "a gap alone is not worth a commit");
@@ -401,7 +409,7 @@ fn at_the_bound_drop_newest_refuses_counts_and_leaves_a_gap() {
 fn at_the_bound_in_bytes_what_waits_in_memory_counts_as_well() {
     let rule = Rule { max_bytes: SMALL, when_full: WhenFull::Reject, ..RULE };
     let mut sim = Sim::with(rule, 1);
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     for _ in 0..7 {
         assert_eq!(sim.offer(1), [], "1000 bytes of values fit, and each message weighs 165");
     }
@@ -413,12 +421,12 @@ fn the_oldest_are_dropped_before_the_commit_that_would_not_fit() {
     let mut sim = Sim::with(Rule { max_bytes: SMALL, ..RULE }, 1);
     sim.hold(9, 990);
     sim.hear(StoreReport::NumbersSaved);
-    let drop = BufferEffect::Disk(StoreOrder::DropOldest { outlet: 0, bytes: 155 + 990 / 8 });
+    let drop = BufferEffect::Disk(StoreOrder::DropOldest { outlet: OutletId(0), bytes: 155 + 990 / 8 });
     assert_eq!(sim.offer(1), [FULL, drop]);
     assert_eq!(sim.wait(Duration::from_secs(9)), [], "the commit waits for the drop");
     sim.hold(7, 770);
-    let after = sim.hear(StoreReport::Dropped { outlet: 0, messages: 2, gap: Some((1, 2)) });
-    assert_eq!((sim.buffer.dropped(), sim.buffer.outbox(0).given_up.dropped), (2, 2));
+    let after = sim.hear(StoreReport::Dropped { outlet: OutletId(0), messages: 2, gap: Some((1, 2)) });
+    assert_eq!((sim.buffer.dropped(), sim.buffer.queue(OutletId(0)).given_up.dropped), (2, 2));
     assert!(appended(&after).is_some());
     let told = LogEvent::DroppedOldest { outlet: "client:0".into(), messages: 2, from: 1, to: 2 };
     assert!(log_events(&after).contains(&&told));
@@ -430,7 +438,10 @@ fn the_largest_outlet_gives_way_when_bytes_are_short() {
     sim.hold(1, 300);
     sim.facts.held[1] = Held { range: Some((1, 6)), messages: 6, bytes: 700, ..Held::default() };
     sim.hear(StoreReport::NumbersSaved);
-    assert!(matches!(sim.offer(1)[..], [FULL, BufferEffect::Disk(StoreOrder::DropOldest { outlet: 1, .. })]));
+    assert!(matches!(
+        sim.offer(1)[..],
+        [FULL, BufferEffect::Disk(StoreOrder::DropOldest { outlet: OutletId(1), .. })]
+    ));
 }
 
 #[test]
@@ -438,7 +449,7 @@ fn an_outlet_above_its_count_gives_way_itself() {
     let mut sim = Sim::with(Rule { max_messages: 10, ..RULE }, 1);
     sim.hold(10, 1000);
     sim.hear(StoreReport::NumbersSaved);
-    let drop = BufferEffect::Disk(StoreOrder::DropOldest { outlet: 0, bytes: 200 + 1000 / 8 });
+    let drop = BufferEffect::Disk(StoreOrder::DropOldest { outlet: OutletId(0), bytes: 200 + 1000 / 8 });
     assert_eq!(sim.offer(2), [FULL, drop]);
 }
 
@@ -479,7 +490,7 @@ fn a_disk_that_fails_is_left_alone_for_a_while_and_then_asked_again() {
     assert_eq!(sim.refusal(1), Refused::Failing("cannot append".into()));
     assert_eq!(sim.wait(DISK_RETRY - ms(1)), []);
     let again = sim.wait(ms(1));
-    assert_eq!(appended(&again), Some(vec![(0, vec![1])]));
+    assert_eq!(appended(&again), Some(vec![(OutletId(0), vec![1])]));
     assert_eq!(sim.hear(StoreReport::NumbersSaved), []);
     let recovered = sim.hear(StoreReport::Appended);
     assert_eq!(recovered[..], [BufferEffect::Note(LogEvent::StoreRecovered), stored(1, 1, 1)]);
@@ -498,7 +509,7 @@ fn a_sender_is_refused_once_its_message_cannot_be_made_safe_in_time_and_is_not_a
     }
     let told = sim.wait(DISK_RETRY);
     assert!(matches!(answers(&told)[..], [(1, Answer::Refused(Refused::Failing(_)))]), "{told:?}");
-    assert_eq!(appended(&told), Some(vec![(0, vec![1])]), "it is still held");
+    assert_eq!(appended(&told), Some(vec![(OutletId(0), vec![1])]), "it is still held");
     sim.hear(StoreReport::NumbersSaved);
     assert_eq!(answers(&sim.hear(StoreReport::Appended)), []);
     assert_eq!((sim.buffer.accepted().messages, sim.buffer.refused()), (1, 0), "it is counted once");
@@ -507,7 +518,7 @@ fn a_sender_is_refused_once_its_message_cannot_be_made_safe_in_time_and_is_not_a
 #[test]
 fn a_disk_that_is_silent_about_anything_is_failing_and_senders_do_not_wait_for_it() {
     let mut sim = Sim::new();
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     sim.offer(1);
     assert!(appended(&sim.wait(AFTER)).is_some());
     let told = sim.wait(Duration::from_secs(30));
@@ -531,13 +542,17 @@ fn one_order_that_fails_among_others_that_do_not_is_told_once() {
 #[test]
 fn a_link_that_confirms_at_once_is_fed_although_the_disk_fails() {
     let mut sim = Sim::new();
-    sim.buffer.came_up(0, &Replay::default());
-    sim.hear(StoreReport::Failed { order: StoreOrderKind::Forget, outlet: Some(0), error: "no".into() });
+    sim.buffer.came_up(OutletId(0), &Replay::default());
+    sim.hear(StoreReport::Failed {
+        order: StoreOrderKind::Forget,
+        outlet: Some(OutletId(0)),
+        error: "no".into(),
+    });
     assert_eq!(sim.offer(1), []);
     assert_eq!(sim.offer(1), []);
     sim.wait(health::CONFIRMS_WITHIN);
     assert_eq!(sim.refusal(1), Refused::Failing("no".into()), "it does not confirm at once any more");
-    assert_eq!(sim.confirm(0, 2), [stored(1, 1, 1), stored(2, 2, 2)]);
+    assert_eq!(sim.confirm(OutletId(0), 2), [stored(1, 1, 1), stored(2, 2, 2)]);
     assert_eq!(sim.offer(1), []);
 }
 
@@ -558,19 +573,22 @@ fn the_store_is_read_only_for_a_link_that_is_up() {
     sim.hold(3, 300);
     assert_eq!(sim.hear(StoreReport::NumbersSaved), []);
     assert_eq!(sim.buffer.state(), BufferState::Holding);
-    sim.buffer.came_up(0, &Replay::default());
-    assert!(matches!(sim.advance()[..], [BufferEffect::Disk(StoreOrder::Read { outlet: 0, from: 1, .. })]));
+    sim.buffer.came_up(OutletId(0), &Replay::default());
+    assert!(matches!(
+        sim.advance()[..],
+        [BufferEffect::Disk(StoreOrder::Read { outlet: OutletId(0), from: 1, .. })]
+    ));
 }
 
 #[test]
 fn what_was_read_before_a_drop_is_read_again() {
     let mut sim = Sim::new();
     sim.hold(3, 300);
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     sim.hear(StoreReport::PresenceSaved);
-    let again = sim.hear(StoreReport::Dropped { outlet: 0, messages: 1, gap: Some((1, 1)) });
+    let again = sim.hear(StoreReport::Dropped { outlet: OutletId(0), messages: 1, gap: Some((1, 1)) });
     let read = BufferEffect::Disk(StoreOrder::Read {
-        outlet: 0,
+        outlet: OutletId(0),
         from: 1,
         falling: false,
         max_bytes: 256 * 1024,
@@ -585,8 +603,11 @@ fn what_is_confirmed_is_removed_from_the_store() {
     sim.offer(3);
     sim.hold(3, 300);
     sim.hear(StoreReport::Appended);
-    sim.confirm(0, 3);
-    assert_eq!(sim.advance(), [BufferEffect::Disk(StoreOrder::Forget { parts: vec![(0, vec![(0, 3)])] })]);
+    sim.confirm(OutletId(0), 3);
+    assert_eq!(
+        sim.advance(),
+        [BufferEffect::Disk(StoreOrder::Forget { parts: vec![(OutletId(0), vec![(0, 3)])] })]
+    );
     sim.facts.held[0] = Held::default();
     assert_eq!(sim.hear(StoreReport::Forgot), []);
     assert_eq!(sim.buffer.state(), BufferState::Empty);
@@ -600,7 +621,7 @@ fn a_stop_commits_at_once_gaps_too() {
     sim.hear(StoreReport::Appended);
     assert!(!sim.buffer.is_settled(), "the gap is not safe");
     sim.buffer.flush_now();
-    assert_eq!(appended(&sim.advance()), Some(vec![(0, vec![2])]));
+    assert_eq!(appended(&sim.advance()), Some(vec![(OutletId(0), vec![2])]));
     sim.hear(StoreReport::Appended);
     assert!(sim.buffer.is_settled());
     let last = sim.buffer.last_numbers();
@@ -686,7 +707,7 @@ fn what_others_write_drives_out_no_more_than_what_comes_in() {
 fn what_was_taken_before_others_filled_the_file_system_drives_out_nothing() {
     let mut sim = beside_others(WhenFull::DropOldest, 1 << 40);
     sim.hear(StoreReport::Measured);
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     assert!(appended(&sim.offer(1)).is_none(), "the peer may confirm it first");
     sim.facts.free_bytes = Some(1 << 19);
     sim.hear(StoreReport::Measured);
@@ -727,23 +748,23 @@ fn two_at_most(when_full: WhenFull) -> BufferLimits {
 #[test]
 fn an_outlet_that_refuses_when_it_is_full_refuses_for_all() {
     let mut sim = with_bounds([BufferLimits::default(), two_at_most(WhenFull::Reject)]);
-    sim.offer_to(&[0, 1], 2);
-    let effects = sim.offer_to(&[0, 1], 1);
+    sim.offer_to(&[OutletId(0), OutletId(1)], 2);
+    let effects = sim.offer_to(&[OutletId(0), OutletId(1)], 1);
     assert!(effects.contains(&BufferEffect::Answer(2, Answer::Refused(Refused::Full))), "{effects:?}");
-    assert_eq!(sim.buffer.outbox(0).unconfirmed(), 2);
+    assert_eq!(sim.buffer.queue(OutletId(0)).unconfirmed(), 2);
 }
 
 #[test]
 fn an_outlet_that_drops_what_is_new_leaves_it_to_the_others_and_says_so_in_a_gap() {
     let mut sim = with_bounds([BufferLimits::default(), two_at_most(WhenFull::DropNewest)]);
-    sim.offer_to(&[0, 1], 2);
-    let effects = sim.offer_to(&[0, 1], 1);
+    sim.offer_to(&[OutletId(0), OutletId(1)], 2);
+    let effects = sim.offer_to(&[OutletId(0), OutletId(1)], 1);
     assert!(effects.contains(&FULL), "{effects:?}");
     assert_eq!((sim.buffer.dropped(), sim.buffer.refused()), (1, 0));
-    assert_eq!([0, 1].map(|outlet| sim.buffer.outbox(outlet).given_up.dropped), [0, 1]);
-    assert_eq!([0, 1].map(|outlet| sim.buffer.outbox(outlet).unconfirmed()), [3, 2]);
-    assert_eq!(sim.buffer.outbox(1).block().next, 4, "the third number is used up");
-    assert_eq!(sim.confirm(0, 3), [stored(2, 3, 3)], "it is safe wherever it was taken");
+    assert_eq!([0, 1].map(|outlet| sim.buffer.queue(OutletId(outlet)).given_up.dropped), [0, 1]);
+    assert_eq!([0, 1].map(|outlet| sim.buffer.queue(OutletId(outlet)).unconfirmed()), [3, 2]);
+    assert_eq!(sim.buffer.queue(OutletId(1)).block().next, 4, "the third number is used up");
+    assert_eq!(sim.confirm(OutletId(0), 3), [stored(2, 3, 3)], "it is safe wherever it was taken");
 }
 
 #[test]
@@ -767,7 +788,7 @@ fn telemetry_gives_way_before_alarms_and_never_what_refuses() {
     let mut out = Vec::new();
     assert!(buffer.make_room(&mut out));
     assert!(
-        matches!(out[..], [FULL, BufferEffect::Disk(StoreOrder::DropOldest { outlet: 0, .. })]),
+        matches!(out[..], [FULL, BufferEffect::Disk(StoreOrder::DropOldest { outlet: OutletId(0), .. })]),
         "{out:?}"
     );
 }
@@ -780,11 +801,11 @@ fn past(id: u64) -> Message {
 fn what_comes_again_keeps_its_time_gets_a_new_id_goes_to_one_outlet_and_says_that_it_is_replayed() {
     let mut sim = Sim::with(RULE, 2);
     let mut out = Vec::new();
-    sim.buffer.take_again(sim.clock(), 7, vec![past(900), past(901)], 1, &mut out);
+    sim.buffer.take_again(sim.clock(), 7, vec![past(900), past(901)], OutletId(1), &mut out);
     assert_eq!(out, []);
     let effects = sim.advance();
     let [BufferEffect::Disk(StoreOrder::Append { parts })] = &effects[..] else { panic!("{effects:?}") };
-    let [(1, entries)] = &parts[..] else { panic!("{parts:?}") };
+    let [(OutletId(1), entries)] = &parts[..] else { panic!("{parts:?}") };
     let came = |entry: &Entry| match &entry.body {
         Body::Message(message) => (entry.seq, message.id, message.time_ns, message.clock, entry.replayed),
         Body::Gap { .. } => panic!("{entry:?}"),
@@ -802,7 +823,7 @@ fn what_comes_again_is_refused_like_anything_else_when_there_is_no_room() {
     sim.hold(1, 100);
     sim.hear(StoreReport::PresenceSaved);
     let mut out = Vec::new();
-    sim.buffer.take_again(sim.clock(), 7, vec![past(900)], 0, &mut out);
+    sim.buffer.take_again(sim.clock(), 7, vec![past(900)], OutletId(0), &mut out);
     assert!(out.contains(&BufferEffect::Answer(7, Answer::Refused(Refused::Full))), "{out:?}");
     assert_eq!(sim.buffer.refused(), 1);
 }
@@ -811,23 +832,23 @@ fn what_comes_again_is_refused_like_anything_else_when_there_is_no_room() {
 fn a_purge_is_counted_and_told_and_whoever_waits_is_answered_only_by_the_commit() {
     let mut sim = Sim::new();
     sim.hold(3, 300);
-    sim.buffer.came_up(0, &Replay::default());
+    sim.buffer.came_up(OutletId(0), &Replay::default());
     sim.hear(StoreReport::PresenceSaved);
     sim.offer(1);
     sim.wait(AFTER);
     sim.facts.held[0] = Held { range: Some((1, 3)), ..Held::default() };
-    let effects = sim.hear(StoreReport::Purged { outlet: 0, messages: 3, gap: Some((1, 3)) });
+    let effects = sim.hear(StoreReport::Purged { outlet: OutletId(0), messages: 3, gap: Some((1, 3)) });
     let told = LogEvent::Purged { outlet: "client:0".into(), messages: 3, from: 1, to: 3 };
-    assert_eq!(sim.buffer.outbox(0).given_up.dropped, 3);
+    assert_eq!(sim.buffer.queue(OutletId(0)).given_up.dropped, 3);
     let read = BufferEffect::Disk(StoreOrder::Read {
-        outlet: 0,
+        outlet: OutletId(0),
         from: 1,
         falling: false,
         max_bytes: 256 * 1024,
         token: 2,
     });
     assert_eq!(effects, [BufferEffect::Note(told), read]);
-    assert_eq!((sim.buffer.dropped(), sim.buffer.outbox(0).unconfirmed()), (3, 1));
+    assert_eq!((sim.buffer.dropped(), sim.buffer.queue(OutletId(0)).unconfirmed()), (3, 1));
     let stored = BufferEffect::Answer(1, Answer::Stored { first: 1, last: 1 });
     assert!(sim.hear(StoreReport::Appended).contains(&stored));
 }

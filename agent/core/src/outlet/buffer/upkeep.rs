@@ -2,6 +2,7 @@
 //! outlets together.
 
 use super::{Buffer, BufferEffect};
+use crate::ids::OutletId;
 use crate::outlet::queue::{OutletQueue, Want};
 use crate::outlet::store_protocol::StoreOrder;
 
@@ -30,12 +31,11 @@ impl Reads {
 impl Buffer {
     /// Orders the removal of all that is confirmed, one order at a time: what is confirmed meanwhile shares the next.
     pub(super) fn remove_confirmed(&mut self, out: &mut Vec<BufferEffect>) {
-        if self.outboxes.iter().any(OutletQueue::is_forgetting) {
+        if self.queues().any(OutletQueue::is_forgetting) {
             return;
         }
-        let confirmed = self.outboxes.iter_mut().enumerate();
-        let parts: Vec<_> =
-            confirmed.filter_map(|(outlet, outbox)| Some((outlet, outbox.forget()?))).collect();
+        let all = self.outlets.pairs_mut();
+        let parts: Vec<_> = all.filter_map(|(id, outlet)| Some((id, outlet.queue.forget()?))).collect();
         if !parts.is_empty() {
             out.push(BufferEffect::Disk(StoreOrder::Forget { parts }));
         }
@@ -43,21 +43,21 @@ impl Buffer {
 
     /// Orders the next reads, each outlet in its turn.
     pub(super) fn read_ahead(&mut self, out: &mut Vec<BufferEffect>) {
-        let count = self.outboxes.len();
-        let readers =
-            self.outboxes.iter().zip(&self.up).filter(|(outbox, up)| **up && outbox.is_behind(true));
+        let count = self.outlets.len();
+        let readers = self.outlets.iter().filter(|outlet| outlet.is_up && outlet.is_behind());
         let share = AHEAD_BYTES / readers.count().max(1);
         let max_bytes = share.clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let mut passed = 0;
         while passed < count && self.reads.under_way < READS {
-            let outlet = self.reads.turn % count;
-            self.reads.turn = outlet + 1;
-            let want = if self.up[outlet] { self.outboxes[outlet].want(max_bytes) } else { None };
+            let id = OutletId(self.reads.turn % count);
+            self.reads.turn = id.0 + 1;
+            let outlet = &mut self.outlets[id];
+            let want = if outlet.is_up { outlet.queue.want(max_bytes) } else { None };
             match want {
                 Some(want) => {
                     passed = 0;
                     self.reads.under_way += 1;
-                    out.push(BufferEffect::Disk(read(outlet, want)));
+                    out.push(BufferEffect::Disk(read(id, want)));
                 }
                 None => passed += 1,
             }
@@ -65,7 +65,7 @@ impl Buffer {
     }
 }
 
-fn read(outlet: usize, want: Want) -> StoreOrder {
+fn read(outlet: OutletId, want: Want) -> StoreOrder {
     let Want { from, falling, max_bytes, token } = want;
     StoreOrder::Read { outlet, from, falling, max_bytes, token }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Buffer, BufferEffect, Start};
+use crate::ids::{LinkId, OutletId};
 use crate::outlet::given::OutletGiven;
 use crate::outlet::queue::OutletQueue;
 use crate::outlet::store_protocol::{Opened, SequenceRange, StoreOrder};
@@ -21,7 +22,7 @@ pub(super) struct Volatile {
     /// Names for epochs that nobody has.
     new_epochs: Vec<String>,
     /// What was given under the epochs that are left, which are those that the disk knows.
-    left: BTreeMap<usize, OutletGiven>,
+    left: BTreeMap<OutletId, OutletGiven>,
     /// Another run may take over.
     is_over: bool,
 }
@@ -38,7 +39,7 @@ impl Volatile {
     }
 
     /// What an outlet had given under the epoch that the disk knows, if that is left.
-    pub(super) fn left(&self, outlet: usize) -> Option<OutletGiven> {
+    pub(super) fn left(&self, outlet: OutletId) -> Option<OutletGiven> {
         self.left.get(&outlet).copied()
     }
 
@@ -62,7 +63,7 @@ impl Buffer {
     }
 
     /// Whether an outlet goes on under an epoch that ends with this run.
-    pub fn is_reborn(&self, outlet: usize) -> bool {
+    pub fn is_reborn(&self, outlet: OutletId) -> bool {
         self.volatile.left(outlet).is_some()
     }
 
@@ -81,27 +82,29 @@ impl Buffer {
         }
     }
 
-    /// Gives every outlet that needs it another epoch, once there is nothing left of the one before. Tells which.
-    pub fn renumber(&mut self) -> Vec<usize> {
+    /// Gives every outlet that needs it another epoch, once there is nothing left of the one before. Tells for
+    /// which links.
+    pub fn renumber(&mut self) -> Vec<LinkId> {
         let is_used_up = |outbox: &OutletQueue| outbox.numbers_left() < NUMBERS_LEAST;
         if !self.is_volatile() {
             let cannot_reserve = self.facts.read_only.is_some() && self.failure.is_some();
             let left = self.ids.end.saturating_sub(self.ids.next);
-            let needs = left < NUMBERS_LEAST || self.outboxes[..self.usable].iter().any(is_used_up);
+            let needs = left < NUMBERS_LEAST || self.queues().take(self.usable).any(is_used_up);
             self.volatile.is_on = cannot_reserve && self.start == Start::Done && needs;
         }
         let mut reborn = Vec::new();
-        for outlet in 0..if self.is_volatile() { self.usable } else { 0 } {
-            let given = self.given_of(outlet);
-            let outbox = &mut self.outboxes[outlet];
-            if is_used_up(outbox)
-                && outbox.is_bare()
+        let renewed = if self.is_volatile() { self.usable } else { 0 };
+        for id in self.outlets.ids().take(renewed) {
+            let given = self.given_of(id);
+            let outlet = &mut self.outlets[id];
+            if is_used_up(&outlet.queue)
+                && outlet.queue.is_bare()
                 && let Some(birth) = self.volatile.new_epochs.pop()
             {
-                outbox.be_reborn(birth);
-                self.volatile.left.insert(outlet, given);
-                self.expiry.forget(outlet);
-                reborn.push(outlet);
+                outlet.queue.be_reborn(birth);
+                outlet.expiry.forget();
+                self.volatile.left.insert(id, given);
+                reborn.push(outlet.owner.link);
             }
         }
         reborn
@@ -123,9 +126,9 @@ impl Buffer {
 
     /// Whether an outlet's link is taken to confirm what the disk does not take: everything before is sent, and what was sent
     /// is confirmed soon.
-    pub(super) fn confirms(&self, outlet: usize, now: Now) -> bool {
-        let outbox = &self.outboxes[outlet];
+    pub(super) fn confirms(&self, outlet: OutletId, now: Now) -> bool {
+        let outbox = &self.outlets[outlet].queue;
         let soon = |at: Time| now.mono < at + super::health::CONFIRMS_WITHIN;
-        self.up[outlet] && !outbox.is_behind(true) && outbox.oldest_in_memory().is_none_or(soon)
+        self.outlets[outlet].is_up && !outbox.is_behind(true) && outbox.oldest_in_memory().is_none_or(soon)
     }
 }

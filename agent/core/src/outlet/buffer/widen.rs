@@ -1,9 +1,9 @@
 //! Outlets that come while everything runs: the disk opens their places, then their numbers are reserved, and only then is
 //! anything taken for them. An outlet whose link is gone stays, gives way first, and is not counted any more.
 
-use super::{Buffer, BufferEffect, OutletOwner, OutletQueue};
+use super::{Buffer, BufferEffect, Outlet, OutletOwner, OutletQueue};
 use crate::config::buffer::{Bounds, WhenFull};
-use crate::ids::LinkId;
+use crate::ids::{LinkId, OutletId};
 use crate::outlet::lane;
 use crate::outlet::sequence;
 use crate::outlet::store_protocol::{SequenceRange, StoreOrder};
@@ -25,13 +25,13 @@ struct PendingOutlet {
 
 impl Buffer {
     /// Whose the outlets are that can be used, in the order of their numbers.
-    pub fn owners(&self) -> &[OutletOwner] {
-        &self.owners[..self.usable]
+    pub fn owners(&self) -> impl Iterator<Item = (OutletId, OutletOwner)> {
+        self.outlets.pairs().take(self.usable).map(|(id, outlet)| (id, outlet.owner))
     }
 
     /// Outlets whose links are not gone.
-    pub fn live(&self) -> impl Iterator<Item = &OutletQueue> {
-        self.outboxes.iter().zip(&self.owners).filter(|(_, owner)| !owner.gone).map(|(outbox, _)| outbox)
+    pub fn live(&self) -> impl Iterator<Item = &Outlet> {
+        self.outlets.iter().filter(|outlet| !outlet.owner.gone)
     }
 
     /// Wants a place for each of these priorities of a link, and for those that it had earlier. `outlet` is its name in the
@@ -47,9 +47,7 @@ impl Buffer {
         let configured = priorities.iter().map(|priority| lane::name(outlet, *priority));
         let known = self.base.outlets.keys().filter(|name| lane::parse(name).0 == outlet).cloned();
         for name in configured.chain(known).collect::<Vec<_>>() {
-            let mut names = self.outboxes.iter().map(|outbox| &outbox.name);
-            if names.any(|other| *other == name) || self.coming.places.iter().any(|place| place.name == name)
-            {
+            if self.outlet_of(&name).is_some() || self.coming.places.iter().any(|place| place.name == name) {
                 continue;
             }
             let (_, priority) = lane::parse(&name);
@@ -62,7 +60,7 @@ impl Buffer {
     /// Goes on under other bounds; none for an outlet whose link is gone.
     pub fn rebind(&mut self, bounds: impl Fn(LinkId) -> Option<Bounds>) {
         let coming = self.coming.places.iter_mut().map(|place| &mut place.owner);
-        for owner in self.owners.iter_mut().chain(coming) {
+        for owner in self.outlets.iter_mut().map(|outlet| &mut outlet.owner).chain(coming) {
             let next = bounds(owner.link);
             owner.gone = next.is_none();
             let gone = Bounds { when_full: WhenFull::DropOldest, max_messages: 0, ..owner.bounds };
@@ -89,22 +87,19 @@ impl Buffer {
     pub(super) fn widened(&mut self) {
         let asked = std::mem::take(&mut self.coming.asked);
         for PendingOutlet { name, owner, birth } in self.coming.places.drain(..asked) {
-            let held = self.facts.held.get(self.outboxes.len()).copied().unwrap_or_default();
+            let held = self.facts.held.get(self.outlets.len()).copied().unwrap_or_default();
             let (own, gap) = sequence::resume_outlet(self.base.outlets.get(&name), &held, &birth);
             let start = SequenceRange { next: own.block.next, end: own.block.next };
-            let outbox = OutletQueue::new(name.clone(), own.epoch.clone(), start, held, gap);
-            self.outboxes.push(outbox.skipping(own.skipped.clone()));
+            let queue = OutletQueue::new(name.clone(), own.epoch.clone(), start, held, gap);
+            self.outlets.push(Outlet::new(owner, queue.skipping(own.skipped.clone())));
             self.base.outlets.insert(name, own);
             self.ids.next = self.ids.next.max(held.last_id + 1);
-            self.owners.push(owner);
-            self.up.push(false);
-            self.expiry.grow();
         }
     }
 
     /// Numbers are there for all outlets that have any: what is taken may go to them.
     pub(super) fn make_usable(&mut self) {
-        let ready = self.outboxes.iter().take_while(|outbox| outbox.numbers_left() > 0).count();
+        let ready = self.queues().take_while(|outbox| outbox.numbers_left() > 0).count();
         self.usable = self.usable.max(ready);
     }
 }
