@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use holdfast_core::config::client::Client;
 use holdfast_core::config::link_kind::LinkKind;
+use holdfast_core::ids::EndpointId;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use smol::channel::{Receiver, Sender};
 
@@ -21,7 +22,7 @@ use crate::net::{DialTrace, Gauge};
 /// Makes one connection of a client's link and lives as long as it does, as the module of its kind says.
 pub async fn run(
     uplink: Rc<Uplink>,
-    endpoint: usize,
+    endpoint: EndpointId,
     orders: Receiver<LinkOrder>,
     reports: Sender<LinkReport>,
     gauge: Gauge,
@@ -35,7 +36,7 @@ pub async fn run(
 }
 
 /// Whether an endpoint of a client works. The error says why not.
-pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
+pub async fn probe(client: &Client, endpoint: EndpointId) -> Result<(), String> {
     match client.kind() {
         LinkKind::WebSocket => uplink::probe(client, endpoint).await,
         LinkKind::Http => http::probe(client, endpoint).await,

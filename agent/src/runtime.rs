@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_signal::{Signal, Signals};
 use holdfast_core::agent::{Action, Agent, Event, Setup};
 use holdfast_core::config::Config;
-use holdfast_core::ids::LinkId;
+use holdfast_core::ids::{ConnectionId, EndpointId, LinkId, RequestId};
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use holdfast_core::observe::status::{SourceCounts, Status};
@@ -128,7 +128,7 @@ struct Runtime {
     subscribers: Subscribers,
     prepared: (Sender<Prepared>, Receiver<Prepared>),
     /// The reload for which a configuration is read.
-    preparing: Option<u64>,
+    preparing: Option<RequestId>,
     /// What was prepared, until the agent says what becomes of it.
     candidate: Option<Candidate>,
     /// Who comes after this life, when it ends for another configuration.
@@ -139,10 +139,10 @@ struct Runtime {
     alarm: clock::Alarm,
     /// Events of the loop's own making, in their order, for the next step.
     overdue: VecDeque<Event>,
-    tickets: HashMap<u64, Sender<Outcome>>,
-    commands: HashMap<u64, Sender<Result<(), String>>>,
-    reloads: HashMap<u64, Sender<Result<Reloaded, String>>>,
-    next_request: u64,
+    offers: HashMap<RequestId, Sender<Outcome>>,
+    commands: HashMap<RequestId, Sender<Result<(), String>>>,
+    reloads: HashMap<RequestId, Sender<Result<Reloaded, String>>>,
+    last_request: RequestId,
     store_closed: bool,
     ended: bool,
 }
@@ -155,7 +155,7 @@ enum Peer {
 
 /// A connection, or the try to make one. Dropping it closes the socket.
 struct Connection {
-    conn: u64,
+    conn: ConnectionId,
     peer: Peer,
     orders: Sender<LinkOrder>,
     gauge: Gauge,
@@ -234,10 +234,10 @@ impl Runtime {
             disk,
             alarm: clock::Alarm::default(),
             overdue: VecDeque::new(),
-            tickets: HashMap::new(),
+            offers: HashMap::new(),
             commands: HashMap::new(),
             reloads: HashMap::new(),
-            next_request: 0,
+            last_request: RequestId::default(),
             store_closed: false,
             ended: false,
         })
@@ -287,7 +287,7 @@ impl Runtime {
 
     /// Sources that say goodbye to their peers get the time for it; nobody is answered any more.
     async fn let_sources_end(&mut self) {
-        self.tickets.clear();
+        self.offers.clear();
         self.commands.clear();
         self.reloads.clear();
         let all_gone = async { while self.intake.inputs.recv().await.is_ok() {} };
@@ -339,14 +339,14 @@ impl Runtime {
             Wake::Input(Input::Disconnected(device)) => Event::Disconnected(device),
             Wake::Input(Input::Departed(device)) => Event::Departed(device),
             Wake::Input(Input::Offer { drafts, from, reply }) => {
-                let ticket = self.request();
-                self.tickets.insert(ticket, reply);
-                Event::Offer { ticket, drafts, from }
+                let request = self.request();
+                self.offers.insert(request, reply);
+                Event::Offer { request, drafts, from }
             }
             Wake::Input(Input::Reimport { outlet, messages, reply }) => {
-                let ticket = self.request();
-                self.tickets.insert(ticket, reply);
-                Event::Reimport { ticket, outlet, messages }
+                let request = self.request();
+                self.offers.insert(request, reply);
+                Event::Reimport { request, outlet, messages }
             }
             Wake::Input(Input::StoreQuery(look, reply)) => return self.store.look(look, reply),
             Wake::Input(Input::Change(change, reply)) => return self.store.change(change, reply),
@@ -393,9 +393,9 @@ impl Runtime {
     }
 
     /// A number for what has to be answered.
-    fn request(&mut self) -> u64 {
-        self.next_request += 1;
-        self.next_request
+    fn request(&mut self) -> RequestId {
+        self.last_request = self.last_request.next();
+        self.last_request
     }
 
     fn obey(&mut self, signal: Signal) -> Event {
@@ -479,13 +479,13 @@ impl Runtime {
             Action::Tell { link, order } => self.tell(link, order),
             Action::Look { link, conn } => self.look(link, conn),
             Action::Disk(order) => self.store.order(order),
-            Action::Answer(ticket, answer) => {
-                if let Some(reply) = self.tickets.remove(&ticket) {
+            Action::Answer(request, answer) => {
+                if let Some(reply) = self.offers.remove(&request) {
                     let _ = reply.try_send(Ok(answer));
                 }
             }
-            Action::GiveBack(ticket, drafts) => {
-                if let Some(reply) = self.tickets.remove(&ticket) {
+            Action::GiveBack(request, drafts) => {
+                if let Some(reply) = self.offers.remove(&request) {
                     let _ = reply.try_send(Err(drafts));
                 }
             }
@@ -515,7 +515,7 @@ impl Runtime {
         }
     }
 
-    fn dial(&mut self, link: LinkId, conn: u64, endpoint: usize) {
+    fn dial(&mut self, link: LinkId, conn: ConnectionId, endpoint: EndpointId) {
         let Some(peer) = setup::peer(&self.config.agent.id, &self.agent, link) else { return };
         let (reports, reported) = bounded(REPORTS);
         let (orders, ordered) = bounded(match &peer {
@@ -538,13 +538,13 @@ impl Runtime {
         self.lines.insert(link, Connection { conn, orders, peer, gauge, _task: task, _probe: None });
     }
 
-    fn look(&mut self, link: LinkId, conn: u64) {
+    fn look(&mut self, link: LinkId, conn: ConnectionId) {
         let Some(line) = self.lines.get(&link).filter(|line| line.conn == conn) else { return };
         let report = LinkReport::Traffic(line.gauge.read());
         self.overdue.push_back(Event::Link { link, conn, report });
     }
 
-    fn probe(&mut self, link: LinkId, endpoint: usize) {
+    fn probe(&mut self, link: LinkId, endpoint: EndpointId) {
         let Some(line) = self.lines.get_mut(&link) else { return };
         let Peer::Client { uplink, .. } = &line.peer else { return };
         let (uplink, events, conn) = (Rc::clone(uplink), self.events.0.clone(), line.conn);
@@ -573,7 +573,7 @@ impl Runtime {
     }
 }
 
-async fn pass_on(link: LinkId, conn: u64, reports: Receiver<LinkReport>, events: Sender<Event>) {
+async fn pass_on(link: LinkId, conn: ConnectionId, reports: Receiver<LinkReport>, events: Sender<Event>) {
     while let Ok(report) = reports.recv().await {
         let _ = events.send(Event::Link { link, conn, report }).await;
     }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_core::agent::{Action, Agent, Event, LinkSetup, MqttSetup, Setup};
 use holdfast_core::config::client::Confirm;
 use holdfast_core::config::link_kind::LinkKind;
-use holdfast_core::ids::LinkId;
+use holdfast_core::ids::{ConnectionId, LinkId, RequestId};
 use holdfast_core::link::LinkState;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use holdfast_core::message::Format;
@@ -49,7 +49,7 @@ enum Pending {
     /// People want the configuration taken over as it is.
     Reload,
     Prepared {
-        request: u64,
+        request: RequestId,
         outcome: Result<Box<Proposal>, String>,
     },
     /// People tell a link something by hand.
@@ -66,26 +66,26 @@ enum Pending {
     Disk,
     ToPeer {
         link: usize,
-        conn: u64,
+        conn: ConnectionId,
         order: LinkOrder,
     },
     ToAgent {
         link: usize,
-        conn: u64,
+        conn: ConnectionId,
         report: LinkReport,
     },
     Http {
         link: usize,
-        conn: u64,
+        conn: ConnectionId,
         step: HttpStep,
     },
     Cut {
         link: usize,
-        conn: u64,
+        conn: ConnectionId,
     },
     HalfOpen {
         link: usize,
-        conn: u64,
+        conn: ConnectionId,
     },
     WallJump,
     /// The time comes from the network.
@@ -115,8 +115,8 @@ pub struct World {
     /// Which settings of each link are in force.
     standing: Vec<Option<Standing>>,
     /// What the agent owes an answer.
-    requests: BTreeSet<u64>,
-    asked: u64,
+    requests: BTreeSet<RequestId>,
+    asked: RequestId,
     /// Of what a reload would take over, and whether each link had a place before.
     proposed: Option<(Setup, Vec<bool>)>,
     /// With what the next life begins, and what proved itself in this one.
@@ -129,7 +129,7 @@ pub struct World {
     disk: Disk,
     conns: Vec<Option<Conn>>,
     peers: Vec<Peer>,
-    offers: BTreeMap<u64, Vec<Vec<u8>>>,
+    offers: BTreeMap<RequestId, Vec<Vec<u8>>>,
     ids: BTreeSet<u64>,
     stored: Vec<Vec<u8>>,
     /// When each message was offered.
@@ -214,7 +214,7 @@ impl World {
             taken: setup.clone(),
             setup,
             requests: BTreeSet::new(),
-            asked: 0,
+            asked: RequestId::default(),
             proposed: None,
             successor: None,
             called: false,
@@ -408,12 +408,12 @@ impl World {
             return Ok(());
         }
         let drafts: Vec<Draft> = (0..=self.seed.below(12)).map(|_| self.draft()).collect();
-        let ticket = self.offered;
-        self.offers.insert(ticket, drafts.iter().map(|draft| draft.payload.clone()).collect());
+        let request = self.offered;
+        self.offers.insert(RequestId(request), drafts.iter().map(|draft| draft.payload.clone()).collect());
         self.came.extend(drafts.iter().map(|draft| (draft.payload.clone(), self.now)));
         let takers = self.seated();
         self.takers.extend(drafts.iter().map(|draft| (draft.payload.clone(), takers.clone())));
-        self.feed(Event::Offer { ticket, drafts, from: None })
+        self.feed(Event::Offer { request: RequestId(request), drafts, from: None })
     }
 
     fn draft(&mut self) -> Draft {
@@ -456,7 +456,7 @@ impl World {
             Action::Look { link, conn } => Some((*link, *conn)),
             _ => None,
         });
-        let links: Vec<(LinkId, u64)> = links.collect();
+        let links: Vec<(LinkId, ConnectionId)> = links.collect();
         for action in actions {
             if self.trace {
                 println!("{:>12}     {action:?}", "");
@@ -509,9 +509,9 @@ impl World {
                 let slow = if self.seed.below(20) == 0 { SECOND } else { 5 * MS };
                 self.after(slow, Pending::Disk);
             }
-            Action::Answer(ticket, answer) => return self.answered(ticket, &answer),
-            Action::GiveBack(ticket, _) => {
-                return self.answered(ticket, &Answer::Refused(Refused::Busy));
+            Action::Answer(request, answer) => return self.answered(request, &answer),
+            Action::GiveBack(request, _) => {
+                return self.answered(request, &Answer::Refused(Refused::Busy));
             }
             Action::Note(LogEvent::LinkMoves { .. }) => self.tally.moves += 1,
             Action::Note(LogEvent::Unechoed { link, .. }) => self.note_unechoed(&link),

@@ -31,7 +31,7 @@ use crate::clocks::Clocks;
 use crate::config::mqtt::Mqtt;
 use crate::config::network::Remote;
 use crate::device::presence::Presence;
-use crate::ids::{LinkId, OutletId, Table};
+use crate::ids::{ConnectionId, LinkId, OutletId, RequestId, Table};
 use crate::link::LinkEffect;
 use crate::link::poison::MessageRef;
 use crate::link::protocol::{LinkOrder, LinkReport, Publication};
@@ -65,7 +65,7 @@ pub struct Agent {
     left_behind: left_behind::LeftBehind,
     pub(crate) rejected: Option<String>,
     /// The reload that goes on.
-    reloading: Option<u64>,
+    reloading: Option<RequestId>,
     /// Whether another life begins when this one has ended.
     succeeded: bool,
     pub(crate) servers: BTreeMap<String, ServerStatus>,
@@ -125,9 +125,9 @@ impl Agent {
     /// Takes in one event and adds what is to be done.
     pub fn step(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         match event {
-            Event::Offer { ticket, drafts, from } => self.offered(now, ticket, drafts, from, out),
-            Event::Reimport { ticket, outlet, messages } => {
-                self.offered_again(now, ticket, outlet, messages, out);
+            Event::Offer { request, drafts, from } => self.offered(now, request, drafts, from, out),
+            Event::Reimport { request, outlet, messages } => {
+                self.offered_again(now, request, outlet, messages, out);
             }
             Event::Connected(device) => {
                 if self.presence.connected(now, &device) {
@@ -344,13 +344,13 @@ impl Agent {
     fn offered(
         &mut self,
         now: Now,
-        ticket: u64,
+        request: RequestId,
         drafts: Vec<Draft>,
         from: Option<Remote>,
         out: &mut Vec<Action>,
     ) {
         if self.stop != Stop::Running {
-            out.push(Action::Answer(ticket, Answer::Refused(Refused::Stopping)));
+            out.push(Action::Answer(request, Answer::Refused(Refused::Stopping)));
             return;
         }
         let mut changed = Vec::new();
@@ -360,12 +360,19 @@ impl Agent {
             }
         }
         let mut effects = Vec::new();
-        self.buffer.offer(now, Some(ticket), drafts, from, &self.routes, &mut effects);
+        self.buffer.offer(now, Some(request), drafts, from, &self.routes, &mut effects);
         act(effects, out);
         changed.iter().for_each(|device| self.notify(now, device, out));
     }
 
-    fn reported(&mut self, now: Now, link: LinkId, conn: u64, report: LinkReport, out: &mut Vec<Action>) {
+    fn reported(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        conn: ConnectionId,
+        report: LinkReport,
+        out: &mut Vec<Action>,
+    ) {
         if self.links[link].conn != conn {
             return;
         }
@@ -448,12 +455,12 @@ impl Agent {
         for effect in effects {
             match effect {
                 LinkEffect::Dial(endpoint) => {
-                    self.links[link].conn += 1;
+                    self.links[link].conn = self.links[link].conn.next();
                     out.push(Action::Dial { link, conn: self.links[link].conn, endpoint });
                 }
                 LinkEffect::Left => self.moves(link, out),
                 LinkEffect::HangUp => {
-                    self.links[link].conn += 1;
+                    self.links[link].conn = self.links[link].conn.next();
                     out.push(Action::HangUp { link });
                 }
                 LinkEffect::Tell(order) => out.push(Action::Tell { link, order }),
@@ -589,8 +596,8 @@ impl Agent {
 fn act(effects: Vec<BufferEffect>, out: &mut Vec<Action>) {
     out.extend(effects.into_iter().map(|effect| match effect {
         BufferEffect::Disk(order) => Action::Disk(order),
-        BufferEffect::Answer(ticket, answer) => Action::Answer(ticket, answer),
-        BufferEffect::GiveBack(ticket, drafts) => Action::GiveBack(ticket, drafts),
+        BufferEffect::Answer(request, answer) => Action::Answer(request, answer),
+        BufferEffect::GiveBack(request, drafts) => Action::GiveBack(request, drafts),
         BufferEffect::Note(log_event) => Action::Note(log_event),
     }));
 }

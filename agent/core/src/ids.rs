@@ -5,6 +5,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Index, IndexMut};
 
+use serde::{Deserialize, Serialize};
+
 /// Makes types of numbers that name a row of a table.
 macro_rules! rows {
     ($($(#[$doc:meta])* $name:ident,)+) => {$(
@@ -35,6 +37,44 @@ rows! {
     LinkId,
     /// An outlet of the agent and its place in the store: the same for all of a run.
     OutletId,
+    /// One of the urls of a link, in the order of its configuration.
+    EndpointId,
+}
+
+impl EndpointId {
+    /// The one that is used unless something is wrong with it.
+    pub const FIRST: EndpointId = EndpointId(0);
+}
+
+/// Makes types of numbers that are given one after the other.
+macro_rules! counted {
+    ($($(#[$doc:meta])* $name:ident,)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// The next one.
+            pub fn next(self) -> Self {
+                $name(self.0 + 1)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+};
+}
+
+counted! {
+    /// A connection of a link, or the try to make one: what an earlier one reports is known by it. A link begins with 0, when there
+    /// has been none.
+    ConnectionId,
+    /// Something that is to be answered.
+    RequestId,
 }
 
 /// A number that names a row of a table.

@@ -28,6 +28,7 @@ use self::watch::Patience;
 use self::window::Window;
 use crate::config::client::{Confirm, Ping, Reconnect};
 use crate::config::link_kind::LinkKind;
+use crate::ids::{EndpointId, Table};
 use crate::link::backoff::{Cause, WaitReason};
 use crate::link::closing::Closing;
 use crate::link::endpoint::{EndpointRule, Endpoints};
@@ -63,7 +64,7 @@ pub struct LinkRule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkEffect {
     /// Start a connection to this endpoint.
-    Dial(usize),
+    Dial(EndpointId),
     /// Goodbye was said to move to another endpoint: what is in flight is sent again there.
     Left,
     /// Drop the connection, or the try to make one.
@@ -132,7 +133,7 @@ pub struct Link {
     life: Life,
     window: Window,
     /// What is known of each endpoint.
-    habits: Vec<EndpointHabits>,
+    habits: Table<EndpointId, EndpointHabits>,
     /// Whether somebody told it to stay away until told otherwise.
     parted: bool,
     /// Since when it is in the state that is shown.
@@ -167,7 +168,7 @@ impl Link {
     pub fn new(rule: LinkRule, now: Time) -> Self {
         let mut link = Link {
             endpoints: Endpoints::new(rule.endpoints, now),
-            habits: vec![EndpointHabits::default(); rule.endpoints.count.max(1)],
+            habits: Table::from(vec![EndpointHabits::default(); rule.endpoints.count.max(1)]),
             rule,
             life: Life::Idle,
             window: Window::default(),
@@ -195,7 +196,7 @@ impl Link {
     }
 
     /// Which of its endpoints it uses, or dialled last.
-    pub fn endpoint(&self) -> usize {
+    pub fn endpoint(&self) -> EndpointId {
         self.endpoints.current()
     }
 
@@ -354,7 +355,7 @@ impl Link {
     /// Lives on under another rule: says goodbye with this close code if it is up, and dials as if it had just begun.
     pub fn reconfigure(&mut self, now: Time, rule: LinkRule, code: u16, out: &mut Vec<LinkEffect>) {
         self.endpoints = Endpoints::new(rule.endpoints, now);
-        self.habits = vec![EndpointHabits::default(); rule.endpoints.count.max(1)];
+        self.habits = Table::from(vec![EndpointHabits::default(); rule.endpoints.count.max(1)]);
         self.window = Window::default();
         self.rule = rule;
         self.parted = false;

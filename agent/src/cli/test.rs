@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::bail;
 use futures_util::future::join_all;
 use holdfast_core::config::{Config, shown_url};
+use holdfast_core::ids::EndpointId;
 use holdfast_core::link::probe::{Failed, FinishedStep};
 use serde_json::{Value, json};
 
@@ -93,7 +94,7 @@ pub(super) async fn probe_all(
         let live = live.clone();
         async move {
             let shown = client.endpoints().get(url).map(|url| shown_url(url)).unwrap_or_default();
-            let probe = probe::link(client, url, watch(&live, place, &client.id, &shown)).await;
+            let probe = probe::link(client, EndpointId(url), watch(&live, place, &client.id, &shown)).await;
             conclude(&live, place, &probe);
             probe
         }

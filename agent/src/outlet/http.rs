@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use holdfast_core::config::client::{Auth, Client};
+use holdfast_core::ids::EndpointId;
 use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::http_status::Meaning;
 use holdfast_core::link::post_queue::{PostQueue, PostRule};
@@ -28,7 +29,7 @@ use poster::Poster;
 /// of the last connection.
 pub async fn run(
     uplink: Rc<Uplink>,
-    endpoint: usize,
+    endpoint: EndpointId,
     orders: Receiver<LinkOrder>,
     reports: Sender<LinkReport>,
     gauge: Gauge,
@@ -57,7 +58,7 @@ pub async fn run(
 }
 
 /// Whether an endpoint of a client can be connected to. The error says why not.
-pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
+pub async fn probe(client: &Client, endpoint: EndpointId) -> Result<(), String> {
     let dialed = async {
         let mut poster = Poster::new(client, endpoint, Gauge::default())?;
         poster.dial(&DialTrace::new()).await
@@ -66,7 +67,7 @@ pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
 }
 
 /// Makes one connection as the agent does, and posts a batch without messages. The stage tells how far it came.
-pub async fn test(client: &Client, endpoint: usize, stage: &DialTrace) -> Result<(), Refusal> {
+pub async fn test(client: &Client, endpoint: EndpointId, stage: &DialTrace) -> Result<(), Refusal> {
     let mut poster = Poster::new(client, endpoint, Gauge::default())?;
     poster.dial(stage).await?;
     stage.enter(DialStep::Request);

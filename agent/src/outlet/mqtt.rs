@@ -9,6 +9,7 @@ use std::time::Duration;
 use holdfast_core::config::client::{Auth, Client};
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::config::{Secret, Url};
+use holdfast_core::ids::EndpointId;
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::probe::DialStep;
@@ -62,7 +63,7 @@ pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sende
 /// The same for a link, whose messages it publishes.
 pub async fn run_link(
     uplink: Rc<Uplink>,
-    endpoint: usize,
+    endpoint: EndpointId,
     orders: Receiver<LinkOrder>,
     reports: Sender<LinkReport>,
     gauge: Gauge,
@@ -116,8 +117,8 @@ impl Way {
 }
 
 /// Settings of a client for its broker, as `[mqtt]` would have them.
-fn table(client: &Client, endpoint: usize, agent: &str) -> Result<Mqtt, String> {
-    let text = client.endpoints().into_iter().nth(endpoint).ok_or("it has no url")?;
+fn table(client: &Client, endpoint: EndpointId, agent: &str) -> Result<Mqtt, String> {
+    let text = client.endpoints().into_iter().nth(endpoint.0).ok_or("it has no url")?;
     let url = Url::parse(&text, [PLAIN.0, SECURE.0]).map_err(|error| format!("its url {error}"))?;
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (username, password) = match (&client.auth, url.user) {
@@ -139,7 +140,7 @@ fn table(client: &Client, endpoint: usize, agent: &str) -> Result<Mqtt, String> 
 }
 
 /// The same as [`test`] for a link.
-pub async fn test_link(client: &Client, endpoint: usize, stage: &DialTrace) -> Result<(), Refusal> {
+pub async fn test_link(client: &Client, endpoint: EndpointId, stage: &DialTrace) -> Result<(), Refusal> {
     let cannot = |cause| unusable(client, cause);
     let mqtt = table(client, endpoint, &fastrand::u32(..).to_string()).map_err(cannot)?;
     test_by(&mqtt, &Way::of(client).map_err(cannot)?, client.ping.timeout, stage).await

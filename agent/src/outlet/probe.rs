@@ -5,6 +5,7 @@ use holdfast_core::config::client::Client;
 use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::config::shown_url;
+use holdfast_core::ids::EndpointId;
 use holdfast_core::link::probe::{Failed, FinishedStep};
 use holdfast_core::link::protocol::Refusal;
 
@@ -28,14 +29,14 @@ pub struct Probe {
 }
 
 /// Tests one url of a link. Ends within its `connect_timeout`, and its ping's timeout or its `confirm_timeout`.
-pub async fn link(client: &Client, endpoint: usize, watch: StepWatch) -> Probe {
+pub async fn link(client: &Client, endpoint: EndpointId, watch: StepWatch) -> Probe {
     let stage = DialTrace::watched(watch);
     let outcome = match client.kind() {
         LinkKind::WebSocket => uplink::test(client, endpoint, &stage).await,
         LinkKind::Http => http::test(client, endpoint, &stage).await,
         LinkKind::Mqtt => mqtt::test_link(client, endpoint, &stage).await,
     };
-    let url = client.endpoints().get(endpoint).map(|url| shown_url(url)).unwrap_or_default();
+    let url = client.endpoints().get(endpoint.0).map(|url| shown_url(url)).unwrap_or_default();
     conclude(client.id.clone(), url, stage, outcome)
 }
 

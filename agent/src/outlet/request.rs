@@ -12,6 +12,7 @@ use holdfast_core::config::client::{Auth, Client, Confirm, Framing};
 use holdfast_core::config::handshake::RESERVED;
 use holdfast_core::config::link_kind::{LinkKind, SCHEMES};
 use holdfast_core::config::tls::ClientTls;
+use holdfast_core::ids::EndpointId;
 use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::protocol::Refusal;
 use holdfast_core::link::redirect::{Asked, REDIRECTS_MAX};
@@ -55,8 +56,8 @@ pub struct Request {
 impl Request {
     /// Reads all secrets and puts the request to one of the client's endpoints together. Errors name the parameter or header,
     /// never its value.
-    pub fn new(client: &Client, endpoint: usize) -> Result<Request, String> {
-        let text = client.endpoints().into_iter().nth(endpoint).ok_or("it has no url")?;
+    pub fn new(client: &Client, endpoint: EndpointId) -> Result<Request, String> {
+        let text = client.endpoints().into_iter().nth(endpoint.0).ok_or("it has no url")?;
         let url = parse(&text)?;
         let (path, query) = url.path_and_query();
         let login = login_in_path(&client.auth)?;
@@ -72,7 +73,7 @@ impl Request {
     }
 
     /// The same for a dial.
-    pub fn of(client: &Client, endpoint: usize) -> Result<Request, Refusal> {
+    pub fn of(client: &Client, endpoint: EndpointId) -> Result<Request, Refusal> {
         Request::new(client, endpoint).map_err(|cause| unusable(client, cause))
     }
 
@@ -263,11 +264,12 @@ mod tests {
     }
 
     fn head(client: &Client) -> String {
-        String::from_utf8(Request::new(client, 0).unwrap_or_else(|error| panic!("{error}")).head).unwrap()
+        String::from_utf8(Request::new(client, EndpointId(0)).unwrap_or_else(|error| panic!("{error}")).head)
+            .unwrap()
     }
 
     fn error(client: &Client) -> String {
-        Request::new(client, 0).err().unwrap()
+        Request::new(client, EndpointId(0)).err().unwrap()
     }
 
     #[test]
@@ -294,7 +296,7 @@ mod tests {
         assert!(text.contains(&format!("\r\nAuthorization: Basic {}\r\n", STANDARD.encode("gw-17:p@ss"))));
         assert!(text.contains("\r\nHost: hub.example\r\n"));
         assert!(!text.contains("p%40ss"));
-        assert_eq!(Request::new(&client, 0).ok().unwrap().label, "ws://hub.example");
+        assert_eq!(Request::new(&client, EndpointId(0)).ok().unwrap().label, "ws://hub.example");
     }
 
     #[test]
@@ -321,7 +323,7 @@ mod tests {
         let mut client = client("ws://gw:pw@hub.example/in?a=1");
         client.params.insert("token".to_owned(), plain("s3cret").into());
         client.headers.insert("x-api-key".to_owned(), plain("k3y").into());
-        let first = Request::new(&client, 0).ok().unwrap();
+        let first = Request::new(&client, EndpointId(0)).ok().unwrap();
         let second = first.redirected(&client, "https://hub.example:8443/in?a=1&token=s3cret").ok().unwrap();
         let text = String::from_utf8(second.head).unwrap();
         assert!(
@@ -345,7 +347,7 @@ mod tests {
             server_name: Some("hub".to_owned()),
             ..ClientTls::default()
         };
-        let mut request = Request::new(&client, 0).ok().unwrap();
+        let mut request = Request::new(&client, EndpointId(0)).ok().unwrap();
         for location in ["https://node7/in", "/other", "https://hub.example/in"] {
             request = request.redirected(&client, location).ok().unwrap();
             let text = String::from_utf8(request.head.clone()).unwrap();
@@ -358,7 +360,7 @@ mod tests {
     fn a_url_in_other_legal_forms_leads_to_the_same_place() {
         let text = head(&client("WS://[fe80::1%25eth0]:/in"));
         assert!(text.starts_with("GET /in HTTP/1.1\r\nHost: [fe80::1]\r\n"), "{text}");
-        let request = Request::new(&client("ws://[fe80::1%25eth0]:81"), 0).ok().unwrap();
+        let request = Request::new(&client("ws://[fe80::1%25eth0]:81"), EndpointId(0)).ok().unwrap();
         assert_eq!((request.target.host.as_str(), request.target.port), ("fe80::1%eth0", 81));
     }
 

@@ -10,6 +10,7 @@ use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message};
 use futures_util::StreamExt;
 use holdfast_core::config::client::{Auth, Client, Confirm, Framing};
+use holdfast_core::ids::EndpointId;
 use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::probe::{DialStep, NO_ECHO, PingAnswer};
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
@@ -77,7 +78,7 @@ struct Socket {
 /// gone it says goodbye. The gauge counts its bytes.
 pub async fn run(
     uplink: Rc<Uplink>,
-    endpoint: usize,
+    endpoint: EndpointId,
     orders: Receiver<LinkOrder>,
     reports: Sender<LinkReport>,
     gauge: Gauge,
@@ -95,7 +96,7 @@ pub async fn run(
 
 /// Whether an endpoint of a client works: it takes the connection, and answers a ping if the client counts on its pongs. The
 /// error says why not.
-pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
+pub async fn probe(client: &Client, endpoint: EndpointId) -> Result<(), String> {
     let (mut socket, ..) = dial(client, endpoint, &DialTrace::new(), &Gauge::default())
         .await
         .map_err(|refusal| refusal.to_string())?;
@@ -110,7 +111,7 @@ pub async fn probe(client: &Client, endpoint: usize) -> Result<(), String> {
 }
 
 /// Makes one connection as the agent does, has a ping answered, and says goodbye. The stage tells how far it came.
-pub async fn test(client: &Client, endpoint: usize, stage: &DialTrace) -> Result<(), Refusal> {
+pub async fn test(client: &Client, endpoint: EndpointId, stage: &DialTrace) -> Result<(), Refusal> {
     let (mut socket, ..) = dial(client, endpoint, stage, &Gauge::default()).await?;
     stage.enter(DialStep::Authentication);
     stage.found(if client.auth == Auth::None { "none asked for" } else { "accepted" });
@@ -171,7 +172,7 @@ async fn echo_of_ping(socket: &mut Socket, other_came: &Cell<bool>) -> Result<Pi
 /// Returns what is to be sent first as well.
 async fn dial(
     client: &Client,
-    endpoint: usize,
+    endpoint: EndpointId,
     stage: &DialTrace,
     gauge: &Gauge,
 ) -> Result<(Socket, Peer, Vec<String>), Refusal> {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use holdfast_core::agent::Event;
 use holdfast_core::config::Config;
 use holdfast_core::config::server::Server;
+use holdfast_core::ids::RequestId;
 use holdfast_core::reload::{self, Changes, Proposal, ReloadError, Reloaded};
 use holdfast_core::setup::LinkSetup;
 
@@ -16,7 +17,7 @@ use crate::source::server::KeptSocket;
 
 /// A configuration that was read, or why not.
 pub struct Prepared {
-    request: u64,
+    request: RequestId,
     outcome: Result<Box<Next>, String>,
 }
 
@@ -28,7 +29,7 @@ struct Next {
 
 /// A configuration that was read, until the agent says what becomes of it.
 pub struct Candidate {
-    request: u64,
+    request: RequestId,
     config: Config,
     bound: BoundServers,
 }
@@ -45,7 +46,7 @@ pub struct Successor {
 
 impl Runtime {
     /// Begins to read the configuration again.
-    pub fn prepare(&mut self, request: u64) {
+    pub fn prepare(&mut self, request: RequestId) {
         self.preparing = Some(request);
         self.supervisor.reloading();
         let (load, config, kept) = (self.load.clone(), self.config.clone(), self.servers.kept());
@@ -71,7 +72,7 @@ impl Runtime {
     }
 
     /// Puts in force what was read. The settings of clients are the agent's.
-    pub fn take_over(&mut self, request: u64) {
+    pub fn take_over(&mut self, request: RequestId) {
         if let Some(Candidate { config, bound, .. }) = self.candidate.take_if(|own| own.request == request) {
             self.servers.provide(&config);
             self.servers.replace(bound);
@@ -81,7 +82,7 @@ impl Runtime {
     }
 
     /// Keeps what was read for the life after this one.
-    pub fn succeed(&mut self, request: u64) {
+    pub fn succeed(&mut self, request: RequestId) {
         let candidate = self.candidate.take_if(|own| own.request == request);
         self.successor = candidate.map(|Candidate { config, bound, .. }| {
             let proven = self.agent.proven().cloned().collect();
@@ -102,7 +103,7 @@ impl Runtime {
     }
 
     /// Tells whoever asked, and drops what was read for nothing.
-    pub fn reply_to_reload(&mut self, request: u64, outcome: Result<Reloaded, ReloadError>) {
+    pub fn reply_to_reload(&mut self, request: RequestId, outcome: Result<Reloaded, ReloadError>) {
         self.candidate.take_if(|own| own.request == request);
         if self.preparing.take_if(|own| *own == request).is_some() && self.successor.is_none() {
             self.supervisor.ready();

@@ -1,5 +1,6 @@
 //! What senders are told, and when: the truth, once, and soon, whatever the disk does.
 
+use holdfast_core::ids::RequestId;
 use holdfast_core::source::intake::{Answer, Refused};
 
 use super::{MS, Pending, SECOND, World};
@@ -10,10 +11,10 @@ use crate::disk::Mood;
 const ANSWER_WITHIN: u64 = 45 * SECOND;
 
 impl World {
-    pub(super) fn answered(&mut self, ticket: u64, answer: &Answer) -> Result<(), String> {
-        let payloads = self.offers.remove(&ticket).ok_or(format!("ticket {ticket} was answered twice"))?;
+    pub(super) fn answered(&mut self, request: RequestId, answer: &Answer) -> Result<(), String> {
+        let payloads = self.offers.remove(&request).ok_or(format!("request {request} was answered twice"))?;
         if *answer == Answer::Refused(Refused::Full) && !self.bounded {
-            return Err(format!("ticket {ticket} was refused without a bound"));
+            return Err(format!("request {request} was refused without a bound"));
         }
         let Answer::Stored { first, last } = answer else { return Ok(()) };
         if last - first + 1 != payloads.len() as u64 {
@@ -34,7 +35,7 @@ impl World {
             payloads.first().is_some_and(|first| self.now - self.came[first] > ANSWER_WITHIN)
         };
         match self.offers.iter().find(|(_, payloads)| late(payloads)) {
-            Some((ticket, _)) => Err(format!("ticket {ticket} is not answered in time")),
+            Some((request, _)) => Err(format!("request {request} is not answered in time")),
             None => Ok(()),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use holdfast_core::config::batch::Batch;
 use holdfast_core::config::client::{BodyEncoding, Elements};
 use holdfast_core::config::link_kind::LinkKind;
+use holdfast_core::ids::ConnectionId;
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::http_status::Meaning;
 use holdfast_core::link::post_queue::{PostQueue, PostRule};
@@ -25,7 +26,12 @@ pub(super) enum HttpStep {
 }
 
 impl World {
-    pub(super) fn over_http(&mut self, link: usize, conn: u64, step: HttpStep) -> Result<(), String> {
+    pub(super) fn over_http(
+        &mut self,
+        link: usize,
+        conn: ConnectionId,
+        step: HttpStep,
+    ) -> Result<(), String> {
         match step {
             HttpStep::Arrives { entries, bytes } => self.reach_server(link, conn, entries, bytes),
             HttpStep::Answered(meaning) => self.answer_arrives(link, conn, meaning),
@@ -73,7 +79,7 @@ impl World {
     }
 
     /// Sends the next request, or waits until there is one.
-    fn post(&mut self, link: usize, conn: u64) {
+    fn post(&mut self, link: usize, conn: ConnectionId) {
         let now = self.clock().mono;
         let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn) else { return };
         let Some(posts) = &mut at.posts else { return };
@@ -94,7 +100,7 @@ impl World {
     fn reach_server(
         &mut self,
         link: usize,
-        conn: u64,
+        conn: ConnectionId,
         entries: Vec<(usize, Entry)>,
         bytes: usize,
     ) -> Result<(), String> {
@@ -138,7 +144,7 @@ impl World {
         Ok(())
     }
 
-    fn answer_arrives(&mut self, link: usize, conn: u64, meaning: Meaning) -> Result<(), String> {
+    fn answer_arrives(&mut self, link: usize, conn: ConnectionId, meaning: Meaning) -> Result<(), String> {
         let passes = self.conns[link].as_mut().filter(|at| at.conn == conn && !at.is_half_open());
         let Some(posts) = passes.and_then(|at| at.posts.as_mut()) else { return Ok(()) };
         for report in posts.answered(meaning, "HTTP") {

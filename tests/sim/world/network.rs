@@ -2,7 +2,7 @@
 
 use holdfast_core::agent::Event;
 use holdfast_core::config::client::Confirm;
-use holdfast_core::ids::LinkId;
+use holdfast_core::ids::{ConnectionId, LinkId};
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::post_queue::PostQueue;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Traffic};
@@ -22,7 +22,7 @@ pub(super) enum Unwilling {
 
 /// A connection as the network sees it.
 pub(super) struct Conn {
-    pub(super) conn: u64,
+    pub(super) conn: ConnectionId,
     /// Nothing passes any more, and nobody is told, from this moment on.
     pub(super) half_open_at: Option<u64>,
     pub(super) up: bool,
@@ -83,7 +83,7 @@ fn bytes_of(order: &LinkOrder) -> u64 {
 }
 
 impl World {
-    pub(super) fn dial(&mut self, link: usize, conn: u64) {
+    pub(super) fn dial(&mut self, link: usize, conn: ConnectionId) {
         let unwilling = if self.healed { None } else { self.unwilling() };
         let rate = (self.seed.below(6) == 0).then(|| 250 + self.seed.below(4000));
         self.tally.slow += u64::from(rate.is_some());
@@ -153,7 +153,12 @@ impl World {
         arrives_at
     }
 
-    pub(super) fn reach_agent(&mut self, link: usize, conn: u64, report: LinkReport) -> Result<(), String> {
+    pub(super) fn reach_agent(
+        &mut self,
+        link: usize,
+        conn: ConnectionId,
+        report: LinkReport,
+    ) -> Result<(), String> {
         let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn && !at.is_half_open()) else {
             return Ok(());
         };
@@ -170,7 +175,12 @@ impl World {
         }
     }
 
-    pub(super) fn reach_peer(&mut self, link: usize, conn: u64, order: LinkOrder) -> Result<(), String> {
+    pub(super) fn reach_peer(
+        &mut self,
+        link: usize,
+        conn: ConnectionId,
+        order: LinkOrder,
+    ) -> Result<(), String> {
         let passes = |at: &Conn| at.conn == conn && at.up && !at.is_half_open();
         if !self.conns[link].as_ref().is_some_and(passes) {
             return Ok(());
@@ -217,7 +227,7 @@ impl World {
     }
 
     /// The connection breaks, and both ends hear of it.
-    pub(super) fn cut(&mut self, link: usize, conn: u64) {
+    pub(super) fn cut(&mut self, link: usize, conn: ConnectionId) {
         let closing = Closing::of(self.close_code(), "");
         let report = LinkReport::Closed { closing, error: "cut".to_owned() };
         self.tally.cuts += 1;
@@ -228,7 +238,7 @@ impl World {
     }
 
     /// Nothing passes any more, and nobody hears of it.
-    pub(super) fn half_open(&mut self, link: usize, conn: u64) {
+    pub(super) fn half_open(&mut self, link: usize, conn: ConnectionId) {
         if let Some(at) = self.conns[link].as_mut().filter(|at| at.conn == conn) {
             at.half_open_at.get_or_insert(self.now);
             self.tally.cuts += 1;
@@ -236,7 +246,7 @@ impl World {
     }
 
     /// How far the bytes of a connection have come.
-    pub(super) fn look(&mut self, link: LinkId, conn: u64) -> Result<(), String> {
+    pub(super) fn look(&mut self, link: LinkId, conn: ConnectionId) -> Result<(), String> {
         let own = self.number(link);
         let Some(at) = self.conns[own].as_ref().filter(|at| at.conn == conn) else { return Ok(()) };
         let report = LinkReport::Traffic(at.traffic(self.now));

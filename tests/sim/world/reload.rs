@@ -8,6 +8,7 @@ use holdfast_core::config::buffer::{BufferLimits, WhenFull};
 use holdfast_core::config::client::Confirm;
 use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::config::replay::Replay;
+use holdfast_core::ids::RequestId;
 use holdfast_core::reload::{Changes, Proposal, ReloadError, Reloaded, Takeover};
 use holdfast_core::seed::Seed;
 
@@ -27,7 +28,7 @@ impl World {
     }
 
     /// Reads the configuration, which people may have changed, and which may be wrong.
-    pub(super) fn prepare(&mut self, request: u64) {
+    pub(super) fn prepare(&mut self, request: RequestId) {
         let outcome = if !self.healed && self.seed.below(8) == 0 {
             Err("line 3".to_owned())
         } else {
@@ -41,7 +42,7 @@ impl World {
 
     pub(super) fn prepared(
         &mut self,
-        request: u64,
+        request: RequestId,
         outcome: Result<Box<Proposal>, String>,
     ) -> Result<(), String> {
         let seated = self.seated();
@@ -63,7 +64,7 @@ impl World {
     /// Each reload is answered once.
     pub(super) fn reloaded(
         &mut self,
-        request: u64,
+        request: RequestId,
         outcome: &Result<Reloaded, ReloadError>,
     ) -> Result<(), String> {
         if !self.requests.remove(&request) {
@@ -127,7 +128,11 @@ impl World {
         }
     }
 
-    pub(super) fn obeyed(&mut self, request: u64, outcome: &Result<(), CommandError>) -> Result<(), String> {
+    pub(super) fn obeyed(
+        &mut self,
+        request: RequestId,
+        outcome: &Result<(), CommandError>,
+    ) -> Result<(), String> {
         if !self.requests.remove(&request) {
             return Err(format!("command {request} was answered twice"));
         }
@@ -139,8 +144,8 @@ impl World {
         Ok(())
     }
 
-    fn request(&mut self) -> u64 {
-        self.asked += 1;
+    fn request(&mut self) -> RequestId {
+        self.asked = self.asked.next();
         self.requests.insert(self.asked);
         self.asked
     }

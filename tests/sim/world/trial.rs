@@ -4,6 +4,7 @@
 use holdfast_core::agent::{LinkSetup, Setup};
 use holdfast_core::config::client::Confirm;
 use holdfast_core::config::link_kind::LinkKind;
+use holdfast_core::ids::ConnectionId;
 use holdfast_core::link::protocol::LinkReport;
 use holdfast_core::outlet::lane;
 
@@ -42,7 +43,7 @@ impl World {
     }
 
     /// Refused, never answered, or connected to somebody who never says a word.
-    pub(super) fn dial_nobody(&mut self, link: usize, conn: u64) {
+    pub(super) fn dial_nobody(&mut self, link: usize, conn: ConnectionId) {
         let refused = LinkReport::DialFailed(self.refusal());
         // Where nothing is pinged, a connection is all that there is to prove itself.
         let rule = &self.links[link].rule;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_core::agent::Event;
-use holdfast_core::ids::OutletId;
+use holdfast_core::ids::{ConnectionId, OutletId};
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::protocol::{Heard, LinkReport, Refusal, RefusalKind};
@@ -51,7 +51,7 @@ impl World {
     }
 
     /// The peer closes, and hears nothing more on this connection.
-    pub(super) fn hang_up(&mut self, link: usize, conn: u64, code: u16) -> Result<(), String> {
+    pub(super) fn hang_up(&mut self, link: usize, conn: ConnectionId, code: u16) -> Result<(), String> {
         let Some(at) = &mut self.conns[link] else { return Ok(()) };
         at.up = false;
         at.down_at = at.down_at.max(self.now + 1);

@@ -2,6 +2,7 @@
 
 use super::stop::Stop;
 use super::{Action, Agent, act};
+use crate::ids::RequestId;
 use crate::message::Message;
 use crate::source::intake::{Answer, Refused};
 use crate::time::Now;
@@ -10,7 +11,7 @@ impl Agent {
     pub(crate) fn offered_again(
         &mut self,
         now: Now,
-        ticket: u64,
+        request: RequestId,
         outlet: String,
         messages: Vec<Message>,
         out: &mut Vec<Action>,
@@ -21,10 +22,10 @@ impl Agent {
             None => Refused::NoOutlet(outlet),
             Some(outlet) => {
                 let mut effects = Vec::new();
-                self.buffer.take_again(now, ticket, messages, outlet, &mut effects);
+                self.buffer.take_again(now, request, messages, outlet, &mut effects);
                 return act(effects, out);
             }
         };
-        out.push(Action::Answer(ticket, Answer::Refused(refused)));
+        out.push(Action::Answer(request, Answer::Refused(refused)));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::command::{CommandError, LinkCommand};
 use crate::config::network::Remote;
-use crate::ids::LinkId;
+use crate::ids::{ConnectionId, EndpointId, LinkId, RequestId};
 use crate::link::protocol::{LinkOrder, LinkReport};
 use crate::message::Message;
 use crate::observe::host::HostFacts;
@@ -17,10 +17,10 @@ use crate::source::intake::{Answer, Draft};
 /// A fact from the world.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A source hands over a batch and waits for the answer under this ticket.
+    /// A source hands over a batch and waits for the answer under this request.
     Offer {
         /// Names the answer.
-        ticket: u64,
+        request: RequestId,
         /// At least one.
         drafts: Vec<Draft>,
         /// The machine that sent it, if one did.
@@ -29,7 +29,7 @@ pub enum Event {
     /// Messages that were taken once come in again, with the time that they have.
     Reimport {
         /// Names the answer.
-        ticket: u64,
+        request: RequestId,
         /// Name of the one outlet that they are for.
         outlet: String,
         /// At least one.
@@ -46,7 +46,7 @@ pub enum Event {
         /// Which link.
         link: LinkId,
         /// Which connection of it.
-        conn: u64,
+        conn: ConnectionId,
         /// What it reports.
         report: LinkReport,
     },
@@ -59,7 +59,7 @@ pub enum Event {
     /// Somebody tells a client link something by hand.
     Command {
         /// Names the answer.
-        request: u64,
+        request: RequestId,
         /// Id of the client, in any case of its letters.
         client: String,
         /// What.
@@ -68,12 +68,12 @@ pub enum Event {
     /// Somebody wants the configuration taken over as it is on the disk.
     Reload {
         /// Names the answer.
-        request: u64,
+        request: RequestId,
     },
     /// The configuration was read for a request, and its listeners are bound. The error says why not.
     Prepared {
         /// Which request.
-        request: u64,
+        request: RequestId,
         /// What it says.
         outcome: Result<Box<Proposal>, String>,
     },
@@ -95,9 +95,9 @@ pub enum Action {
         /// Which link.
         link: LinkId,
         /// Number of the new connection.
-        conn: u64,
+        conn: ConnectionId,
         /// Which of the link's endpoints.
-        endpoint: usize,
+        endpoint: EndpointId,
     },
     /// Drop the connection.
     HangUp {
@@ -116,22 +116,22 @@ pub enum Action {
         /// Which link.
         link: LinkId,
         /// Which connection of it.
-        conn: u64,
+        conn: ConnectionId,
     },
     /// Read the configuration, bind what it needs, and tell as `Event::Prepared`.
     Prepare {
         /// For which request.
-        request: u64,
+        request: RequestId,
     },
     /// Put in force what was prepared: its servers, and what it says beside the agent's own setup.
     TakeOver {
         /// For which request.
-        request: u64,
+        request: RequestId,
     },
     /// Keep what was prepared for another life, which begins when this one has ended.
     Succeed {
         /// For which request.
-        request: u64,
+        request: RequestId,
     },
     /// Tell the store's thread.
     Disk(StoreOrder),
@@ -140,20 +140,20 @@ pub enum Action {
     /// Drop what was kept for another life: the end is for good.
     DropSuccessor,
     /// Answer a batch.
-    Answer(u64, Answer),
+    Answer(RequestId, Answer),
     /// Gives a batch back of which nothing was taken, since too much waits.
-    GiveBack(u64, Vec<Draft>),
+    GiveBack(RequestId, Vec<Draft>),
     /// Answer a command.
     ReplyToCommand {
         /// Which request.
-        request: u64,
+        request: RequestId,
         /// The error says why the link does not obey.
         outcome: Result<(), CommandError>,
     },
     /// Answer a reload. What was prepared for it and is not taken over is dropped.
     ReplyToReload {
         /// Which request.
-        request: u64,
+        request: RequestId,
         /// What was done. The error says why the configuration in force stays so.
         outcome: Result<Reloaded, ReloadError>,
     },

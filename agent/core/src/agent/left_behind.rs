@@ -3,6 +3,7 @@
 
 use super::link_context::LinkContext;
 use super::{Action, Agent};
+use crate::ids::LinkId;
 use crate::link::LinkState;
 use crate::observe::log_event::LogEvent;
 use crate::outlet::lane;
@@ -29,19 +30,15 @@ impl LeftBehind {
 
 impl Agent {
     /// Messages held for a link, about.
-    pub(crate) fn unconfirmed(&self, link: usize) -> u64 {
-        self.outboxes(link).map(OutletQueue::unconfirmed).sum()
+    pub(crate) fn unconfirmed(&self, link: LinkId) -> u64 {
+        self.queues(link).map(OutletQueue::unconfirmed).sum()
     }
 
     /// The places that hold messages and belong to no client, as a client names one that is its own.
     pub(crate) fn left_behind(&self) -> Vec<String> {
         let is_open = |outlet: &String| self.links.iter().any(|line| line.outlet == *outlet);
         let found = self.left_behind.outlets.iter().filter(|outlet| !is_open(outlet)).cloned();
-        let gone = self
-            .links
-            .iter()
-            .enumerate()
-            .filter(|(link, line)| line.is_gone() && self.unconfirmed(*link) > 0);
+        let gone = self.links.pairs().filter(|(link, line)| line.is_gone() && self.unconfirmed(*link) > 0);
         let outlets = found.chain(gone.map(|(_, line)| line.outlet.clone()));
         let mut names: Vec<String> =
             outlets.filter_map(|outlet| lane::client(&outlet).map(str::to_owned)).collect();
@@ -62,7 +59,7 @@ impl Agent {
     }
 
     /// Tells of a link that is about to go.
-    pub(crate) fn tell_if_left(&self, link: usize, out: &mut Vec<Action>) {
+    pub(crate) fn tell_if_left(&self, link: LinkId, out: &mut Vec<Action>) {
         let LinkContext { outlet, .. } = &self.links[link];
         if let Some(name) = lane::client(outlet).filter(|_| self.unconfirmed(link) > 0) {
             out.push(Action::Note(LogEvent::LeftBehind { outlet: name.to_owned() }));

@@ -6,7 +6,7 @@ use super::trial::{Rollback, Trial};
 use super::{LinkSetup, MqttSetup, Setup};
 use crate::config::buffer::{Bounds, BufferLimits};
 use crate::config::replay::Replay;
-use crate::ids::OutletId;
+use crate::ids::{ConnectionId, OutletId};
 use crate::link::frame_limit::FrameLimit;
 use crate::link::poison::{MessageRef, PoisonDetector};
 use crate::link::{Link, LinkRule};
@@ -66,7 +66,7 @@ pub struct LinkContext {
     /// When a refused message was last told as a warning.
     pub warned_at: Option<Time>,
     /// Number of its connection.
-    pub conn: u64,
+    pub conn: ConnectionId,
     /// How many entries were sent on this connection.
     pub sent: u64,
     /// Settings that have yet to prove themselves.
@@ -199,7 +199,7 @@ impl LinkContext {
             offered: None,
             convicted: Vec::new(),
             warned_at: None,
-            conn: 0,
+            conn: ConnectionId::default(),
             sent: 0,
             trial: None,
             rollback: None,

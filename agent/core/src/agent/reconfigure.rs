@@ -2,6 +2,7 @@
 
 use super::stop::Stop;
 use super::{Action, Agent, Setup};
+use crate::ids::RequestId;
 use crate::observe::host::Host;
 use crate::observe::log_event::LogEvent;
 use crate::reload::{Proposal, ReloadError, Reloaded, Takeover};
@@ -9,7 +10,7 @@ use crate::time::Now;
 
 impl Agent {
     /// Somebody wants the configuration taken over as it is on the disk. One reload goes on at a time.
-    pub(crate) fn begin_reload(&mut self, request: u64, out: &mut Vec<Action>) {
+    pub(crate) fn begin_reload(&mut self, request: RequestId, out: &mut Vec<Action>) {
         let refused = match self.reloading {
             _ if self.stop != Stop::Running => ReloadError::Stopping,
             Some(_) => ReloadError::UnderWay,
@@ -27,7 +28,7 @@ impl Agent {
     pub(crate) fn end_reload(
         &mut self,
         now: Now,
-        request: u64,
+        request: RequestId,
         outcome: Result<Box<Proposal>, String>,
         out: &mut Vec<Action>,
     ) {

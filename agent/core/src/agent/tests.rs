@@ -6,6 +6,7 @@ use crate::config::buffer::{Buffer as BufferRule, BufferLimits, WhenFull};
 use crate::config::client::{Client, Confirm, Ping, Reconnect};
 use crate::config::link_kind::LinkKind;
 use crate::config::replay::Replay;
+use crate::ids::EndpointId;
 use crate::link::LinkRule;
 use crate::link::closing::Closing;
 use crate::link::dial_error::DialError;
@@ -125,8 +126,11 @@ impl Sim {
 
     /// A reload to another setup, with what is done besides it.
     fn reload(&mut self, setup: Setup) -> Vec<Action> {
-        assert!(self.step(Event::Reload { request: 70 }).contains(&Action::Prepare { request: 70 }));
-        self.step(Event::Prepared { request: 70, outcome: Ok(proposal(setup)) })
+        assert!(
+            self.step(Event::Reload { request: RequestId(70) })
+                .contains(&Action::Prepare { request: RequestId(70) })
+        );
+        self.step(Event::Prepared { request: RequestId(70), outcome: Ok(proposal(setup)) })
     }
 
     /// The same, of which only what the links and the store are told is shown.
@@ -142,12 +146,12 @@ impl Sim {
         actions
     }
 
-    fn offer(&mut self, ticket: u64, messages: usize) -> Vec<Action> {
-        self.step(Event::Offer { ticket, drafts: vec![draft(None); messages], from: None })
+    fn offer(&mut self, request: RequestId, messages: usize) -> Vec<Action> {
+        self.step(Event::Offer { request, drafts: vec![draft(None); messages], from: None })
     }
 
     fn hear_of(&mut self, device: &str) -> Vec<Action> {
-        self.step(Event::Offer { ticket: 0, drafts: vec![draft(Some(device))], from: None })
+        self.step(Event::Offer { request: RequestId(0), drafts: vec![draft(Some(device))], from: None })
     }
 
     /// The status that goes to the broker.
@@ -165,7 +169,7 @@ fn a_changed_link_says_goodbye_and_dials_again_while_another_stays() {
     let actions = sim.reconfigure(setup(vec![changed, client("b", Confirm::Pong, false)], false));
     assert_eq!(actions, [Action::Tell { link: LinkId(0), order: LinkOrder::Close(1001) }]);
     let actions = sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
-    assert_eq!(actions, [Action::Dial { link: LinkId(0), conn: 2, endpoint: 0 }]);
+    assert_eq!(actions, [Action::Dial { link: LinkId(0), conn: ConnectionId(2), endpoint: EndpointId(0) }]);
     assert!(sim.agent.links[LinkId(1)].link.is_up());
 }
 
@@ -176,7 +180,10 @@ fn a_changed_link_that_does_not_close_is_dropped_after_two_seconds() {
     assert_eq!(sim.wait(SECOND * 2 - SECOND / 10), []);
     assert_eq!(
         sim.wait(SECOND / 10),
-        [Action::HangUp { link: LinkId(0) }, Action::Dial { link: LinkId(0), conn: 3, endpoint: 0 }]
+        [
+            Action::HangUp { link: LinkId(0) },
+            Action::Dial { link: LinkId(0), conn: ConnectionId(3), endpoint: EndpointId(0) }
+        ]
     );
 }
 
@@ -188,7 +195,7 @@ fn a_link_that_becomes_inactive_hangs_up_and_holds() {
     sim.reconfigure(setup(vec![idle], false));
     sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
     assert_eq!(sim.shown("/links/cloud/state"), "inactive");
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     assert_eq!(sim.shown("/links/cloud/unconfirmed"), 1);
 }
 
@@ -207,14 +214,14 @@ fn a_link_that_comes_dials_once_it_has_a_place_and_numbers_while_the_others_stay
     let widen = StoreOrder::Widen { outlets: vec!["client:b".into()] };
     assert_eq!(actions, [Action::Disk(widen)]);
     assert_eq!(sim.shown("/links/b/state"), "inactive");
-    sim.offer(1, 2);
+    sim.offer(RequestId(1), 2);
     sim.facts.held.push(Held::default());
     let actions = sim.disk(StoreReport::Widened);
     assert!(matches!(&actions[..], [Action::Disk(StoreOrder::SaveNumbers(_))]), "{actions:?}");
-    sim.offer(2, 3);
+    sim.offer(RequestId(2), 3);
     let actions = sim.disk(StoreReport::NumbersSaved);
-    assert_eq!(actions, [Action::Dial { link: LinkId(1), conn: 1, endpoint: 0 }]);
-    sim.offer(3, 4);
+    assert_eq!(actions, [Action::Dial { link: LinkId(1), conn: ConnectionId(1), endpoint: EndpointId(0) }]);
+    sim.offer(RequestId(3), 4);
     assert!(sim.agent.links[LinkId(0)].link.is_up());
     assert_eq!(sim.shown("/links/b/unconfirmed"), 4, "it gets what comes after it");
     assert_eq!(sim.shown("/links/a/unconfirmed"), 9);
@@ -224,7 +231,7 @@ fn a_link_that_comes_dials_once_it_has_a_place_and_numbers_while_the_others_stay
 fn a_disk_that_cannot_make_a_place_is_asked_again_and_takes_messages_for_the_others() {
     let (mut sim, _) = joined_by_b();
     sim.disk(StoreReport::Failed { order: StoreOrderKind::Widen, outlet: None, error: "full".into() });
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     assert_eq!(sim.shown("/links/a/unconfirmed"), 1);
     let actions = sim.wait(SECOND * 2);
     assert!(actions.contains(&Action::Disk(StoreOrder::Widen { outlets: vec!["client:b".into()] })));
@@ -234,7 +241,10 @@ fn a_disk_that_cannot_make_a_place_is_asked_again_and_takes_messages_for_the_oth
     sim.disk(StoreReport::Widened);
     sim.disk(StoreReport::Appended);
     let actions = sim.disk(StoreReport::NumbersSaved);
-    assert!(actions.contains(&Action::Dial { link: LinkId(1), conn: 1, endpoint: 0 }), "{actions:?}");
+    assert!(
+        actions.contains(&Action::Dial { link: LinkId(1), conn: ConnectionId(1), endpoint: EndpointId(0) }),
+        "{actions:?}"
+    );
 }
 
 #[test]
@@ -252,7 +262,7 @@ fn what_waits_of_a_peer_whose_client_goes_is_given_up_aloud() {
     let (a, b) = (client("a", Confirm::Pong, false), client("b", Confirm::Pong, false));
     let mut sim = Sim::new(vec![a.clone(), b], false);
     sim.link(LinkId(1), LinkReport::Up(Peer::default()));
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     sim.disk(StoreReport::Failed { order: StoreOrderKind::Append, outlet: None, error: "full".into() });
     sim.link(LinkId(1), LinkReport::Inbound(Heard::Message(draft(None))));
     let actions = sim.reconfigure(setup(vec![a], false));
@@ -267,7 +277,7 @@ fn a_link_that_goes_says_goodbye_gets_nothing_more_and_finds_what_was_held_when_
     let mut sim = Sim::new(vec![a.clone(), b.clone()], false);
     sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     sim.link(LinkId(1), LinkReport::Up(Peer::default()));
-    sim.offer(1, 2);
+    sim.offer(RequestId(1), 2);
     let actions = sim.reconfigure(setup(vec![a.clone()], false));
     assert!(
         actions.contains(&Action::Tell { link: LinkId(1), order: LinkOrder::Close(1001) }),
@@ -275,10 +285,13 @@ fn a_link_that_goes_says_goodbye_gets_nothing_more_and_finds_what_was_held_when_
     );
     sim.link(LinkId(1), LinkReport::Closed { closing: Closing::Plain, error: "closed".into() });
     assert_eq!(sim.shown("/links/b"), serde_json::Value::Null);
-    sim.offer(2, 3);
+    sim.offer(RequestId(2), 3);
     assert_eq!(sim.shown("/buffer/messages"), 5, "what a link that is gone holds is not counted");
     let actions = sim.reconfigure(setup(vec![b, a], false));
-    assert!(actions.contains(&Action::Dial { link: LinkId(1), conn: 2, endpoint: 0 }), "{actions:?}");
+    assert!(
+        actions.contains(&Action::Dial { link: LinkId(1), conn: ConnectionId(2), endpoint: EndpointId(0) }),
+        "{actions:?}"
+    );
     assert_eq!(sim.shown("/links/b/unconfirmed"), 2);
     assert!(sim.agent.links[LinkId(0)].link.is_up());
 }
@@ -287,15 +300,20 @@ fn a_link_that_goes_says_goodbye_gets_nothing_more_and_finds_what_was_held_when_
 fn while_the_only_link_gives_way_to_another_one_sources_are_told_to_come_again() {
     let mut sim = Sim::online(client("a", Confirm::Pong, false));
     sim.reconfigure(setup(vec![client("b", Confirm::Pong, false)], false));
-    let busy = |ticket| Action::GiveBack(ticket, vec![draft(None)]);
-    assert!(sim.offer(1, 1).contains(&busy(1)));
+    let busy = |request| Action::GiveBack(request, vec![draft(None)]);
+    assert!(sim.offer(RequestId(1), 1).contains(&busy(RequestId(1))));
     sim.facts.held.push(Held::default());
     sim.disk(StoreReport::Widened);
     sim.disk(StoreReport::NumbersSaved);
-    assert!(sim.offer(2, 1).contains(&busy(2)), "it must not overtake what comes again");
+    assert!(
+        sim.offer(RequestId(2), 1).contains(&busy(RequestId(2))),
+        "it must not overtake what comes again"
+    );
     sim.wait(SECOND);
     assert!(
-        !sim.offer(3, 1).iter().any(|action| matches!(action, Action::Answer(..) | Action::GiveBack(..)))
+        !sim.offer(RequestId(3), 1)
+            .iter()
+            .any(|action| matches!(action, Action::Answer(..) | Action::GiveBack(..)))
     );
     assert_eq!(sim.shown("/links/b/unconfirmed"), 1);
 }
@@ -304,7 +322,7 @@ fn while_the_only_link_gives_way_to_another_one_sources_are_told_to_come_again()
 fn what_a_peer_sent_and_a_failing_store_has_not_taken_is_given_up_at_a_stop() {
     let mut sim = Sim::new(vec![client("a", Confirm::Pong, false), client("b", Confirm::Pong, false)], false);
     sim.link(LinkId(0), LinkReport::Up(Peer::default()));
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     sim.disk(StoreReport::Failed { order: StoreOrderKind::Append, outlet: None, error: "full".into() });
     sim.link(LinkId(0), LinkReport::Inbound(Heard::Message(draft(None))));
     assert_eq!(sim.shown("/links/a/received_dropped"), 0);
@@ -322,7 +340,7 @@ fn a_broker_that_comes_is_told_the_status_once_it_is_up() {
     sim.facts.held.push(Held::default());
     sim.disk(StoreReport::Widened);
     let actions = sim.disk(StoreReport::NumbersSaved);
-    assert_eq!(actions, [Action::Dial { link: LinkId(1), conn: 1, endpoint: 0 }]);
+    assert_eq!(actions, [Action::Dial { link: LinkId(1), conn: ConnectionId(1), endpoint: EndpointId(0) }]);
     let actions = sim.link(LinkId(1), LinkReport::Up(Peer::default()));
     let [LinkOrder::Send { entries, .. }, LinkOrder::Publish(status)] = &orders(&actions, LinkId(1))[..]
     else {
@@ -364,14 +382,14 @@ fn a_shorter_commit_after_is_in_force_at_once() {
     let mut next = setup(vec![client("cloud", Confirm::Pong, false)], false);
     next.buffer.commit_after = SECOND / 100;
     sim.reconfigure(next);
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     assert!(appends(&sim.wait(SECOND / 100)));
 }
 
 #[test]
 fn a_store_that_owes_an_answer_for_too_long_is_told_as_stuck() {
     let mut sim = Sim::new(vec![client("cloud", Confirm::Pong, false)], false);
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     assert!(sim.agent.health(sim.now).is_good());
     sim.wait(SECOND * 44);
     assert_eq!(sim.agent.health(sim.now).stuck, Vec::<String>::new());
@@ -502,8 +520,8 @@ fn draft(device: Option<&str>) -> Draft {
     }
 }
 
-fn stored(ticket: u64, first: u64, last: u64) -> Action {
-    Action::Answer(ticket, Answer::Stored { first, last })
+fn stored(request: RequestId, first: u64, last: u64) -> Action {
+    Action::Answer(request, Answer::Stored { first, last })
 }
 
 fn answers(actions: &[Action]) -> Vec<&Action> {
@@ -559,23 +577,26 @@ fn a_sender_is_answered_only_when_every_outlet_has_its_messages_safe() {
     let mut sim = Sim::new(links, false);
     sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     sim.link(LinkId(1), LinkReport::Up(Peer::default()));
-    assert_eq!(answers(&sim.offer(9, 2)), Vec::<&Action>::new());
+    assert_eq!(answers(&sim.offer(RequestId(9), 2)), Vec::<&Action>::new());
     assert_eq!(answers(&sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 2 })), Vec::<&Action>::new());
     assert_eq!(answers(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 1 })), Vec::<&Action>::new());
-    assert_eq!(answers(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 2 })), [&stored(9, 1, 2)]);
+    assert_eq!(
+        answers(&sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 2 })),
+        [&stored(RequestId(9), 1, 2)]
+    );
 }
 
 #[test]
 fn without_a_link_the_disk_makes_a_message_safe() {
     let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
-    assert!(appends(&sim.offer(9, 2)));
-    assert_eq!(answers(&sim.disk(StoreReport::Appended)), [&stored(9, 1, 2)]);
+    assert!(appends(&sim.offer(RequestId(9), 2)));
+    assert_eq!(answers(&sim.disk(StoreReport::Appended)), [&stored(RequestId(9), 1, 2)]);
 }
 
 #[test]
 fn an_envelope_link_introduces_itself_before_it_sends() {
     let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
-    sim.offer(1, 3);
+    sim.offer(RequestId(1), 3);
     let orders: Vec<_> = orders(&sim.link(LinkId(0), LinkReport::Up(Peer::default())), LinkId(0))
         .into_iter()
         .cloned()
@@ -587,9 +608,9 @@ fn an_envelope_link_introduces_itself_before_it_sends() {
 #[test]
 fn a_raw_link_does_not_introduce_itself_and_pings_behind_what_it_sends() {
     let mut sim = Sim::online(client("a", Confirm::Pong, false));
-    let told = sim.offer(1, 1);
+    let told = sim.offer(RequestId(1), 1);
     assert!(matches!(orders(&told, LinkId(0))[..], [LinkOrder::Send { .. }, LinkOrder::Ping(1)]), "{told:?}");
-    assert_eq!(answers(&sim.link(LinkId(0), LinkReport::Pong(1))), [&stored(1, 1, 1)]);
+    assert_eq!(answers(&sim.link(LinkId(0), LinkReport::Pong(1))), [&stored(RequestId(1), 1, 1)]);
 }
 
 #[test]
@@ -597,7 +618,7 @@ fn an_acknowledgement_beyond_what_was_sent_counts_up_to_there_and_is_noted() {
     let mut link = client("a", Confirm::Ack, true);
     link.window = 1;
     let mut sim = Sim::online(link);
-    sim.offer(1, 2);
+    sim.offer(RequestId(1), 2);
     let actions = sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 99 });
     assert!(is_odd(&actions));
     assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 1, "the second was not sent");
@@ -609,7 +630,7 @@ fn a_peer_resumes_behind_what_any_connection_sent_and_not_behind_what_none_did()
     let mut link = client("a", Confirm::Ack, true);
     link.window = 2;
     let mut sim = Sim::online(link);
-    sim.offer(1, 3);
+    sim.offer(RequestId(1), 3);
     sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
     sim.link(LinkId(0), LinkReport::Up(Peer::default()));
@@ -623,7 +644,7 @@ fn a_peer_resumes_behind_what_any_connection_sent_and_not_behind_what_none_did()
 #[test]
 fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
-    sim.offer(1, 3);
+    sim.offer(RequestId(1), 3);
     let actions = sim.link(LinkId(0), nack(2));
     let aside = |action: &Action| match action {
         Action::Disk(StoreOrder::SetAside {
@@ -641,7 +662,10 @@ fn a_refused_message_goes_to_the_dead_letters_and_the_rest_flows_on() {
     assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 1, "it is not yet among the dead letters");
     sim.disk(StoreReport::SetAside { outlet: OutletId(0), seq: 2, found: true });
     assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 2);
-    assert_eq!(answers(&sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 3 })), [&stored(1, 1, 3)]);
+    assert_eq!(
+        answers(&sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 3 })),
+        [&stored(RequestId(1), 1, 3)]
+    );
 }
 
 fn nack(seq: u64) -> LinkReport {
@@ -657,7 +681,7 @@ fn asks_to_set_aside(actions: &[Action], number: u64) -> bool {
 #[test]
 fn a_refused_message_that_the_disk_cannot_set_aside_is_kept_until_it_can() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
-    sim.offer(1, 3);
+    sim.offer(RequestId(1), 3);
     assert!(asks_to_set_aside(&sim.link(LinkId(0), nack(2)), 2));
     let error = "read-only file system".to_owned();
     sim.disk(StoreReport::Failed { order: StoreOrderKind::SetAside, outlet: Some(OutletId(0)), error });
@@ -675,9 +699,9 @@ fn a_refused_message_that_the_disk_cannot_set_aside_is_kept_until_it_can() {
 #[test]
 fn a_refusal_counts_also_on_a_connection_that_is_being_left() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
-    sim.offer(1, 3);
+    sim.offer(RequestId(1), 3);
     let command = LinkCommand::Disconnect;
-    sim.step(Event::Command { request: 1, client: "a".to_owned(), command });
+    sim.step(Event::Command { request: RequestId(1), client: "a".to_owned(), command });
     assert!(asks_to_set_aside(&sim.link(LinkId(0), nack(2)), 2));
     sim.link(LinkId(0), LinkReport::Ack { lane: 0, seq: 3 });
     assert_eq!(sim.agent.buffer.queue(OutletId(0)).confirmed(), 0, "a confirmation does not");
@@ -735,7 +759,7 @@ fn sent(actions: &[Action], link: LinkId) -> Vec<u64> {
 #[test]
 fn a_message_that_makes_the_peer_close_three_times_while_another_passes_is_set_aside() {
     let mut sim = Sim::online(client("a", Confirm::Pong, false));
-    assert_eq!(sent(&sim.offer(1, 3), LinkId(0)), [1, 2, 3]);
+    assert_eq!(sent(&sim.offer(RequestId(1), 3), LinkId(0)), [1, 2, 3]);
     assert_eq!(close_and_come_back(&mut sim, 1009, ""), [1], "one at a time from here on");
     assert_eq!(sent(&pong(&mut sim), LinkId(0)), [2]);
     for _ in 0..2 {
@@ -763,7 +787,7 @@ fn a_peer_that_refuses_the_login_takes_every_message_once_the_login_is_good() {
         [(1008, ""), (4401, ""), (1007, "token expired"), (3000, ""), (1011, "no permission")]
     {
         let mut sim = Sim::online(client("a", Confirm::Pong, false));
-        assert_eq!(sent(&sim.offer(1, 3), LinkId(0)), [1, 2, 3]);
+        assert_eq!(sent(&sim.offer(RequestId(1), 3), LinkId(0)), [1, 2, 3]);
         for _ in 0..20 {
             assert_eq!(set_aside(&close(&mut sim, code, reason)), [0; 0]);
             sim.wait(SECOND * 300);
@@ -779,7 +803,7 @@ fn a_peer_that_refuses_the_login_takes_every_message_once_the_login_is_good() {
 #[test]
 fn a_peer_that_closes_before_it_reads_or_after_every_message_is_not_given_up_on() {
     let mut sim = Sim::online(client("a", Confirm::Pong, false));
-    sim.offer(1, 12);
+    sim.offer(RequestId(1), 12);
     for reads in [false, true] {
         let mut noted = Vec::new();
         for _ in 0..100 {
@@ -804,7 +828,7 @@ fn a_peer_that_closes_before_it_reads_or_after_every_message_is_not_given_up_on(
 fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame() {
     for hello in [false, true] {
         let mut sim = Sim::online(client("a", Confirm::Pong, hello));
-        sim.offer(1, 3);
+        sim.offer(RequestId(1), 3);
         assert_eq!(close_and_come_back(&mut sim, 1007, ""), [1]);
         for _ in 0..2 {
             assert_eq!(close_and_come_back(&mut sim, 1007, ""), [0; 0], "the peer has to show that it reads");
@@ -839,7 +863,7 @@ fn where_nothing_was_ever_taken_the_message_behind_tells_which_one_is_to_blame()
 #[test]
 fn a_limit_of_the_peer_is_learnt_from_its_closing_and_kept_over_connections() {
     let mut sim = Sim::online(client("a", Confirm::Pong, true));
-    sim.offer(1, 60);
+    sim.offer(RequestId(1), 60);
     let noted = close(&mut sim, 1009, "too big");
     assert_eq!(set_aside(&noted), [0; 0]);
     let told = noted.iter().find_map(|action| match action {
@@ -859,7 +883,7 @@ fn a_limit_of_the_peer_is_learnt_from_its_closing_and_kept_over_connections() {
 #[test]
 fn what_was_skipped_before_a_crash_is_set_aside_when_the_peer_says_that_it_has_what_is_behind() {
     let mut sim = Sim::online(client("a", Confirm::Pong, true));
-    sim.offer(1, 3);
+    sim.offer(RequestId(1), 3);
     close_and_come_back(&mut sim, 1007, "");
     for _ in 0..2 {
         close_and_come_back(&mut sim, 1007, "");
@@ -893,8 +917,12 @@ fn an_alarm_goes_before_the_telemetry_that_waits_and_confirms_on_its_own() {
     let mut link = client("a", Confirm::Ack, true);
     link.window = 2;
     let mut sim = Sim::of(Setup { priorities: vec![0, 7], ..setup(vec![link], false) });
-    sim.offer(1, 4);
-    sim.step(Event::Offer { ticket: 2, drafts: vec![Draft { priority: 9, ..draft(None) }], from: None });
+    sim.offer(RequestId(1), 4);
+    sim.step(Event::Offer {
+        request: RequestId(2),
+        drafts: vec![Draft { priority: 9, ..draft(None) }],
+        from: None,
+    });
     let actions = sim.link(LinkId(0), LinkReport::Up(Peer::default()));
     let orders = orders(&actions, LinkId(0));
     assert_eq!(*orders[0], LinkOrder::Hello { lane: 0, first: 1, next: 5 });
@@ -905,7 +933,7 @@ fn an_alarm_goes_before_the_telemetry_that_waits_and_confirms_on_its_own() {
     };
     assert_eq!((lanes(orders[2]), lanes(orders[3])), ((1, 1, 1), (0, 2, 1)));
     let actions = sim.link(LinkId(0), LinkReport::Ack { lane: 1, seq: 1 });
-    assert_eq!(answers(&actions), [&stored(2, 5, 5)]);
+    assert_eq!(answers(&actions), [&stored(RequestId(2), 5, 5)]);
     assert_eq!(sent(&actions, LinkId(0)), [2], "it leaves room for one more");
 }
 
@@ -948,7 +976,7 @@ fn a_backlog_that_is_held_back_by_its_rate_has_a_deadline() {
 #[test]
 fn a_refusal_of_what_was_not_sent_is_ignored() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     assert_eq!(sim.link(LinkId(0), LinkReport::Nack { lane: 0, seq: 2, reason: String::new() }), []);
     assert_eq!(sim.link(LinkId(0), LinkReport::Nack { lane: 0, seq: 0, reason: String::new() }), []);
 }
@@ -956,7 +984,7 @@ fn a_refusal_of_what_was_not_sent_is_ignored() {
 #[test]
 fn reports_of_a_connection_that_is_gone_are_ignored() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     let conn = sim.agent.links[LinkId(0)].conn;
     sim.link(LinkId(0), LinkReport::Closed { closing: Closing::Plain, error: "cut".into() });
     sim.wait(SECOND);
@@ -982,13 +1010,13 @@ fn the_same_refusal_again_is_said_more_quietly() {
 fn a_stop_flushes_says_goodbye_saves_and_closes_in_this_order() {
     let mut sim = Sim::with_broker();
     sim.link(LinkId(0), LinkReport::Up(Peer::default()));
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     let first = sim.step(Event::Stop);
     assert!(first.contains(&Action::CloseSources) && appends(&first), "{first:?}");
-    let refused = Action::Answer(2, Answer::Refused(Refused::Stopping));
-    assert_eq!(sim.offer(2, 1), [refused]);
+    let refused = Action::Answer(RequestId(2), Answer::Refused(Refused::Stopping));
+    assert_eq!(sim.offer(RequestId(2), 1), [refused]);
     let second = sim.disk(StoreReport::Appended);
-    assert_eq!(answers(&second), [&stored(1, 1, 1)]);
+    assert_eq!(answers(&second), [&stored(RequestId(1), 1, 1)]);
     assert_eq!(orders(&second, LinkId(0)), [&LinkOrder::Close(1001)]);
     let last = published(&second, LinkId(1)).expect("the broker is told");
     assert!(last.contains(r#""reason":"stopped""#) && last.contains(r#""state":"offline""#), "{last}");
@@ -1010,7 +1038,7 @@ fn a_stop_flushes_says_goodbye_saves_and_closes_in_this_order() {
 #[test]
 fn a_stop_ends_although_nothing_answers_and_does_not_claim_to_be_clean() {
     let mut sim = Sim::online(client("a", Confirm::Ack, true));
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     sim.step(Event::Stop);
     assert_eq!(orders(&sim.wait(STOP_STEP - SECOND / 10), LinkId(0)), [&LinkOrder::Ping(1)]);
     assert_eq!(orders(&sim.wait(SECOND / 10), LinkId(0)), [&LinkOrder::Close(1001)]);
@@ -1024,7 +1052,7 @@ fn a_stop_ends_although_nothing_answers_and_does_not_claim_to_be_clean() {
 #[test]
 fn a_second_stop_changes_nothing() {
     let mut sim = Sim::new(vec![client("a", Confirm::Ack, true)], false);
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     sim.step(Event::Stop);
     let deadline = sim.agent.deadline();
     assert_eq!(sim.step(Event::Stop), []);
@@ -1081,7 +1109,7 @@ fn a_new_connection_to_the_broker_is_told_of_every_device_a_window_at_a_time() {
 #[test]
 fn news_of_a_device_that_could_not_be_queued_is_told_later() {
     let mut sim = Sim::with_broker();
-    assert!(answers(&sim.offer(1, 20_000)).is_empty(), "all numbers are given");
+    assert!(answers(&sim.offer(RequestId(1), 20_000)).is_empty(), "all numbers are given");
     assert_eq!(topics(&sim.hear_of("a"), LinkId(1)), Vec::<String>::new(), "busy as well");
     assert_eq!(sim.shown("/buffer/refused"), 1, "the news is not a sender's");
     sim.disk(StoreReport::NumbersSaved);
@@ -1120,7 +1148,7 @@ fn the_status_shows_the_links_and_what_they_hold() {
     let mut sim = Sim::new(vec![client("mqtt", Confirm::Ack, true), client("b", Confirm::Ack, true)], true);
     sim.link(LinkId(1), LinkReport::Up(Peer { certificate_days_left: Some(12), ..Peer::default() }));
     sim.wait(SECOND * 3);
-    sim.offer(1, 2);
+    sim.offer(RequestId(1), 2);
     sim.wait(SECOND * 5);
     sim.link(LinkId(1), LinkReport::Ack { lane: 0, seq: 2 });
     assert_eq!(sim.shown("/links/b/state"), "up");
@@ -1163,9 +1191,14 @@ fn what_the_store_reads_back_is_sent_when_the_link_comes_up() {
 fn what_comes_again_for_an_outlet_that_is_not_there_or_at_a_stop_is_refused() {
     let mut sim = Sim::new(vec![client("cloud", Confirm::Pong, false)], true);
     let again =
-        |outlet: &str, ticket| Event::Reimport { ticket, outlet: outlet.to_owned(), messages: Vec::new() };
-    let refused = |ticket, refused| Action::Answer(ticket, Answer::Refused(refused));
-    assert!(sim.step(again("client:hub", 1)).contains(&refused(1, Refused::NoOutlet("client:hub".into()))));
+        |outlet: &str, request| Event::Reimport { request, outlet: outlet.to_owned(), messages: Vec::new() };
+    let refused = |request, refused| Action::Answer(request, Answer::Refused(refused));
+    assert!(
+        sim.step(again("client:hub", RequestId(1)))
+            .contains(&refused(RequestId(1), Refused::NoOutlet("client:hub".into())))
+    );
     sim.step(Event::Stop);
-    assert!(sim.step(again("client:cloud", 2)).contains(&refused(2, Refused::Stopping)));
+    assert!(
+        sim.step(again("client:cloud", RequestId(2))).contains(&refused(RequestId(2), Refused::Stopping))
+    );
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::address::Balance;
 use crate::config::client::Reconnect;
+use crate::ids::{EndpointId, Table};
 use crate::link::backoff::{self, Cause, STABLE_LOST, WaitReason};
 use crate::seed::Seed;
 use crate::time::Time;
@@ -24,8 +25,8 @@ pub struct EndpointRule {
 #[derive(Debug, Clone)]
 pub struct Endpoints {
     rule: EndpointRule,
-    all: Vec<Endpoint>,
-    current: Option<usize>,
+    all: Table<EndpointId, Endpoint>,
+    current: Option<EndpointId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,26 +53,26 @@ impl EndpointRule {
 impl Endpoints {
     /// All of them are ready to be dialled.
     pub fn new(rule: EndpointRule, now: Time) -> Endpoints {
-        Endpoints { rule, all: vec![Endpoint::ready(now); rule.count.max(1)], current: None }
+        Endpoints { rule, all: Table::from(vec![Endpoint::ready(now); rule.count.max(1)]), current: None }
     }
 
     /// The one that is used, or was dialled last.
-    pub fn current(&self) -> usize {
-        self.current.unwrap_or_default()
+    pub fn current(&self) -> EndpointId {
+        self.current.unwrap_or(EndpointId::FIRST)
     }
 
     /// Chooses the one that is dialled.
-    pub fn choose(&mut self, now: Time, seed: &mut Seed) -> usize {
+    pub fn choose(&mut self, now: Time, seed: &mut Seed) -> EndpointId {
         let count = self.all.len();
-        let is_ready = |endpoint: &usize| self.all[*endpoint].ready_at <= now;
+        let is_ready = |endpoint: &EndpointId| self.all[*endpoint].ready_at <= now;
         let chosen = match self.rule.balance {
             Balance::Failover => {
-                (0..count).filter(is_ready).min_by_key(|endpoint| self.all[*endpoint].failures)
+                self.all.ids().filter(is_ready).min_by_key(|endpoint| self.all[*endpoint].failures)
             }
             Balance::RoundRobin => {
                 let anywhere = || usize::try_from(seed.below(count as u64)).unwrap_or_default();
-                let first = self.current.map_or_else(anywhere, |current| current + 1);
-                (first..first + count).map(|endpoint| endpoint % count).find(is_ready)
+                let first = self.current.map_or_else(anywhere, |current| current.0 + 1);
+                (first..first + count).map(|endpoint| EndpointId(endpoint % count)).find(is_ready)
             }
         };
         let chosen = chosen.unwrap_or_else(|| self.soonest());
@@ -111,21 +112,21 @@ impl Endpoints {
 
     /// When the ones before the one that is used are to be tried again; none if there are none, or that is not wanted.
     pub fn prefer_at(&self, now: Time, seed: &mut Seed) -> Option<Time> {
-        let is_led_away = self.rule.balance == Balance::Failover && self.current() > 0;
+        let is_led_away = self.rule.balance == Balance::Failover && self.current() > EndpointId::FIRST;
         let after = self.rule.prefer_after;
         // Those who were led away together come back one by one.
         (is_led_away && !after.is_zero()).then(|| now + after + seed.up_to(after / 2))
     }
 
     /// This one works: it is dialled next.
-    pub fn prefer(&mut self, now: Time, endpoint: usize) {
+    pub fn prefer(&mut self, now: Time, endpoint: EndpointId) {
         self.all[endpoint] = Endpoint::ready(now);
-        self.all[..endpoint].iter_mut().for_each(|before| before.failures = before.failures.max(1));
+        self.all.iter_mut().take(endpoint.0).for_each(|before| before.failures = before.failures.max(1));
     }
 
-    fn soonest(&self) -> usize {
-        let soonest = (0..self.all.len()).min_by_key(|endpoint| self.all[*endpoint].ready_at);
-        soonest.unwrap_or_default()
+    fn soonest(&self) -> EndpointId {
+        let soonest = self.all.ids().min_by_key(|endpoint| self.all[*endpoint].ready_at);
+        soonest.unwrap_or(EndpointId::FIRST)
     }
 }
 
@@ -160,7 +161,7 @@ mod tests {
         }
 
         fn choose(&mut self) -> usize {
-            self.endpoints.choose(self.now, &mut self.seed)
+            (self.endpoints.choose(self.now, &mut self.seed)).0
         }
 
         /// Fails, and goes to the time of the next dial.
@@ -243,10 +244,10 @@ mod tests {
         assert_eq!(sim.choose(), 1);
         let wait = sim.endpoints.prefer_at(sim.now, &mut sim.seed).unwrap().since(sim.now);
         assert!((300..=450).contains(&wait.as_secs()), "{wait:?}");
-        sim.endpoints.prefer(sim.now, 0);
+        sim.endpoints.prefer(sim.now, EndpointId(0));
         assert_eq!(sim.choose(), 0);
         let mut sim = Sim::new(2, Balance::RoundRobin);
-        sim.endpoints.current = Some(1);
+        sim.endpoints.current = Some(EndpointId(1));
         assert_eq!(sim.endpoints.prefer_at(sim.now, &mut sim.seed), None);
     }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::{LEAVE_WITHIN, Life, Link, LinkEffect};
+use crate::ids::EndpointId;
 use crate::link::protocol::LinkOrder;
 use crate::seed::Seed;
 use crate::time::Time;
@@ -20,9 +21,9 @@ pub(crate) enum Prefer {
     /// It is where it wants to be.
     Content,
     /// It will try this endpoint.
-    Waits { endpoint: usize, at: Time },
+    Waits { endpoint: EndpointId, at: Time },
     /// It tries this endpoint.
-    Tries { endpoint: usize, give_up_at: Time },
+    Tries { endpoint: EndpointId, give_up_at: Time },
     /// That endpoint works: it moves once nothing is in flight.
     Drains { until: Time },
 }
@@ -30,7 +31,7 @@ pub(crate) enum Prefer {
 impl Prefer {
     /// Tries the first endpoint at this time, if there is one.
     pub(crate) fn after(at: Option<Time>) -> Prefer {
-        at.map_or(Prefer::Content, |at| Prefer::Waits { endpoint: 0, at })
+        at.map_or(Prefer::Content, |at| Prefer::Waits { endpoint: EndpointId::FIRST, at })
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -93,7 +94,7 @@ impl Link {
     pub(crate) fn probed(&mut self, now: Time, outcome: &Result<(), String>, seed: &mut Seed) {
         let Life::Up(up) = &mut self.life else { return };
         let Prefer::Tries { endpoint, .. } = up.prefer else { return };
-        let next = endpoint + 1;
+        let next = EndpointId(endpoint.0 + 1);
         up.prefer = match outcome {
             Ok(()) => {
                 self.endpoints.prefer(now, endpoint);

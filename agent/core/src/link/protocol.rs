@@ -4,6 +4,7 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use crate::ids::EndpointId;
 use crate::link::closing::Closing;
 use crate::link::dial_error::DialError;
 use crate::message::Entry;
@@ -36,7 +37,7 @@ pub enum LinkOrder {
     /// Sends a ping that is answered by `Pong` with the same number. It goes out after everything sent before it.
     Ping(u64),
     /// Tries another endpoint beside this connection, and tells by `Probed` (WebSocket only).
-    Probe(usize),
+    Probe(EndpointId),
     /// Publishes a retained state that need not be numbered (MQTT only).
     Publish(Publication),
     /// Says goodbye with this close code (WebSocket: RFC 6455 §7.4) or DISCONNECT (MQTT), then closes.

@@ -56,7 +56,7 @@ impl Sim {
         }
         // It may have dialed while time passed.
         if self.link.state() == LinkState::Down {
-            assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(0)]);
+            assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(EndpointId(0))]);
         }
         let up = self.hear(LinkReport::Up(Peer::default()));
         assert_eq!(up, [LinkEffect::Opened(Peer::default())]);
@@ -129,7 +129,7 @@ impl Sim {
     fn refuse(&mut self, kind: RefusalKind) -> Duration {
         let at = self.link.retry_at().expect("it is down");
         self.now = self.now.max(at);
-        assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(0)]);
+        assert_eq!(self.advance(secs(0)), [LinkEffect::Dial(EndpointId(0))]);
         retry_in(&self.hear(LinkReport::DialFailed(refusal(kind))))
     }
 }
@@ -159,7 +159,7 @@ fn words(effects: &[LinkEffect]) -> &str {
 fn it_dials_at_its_first_step() {
     let mut sim = Sim::new(Confirm::Pong);
     assert_eq!(sim.link.state(), LinkState::Down);
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(EndpointId(0))]);
     assert_eq!(sim.link.state(), LinkState::Connecting);
     assert_eq!(sim.advance(secs(0)), [], "it dials once");
 }
@@ -181,7 +181,7 @@ fn a_dial_without_a_result_is_given_up_and_tried_again_after_the_back_off() {
     let gone = sim.advance_to_deadline();
     assert_eq!(words(&gone), "cannot dial: no result after 15s");
     assert!(retry_in(&gone) <= secs(1));
-    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial(0)]);
+    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial(EndpointId(0))]);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn silence_past_the_pong_deadline_hangs_up_and_dials_again_after_the_back_off() 
     assert_eq!(words(&gone), "no pong within 10 s");
     assert_eq!(sim.link.state(), LinkState::Down);
     assert_eq!(sim.link.last_error(), Some("no pong within 10 s"));
-    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial(0)]);
+    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial(EndpointId(0))]);
 }
 
 #[test]
@@ -613,7 +613,7 @@ fn a_link_that_is_told_to_stay_away_says_goodbye_and_dials_only_when_it_is_told_
     assert_eq!(sim.link.deadline(), None);
     assert_eq!(sim.advance(secs(3600)), []);
     sim.link.connect(sim.now);
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(EndpointId(0))]);
 }
 
 #[test]
@@ -630,7 +630,7 @@ fn a_link_in_its_back_off_dials_at_once_when_it_is_told_to() {
     sim.refuse(RefusalKind::Retry);
     sim.refuse(RefusalKind::Retry);
     sim.link.connect(sim.now);
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(EndpointId(0))]);
 }
 
 #[test]
@@ -640,7 +640,7 @@ fn another_configuration_forgets_that_a_link_was_told_to_stay_away() {
     sim.hear(LinkReport::Closed { closing: Closing::Plain, error: "bye".to_owned() });
     let rule = sim.link.rule.clone();
     sim.link.reconfigure(sim.now, rule, 1001, &mut Vec::new());
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(EndpointId(0))]);
 }
 
 /// A link with several endpoints that tries the first ones again after 300 to 450 s.
@@ -655,7 +655,7 @@ fn several(count: usize, confirm: Confirm) -> Sim {
 fn dial(sim: &mut Sim, expected: usize, fails: bool) {
     let at = sim.link.retry_at().expect("it tries again");
     sim.now = sim.now.max(at);
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(expected)]);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(EndpointId(expected))]);
     if fails {
         let error = "refused".to_owned();
         sim.hear(LinkReport::DialFailed(Refusal::new(DialError::Refused, error)));
@@ -683,7 +683,7 @@ fn a_dead_endpoint_is_left_and_the_first_one_is_taken_again_once_it_answers_and_
     dial(&mut sim, 0, true);
     dial(&mut sim, 1, false);
     let led_away = sim.now;
-    assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(0))]);
+    assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(EndpointId(0)))]);
     assert!((300..=450).contains(&sim.now.since(led_away).as_secs()));
     assert!(sim.link.may_send(), "it is used until the other one answers");
     sim.send(1);
@@ -696,7 +696,7 @@ fn a_dead_endpoint_is_left_and_the_first_one_is_taken_again_once_it_answers_and_
     assert_eq!(sim.advance(secs(0)), [LinkEffect::Left, goodbye]);
     sim.hear(LinkReport::Closed { closing: Closing::of(Some(1000), ""), error: "closed".to_owned() });
     dial(&mut sim, 0, false);
-    assert_eq!((sim.link.endpoint(), sim.link.last_error()), (0, None));
+    assert_eq!((sim.link.endpoint(), sim.link.last_error()), (EndpointId(0), None));
 }
 
 #[test]
@@ -721,15 +721,19 @@ fn endpoints_that_do_not_answer_are_tried_one_after_the_other_and_later_again() 
     dial(&mut sim, 2, false);
     for round in 0..2 {
         for endpoint in 0..2 {
-            assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(endpoint))], "round {round}");
+            assert_eq!(
+                live_on(&mut sim),
+                [LinkEffect::Tell(LinkOrder::Probe(EndpointId(endpoint)))],
+                "round {round}"
+            );
             sim.hear(LinkReport::Probed(Err("refused".to_owned())));
         }
     }
-    assert_eq!((sim.link.endpoint(), sim.link.is_up(), sim.link.may_send()), (2, true, true));
-    assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(0))]);
+    assert_eq!((sim.link.endpoint(), sim.link.is_up(), sim.link.may_send()), (EndpointId(2), true, true));
+    assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(EndpointId(0)))]);
     // A try without an outcome is given up, too.
     assert_eq!(live_on(&mut sim), [] as [LinkEffect; 0]);
-    assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(1))]);
+    assert_eq!(live_on(&mut sim), [LinkEffect::Tell(LinkOrder::Probe(EndpointId(1)))]);
 }
 
 #[test]
@@ -744,7 +748,7 @@ fn a_link_that_shall_not_reconnect_stays_down_until_its_rule_changes() {
     assert_eq!(sim.advance(secs(86_400)), []);
     let mut out = Vec::new();
     sim.link.reconfigure(sim.now, rule, 1001, &mut out);
-    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(0)]);
+    assert_eq!(sim.advance(secs(0)), [LinkEffect::Dial(EndpointId(0))]);
 }
 
 #[test]
@@ -779,7 +783,7 @@ fn a_peer_that_answers_without_an_echo_is_told_once_stays_up_and_is_sent_nothing
     // Without any pong it is as dead as others.
     sim.advance_to_deadline();
     assert!(sim.advance_to_deadline().contains(&LinkEffect::HangUp));
-    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial(0)]);
+    assert_eq!(sim.advance_to_deadline(), [LinkEffect::Dial(EndpointId(0))]);
     let again = sim.hear(LinkReport::Up(Peer::default()));
     assert!(matches!(again[..], [LinkEffect::Opened(_), LinkEffect::Tell(LinkOrder::Ping(_))]), "{again:?}");
     assert!(!sim.link.may_send(), "an echo comes first");

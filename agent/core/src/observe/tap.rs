@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::agent::{Action, Event};
-use crate::ids::LinkId;
+use crate::ids::{LinkId, RequestId};
 use crate::link::protocol::{Heard, LinkOrder, LinkReport};
 use crate::message::{Body, Entry, Format};
 use crate::outlet::store_protocol::StoreOrder;
@@ -16,7 +16,7 @@ use crate::source::intake::{Answer, Draft, Refused};
 use crate::topic_filter::TopicFilter;
 
 /// Batches whose answers are waited for; an answer that is older is not shown.
-const TICKETS_MAX: usize = 1024;
+const BATCHES_MAX: usize = 1024;
 /// Bytes of a payload that are shown.
 const PAYLOAD_MAX: usize = 4096;
 
@@ -25,7 +25,7 @@ const PAYLOAD_MAX: usize = 4096;
 pub struct Tap {
     filter: TopicFilter,
     /// Batches with messages that were shown.
-    tickets: BTreeSet<u64>,
+    batches: BTreeSet<RequestId>,
     /// Last confirmed number of each lane.
     confirmed: Vec<u64>,
 }
@@ -34,19 +34,19 @@ impl Tap {
     /// Listens to these topics. The error says what is wrong with the filter.
     pub fn new(filter: &str) -> Result<Tap, String> {
         let filter = TopicFilter::parse(filter)?;
-        Ok(Tap { filter, tickets: BTreeSet::new(), confirmed: Vec::new() })
+        Ok(Tap { filter, batches: BTreeSet::new(), confirmed: Vec::new() })
     }
 
     /// What comes in.
     pub fn event(&mut self, event: &Event, show: &mut impl FnMut(Value)) {
         match event {
-            Event::Offer { ticket, drafts, .. } => {
+            Event::Offer { request, drafts, .. } => {
                 let meant: Vec<&Draft> =
                     drafts.iter().filter(|draft| self.filter.matches(&draft.topic)).collect();
                 if !meant.is_empty() {
-                    self.remember(*ticket);
+                    self.remember(*request);
                 }
-                meant.into_iter().for_each(|draft| show(message(Some(*ticket), draft)));
+                meant.into_iter().for_each(|draft| show(message(Some(*request), draft)));
             }
             Event::Connected(device) => show(json!({ "device": device, "connection": "open" })),
             Event::Departed(device) => show(json!({ "device": device, "will": "published" })),
@@ -74,12 +74,12 @@ impl Tap {
     /// What is decided. `name` gives the id of a link.
     pub fn action(&mut self, action: &Action, name: impl Fn(LinkId) -> String, show: &mut impl FnMut(Value)) {
         match action {
-            Action::Answer(ticket, answer) if self.tickets.remove(ticket) => show(match answer {
-                Answer::Stored { first, last } => json!({ "batch": ticket, "stored": [first, last] }),
-                Answer::Refused(refused) => json!({ "batch": ticket, "refused": refused.to_string() }),
+            Action::Answer(request, answer) if self.batches.remove(request) => show(match answer {
+                Answer::Stored { first, last } => json!({ "batch": request, "stored": [first, last] }),
+                Answer::Refused(refused) => json!({ "batch": request, "refused": refused.to_string() }),
             }),
-            Action::GiveBack(ticket, _) if self.tickets.remove(ticket) => {
-                show(json!({ "batch": ticket, "refused": Refused::Busy.to_string() }));
+            Action::GiveBack(request, _) if self.batches.remove(request) => {
+                show(json!({ "batch": request, "refused": Refused::Busy.to_string() }));
             }
             Action::Tell { link, order: LinkOrder::Send { entries, .. } } => {
                 if let Some(sent) = self.sent(entries) {
@@ -142,16 +142,16 @@ impl Tap {
         Some(json!({ "from": first.seq, "to": last.last(), "messages": meant.len() }))
     }
 
-    fn remember(&mut self, ticket: u64) {
-        self.tickets.insert(ticket);
-        if self.tickets.len() > TICKETS_MAX {
-            self.tickets.pop_first();
+    fn remember(&mut self, request: RequestId) {
+        self.batches.insert(request);
+        if self.batches.len() > BATCHES_MAX {
+            self.batches.pop_first();
         }
     }
 }
 
 /// What a peer of ours sent is in no batch.
-fn message(ticket: Option<u64>, draft: &Draft) -> Value {
+fn message(request: Option<RequestId>, draft: &Draft) -> Value {
     let shown = &draft.payload[..draft.payload.len().min(PAYLOAD_MAX)];
     let (kind, payload) = match draft.format {
         Format::Binary => ("base64", STANDARD.encode(shown).into()),
@@ -162,7 +162,7 @@ fn message(ticket: Option<u64>, draft: &Draft) -> Value {
         },
     };
     json!({
-        "batch": ticket, "topic": draft.topic, "device": draft.device, "source": &*draft.source,
+        "batch": request, "topic": draft.topic, "device": draft.device, "source": &*draft.source,
         "bytes": draft.payload.len(), kind: payload,
     })
 }
@@ -200,19 +200,23 @@ mod tests {
     fn only_messages_of_the_topics_asked_for_are_shown_and_only_their_answers() {
         let mut tap = Tap::new("a/+").unwrap();
         let drafts = vec![draft("a/b", Format::Json, b"{\"t\":1}"), draft("x", Format::Text, b"x")];
-        let lines = shown(&mut tap, &Event::Offer { ticket: 7, drafts, from: None });
+        let lines = shown(&mut tap, &Event::Offer { request: RequestId(7), drafts, from: None });
         let expected = json!({ "batch": 7, "topic": "a/b", "device": null, "source": "server:s", "bytes": 7, "json": { "t": 1 } });
         assert_eq!(lines, [expected]);
         assert_eq!(
             shown(
                 &mut tap,
-                &Event::Offer { ticket: 8, drafts: vec![draft("x", Format::Text, b"x")], from: None }
+                &Event::Offer {
+                    request: RequestId(8),
+                    drafts: vec![draft("x", Format::Text, b"x")],
+                    from: None
+                }
             ),
             [] as [Value; 0]
         );
-        let stored = |ticket| Action::Answer(ticket, Answer::Stored { first: 1, last: 2 });
-        assert_eq!(decided(&mut tap, &stored(7)), [json!({ "batch": 7, "stored": [1, 2] })]);
-        assert_eq!(decided(&mut tap, &stored(8)), [] as [Value; 0]);
+        let stored = |request| Action::Answer(request, Answer::Stored { first: 1, last: 2 });
+        assert_eq!(decided(&mut tap, &stored(RequestId(7))), [json!({ "batch": 7, "stored": [1, 2] })]);
+        assert_eq!(decided(&mut tap, &stored(RequestId(8))), [] as [Value; 0]);
     }
 
     #[test]
@@ -220,7 +224,7 @@ mod tests {
         let mut tap = Tap::new("#").unwrap();
         let long = vec![b'x'; PAYLOAD_MAX + 1];
         let drafts = vec![draft("a", Format::Binary, &[0, 255]), draft("a", Format::Text, &long)];
-        let lines = shown(&mut tap, &Event::Offer { ticket: 1, drafts, from: None });
+        let lines = shown(&mut tap, &Event::Offer { request: RequestId(1), drafts, from: None });
         assert_eq!(lines[0]["base64"], "AP8=");
         assert_eq!(
             (lines[1]["text"].as_str().unwrap().len(), &lines[1]["bytes"]),

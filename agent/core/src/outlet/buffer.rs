@@ -32,7 +32,7 @@ use self::volatile::Volatile;
 use self::widen::Coming;
 use crate::config::buffer::Buffer as Rule;
 use crate::config::replay::Replay;
-use crate::ids::{OutletId, Table};
+use crate::ids::{OutletId, RequestId, Table};
 use crate::message::Message;
 use crate::observe::log_event::LogEvent;
 use crate::outlet::pending_acks::PendingAcks;
@@ -52,9 +52,9 @@ pub enum BufferEffect {
     /// An order to the disk.
     Disk(StoreOrder),
     /// The answer to a batch.
-    Answer(u64, Answer),
+    Answer(RequestId, Answer),
     /// Nothing of a batch was taken since too much waits: here it is again, for later.
-    GiveBack(u64, Vec<Draft>),
+    GiveBack(RequestId, Vec<Draft>),
     /// Something that people want to know.
     Note(LogEvent),
 }
@@ -530,8 +530,8 @@ impl Buffer {
     fn answer(&mut self, safe: &[u64], out: &mut Vec<BufferEffect>) {
         for id in safe {
             self.memory.release(*id);
-            if let Some((ticket, answer)) = self.accepts.release(*id) {
-                out.push(BufferEffect::Answer(ticket, answer));
+            if let Some((request, answer)) = self.accepts.release(*id) {
+                out.push(BufferEffect::Answer(request, answer));
             }
         }
     }

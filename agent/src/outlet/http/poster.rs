@@ -8,6 +8,7 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use futures_util::FutureExt;
 use holdfast_core::config::client::{Client, Compression};
+use holdfast_core::ids::EndpointId;
 use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::protocol::{Peer, Refusal};
 use holdfast_core::link::redirect::{REDIRECTS_MAX, is_redirect};
@@ -73,7 +74,7 @@ enum Broken {
 
 impl Poster {
     /// Reads all secrets.
-    pub fn new(client: &Client, endpoint: usize, gauge: Gauge) -> Result<Poster, Refusal> {
+    pub fn new(client: &Client, endpoint: EndpointId, gauge: Gauge) -> Result<Poster, Refusal> {
         let request = Request::of(client, endpoint)?;
         Ok(Poster { client: client.clone(), request, gauge, connection: None })
     }

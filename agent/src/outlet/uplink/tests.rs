@@ -101,7 +101,13 @@ fn with_peer(
         };
         let (orders, orders_taken) = bounded(16);
         let (reports_given, reports) = bounded(16);
-        let task = executor.spawn(run(Rc::new(uplink), 0, orders_taken, reports_given, Gauge::default()));
+        let task = executor.spawn(run(
+            Rc::new(uplink),
+            EndpointId(0),
+            orders_taken,
+            reports_given,
+            Gauge::default(),
+        ));
         let peer = async { peer(listener.accept().await.unwrap().0).await };
         smol::future::zip(peer, test(Link { orders, reports })).await;
         drop(task);
@@ -534,7 +540,7 @@ fn a_peer_that_takes_nothing_is_still_heard() {
         for seq in 1..=32 {
             orders.try_send(send(vec![entry(seq, Format::Text, &blob)])).unwrap();
         }
-        let _task = executor.spawn(run(Rc::new(uplink), 0, taken, given, Gauge::default()));
+        let _task = executor.spawn(run(Rc::new(uplink), EndpointId(0), taken, given, Gauge::default()));
         let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
         let link = Link { orders, reports };
         link.up().await;
@@ -562,7 +568,7 @@ fn hanging_up_closes_the_socket_in_the_middle_of_everything() {
         };
         let (orders, taken) = bounded(16);
         let (given, reports) = bounded(16);
-        let task = executor.spawn(run(Rc::new(uplink), 0, taken, given, Gauge::default()));
+        let task = executor.spawn(run(Rc::new(uplink), EndpointId(0), taken, given, Gauge::default()));
         let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
         Link { orders, reports }.up().await;
         drop(task);

@@ -138,13 +138,14 @@ fn odd(error: &str) -> Refusal {
 mod tests {
     use super::super::tests::client;
     use super::*;
+    use holdfast_core::ids::EndpointId;
 
     fn answer(text: &str) -> Answer {
         Answer(smol::block_on(Head::read(&mut text.as_bytes(), PIECE)).unwrap().0)
     }
 
     fn refusal(text: &str) -> Refusal {
-        let request = Request::new(&client("ws://hub.example/"), 0).ok().unwrap();
+        let request = Request::new(&client("ws://hub.example/"), EndpointId(0)).ok().unwrap();
         answer(text).judge(&request).unwrap_err()
     }
 
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_subprotocol_may_be_left_unchosen_but_not_be_made_up() {
-        let mut request = Request::new(&client("ws://hub.example/"), 0).ok().unwrap();
+        let mut request = Request::new(&client("ws://hub.example/"), EndpointId(0)).ok().unwrap();
         request.offered = vec!["holdfast.v1".to_owned()];
         let accept = derive_accept_key(request.key.as_bytes());
         let judge = |field: &str| {

@@ -3,8 +3,7 @@
 use super::*;
 use crate::config::buffer::BufferLimits;
 use crate::config::replay::Order;
-use crate::ids::LinkId;
-use crate::ids::LinkId;
+use crate::ids::{ConnectionId, LinkId, RequestId};
 use crate::reload::{ReloadError, Reloaded, Takeover};
 
 /// Half a minute is given to prove it.
@@ -26,7 +25,7 @@ fn on_trial_as(change: impl Fn(LinkSetup) -> LinkSetup) -> (Sim, LinkSetup) {
     let mut sim = Sim::online(old.clone());
     sim.reconfigure(setup(vec![change(tried(&old, 7))], false));
     let actions = sim.closed(LinkId(0));
-    assert_eq!(actions, [Action::Dial { link: LinkId(0), conn: 2, endpoint: 0 }]);
+    assert_eq!(actions, [Action::Dial { link: LinkId(0), conn: ConnectionId(2), endpoint: EndpointId(0) }]);
     assert!(sim.agent.is_on_trial(LinkId(0)));
     (sim, old)
 }
@@ -52,8 +51,9 @@ impl Sim {
     }
 
     fn command(&mut self, client: &str, command: LinkCommand) -> (Vec<Action>, Result<(), CommandError>) {
-        let mut actions = self.step(Event::Command { request: 9, client: client.into(), command });
-        let replies = |action: &Action| matches!(action, Action::ReplyToCommand { request: 9, .. });
+        let mut actions = self.step(Event::Command { request: RequestId(9), client: client.into(), command });
+        let replies =
+            |action: &Action| matches!(action, Action::ReplyToCommand { request: RequestId(9), .. });
         let reply = actions.iter().position(replies).expect("each command is answered");
         let Action::ReplyToCommand { outcome, .. } = actions.remove(reply) else { unreachable!() };
         assert!(!actions.iter().any(replies), "once");
@@ -78,12 +78,12 @@ fn new_settings_that_are_not_confirmed_in_time_give_way_to_the_old_ones_and_that
     let (mut sim, old) = on_trial();
     assert_eq!(sim.shown("/links/cloud/on_trial"), true);
     sim.refused(LinkId(0));
-    let dial = |conn| Action::Dial { link: LinkId(0), conn, endpoint: 0 };
-    assert_eq!(sim.wait(SECOND * 30 - SECOND / 10), [dial(3)]);
+    let dial = |conn| Action::Dial { link: LinkId(0), conn, endpoint: EndpointId(0) };
+    assert_eq!(sim.wait(SECOND * 30 - SECOND / 10), [dial(ConnectionId(3))]);
     let actions = sim.wait(SECOND / 10);
     assert_eq!(
         (rolled_back(&actions), &actions[1..]),
-        (1, &[Action::HangUp { link: LinkId(0) }, dial(5)][..])
+        (1, &[Action::HangUp { link: LinkId(0) }, dial(ConnectionId(5))][..])
     );
     assert_eq!(
         sim.rejected("cloud"),
@@ -106,7 +106,7 @@ fn with_nothing_to_send_a_pong_proves_new_settings() {
 fn a_pong_proves_nothing_while_a_message_waits_for_its_acknowledgement() {
     let old = client("cloud", Confirm::Ack, true);
     let mut sim = Sim::online(old.clone());
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     sim.reconfigure(setup(vec![tried(&old, 7)], false));
     sim.closed(LinkId(0));
     sim.link(LinkId(0), LinkReport::Up(Peer::default()));
@@ -124,7 +124,7 @@ fn links_whose_trials_fail_together_go_back_each_to_its_own_settings_and_nothing
     let mut sim = Sim::new(old.to_vec(), false);
     let new = old.iter().map(|own| with_place(tried(own, 7), 3)).collect();
     sim.reconfigure(setup(new, false));
-    let mut actions = sim.offer(1, 10);
+    let mut actions = sim.offer(RequestId(1), 10);
     actions.extend(sim.wait(SECOND * 29));
     actions.extend(sim.wait(SECOND));
     assert_eq!(rolled_back(&actions), 2);
@@ -251,13 +251,13 @@ fn settings_that_are_inactive_prove_nothing() {
 fn a_reload_that_was_read_before_a_rollback_is_compared_with_what_is_in_force_after_it() {
     let (mut sim, old) = on_trial();
     sim.wait(SECOND * 29);
-    sim.step(Event::Reload { request: 5 });
+    sim.step(Event::Reload { request: RequestId(5) });
     assert_eq!(rolled_back(&sim.wait(SECOND)), 1);
     let outcome = Ok(proposal(setup(vec![tried(&old, 7)], false)));
-    let actions = sim.step(Event::Prepared { request: 5, outcome });
+    let actions = sim.step(Event::Prepared { request: RequestId(5), outcome });
     let changed = vec!["client.ws_client_1".to_owned(), "host".to_owned()];
     let outcome = Ok(Reloaded { how: Takeover::Applied, changed });
-    assert!(actions.contains(&Action::ReplyToReload { request: 5, outcome }), "{actions:?}");
+    assert!(actions.contains(&Action::ReplyToReload { request: RequestId(5), outcome }), "{actions:?}");
     assert!(sim.agent.is_on_trial(LinkId(0)), "what was rejected is tried again");
     assert_eq!(rolled_back(&sim.wait(SECOND * 30)), 1);
     assert_eq!(sim.in_force(LinkId(0)), &old);
@@ -273,10 +273,10 @@ fn that_settings_were_rejected_is_told_until_others_prove_themselves_or_the_file
     assert!(sim.rejected("cloud").ends_with("the old ones are in force"));
     let unchanged =
         Box::new(Proposal { setup: setup(vec![old.clone()], false), changes: Changes::default() });
-    sim.step(Event::Reload { request: 1 });
-    let actions = sim.step(Event::Prepared { request: 1, outcome: Ok(unchanged) });
+    sim.step(Event::Reload { request: RequestId(1) });
+    let actions = sim.step(Event::Prepared { request: RequestId(1), outcome: Ok(unchanged) });
     let outcome = Ok(Reloaded { how: Takeover::Unchanged, changed: Vec::new() });
-    assert!(actions.contains(&Action::ReplyToReload { request: 1, outcome }), "{actions:?}");
+    assert!(actions.contains(&Action::ReplyToReload { request: RequestId(1), outcome }), "{actions:?}");
     assert_eq!(sim.rejected("cloud"), "");
     sim.reconfigure(setup(vec![tried(&old, 7)], false));
     sim.wait(SECOND * 30);
@@ -300,7 +300,7 @@ fn settings_of_another_life_are_tried_against_those_that_proved_themselves_in_th
     let proven = vec![old.clone(), client("gone", Confirm::Pong, false)];
     let mut sim = Sim::of(Setup { proven, ..setup(vec![with_place(tried(&old, 7), 3)], false) });
     assert!(sim.agent.is_on_trial(LinkId(0)));
-    sim.offer(1, 10);
+    sim.offer(RequestId(1), 10);
     assert_eq!(sim.shown("/links/cloud/max_messages"), 0);
     assert_eq!(rolled_back(&sim.wait(SECOND * 30)), 1);
     assert_eq!((sim.in_force(LinkId(0)), sim.shown("/buffer/dropped")), (&old, 0.into()));
@@ -311,7 +311,7 @@ fn settings_of_another_life_are_tried_against_those_that_proved_themselves_in_th
 #[test]
 fn a_peer_that_hangs_up_on_settings_that_are_on_trial_says_nothing_about_a_message() {
     let (mut sim, _) = on_trial();
-    sim.offer(1, 1);
+    sim.offer(RequestId(1), 1);
     for _ in 0..5 {
         sim.link(LinkId(0), LinkReport::Up(Peer::default()));
         let actions = sim
@@ -327,7 +327,7 @@ fn a_number_from_a_connection_that_is_left_does_not_confirm_what_it_stands_for_u
     let newest_first = Replay { order: Order::NewestFirst, ..Replay::default() };
     let old = LinkSetup { replay: newest_first, ..client("cloud", Confirm::Pong, true) };
     let mut sim = Sim::online(old.clone());
-    sim.offer(1, 5);
+    sim.offer(RequestId(1), 5);
     sim.reconfigure(setup(vec![LinkSetup { replay: Replay::default(), ..old }], false));
     sim.link(LinkId(0), LinkReport::Resume { lane: 0, from: 4 });
     assert_eq!(sim.shown("/links/cloud/unconfirmed"), 5);
@@ -337,28 +337,32 @@ fn a_number_from_a_connection_that_is_left_does_not_confirm_what_it_stands_for_u
 fn one_reload_goes_on_at_a_time_and_a_stop_answers_it() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
     let refused = |request, error| Action::ReplyToReload { request, outcome: Err(error) };
-    assert_eq!(sim.step(Event::Reload { request: 1 }), [Action::Prepare { request: 1 }]);
+    assert_eq!(
+        sim.step(Event::Reload { request: RequestId(1) }),
+        [Action::Prepare { request: RequestId(1) }]
+    );
     let told = |error: ReloadError| Action::Note(LogEvent::ReloadFailed(error.to_string()));
-    let under_way = [told(ReloadError::UnderWay), refused(2, ReloadError::UnderWay)];
-    assert_eq!(sim.step(Event::Reload { request: 2 }), under_way);
+    let under_way = [told(ReloadError::UnderWay), refused(RequestId(2), ReloadError::UnderWay)];
+    assert_eq!(sim.step(Event::Reload { request: RequestId(2) }), under_way);
     let stopped = sim.step(Event::Stop);
     let is_told = stopped
         .windows(2)
-        .any(|both| both == [told(ReloadError::Stopping), refused(1, ReloadError::Stopping)]);
+        .any(|both| both == [told(ReloadError::Stopping), refused(RequestId(1), ReloadError::Stopping)]);
     assert!(is_told, "{stopped:?}");
-    let actions = sim.step(Event::Prepared { request: 1, outcome: Ok(proposal(setup(Vec::new(), false))) });
+    let actions =
+        sim.step(Event::Prepared { request: RequestId(1), outcome: Ok(proposal(setup(Vec::new(), false))) });
     assert_eq!(actions, [], "it was answered, and the agent stops");
-    let stopping = [told(ReloadError::Stopping), refused(3, ReloadError::Stopping)];
-    assert_eq!(sim.step(Event::Reload { request: 3 }), stopping);
+    let stopping = [told(ReloadError::Stopping), refused(RequestId(3), ReloadError::Stopping)];
+    assert_eq!(sim.step(Event::Reload { request: RequestId(3) }), stopping);
 }
 
 #[test]
 fn a_wrong_configuration_is_told_until_one_is_taken_over() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
-    sim.step(Event::Reload { request: 1 });
-    let actions = sim.step(Event::Prepared { request: 1, outcome: Err("line 3".into()) });
+    sim.step(Event::Reload { request: RequestId(1) });
+    let actions = sim.step(Event::Prepared { request: RequestId(1), outcome: Err("line 3".into()) });
     let outcome = Err(ReloadError::Invalid("line 3".into()));
-    assert!(actions.contains(&Action::ReplyToReload { request: 1, outcome }), "{actions:?}");
+    assert!(actions.contains(&Action::ReplyToReload { request: RequestId(1), outcome }), "{actions:?}");
     assert_eq!(sim.shown("/configuration_rejected"), "line 3");
     sim.reconfigure(setup(vec![client("cloud", Confirm::Pong, false)], false));
     assert_eq!(sim.shown("/configuration_rejected"), serde_json::Value::Null);
@@ -367,14 +371,17 @@ fn a_wrong_configuration_is_told_until_one_is_taken_over() {
 #[test]
 fn a_stop_ends_also_an_agent_that_is_about_to_start_anew() {
     let mut sim = Sim::online(client("cloud", Confirm::Pong, false));
-    sim.step(Event::Reload { request: 1 });
+    sim.step(Event::Reload { request: RequestId(1) });
     let mut renamed = proposal(setup(vec![client("b", Confirm::Pong, false)], false));
     renamed.changes.restart = true;
-    let actions = sim.step(Event::Prepared { request: 1, outcome: Ok(renamed) });
+    let actions = sim.step(Event::Prepared { request: RequestId(1), outcome: Ok(renamed) });
     let changed = ["agent", "client.ws_client_1", "client.ws_client_1", "host"].map(str::to_owned).to_vec();
     let outcome = Ok(Reloaded { how: Takeover::Restarting, changed });
-    assert!(actions.contains(&Action::Succeed { request: 1 }) && actions.contains(&Action::CloseSources));
-    assert!(actions.contains(&Action::ReplyToReload { request: 1, outcome }), "{actions:?}");
+    assert!(
+        actions.contains(&Action::Succeed { request: RequestId(1) })
+            && actions.contains(&Action::CloseSources)
+    );
+    assert!(actions.contains(&Action::ReplyToReload { request: RequestId(1), outcome }), "{actions:?}");
     assert!(sim.step(Event::Stop).contains(&Action::DropSuccessor));
     assert!(!sim.step(Event::Stop).contains(&Action::DropSuccessor));
 }

@@ -222,8 +222,8 @@ fn client_status(agent: &Agent, line: &LinkContext) -> Option<ClientStatus> {
     Some(ClientStatus {
         on_trial: line.trial.is_some(),
         max_messages: line.bounds(&agent.setup).max_messages,
-        url: own.places.get(endpoint).cloned(),
-        url_number: (own.places.len() > 1).then_some(endpoint + 1),
+        url: own.places.get(endpoint.0).cloned(),
+        url_number: (own.places.len() > 1).then_some(endpoint.0 + 1),
         application: own.application.clone(),
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::memory::{Holder, cost};
 use super::{Buffer, BufferEffect, Start, count};
 use crate::config::network::Remote;
-use crate::ids::OutletId;
+use crate::ids::{OutletId, RequestId};
 use crate::message::Message;
 use crate::observe::status::NEWS;
 use crate::outlet::lane::Routes;
@@ -18,11 +18,11 @@ pub(super) const BUSY_AT_LEAST: Duration = Duration::from_millis(20);
 
 impl Buffer {
     /// Takes a batch for the outlets that the routes name, or refuses all of it; `from` is the machine that sent it, if one did.
-    /// With a ticket it is answered, now or later. Returns why it was not taken.
+    /// With a request it is answered, now or later. Returns why it was not taken.
     pub fn offer(
         &mut self,
         now: Now,
-        ticket: Option<u64>,
+        request: Option<RequestId>,
         drafts: Vec<Draft>,
         from: Option<Remote>,
         routes: &Routes,
@@ -30,7 +30,7 @@ impl Buffer {
     ) -> Option<Refused> {
         let holder = Holder::of(from, &drafts.first()?.source);
         let outlets = targets(&drafts, routes);
-        let admitted = match ticket {
+        let admitted = match request {
             // While the only link gives way to another one.
             Some(_) if outlets.is_empty() => Err(self.not_now(now.mono, &holder)),
             _ => {
@@ -41,14 +41,14 @@ impl Buffer {
         let closed = match admitted {
             Ok(closed) => closed,
             Err(Refused::Busy) => {
-                if let Some(ticket) = ticket {
+                if let Some(request) = request {
                     self.refused += count(drafts.len());
-                    out.push(BufferEffect::GiveBack(ticket, drafts));
+                    out.push(BufferEffect::GiveBack(request, drafts));
                 }
                 return Some(Refused::Busy);
             }
             Err(refused) => {
-                self.refuse(ticket, drafts.len(), refused.clone(), out);
+                self.refuse(request, drafts.len(), refused.clone(), out);
                 return Some(refused);
             }
         };
@@ -56,7 +56,7 @@ impl Buffer {
             for outlet in drafts.iter().flat_map(|draft| routes.of(draft.priority)) {
                 self.drop_newest(now.mono, *outlet);
             }
-            self.refuse(ticket, drafts.len(), Refused::Full, out);
+            self.refuse(request, drafts.len(), Refused::Full, out);
             return Some(Refused::Full);
         }
         if !closed.is_empty() {
@@ -85,16 +85,16 @@ impl Buffer {
             places += count(own);
         }
         self.accepted.messages += self.ids.next - first;
-        if let Some(ticket) = ticket {
+        if let Some(request) = request {
             self.pace.arrived(now.mono);
-            self.accepts.add(now.mono, ticket, (first, self.ids.next - 1), places);
+            self.accepts.add(now.mono, request, (first, self.ids.next - 1), places);
         }
         None
     }
 
     pub(super) fn refuse(
         &mut self,
-        ticket: Option<u64>,
+        request: Option<RequestId>,
         drafts: usize,
         refused: Refused,
         out: &mut Vec<BufferEffect>,
@@ -102,10 +102,10 @@ impl Buffer {
         if refused == Refused::Full {
             self.became_full(out);
         }
-        // Without a ticket it is the agent's own news, which comes again.
-        if let Some(ticket) = ticket {
+        // Without a request it is the agent's own news, which comes again.
+        if let Some(request) = request {
             self.refused += count(drafts);
-            out.push(BufferEffect::Answer(ticket, Answer::Refused(refused)));
+            out.push(BufferEffect::Answer(request, Answer::Refused(refused)));
         }
     }
 

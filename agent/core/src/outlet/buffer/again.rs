@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::memory::{Holder, cost};
 use super::{Buffer, BufferEffect, count};
-use crate::ids::OutletId;
+use crate::ids::{OutletId, RequestId};
 use crate::message::Message;
 use crate::source::intake::Refused;
 use crate::time::Now;
@@ -17,7 +17,7 @@ impl Buffer {
     pub fn take_again(
         &mut self,
         now: Now,
-        ticket: u64,
+        request: RequestId,
         messages: Vec<Message>,
         outlet: OutletId,
         out: &mut Vec<BufferEffect>,
@@ -28,7 +28,7 @@ impl Buffer {
         if let Some(refused) =
             closed.map_or_else(Some, |closed| (!closed.is_empty()).then_some(Refused::Full))
         {
-            return self.refuse(Some(ticket), messages.len(), refused, out);
+            return self.refuse(Some(request), messages.len(), refused, out);
         }
         let first = self.ids.next;
         for message in messages {
@@ -39,6 +39,6 @@ impl Buffer {
             self.outlets[outlet].queue.push_again(now.mono, message);
         }
         self.accepted.messages += self.ids.next - first;
-        self.accepts.add(now.mono, ticket, (first, self.ids.next - 1), self.ids.next - first);
+        self.accepts.add(now.mono, request, (first, self.ids.next - 1), self.ids.next - first);
     }
 }

@@ -308,7 +308,7 @@ mod tests {
         let gone = |to| Entry { seq: 1, body: Body::Gap { to, reason: GapReason::Expired }, replayed: false };
         assert_eq!(bench.sends(14, entries()), entries());
         assert_eq!(bench.sends(15, entries()), [gone(1), living(2, 1000)]);
-        assert_eq!(bench.buffer.still_fresh(0, at(15), &bench.clocks, entries()), None);
+        assert_eq!(bench.buffer.still_fresh(OutletId(0), at(15), &bench.clocks, entries()), None);
         assert_eq!(bench.sends(70, entries()), [gone(2)]);
         assert_eq!(bench.buffer.expired(), 2);
     }

@@ -153,12 +153,12 @@ impl Buffer {
     /// delivered.
     pub(super) fn answer_in_time(&mut self, now: Time, out: &mut Vec<BufferEffect>) {
         while self.answer_at().is_some_and(|at| at <= now) {
-            let (Some(error), Some(ticket)) = (self.failure().map(str::to_owned), self.accepts.give_up())
+            let (Some(error), Some(request)) = (self.failure().map(str::to_owned), self.accepts.give_up())
             else {
                 return;
             };
             let error = format!("{error}; the messages wait in memory and may still be delivered");
-            out.push(BufferEffect::Answer(ticket, Answer::Refused(Refused::Failing(error))));
+            out.push(BufferEffect::Answer(request, Answer::Refused(Refused::Failing(error))));
         }
     }
 

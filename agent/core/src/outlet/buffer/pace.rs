@@ -155,7 +155,7 @@ impl Buffer {
 mod tests {
     use super::*;
     use crate::config::buffer::{Buffer as Rule, BufferLimits};
-    use crate::ids::{LinkId, OutletId};
+    use crate::ids::{LinkId, OutletId, RequestId};
     use crate::message::{Boot, Clock, Format};
     use crate::observe::meter::Count;
     use crate::outlet::buffer::BufferEffect;
@@ -209,7 +209,7 @@ mod tests {
             assert_eq!(
                 self.buffer.offer(
                     now,
-                    Some(ms),
+                    Some(RequestId(ms)),
                     vec![draft],
                     None,
                     &Routes::to(&[OutletId(0)]),

@@ -91,7 +91,7 @@ impl Sim {
         self.tickets += 1;
         let drafts = vec![draft(100); messages];
         let routes = Routes::to(outlets);
-        self.buffer.offer(self.clock(), Some(self.tickets), drafts, None, &routes, &mut out);
+        self.buffer.offer(self.clock(), Some(RequestId(self.tickets)), drafts, None, &routes, &mut out);
         out.extend(self.advance());
         out
     }
@@ -122,9 +122,9 @@ impl Sim {
     }
 }
 
-fn answers(effects: &[BufferEffect]) -> Vec<(u64, Answer)> {
+fn answers(effects: &[BufferEffect]) -> Vec<(RequestId, Answer)> {
     let answers = effects.iter().filter_map(|effect| match effect {
-        BufferEffect::Answer(ticket, answer) => Some((*ticket, answer.clone())),
+        BufferEffect::Answer(request, answer) => Some((*request, answer.clone())),
         BufferEffect::Disk(_) | BufferEffect::GiveBack(..) | BufferEffect::Note(_) => None,
     });
     answers.collect()
@@ -157,8 +157,8 @@ fn draft(bytes: usize) -> Draft {
     }
 }
 
-fn stored(ticket: u64, first: u64, last: u64) -> BufferEffect {
-    BufferEffect::Answer(ticket, Answer::Stored { first, last })
+fn stored(request: RequestId, first: u64, last: u64) -> BufferEffect {
+    BufferEffect::Answer(request, Answer::Stored { first, last })
 }
 
 /// The numbers in an order to append, by outlet; none when there is no such order.
@@ -186,7 +186,7 @@ fn log_events(effects: &[BufferEffect]) -> Vec<&LogEvent> {
 fn without_a_link_the_first_message_after_a_pause_is_committed_at_once() {
     let mut sim = Sim::new();
     assert_eq!(appended(&sim.offer(1)), Some(vec![(OutletId(0), vec![1])]));
-    assert_eq!(sim.hear(StoreReport::Appended), [stored(1, 1, 1)]);
+    assert_eq!(sim.hear(StoreReport::Appended), [stored(RequestId(1), 1, 1)]);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn without_a_link_all_that_came_during_a_commit_goes_into_the_next_one_together(
         "all wait since"
     );
     assert_eq!(sim.offer(1), []);
-    assert_eq!(sim.hear(StoreReport::Appended), [stored(2, 2, 3)]);
+    assert_eq!(sim.hear(StoreReport::Appended), [stored(RequestId(2), 2, 3)]);
     assert_eq!(sim.wait(ms(3)), [], "there may be more");
     assert_eq!(appended(&sim.wait(ms(1))), Some(vec![(OutletId(0), vec![4])]));
 }
@@ -233,7 +233,7 @@ fn what_is_confirmed_in_time_never_touches_the_disk() {
     sim.buffer.came_up(OutletId(0), &Replay::default());
     sim.offer(2);
     assert_eq!(sim.confirm(OutletId(0), 1), []);
-    assert_eq!(sim.confirm(OutletId(0), 2), [stored(1, 1, 2)]);
+    assert_eq!(sim.confirm(OutletId(0), 2), [stored(RequestId(1), 1, 2)]);
     assert_eq!(sim.wait(Duration::from_secs(60)), []);
     assert_eq!(sim.buffer.deadline(), None);
     assert!(sim.buffer.is_settled());
@@ -248,8 +248,12 @@ fn outlets_are_committed_together_and_a_batch_is_answered_when_all_have_it() {
         appended(&sim.offer_to(&[OutletId(0), OutletId(1)], 1)),
         Some(vec![(OutletId(0), vec![1, 2]), (OutletId(1), vec![1])])
     );
-    assert_eq!(sim.confirm(OutletId(0), 2), [stored(1, 1, 1)], "the second outlet has nothing safe");
-    assert_eq!(sim.hear(StoreReport::Appended), [stored(2, 2, 2)]);
+    assert_eq!(
+        sim.confirm(OutletId(0), 2),
+        [stored(RequestId(1), 1, 1)],
+        "the second outlet has nothing safe"
+    );
+    assert_eq!(sim.hear(StoreReport::Appended), [stored(RequestId(2), 2, 2)]);
 }
 
 #[test]
@@ -401,7 +405,7 @@ fn at_the_bound_drop_newest_refuses_counts_and_leaves_a_gap() {
     assert_eq!(sim.refusal(3), Refused::Full);
     assert_eq!((sim.buffer.dropped(), sim.buffer.queue(OutletId(0)).block().next), (3, 6));
     sim.hold(2, 200);
-    assert_eq!(sim.hear(StoreReport::Appended), [stored(1, 1, 2)]);
+    assert_eq!(sim.hear(StoreReport::Appended), [stored(RequestId(1), 1, 2)]);
     assert_eq!(sim.wait(AFTER), [], "a gap alone is not worth a commit");
 }
 
@@ -493,7 +497,7 @@ fn a_disk_that_fails_is_left_alone_for_a_while_and_then_asked_again() {
     assert_eq!(appended(&again), Some(vec![(OutletId(0), vec![1])]));
     assert_eq!(sim.hear(StoreReport::NumbersSaved), []);
     let recovered = sim.hear(StoreReport::Appended);
-    assert_eq!(recovered[..], [BufferEffect::Note(LogEvent::StoreRecovered), stored(1, 1, 1)]);
+    assert_eq!(recovered[..], [BufferEffect::Note(LogEvent::StoreRecovered), stored(RequestId(1), 1, 1)]);
     assert_eq!(sim.buffer.failure(), None);
 }
 
@@ -508,7 +512,7 @@ fn a_sender_is_refused_once_its_message_cannot_be_made_safe_in_time_and_is_not_a
         sim.fail(StoreOrderKind::Append);
     }
     let told = sim.wait(DISK_RETRY);
-    assert!(matches!(answers(&told)[..], [(1, Answer::Refused(Refused::Failing(_)))]), "{told:?}");
+    assert!(matches!(answers(&told)[..], [(RequestId(1), Answer::Refused(Refused::Failing(_)))]), "{told:?}");
     assert_eq!(appended(&told), Some(vec![(OutletId(0), vec![1])]), "it is still held");
     sim.hear(StoreReport::NumbersSaved);
     assert_eq!(answers(&sim.hear(StoreReport::Appended)), []);
@@ -523,7 +527,7 @@ fn a_disk_that_is_silent_about_anything_is_failing_and_senders_do_not_wait_for_i
     assert!(appended(&sim.wait(AFTER)).is_some());
     let told = sim.wait(Duration::from_secs(30));
     assert!(matches!(log_events(&told)[..], [LogEvent::StoreFailing { .. }]), "{told:?}");
-    assert!(matches!(answers(&told)[..], [(1, Answer::Refused(Refused::Failing(_)))]), "{told:?}");
+    assert!(matches!(answers(&told)[..], [(RequestId(1), Answer::Refused(Refused::Failing(_)))]), "{told:?}");
 }
 
 #[test]
@@ -552,7 +556,7 @@ fn a_link_that_confirms_at_once_is_fed_although_the_disk_fails() {
     assert_eq!(sim.offer(1), []);
     sim.wait(health::CONFIRMS_WITHIN);
     assert_eq!(sim.refusal(1), Refused::Failing("no".into()), "it does not confirm at once any more");
-    assert_eq!(sim.confirm(OutletId(0), 2), [stored(1, 1, 1), stored(2, 2, 2)]);
+    assert_eq!(sim.confirm(OutletId(0), 2), [stored(RequestId(1), 1, 1), stored(RequestId(2), 2, 2)]);
     assert_eq!(sim.offer(1), []);
 }
 
@@ -750,7 +754,10 @@ fn an_outlet_that_refuses_when_it_is_full_refuses_for_all() {
     let mut sim = with_bounds([BufferLimits::default(), two_at_most(WhenFull::Reject)]);
     sim.offer_to(&[OutletId(0), OutletId(1)], 2);
     let effects = sim.offer_to(&[OutletId(0), OutletId(1)], 1);
-    assert!(effects.contains(&BufferEffect::Answer(2, Answer::Refused(Refused::Full))), "{effects:?}");
+    assert!(
+        effects.contains(&BufferEffect::Answer(RequestId(2), Answer::Refused(Refused::Full))),
+        "{effects:?}"
+    );
     assert_eq!(sim.buffer.queue(OutletId(0)).unconfirmed(), 2);
 }
 
@@ -764,7 +771,7 @@ fn an_outlet_that_drops_what_is_new_leaves_it_to_the_others_and_says_so_in_a_gap
     assert_eq!([0, 1].map(|outlet| sim.buffer.queue(OutletId(outlet)).given_up.dropped), [0, 1]);
     assert_eq!([0, 1].map(|outlet| sim.buffer.queue(OutletId(outlet)).unconfirmed()), [3, 2]);
     assert_eq!(sim.buffer.queue(OutletId(1)).block().next, 4, "the third number is used up");
-    assert_eq!(sim.confirm(OutletId(0), 3), [stored(2, 3, 3)], "it is safe wherever it was taken");
+    assert_eq!(sim.confirm(OutletId(0), 3), [stored(RequestId(2), 3, 3)], "it is safe wherever it was taken");
 }
 
 #[test]
@@ -801,7 +808,7 @@ fn past(id: u64) -> Message {
 fn what_comes_again_keeps_its_time_gets_a_new_id_goes_to_one_outlet_and_says_that_it_is_replayed() {
     let mut sim = Sim::with(RULE, 2);
     let mut out = Vec::new();
-    sim.buffer.take_again(sim.clock(), 7, vec![past(900), past(901)], OutletId(1), &mut out);
+    sim.buffer.take_again(sim.clock(), RequestId(7), vec![past(900), past(901)], OutletId(1), &mut out);
     assert_eq!(out, []);
     let effects = sim.advance();
     let [BufferEffect::Disk(StoreOrder::Append { parts })] = &effects[..] else { panic!("{effects:?}") };
@@ -812,7 +819,7 @@ fn what_comes_again_keeps_its_time_gets_a_new_id_goes_to_one_outlet_and_says_tha
     };
     let expected = [(1, 1, 77, Clock::Synced, true), (2, 2, 77, Clock::Synced, true)];
     assert_eq!(entries.iter().map(came).collect::<Vec<_>>(), expected);
-    let stored = BufferEffect::Answer(7, Answer::Stored { first: 1, last: 2 });
+    let stored = BufferEffect::Answer(RequestId(7), Answer::Stored { first: 1, last: 2 });
     assert!(sim.hear(StoreReport::Appended).contains(&stored));
     assert_eq!(sim.buffer.accepted().messages, 2);
 }
@@ -823,8 +830,8 @@ fn what_comes_again_is_refused_like_anything_else_when_there_is_no_room() {
     sim.hold(1, 100);
     sim.hear(StoreReport::PresenceSaved);
     let mut out = Vec::new();
-    sim.buffer.take_again(sim.clock(), 7, vec![past(900)], OutletId(0), &mut out);
-    assert!(out.contains(&BufferEffect::Answer(7, Answer::Refused(Refused::Full))), "{out:?}");
+    sim.buffer.take_again(sim.clock(), RequestId(7), vec![past(900)], OutletId(0), &mut out);
+    assert!(out.contains(&BufferEffect::Answer(RequestId(7), Answer::Refused(Refused::Full))), "{out:?}");
     assert_eq!(sim.buffer.refused(), 1);
 }
 
@@ -849,6 +856,6 @@ fn a_purge_is_counted_and_told_and_whoever_waits_is_answered_only_by_the_commit(
     });
     assert_eq!(effects, [BufferEffect::Note(told), read]);
     assert_eq!((sim.buffer.dropped(), sim.buffer.queue(OutletId(0)).unconfirmed()), (3, 1));
-    let stored = BufferEffect::Answer(1, Answer::Stored { first: 1, last: 1 });
+    let stored = BufferEffect::Answer(RequestId(1), Answer::Stored { first: 1, last: 1 });
     assert!(sim.hear(StoreReport::Appended).contains(&stored));
 }
