@@ -41,6 +41,17 @@ choose() {
 # When the commit was made, in seconds: the same commit gives the same files.
 commit_time() { git -C "$root" log -1 --format=%ct 2>/dev/null || stat -c %Y "$root/Cargo.lock"; }
 
+# lay_pages FOLDER puts the pages there as they lie in the repository, with all that they link to.
+lay_pages() {
+    local file
+    for file in README.md SECURITY.md LICENSE-APACHE LICENSE-MIT systemd/holdfast.toml systemd/holdfast.service \
+        tests/e2e/peers/ack_server.py; do
+        install -D -m 644 "$root/$file" "$1/$file"
+    done
+    mkdir -p "$1/agent"
+    cp -r "$root/agent/doc" "$1/agent/doc"
+}
+
 # as_root COMMAND … keeps the environment.
 as_root() {
     if [ "$(id -u)" = 0 ]; then

@@ -73,7 +73,7 @@ fn what_is_wrong_is_told_with_a_remedy_whatever_else_is_wrong() {
         find(&found, "dns")["grade"] == "fault" && find(&found, "clock")["grade"] == "warning",
         "{found:?}"
     );
-    assert!(find(&found, "link cloud")["found"].as_str().unwrap().contains("1 messages held"), "{found:?}");
+    assert!(find(&found, "link cloud")["found"].as_str().unwrap().contains("1 message held"), "{found:?}");
     std::fs::set_permissions(agent.data(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let file = directory.path().join("holdfast.toml");
     std::fs::write(&file, format!("[agent]\ndata_dir = {:?}\nno_key = 1\n", agent.data())).unwrap();

@@ -64,36 +64,128 @@ fn devices_are_listed_as_people_count_and_no_line_is_wider_than_the_terminal() {
 
 #[test]
 fn the_help_of_every_command_fits_a_terminal_of_80_columns() {
-    let commands = [
-        "",
-        "run",
+    let mut commands = vec![Vec::new()];
+    let mut seen = 0;
+    while let Some(command) = commands.pop() {
+        let mut help = Terminal::start(Agent::command().args(&command).arg("--help"), 80, 24);
+        assert!(help.exit().success());
+        let page = help.shows(&["Usage: holdfast"]);
+        assert!(page.contains("Examples:"), "{command:?} has no example:\n{page}");
+        seen += 1;
+        let list = page.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+        let names = list.into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("  "));
+        let names = names
+            .filter_map(|line| line.split(' ').next())
+            .filter(|name| !name.is_empty() && *name != "help");
+        commands.extend(names.map(|name| [&command[..], &[name.to_owned()]].concat()));
+    }
+    assert!(seen > 35, "only {seen} commands were found");
+}
+
+/// What a command says on a bad day, in a terminal of 80x24.
+fn says(directory: &Path, command: &str, words: &[&str]) -> String {
+    let arguments: Vec<&str> = command.split(' ').collect();
+    let mut terminal = Terminal::start(&mut asking(directory, &arguments), 80, 24);
+    terminal.exit();
+    terminal.tells(words)
+}
+
+#[test]
+fn what_a_link_that_is_down_is_told_of_fits_and_helps() {
+    let directory = scratch();
+    let agent = Agent::start(directory.path(), &uplink(&format!("ws://127.0.0.1:{}/", free_port()), ""));
+    agent.post("/kitchen/temperature", "1");
+    agent.wait_until_down("refused");
+    let listens = "nobody listens there: check the port in `url`, and that the server runs";
+    says(directory.path(), "test", &["tcp failed", "connection refused", listens]);
+    says(directory.path(), "doctor", &["fault link cloud", "1 message held", listens]);
+    says(directory.path(), "status", &["! link cloud is down", "connection refused", "next try in"]);
+    says(directory.path(), "client list", &["cloud down 1", "connection refused"]);
+    says(directory.path(), "buffer info", &["HELD 1 message for cloud"]);
+    says(directory.path(), "reload", &["unchanged: what the files say is in force already"]);
+    says(
+        directory.path(),
+        "client disconnect cloud",
+        &["stays away", "until `holdfast client connect cloud`"],
+    );
+    says(directory.path(), "client connect cloud", &["client cloud is dialled now"]);
+    says(directory.path(), "send a/b 1", &["cannot read 1, which must be a file", "holdfast send TOPIC"]);
+    says(directory.path(), "client disable cloud", &["disabled client cloud"]);
+    says(directory.path(), "client connect cloud", &["`holdfast client enable cloud` makes it so"]);
+    says(directory.path(), "test", &["nothing to test", "holdfast client add"]);
+}
+
+#[test]
+fn what_is_said_without_an_agent_fits_and_helps() {
+    let directory = scratch();
+    drop(Agent::start(directory.path(), &uplink("ws://127.0.0.1:9/", "")));
+    says(
+        directory.path(),
+        "status",
+        &["no agent is running there", "holdfast doctor", "`holdfast run` starts"],
+    );
+    says(directory.path(), "doctor", &["warning agent", "no agent is running", "start it"]);
+    for command in ["reload", "tap", "client connect cloud", "send a/b /dev/null"] {
+        says(directory.path(), command, &["no agent is running there"]);
+    }
+    says(directory.path(), "buffer info", &["no agent is running", "HELD nothing"]);
+    says(directory.path(), "client disable cloud", &["no agent is running; the next start takes it"]);
+    says(directory.path(), "client list", &["cloud inactive"]);
+}
+
+#[test]
+fn what_is_said_with_a_wrong_configuration_fits_and_names_the_place() {
+    let directory = scratch();
+    let agent = Agent::start(directory.path(), &uplink("ws://127.0.0.1:9/", ""));
+    agent.post("/a", "1");
+    let file = directory.path().join("holdfast.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let line = text.lines().count() + 1;
+    let place = format!("holdfast.toml:{line}:");
+    std::fs::write(&file, format!("{text}name = \"no end\n")).unwrap();
+    for command in [
         "check",
         "test",
-        "status",
-        "tap",
+        "client list",
+        "client enable cloud",
+        "client add ws://h/",
+        "server list",
+        "run",
         "reload",
-        "send",
-        "client",
-        "client add",
-        "client remove",
-        "server",
-        "server add",
-        "buffer",
-        "buffer list",
-        "buffer import",
-        "buffer dead requeue",
-        "config",
-        "receive",
-        "hash-password",
-        "demo",
-    ];
-    for command in commands {
-        let arguments: Vec<&str> =
-            command.split(' ').filter(|word| !word.is_empty()).chain(["--help"]).collect();
-        let mut help = Terminal::start(Agent::command().args(arguments), 80, 24);
-        assert!(help.exit().success());
-        help.shows(&["Usage: holdfast"]);
+    ] {
+        says(directory.path(), command, &[&place]);
     }
+    says(
+        directory.path(),
+        "doctor",
+        &["fault configuration", &place, "fault agent: it goes on with an older configuration"],
+    );
+    says(directory.path(), "status", &["! the configuration is wrong", &place, "LINK STATE"]);
+    says(directory.path(), "send a/b /dev/null", &["stored 2"]);
+    says(directory.path(), "buffer info", &["HELD 2 messages for cloud"]);
+    drop(agent);
+    says(directory.path(), "buffer info", &["HELD 2 messages for cloud", "no agent is running"]);
+    says(directory.path(), "status", &["the configuration is wrong", "no agent is running there"]);
+}
+
+#[test]
+fn the_settings_of_a_link_that_is_up_although_the_file_has_it_inactive_are_explained() {
+    let directory = scratch();
+    let peer = crate::harness::Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let agent = Agent::start(directory.path(), &uplink(&peer.url(), ""));
+    agent.wait_until_up();
+    agent.configure(&uplink(&peer.url(), "active = false"));
+    let shown = asking(directory.path(), &["client", "show", "cloud"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let words = "# the running agent has it active, by an option of its start such as --uplink or by files that have changed since";
+    assert!(
+        shown.contains("active = false") && shown.contains("# state: up") && shown.contains(words),
+        "{shown}"
+    );
+    assert!(agent.ask(&["reload"]).status.success());
+    agent.wait_for_fact("/links/cloud/state", "inactive");
+    let shown = asking(directory.path(), &["client", "show", "cloud"]).output().unwrap();
+    assert!(!String::from_utf8(shown.stdout).unwrap().contains("the running agent has it"));
 }
 
 #[test]

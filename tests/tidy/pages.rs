@@ -35,6 +35,30 @@ fn every_link_between_pages_leads_to_a_file_and_a_heading() {
 }
 
 #[test]
+fn what_a_page_links_to_is_packed_with_it() {
+    let packing = read("cross/target.sh");
+    let laid =
+        packing.split("lay_pages() {").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
+    let is_laid = |file: &str| {
+        file.starts_with("agent/doc/")
+            || laid.split_whitespace().any(|word| word.trim_end_matches(';') == file)
+    };
+    let mut missing = Vec::new();
+    for page in pages() {
+        let targets = links(&read(&page)).into_iter().filter(|target| !target.starts_with('#'));
+        let files = targets.map(|target| beside(&page, target.split('#').next().unwrap_or_default()));
+        missing.extend(
+            files
+                .filter(|file| !is_laid(file))
+                .map(|file| format!("{page}: lay_pages of cross/target.sh has no {file}")),
+        );
+    }
+    assert_none(&missing);
+    let rules = read("cross/debian/rules");
+    assert!(rules.contains("dh_compress --exclude=.md"), "a page that is compressed is found by no link");
+}
+
+#[test]
 fn every_page_is_linked_from_another_one() {
     let linked: BTreeSet<String> = pages()
         .iter()

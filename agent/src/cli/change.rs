@@ -11,7 +11,8 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::options::Options;
-use super::{print, reload, status};
+use super::table::screen_width;
+use super::{hanging, print, reload, status};
 use crate::net::control;
 use crate::runtime::config_file::{self, NewPassword, Rewrite};
 
@@ -155,12 +156,16 @@ impl Change<'_> {
         let options = &self.place.options;
         let main = Rewrite::begin(self.place.file())?;
         let mut files = config_file::read_around(self.place.file(), main.text())?;
-        let (number, beside) = self.find(&files)?;
+        let old = options.parse(&files);
+        // What is wrong with the files already is told with its place.
+        let fault =
+            |error: anyhow::Error| old.as_ref().err().map_or(error, |fault| anyhow::anyhow!("{fault:#}"));
+        let (number, beside) = self.find(&files).map_err(fault)?;
         let file = files[number].path.clone();
         let cannot = || format!("nothing has changed in {}", file.display());
         let before = beside.as_ref().unwrap_or(&main).text();
-        let old = options.parse(&files).ok();
-        let edited = edit(before, &files).map_err(anyhow::Error::msg).with_context(cannot)?;
+        let edited = edit(before, &files).map_err(anyhow::Error::msg).map_err(fault).with_context(cannot)?;
+        let old = old.ok();
         let Edited { text, password, notes } = edited;
         files[number].text.clone_from(&text);
         let config = options.parse(&files).with_context(cannot)?;
@@ -181,7 +186,7 @@ impl Change<'_> {
         if let Some(password) = password {
             told.push_str(&format!("its password is in {}, for its owner only\n", password.path().display()));
         }
-        notes.iter().for_each(|note| told.push_str(&format!("{note}\n")));
+        notes.iter().for_each(|note| told.push_str(&hanging("", 0, note, screen_width())));
         // Whoever closes the pipe early has seen enough.
         let _ = print(&told);
         let _ = print(&format!("{}\n", self.have_it_taken_over(&config)?));
@@ -251,8 +256,16 @@ pub fn show(place: &AgentArgs, kind: Kind, id: &str, in_json: bool) -> anyhow::R
     } else {
         let facts = state.as_object().into_iter().flatten();
         let facts = facts.filter(|(_, value)| !value.is_null() && !value.is_object());
-        let lines: Vec<String> =
-            facts.map(|(name, value)| format!("# {name}: {}\n", status::text(value))).collect();
+        let width = screen_width();
+        let mut lines: Vec<String> = facts
+            .map(|(name, value)| {
+                hanging("# ", 2, &format!("{name}: {}", status::text(value)), width).replace("\n  ", "\n#   ")
+            })
+            .collect();
+        lines.extend(
+            differs(&config, kind, id, state)
+                .map(|words| hanging("# ", 2, words, width).replace("\n  ", "\n# ")),
+        );
         let gap = if lines.is_empty() { "" } else { "\n" };
         let from = file.map_or_else(String::new, |file| format!("# from {file}\n"));
         format!("{from}{table}{gap}{}", lines.concat())
@@ -260,6 +273,23 @@ pub fn show(place: &AgentArgs, kind: Kind, id: &str, in_json: bool) -> anyhow::R
     // Whoever closes the pipe early has seen enough.
     let _ = print(&page);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says so where the running agent has another `active` than the files.
+fn differs(config: &Config, kind: Kind, id: &str, state: &Value) -> Option<&'static str> {
+    let client = config.clients.iter().find(|client| client.id.eq_ignore_ascii_case(id));
+    let is_active = client.filter(|_| kind == Kind::Client)?.active;
+    match (is_active, state["state"].as_str()?) {
+        (false, "inactive") => None,
+        (true, "inactive") => {
+            Some("the running agent has it inactive: `holdfast reload` has it take over the files")
+        }
+        (false, _) => Some(
+            "the running agent has it active, by an option of its start such as --uplink or by files that have changed since: \
+             `holdfast reload` has it take over the files",
+        ),
+        (true, _) => None,
+    }
 }
 
 /// Reads `KEY=VALUE` of the command line; a value that is no TOML becomes a string.

@@ -15,6 +15,7 @@ use smol::future::or;
 
 use super::options::Options;
 use crate::net;
+use crate::os::logger;
 use crate::runtime::config_file::{self, warnings};
 use crate::source::server::schema_faults;
 
@@ -23,6 +24,12 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prints the configuration in force, with every default; or every fault, with its line and column
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "`# set` marks what differs from the default; warnings are told on standard error. The output is itself a configuration, \
+    but for secrets.\n\nExit code: 0 when the configuration is right, 1 when it has a fault.\n\n\
+    Examples:\n  holdfast check\n  holdfast check --config ./new.toml && cp ./new.toml /etc/holdfast/holdfast.toml\n  \
+    holdfast check | grep '# set'\n  holdfast check --json | jq -r '.errors[]'"
+)]
 pub struct Args {
     #[command(flatten)]
     options: Options,
@@ -44,7 +51,8 @@ fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resu
             warnings.extend(config.servers.iter().flat_map(schema_faults));
             warnings.extend(smol::block_on(unbindable(&config)));
             for warning in &warnings {
-                let _ = writeln!(err, "warning: {}", terminal::escaped(warning));
+                let _ =
+                    writeln!(err, "{}", logger::fitted(&format!("warning: {}", terminal::escaped(warning))));
             }
             let files: Vec<String> = files.iter().filter(|file| file.path.exists()).map(name).collect();
             let text = match args.json {
@@ -56,7 +64,7 @@ fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resu
         }
         Err(error) => {
             // It fails whether anybody reads why or not.
-            let _ = writeln!(err, "{}", terminal::escaped_lines(&format!("{error:#}")));
+            let _ = writeln!(err, "{}", logger::fitted(&terminal::escaped_lines(&format!("{error:#}"))));
             if args.json {
                 let _ = writeln!(out, "{}", terminal::escaped_lines(&faults_json(&error).to_string()));
             }

@@ -32,15 +32,26 @@ pub struct Args {
 enum Command {
     List(list::Args),
     Show(show::Args),
+    #[command(
+        after_help = "Examples:\n  holdfast client connect cloud\n  holdfast client connect cloud --data-dir ./data"
+    )]
     /// Has the running agent dial a client now, whatever its back-off says
     Connect(command::Args),
+    #[command(
+        after_help = "The agent's next start forgets it; `holdfast client disable` is for good.\n\nExamples:\n  holdfast client disconnect cloud"
+    )]
     /// Has the running agent close the connection of a client and stay away, holding its messages
     Disconnect(command::Args),
     Add(add::Args),
+    #[command(
+        after_help = "What is held for it goes to a client with outlet = \"ID\".\n\nExamples:\n  holdfast client remove lab"
+    )]
     /// Removes a client from the file; what the store holds for it stays there under its id
     Remove(Target),
+    #[command(after_help = "Examples:\n  holdfast client enable lab")]
     /// Sets active = true
     Enable(Target),
+    #[command(after_help = "Examples:\n  holdfast client disable lab")]
     /// Sets active = false: the client holds its messages and never connects
     Disable(Target),
 }

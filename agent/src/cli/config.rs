@@ -11,7 +11,7 @@ const REFERENCE: &str = include_str!("../../man/reference.md");
 
 /// Tells what can be configured
 #[derive(clap::Args, Debug)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, after_help = "Examples:\n  holdfast config reference client")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

@@ -10,8 +10,12 @@ use serde_json::{Value, json};
 
 use super::check::unbindable;
 use super::options::{Found, Options};
+use super::table::screen_width;
 use super::test::probe_all;
-use super::{clean, colours, print_page, status};
+use super::{clean, colours, hanging, print_page, status};
+
+/// Columns in front of a finding.
+const INDENT: usize = 9;
 
 /// Looks at configuration, clock, disk, card, permissions, limits, names, certificates and links, and says what to do
 #[derive(clap::Args, Debug)]
@@ -39,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut tell = |finding: Finding| {
         if !args.json {
             // Nobody reads it any more, and the exit code is worth something still.
-            let _ = print_page(&line(&finding, colours()));
+            let _ = print_page(&line(&finding, colours(), screen_width()));
         }
         seen.push(finding);
     };
@@ -93,20 +97,24 @@ pub(super) async fn examine(found: &Found, socket: &anyhow::Result<PathBuf>, tel
     }
 }
 
-/// A finding as a line, with the remedy on a second one.
-pub(super) fn line(finding: &Finding, colour: bool) -> String {
+/// A finding as a line, with the remedy below, as wide as a terminal is.
+pub(super) fn line(finding: &Finding, colour: bool, width: Option<usize>) -> String {
     let Finding { grade, about, found, remedy } = finding;
     let (name, code) = match grade {
         Grade::Ok => ("ok", 32),
         Grade::Warning => ("warning", 33),
         Grade::Fault => ("fault", 31),
     };
-    let gap = " ".repeat(9 - name.len());
+    let gap = " ".repeat(INDENT - name.len());
     let name = if colour { format!("\x1b[{code}m{name}\x1b[0m") } else { name.to_owned() };
-    let first = format!("{name}{gap}{}: {}\n", clean(about), clean(found));
+    let first = format!("{}: {}", clean(about), clean(found));
+    let first = hanging(&format!("{name}{gap}"), INDENT, &first, width);
     match remedy.as_str() {
         "" => first,
-        remedy => format!("{first}         -> {}\n", clean(remedy)),
+        remedy => {
+            let arrow = format!("{}-> ", " ".repeat(INDENT));
+            first + &hanging(&arrow, INDENT + 3, &clean(remedy), width)
+        }
     }
 }
 

@@ -18,8 +18,9 @@ const ERASE: [u8; 2] = [0x7f, 0x08];
 /// Asks for a password and prints its hash, for `password_hash` of a user
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Without a terminal it reads one line: holdfast hash-password < password.txt\n\nThe hash goes into the \
-    configuration:\n  auth = \"basic\"\n  users = [ { name = \"pump\", password_hash = \"$argon2id$…\" } ]"
+    after_help = "Without a terminal it reads one line. The hash goes into the configuration:\n  auth = \"basic\"\n  \
+    users = [ { name = \"pump\", password_hash = \"$argon2id$…\" } ]\n\n\
+    Examples:\n  holdfast hash-password\n  holdfast hash-password < password.txt"
 )]
 pub struct Args {}
 

@@ -25,8 +25,13 @@ use std::time::Duration;
 
 use holdfast_core::terminal;
 
+use crate::os::logger;
+
 /// The version of the program, and the commit that it was built from where that is known.
 pub const VERSION: &str = env!("HOLDFAST_LONG_VERSION");
+
+/// Text in fewer columns than this is left for the terminal to break.
+const HANGING_MIN: usize = 20;
 
 /// Whether what is printed may be coloured: a terminal reads it, and `NO_COLOR` does not say otherwise.
 fn colours() -> bool {
@@ -52,13 +57,24 @@ fn write_out(text: &str) -> std::io::Result<()> {
 
 /// Prints on standard error, which may be closed.
 pub fn tell(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = std::io::stderr().write_all(logger::fitted(text).as_bytes());
 }
 
 /// Whether the reader of standard output has gone away.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     causes.any(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// A text behind a prefix of so many columns, in lines that fit a terminal of this width: all but the first begin below the text.
+fn hanging(prefix: &str, indent: usize, text: &str, width: Option<usize>) -> String {
+    let room = width.map(|width| width.saturating_sub(indent)).filter(|room| *room >= HANGING_MIN);
+    let lines = room.map_or_else(|| vec![text.to_owned()], |room| terminal::wrapped(text, room, 0));
+    let lines = lines.iter().enumerate().map(|(number, line)| match number {
+        0 => format!("{prefix}{line}\n"),
+        _ => format!("{}{line}\n", " ".repeat(indent)),
+    });
+    lines.collect()
 }
 
 /// A text from outside as a part of a page.
@@ -110,6 +126,16 @@ fn interval(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_behind_a_prefix_goes_on_below_its_beginning() {
+        let text = "cannot connect to 127.0.0.1:1: connection refused";
+        let expected = "  tcp  cannot connect to\n       127.0.0.1:1:\n       connection refused\n";
+        assert_eq!(hanging("  tcp  ", 7, text, Some(29)), expected);
+        for width in [None, Some(10)] {
+            assert_eq!(hanging("  tcp  ", 7, text, width), format!("  tcp  {text}\n"));
+        }
+    }
 
     #[test]
     fn a_terminal_gets_lines_with_nothing_to_obey_however_they_are_written() {

@@ -85,7 +85,8 @@ impl Options {
         let faults = format!("{error:#}").lines().map(str::to_owned).collect();
         let overrides = Overrides { data_dir: self.data_dir.clone(), ..Overrides::default() };
         let bare = |text: String| {
-            let path = self.config.clone().unwrap_or_else(|| config_file::DEFAULT_FILE.into());
+            let path = self.config.as_deref().unwrap_or(Path::new(config_file::DEFAULT_FILE));
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             config_file::parse(&[ConfigFile { path, text }], &overrides)
         };
         let lines = files.iter().flat_map(|file| file.text.lines());

@@ -53,8 +53,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 pub(super) fn words(answer: &Value) -> String {
     let changed: Vec<&str> =
         answer["changed"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let how = answer["reload"].as_str().unwrap_or_default();
-    if changed.is_empty() { how.to_owned() } else { format!("{how}: {}", changed.join(", ")) }
+    match (answer["reload"].as_str().unwrap_or_default(), changed.join(", ")) {
+        ("unchanged", _) => "unchanged: what the files say is in force already".to_owned(),
+        ("restarting", changed) if changed.is_empty() => "restarting with the new configuration".to_owned(),
+        ("restarting", changed) => format!("restarting, with its sockets kept open: {changed}"),
+        (how, changed) if changed.is_empty() => how.to_owned(),
+        (how, changed) => format!("{how}: {changed}"),
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +70,10 @@ mod tests {
 
     #[test]
     fn what_changed_is_told_behind_what_was_done() {
-        assert_eq!(words(&json!({ "reload": "unchanged", "changed": [] })), "unchanged");
+        let unchanged = words(&json!({ "reload": "unchanged", "changed": [] }));
+        assert_eq!(unchanged, "unchanged: what the files say is in force already");
+        let restarting = words(&json!({ "reload": "restarting", "changed": ["agent"] }));
+        assert_eq!(restarting, "restarting, with its sockets kept open: agent");
         assert_eq!(
             words(&json!({ "reload": "applied", "changed": ["buffer", "mqtt"] })),
             "applied: buffer, mqtt"

@@ -82,7 +82,7 @@ fn gather(args: &Args, found: &Found) -> String {
     let socket = args.options.socket_of(args.socket.as_deref(), &found.config);
     let (findings, status) = smol::block_on(async {
         let mut findings = String::new();
-        examine(found, &socket, &mut |finding| findings.push_str(&line(&finding, false))).await;
+        examine(found, &socket, &mut |finding| findings.push_str(&line(&finding, false, None))).await;
         (findings, status_of(&socket).await)
     });
     let status = status.map_or_else(|error| error, |status| format!("{status:#}"));

@@ -1,7 +1,7 @@
 //! `holdfast send`: hands messages to the running agent.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,8 +51,14 @@ pub struct Args {
 /// Sends all of the input and prints the ids. The error says how many lines were stored before it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let input: Box<dyn Read> = match &args.file {
-        Some(path) => Box::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?),
-        None => Box::new(std::io::stdin()),
+        Some(path) => Box::new(File::open(path).with_context(|| unreadable(path))?),
+        None => {
+            let input = std::io::stdin();
+            if input.is_terminal() {
+                super::tell("what you type is sent; end it with Ctrl-D at the beginning of a line\n");
+            }
+            Box::new(input)
+        }
     };
     let path = path_of(args);
     let socket = args.options.control_socket(args.socket.as_deref())?;
@@ -67,6 +73,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         tell(&mut std::io::stdout(), ids);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The second argument is a file, and not what is to be sent, as many a sender of messages has it.
+fn unreadable(path: &Path) -> String {
+    let path = path.display();
+    format!("cannot read {path}, which must be a file (echo {path:?} | holdfast send TOPIC sends the words)")
 }
 
 /// Ids of the first and the last message of a batch.

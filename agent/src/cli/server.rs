@@ -30,10 +30,13 @@ enum Command {
     List(list::Args),
     Show(show::Args),
     Add(add::Args),
+    #[command(after_help = "Examples:\n  holdfast server remove sensors")]
     /// Removes a server with its routes from the file
     Remove(Target),
+    #[command(after_help = "Examples:\n  holdfast server enable sensors")]
     /// Sets active = true
     Enable(Target),
+    #[command(after_help = "Examples:\n  holdfast server disable sensors")]
     /// Sets active = false: the server binds nothing
     Disable(Target),
 }

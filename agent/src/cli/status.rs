@@ -126,7 +126,9 @@ fn no_agent(error: &anyhow::Error, fault: Option<&str>) -> ExitCode {
     if let Some(fault) = fault {
         tell(&format!("holdfast: {}\n", terminal::escaped_lines(fault)));
     }
-    tell(&format!("holdfast: {}\n", terminal::escaped_lines(&format!("{error:#}"))));
+    let remedy =
+        "`holdfast doctor` says what is wrong; `systemctl start holdfast` or `holdfast run` starts an agent";
+    tell(&format!("holdfast: {}\n{remedy}\n", terminal::escaped_lines(&format!("{error:#}"))));
     ExitCode::from(NO_AGENT)
 }
 

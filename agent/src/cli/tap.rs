@@ -1,5 +1,6 @@
 //! `holdfast tap`: listens in on the running agent.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::options::Options;
-use super::{clean, print};
+use super::{clean, print, tell};
 use crate::net::control;
 
 /// Shows live what the running agent takes, stores, sends and has confirmed
@@ -36,6 +37,9 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let socket = args.options.control_socket(args.socket.as_deref())?;
     let path = format!("/api/tap?topic={}", utf8_percent_encode(&args.filter, NON_ALPHANUMERIC));
+    if std::io::stdout().is_terminal() && smol::block_on(control::is_running(&socket)) == Ok(true) {
+        tell("what happens from here on is shown; Ctrl-C ends it\n");
+    }
     let show = |line: &str| print(&if args.json { format!("{line}\n") } else { words(line) }).is_ok();
     smol::block_on(control::lines(&socket, &path, show)).map_err(anyhow::Error::msg)?;
     Ok(ExitCode::SUCCESS)

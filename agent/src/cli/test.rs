@@ -13,12 +13,15 @@ use holdfast_core::link::probe::{Failed, FinishedStep};
 use serde_json::{Value, json};
 
 use super::options::Options;
-use super::{clean, colours, interval, print_page};
+use super::table::screen_width;
+use super::{clean, colours, hanging, interval, print_page};
 use crate::net::StepWatch;
 use crate::outlet::probe::{self, Probe};
 
-const NOTHING: &str =
-    "nothing to test: there is neither an active client with a url nor a broker in the configuration\n";
+const NOTHING: &str = "nothing to test: there is neither an active client with a url nor a broker in the configuration; \
+                       `holdfast client add wss://HOST/PATH` makes a client";
+/// Columns in front of what a step found.
+const INDENT: usize = 35;
 
 /// Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping
 #[derive(clap::Args, Debug)]
@@ -52,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let live = (!args.json).then(Live::default).map(RefCell::new).map(Rc::new);
             let probes = probe_all(&config, args.name.as_deref(), live.clone()).await;
             let read = match &live {
-                Some(_) if probes.is_empty() => print_page(NOTHING),
+                Some(_) if probes.is_empty() => print_page(&hanging("", 0, NOTHING, screen_width())),
                 Some(live) => live.borrow().read(),
                 None => print_page(&document(&probes, args.watch.is_some())),
             };
@@ -112,13 +115,16 @@ pub(super) async fn probe_all(
 /// Shows the steps of a test that begins.
 fn watch(live: &Option<Rc<RefCell<Live>>>, place: usize, id: &str, url: &str) -> StepWatch {
     let Some(live) = live.clone() else { return Box::new(|_| {}) };
-    live.borrow_mut().say(place, &format!("{id}  {}\n", clean(url)));
-    Box::new(move |done| live.borrow_mut().say(place, &step_line(done)))
+    live.borrow_mut().say(place, &hanging(&format!("{id}  "), 2, &clean(url), screen_width()));
+    Box::new(move |done| live.borrow_mut().say(place, &step_line(done, screen_width())))
 }
 
 fn conclude(live: &Option<Rc<RefCell<Live>>>, place: usize, probe: &Probe) {
     if let Some(live) = live {
-        live.borrow_mut().say(place, &probe.failed.as_ref().map(failure).unwrap_or_default());
+        live.borrow_mut().say(
+            place,
+            &probe.failed.as_ref().map(|failed| failure(failed, screen_width())).unwrap_or_default(),
+        );
         live.borrow_mut().end(place);
     }
 }
@@ -170,17 +176,22 @@ fn paint(text: &str, colour: u8) -> String {
     if colours() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-fn step_line(done: &FinishedStep) -> String {
+fn step_line(done: &FinishedStep, width: Option<usize>) -> String {
     let (name, took) = (done.step.name(), milliseconds(done.took));
-    let line = format!("  {name:<15} {}     {took:>8}  {}", paint("ok", 32), clean(&done.found));
-    format!("{}\n", line.trim_end())
+    let prefix = format!("  {name:<15} {}     {took:>8}  ", paint("ok", 32));
+    match done.found.as_str() {
+        "" => format!("{}\n", prefix.trim_end()),
+        found => hanging(&prefix, INDENT, &clean(found), width),
+    }
 }
 
-fn failure(failed: &Failed) -> String {
+fn failure(failed: &Failed, width: Option<usize>) -> String {
     let (name, took) = (failed.step.name(), milliseconds(failed.took));
     let (error, hint) = (clean(&failed.error), clean(failed.hint));
     let failed = paint("failed", 31);
-    format!("  {name:<15} {failed} {took:>8}  {error}\n  {:<15} {:<6} {:>8}  -> {hint}\n", "", "", "")
+    let arrow = format!("{}-> ", " ".repeat(INDENT));
+    hanging(&format!("  {name:<15} {failed} {took:>8}  "), INDENT, &error, width)
+        + &hanging(&arrow, INDENT + 3, &hint, width)
 }
 
 fn document(probes: &[Probe], one_line: bool) -> String {
@@ -237,7 +248,13 @@ mod tests {
 ";
         let Probe { done, failed, .. } = probe();
         let head = "cloud  ws://localhost:1/\n".to_owned();
-        assert_eq!(head + &step_line(&done[0]) + &failure(&failed.unwrap()), expected);
+        let failed = failed.unwrap();
+        assert_eq!(head + &step_line(&done[0], None) + &failure(&failed, None), expected);
+        assert!(
+            failure(&failed, Some(80)).lines().all(|line| line.len() <= 80),
+            "{}",
+            failure(&failed, Some(80))
+        );
     }
 
     #[test]

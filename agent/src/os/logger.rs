@@ -2,7 +2,7 @@
 //! before the level of the configuration, and the command line before its format.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +15,8 @@ use log::kv::{Error, Key, Source, Value, VisitSource, VisitValue};
 
 use super::{clock, supervisor};
 
+/// A terminal with fewer columns than this breaks lines by itself.
+const WIDTH_MIN: usize = 40;
 /// Lines that libraries write at will stay out.
 const SILENT: &str = "sled=off,rumqttc=off";
 
@@ -60,10 +62,24 @@ pub fn tell_end(error: &str) {
     let level = if supervisor::logs_to_journal() { "<3>" } else { "" };
     let line = match format {
         Some(LogFormat::Json) => json(log::Level::Error, error, &None::<(&str, &str)>),
-        _ => format!("holdfast: {}", terminal::escaped_lines(error)),
+        _ => fitted(&format!("holdfast: {}", terminal::escaped_lines(error))),
     };
     // There may be nobody left to read it.
     let _ = writeln!(std::io::stderr(), "{level}{line}");
+}
+
+/// A text for standard error in lines that fit the terminal that it is, if it is one.
+pub fn fitted(text: &str) -> String {
+    let error = std::io::stderr();
+    let width = rustix::termios::tcgetwinsize(&error).ok().filter(|_| error.is_terminal());
+    let Some(width) = width.map(|size| usize::from(size.ws_col)).filter(|width| *width >= WIDTH_MIN) else {
+        return text.to_owned();
+    };
+    let fit = |line: &str| match terminal::columns(line) > width {
+        true => terminal::wrapped(line, width, 2).join("\n"),
+        false => line.to_owned(),
+    };
+    text.split('\n').map(fit).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes an event of the agent with its facts.

@@ -80,6 +80,15 @@ impl Terminal {
         found
     }
 
+    /// Waits until all of these words are shown, wherever a line is broken between them, and gives what is, in one line.
+    pub fn tells(&self, words: &[&str]) -> String {
+        let flow = || self.text().split_whitespace().collect::<Vec<_>>().join(" ");
+        let told = || Some(flow()).filter(|text| words.iter().all(|word| text.contains(word)));
+        let found = wait_for_or(&format!("{words:?} on the screen"), told, || self.text());
+        self.assert_not_wrapped();
+        found
+    }
+
     /// Waits for the end of the command; everything that it printed is shown then.
     pub fn exit(&mut self) -> ExitStatus {
         wait_for("the command ends", || self.child.try_wait().expect("it is our child"))

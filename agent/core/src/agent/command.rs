@@ -32,7 +32,12 @@ impl fmt::Display for CommandError {
         match self {
             CommandError::Stopping => Refused::Stopping.fmt(f),
             CommandError::NoClient(id) => write!(f, "there is no client {id}"),
-            CommandError::Inactive(id) => write!(f, "client {id} is not active in the configuration"),
+            CommandError::Inactive(id) => {
+                write!(
+                    f,
+                    "client {id} is not active in the configuration: `holdfast client enable {id}` makes it so"
+                )
+            }
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use holdfast_core::observe::held::held_words;
 use holdfast_core::observe::problem::span;
 use holdfast_core::outlet::inspect::Survey;
+use holdfast_core::outlet::lane;
 use serde_json::{Value, json};
 
 use super::list;
@@ -76,7 +78,7 @@ fn page(survey: &Survey, running: bool, now_ns: u64, width: Option<usize>) -> St
     let user = if running { "in use by the running agent" } else { "no agent is running" };
     let mut page =
         format!("STORE    {}  {user}  started {}\n", clean(&survey.dir), many(survey.sessions, "time"));
-    let _ = write!(page, "HELD     {}  {} in groups", many(held.messages, "message"), size(held.bytes));
+    let _ = write!(page, "HELD     {}  {} in groups", words(survey), size(held.bytes));
     if let Some(age_s) = age_s(held.oldest_ns, now_ns) {
         let _ = write!(page, "  oldest {}", span(age_s));
     }
@@ -99,6 +101,24 @@ fn page(survey: &Survey, running: bool, now_ns: u64, width: Option<usize>) -> St
         let _ = writeln!(page, "ASIDE    {}  {}", clean(name), size(*bytes));
     }
     page + "\n" + &list::page(survey, width)
+}
+
+/// What is held for which link: a message for two of them is one message.
+fn words(survey: &Survey) -> String {
+    let mut links: Vec<(&str, u64)> = Vec::new();
+    let mut broker = 0;
+    for (outlet, held) in survey.outlets.iter().zip(&survey.facts.held) {
+        let (link, _) = lane::parse(&outlet.name);
+        let Some(id) = lane::client(link) else {
+            broker += held.messages;
+            continue;
+        };
+        match links.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, messages)) => *messages += held.messages,
+            None => links.push((id, held.messages)),
+        }
+    }
+    clean(&held_words(&links, broker))
 }
 
 struct Sum {
@@ -151,7 +171,7 @@ mod tests {
         let page = page(&survey(), false, 65_000_000_000, None);
         let expected = "\
 STORE    /data  no agent is running  started 3 times
-HELD     9 messages  1.5 kB in groups  oldest 1m
+HELD     9 messages for cloud  1.5 kB in groups  oldest 1m
 DISK     2.0 MB
 DEAD     1 letter  312 B
 DAMAGED  0 values, 0 of them kept  0 B
@@ -159,6 +179,16 @@ ASIDE    store.damaged-1  4.0 kB
 ";
         assert!(page.starts_with(expected), "{page}");
         assert!(page.contains("client:cloud"), "{page}");
+    }
+
+    #[test]
+    fn a_message_for_two_links_is_one_message_and_those_of_all_priorities_are_counted() {
+        let named = |name: &str| Outlet { name: name.to_owned(), epoch: String::new() };
+        let held = |messages| Held { messages, ..Held::default() };
+        let outlets = ["client:cloud", "client:cloud/7", "client:lab", "mqtt"].map(named).into();
+        let facts = StoreFacts { held: [3, 2, 5, 1].map(held).into(), ..StoreFacts::default() };
+        let survey = Survey { outlets, facts, ..Survey::default() };
+        assert_eq!(words(&survey), "5 messages for 2 links and 1 for the broker");
     }
 
     #[test]

@@ -55,7 +55,9 @@ impl StorePath {
         match self.agent()? {
             Some(agent) => Ok(StoreAccess::Running(agent)),
             None => {
-                let reading = self.stopped()?.read().map_err(anyhow::Error::msg)?;
+                let config = self.options.find()?.config;
+                let stopped = Stopped::lock(&config.agent.data_dir, &outlets(&config))?;
+                let reading = stopped.read().map_err(anyhow::Error::msg)?;
                 Ok(StoreAccess::Reading(Box::new(reading)))
             }
         }
@@ -71,8 +73,9 @@ impl StorePath {
 
     /// The directory to be changed.
     pub fn mend(&self) -> anyhow::Result<Mended> {
-        let mended = self.stopped()?.mend().map_err(anyhow::Error::msg)?;
-        Ok(mended)
+        let config = self.options.load()?;
+        let stopped = Stopped::lock(&config.agent.data_dir, &outlets(&config))?;
+        stopped.mend().map_err(anyhow::Error::msg)
     }
 
     /// The outlet that somebody means: for the id of a client whose place in the buffer has another name, that place.
@@ -99,11 +102,6 @@ impl StorePath {
         let socket = self.options.control_socket(self.socket.as_deref())?;
         let missing = || format!("no agent is running at {}, and only it can {what}", socket.display());
         self.agent()?.with_context(missing)
-    }
-
-    fn stopped(&self) -> anyhow::Result<Stopped> {
-        let config = self.options.load()?;
-        Ok(Stopped::lock(&config.agent.data_dir, &outlets(&config))?)
     }
 }
 

@@ -9,6 +9,8 @@ use hyper::Method;
 use serde_json::Value;
 
 use crate::cli::options::Options;
+use crate::cli::table::screen_width;
+use crate::cli::{hanging, print};
 use crate::net::control;
 
 /// Whom to tell.
@@ -42,5 +44,13 @@ pub fn run(args: &Args, command: LinkCommand) -> anyhow::Result<ExitCode> {
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         bail!("cannot {word} {id}: {}", answer["error"].as_str().unwrap_or("the agent does not say why"));
     }
+    let told = match command {
+        LinkCommand::Connect => format!("client {id} is dialled now"),
+        LinkCommand::Disconnect => {
+            format!("client {id} stays away, and its messages are held, until `holdfast client connect {id}`")
+        }
+    };
+    // Whoever closes the pipe early has seen enough.
+    let _ = print(&hanging("", 0, &told, screen_width()));
     Ok(ExitCode::SUCCESS)
 }

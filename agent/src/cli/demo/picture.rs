@@ -23,6 +23,8 @@ pub struct Moment {
     pub link: String,
     /// Messages in the receiver's file.
     pub received: u64,
+    /// Bytes of readings that lie on the disk.
+    pub kept: u64,
     /// Bytes written to the disk, all lives of the agent together.
     pub written: u64,
     /// Syncs, likewise.
@@ -107,7 +109,8 @@ impl Outcome {
 impl Moment {
     /// The picture, some lines of at most 78 columns.
     pub fn picture(&self) -> String {
-        let most = self.sent.max(1);
+        // What was sent and not answered when the agent was killed was never promised.
+        let most = self.stored.max(self.received).max(1);
         let mut page = String::new();
         let seconds = self.elapsed.as_secs_f64();
         let _ = writeln!(
@@ -118,20 +121,25 @@ impl Moment {
         for (name, value) in [("stored", self.stored), ("held", self.held), ("received", self.received)] {
             let _ = writeln!(page, "  {name:<9} {} {value:>7}", bar(value, most));
         }
-        let _ = writeln!(page, "  disk      {} written in {} syncs", size(self.written), self.syncs);
+        let (kept, written) = (size(self.kept), size(self.written));
+        let _ = writeln!(
+            page,
+            "  disk      readings {kept}, written since the start {written} in {} syncs",
+            self.syncs
+        );
         page
     }
 
     /// The same in one line.
     pub fn line(&self) -> String {
         format!(
-            "  {:>5.1} s  link {:<12} stored {:>5}  held {:>5}  received {:>5}  written {}\n",
+            " {:>5.1} s  link {:<12} stored {:>5}  held {:>5}  received {:>5}  disk {}\n",
             self.elapsed.as_secs_f64(),
             self.link,
             self.stored,
             self.held,
             self.received,
-            size(self.written)
+            size(self.kept)
         )
     }
 }
@@ -185,9 +193,31 @@ mod tests {
 
     #[test]
     fn no_line_of_the_picture_is_wider_than_a_terminal() {
-        let moment =
-            Moment { sent: 10, stored: 20_000, held: 5, link: "agent killed".into(), ..Moment::default() };
+        let moment = Moment {
+            sent: 30_000,
+            stored: 20_000,
+            held: 5,
+            link: "agent killed".into(),
+            ..Moment::default()
+        };
+        let moment = Moment { kept: 99_900_000, written: 99_900_000, syncs: 10_000, ..moment };
         assert!(moment.picture().lines().all(|line| line.len() < 80), "{}", moment.picture());
-        assert!(moment.picture().contains(&"#".repeat(BAR)));
+        assert!(moment.line().len() < 80, "{}", moment.line());
+    }
+
+    #[test]
+    fn the_bar_of_all_that_was_promised_is_full_and_the_others_are_parts_of_it() {
+        let all = "#".repeat(BAR);
+        let bars = |received| {
+            let moment = Moment { sent: 30, stored: 20, received, ..Moment::default() };
+            let bars = moment
+                .picture()
+                .lines()
+                .filter_map(|line| Some(line.split_whitespace().nth(1)?.to_owned()))
+                .collect::<Vec<_>>();
+            bars[1..4].to_vec()
+        };
+        assert_eq!(bars(20), [all.clone(), ".".repeat(BAR), all.clone()]);
+        assert_eq!(bars(10)[2], format!("{}{}", "#".repeat(BAR / 2), ".".repeat(BAR / 2)));
     }
 }

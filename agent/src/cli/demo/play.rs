@@ -52,13 +52,13 @@ const SCENES: [Scene; 4] = [
         share: 5,
         cue: Cue::Flow,
         told: "A sensor sends 200 readings a second. The link is up and each is confirmed\n\
-               at once, so nothing of them goes to the disk.\n\
+               at once, so none is kept on the disk: what is written is the agent's start.\n\
                $ holdfast run --uplink ws://127.0.0.1:9000",
     },
     Scene {
         share: 7,
         cue: Cue::CutLink,
-        told: "The receiver is killed (kill -9). The sensor log_events nothing: its readings\n\
+        told: "The receiver is killed (kill -9). The sensor notices nothing: its readings\n\
                go to the disk in groups, synced before it is told `stored`.\n\
                $ holdfast status --watch",
     },
@@ -236,6 +236,7 @@ impl Stage {
         self.now.held = number("/links/cloud/unconfirmed");
         self.now.link =
             status.pointer("/links/cloud/state").and_then(Value::as_str).unwrap_or("-").to_owned();
+        self.now.kept = number("/buffer/bytes");
         self.now.written = self.before.0 + number("/buffer/disk_bytes_written");
         self.now.syncs = self.before.1 + number("/buffer/syncs");
     }

@@ -124,14 +124,16 @@ fn check_named(certificate: &CertificateDer, name: &ServerName, now: UnixTime) -
 }
 
 /// Whether a certificate is in its time.
-pub(super) fn check_time(certificate: &[u8], now: UnixTime) -> Result<(), Error> {
+pub(super) fn check_time(certificate: &[u8], time: UnixTime) -> Result<(), Error> {
     let (from, until) = validity::bounds(certificate).ok_or(CertificateError::BadEncoding)?;
-    let now = Duration::from_secs(now.as_secs());
+    let now = Duration::from_secs(time.as_secs());
     if now > until {
-        return Err(CertificateError::Expired.into());
+        let not_after = UnixTime::since_unix_epoch(until);
+        return Err(CertificateError::ExpiredContext { time, not_after }.into());
     }
     if now < from {
-        return Err(CertificateError::NotValidYet.into());
+        let not_before = UnixTime::since_unix_epoch(from);
+        return Err(CertificateError::NotValidYetContext { time, not_before }.into());
     }
     Ok(())
 }

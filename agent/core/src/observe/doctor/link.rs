@@ -76,12 +76,16 @@ pub fn links(tests: &[LinkTest], agent: Option<&AgentFacts>) -> Vec<Finding> {
     findings
 }
 
+fn held_words(held: u64) -> String {
+    if held == 1 { "1 message held".to_owned() } else { format!("{held} messages held") }
+}
+
 fn passed(about: &str, test: &LinkTest, seen: Option<&LinkFacts>) -> Finding {
     let url = &test.url;
     let Some(seen) = seen else { return Finding::ok(about, format!("{url} passes every step of a test")) };
     let held = match seen.held {
         0 => String::new(),
-        held => format!(", {held} messages held"),
+        held => format!(", {}", held_words(held)),
     };
     match seen.state.as_str() {
         "up" => Finding::ok(about, format!("up{held}, and {url} passes every step of a test")),
@@ -111,7 +115,7 @@ fn fell(about: &str, test: &LinkTest, failed: &Failed, seen: Option<&LinkFacts>,
         return Finding::warning(about, found, failed.hint);
     }
     let held = seen.map(|seen| seen.held).filter(|held| *held > 0);
-    let held = held.map(|held| format!(", {held} messages held")).unwrap_or_default();
+    let held = held.map(|held| format!(", {}", held_words(held))).unwrap_or_default();
     let found = format!("{url} fails at the step {step}{held}: {error}");
     match works {
         true => Finding::warning(about, format!("{found}; another url of it works"), failed.hint),
