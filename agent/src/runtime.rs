@@ -358,6 +358,10 @@ impl Runtime {
                 let _ = reply.try_send(self.subscribers.add(filters));
                 return;
             }
+            Wake::Input(Input::Downlink(reply)) => {
+                let _ = reply.try_send(self.subscribers.add_downlink());
+                return;
+            }
             Wake::Input(Input::Topics(filter, reply)) => {
                 let _ = reply.try_send(self.agent.last().shown(&filter));
                 return;

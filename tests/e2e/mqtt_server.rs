@@ -63,6 +63,51 @@ fn routes_give_topic_device_and_format_and_5_is_told_what_is_wrong() {
     assert!(!publish(port, &["-q", "1", "-t", "tele/p1/SENSOR", "-m", "no"]).status.success());
 }
 
+/// A sensor that reads, on mosquitto's program. It ends once it has `count` messages.
+fn reader(port: u16, arguments: &[&str]) -> Command {
+    // Into a pipe it would write by the block.
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", &port.to_string()]);
+    command.args(["-F", "%t %q %r %p", "-d"]).args(arguments);
+    command
+}
+
+#[test]
+fn a_sensor_reads_what_the_peer_sends_and_nothing_that_is_not_for_it() {
+    let (directory, port) = (scratch(), free_port());
+    let got = directory.path().join("got");
+    let peer = Peer::python("talker", &got, &["--echo"]);
+    let tables = uplink(&peer.url(), "inbound = { topic = \"cmnd/pump/POWER\" }");
+    let users = "auth = \"basic\"\nusers = [{ name = \"pump\", password = \"a\" }, { name = \"valve\", password = \"b\" }]\n";
+    let agent = Agent::start(directory.path(), &format!("{tables}{}", plugs(port, users)));
+    agent.wait_until_up();
+    let pump = ["-u", "pump", "-P", "a", "-q", "1"];
+    // With the name of another client, but not its user.
+    let stranger = ["-u", "valve", "-P", "b", "-i", "pump", "-t", "cmnd/pump/#", "-t", "#", "-E"];
+    for version in ["mqttv311", "mqttv5"] {
+        let refused =
+            reader(port, &stranger).args(["-V", version]).output().expect("mosquitto_sub is installed");
+        let words =
+            String::from_utf8_lossy(&refused.stderr).into_owned() + &String::from_utf8_lossy(&refused.stdout);
+        assert!(words.contains("denied") || words.contains("rejected"), "{words}");
+        let more = [&pump[..], &["-V", version, "-t", "cmnd/pump/+", "-C", "1"]].concat();
+        let mut sensor = Running::start("mosquitto_sub", &mut reader(port, &more));
+        sensor.said(&["Subscribed"]);
+        agent.post("/hall/t", "on");
+        sensor.said(&["cmnd/pump/POWER 1 0 on"]);
+        assert!(sensor.exit().success());
+    }
+    // What comes while it is away waits for it.
+    let session = [&pump[..], &["-i", "p", "-c", "-t", "cmnd/pump/#"]].concat();
+    let first = reader(port, &[&session[..], &["-E"]].concat()).output().expect("mosquitto_sub is installed");
+    assert!(first.status.success(), "{first:?}");
+    agent.post("/hall/t", "later");
+    agent.wait_for_fact("/links/cloud/received", 3);
+    let second =
+        reader(port, &[&session[..], &["-C", "1"]].concat()).output().expect("mosquitto_sub is installed");
+    assert!(String::from_utf8_lossy(&second.stdout).contains("cmnd/pump/POWER 1 0 later"), "{second:?}");
+}
+
 fn tls_of(files: &Files, authority: &Authority) -> String {
     let (cert, key, ca) = (&files.cert, &files.key, &authority.ca);
     format!("tls = {{ cert = {cert:?}, key = {key:?}, client_ca = {ca:?} }}\n")

@@ -6,7 +6,7 @@ use holdfast_core::message::Message;
 use holdfast_core::observe::status::Consumers;
 use holdfast_core::topic_filter::TopicFilter;
 
-use crate::source::intake::{Publisher, Subscription, feed};
+use crate::source::intake::{Publisher, Subscription, downlink, feed};
 
 /// How many may read at a time.
 const SUBSCRIBERS_MAX: usize = 64;
@@ -21,13 +21,25 @@ pub struct Subscribers {
 impl Subscribers {
     /// Takes in another one. The error says that there are too many.
     pub fn add(&mut self, filters: Vec<TopicFilter>) -> Result<Subscription, String> {
-        self.publishers.retain(|publisher| !publisher.is_over());
-        if self.publishers.len() == SUBSCRIBERS_MAX {
+        if self.readers() >= SUBSCRIBERS_MAX {
             return Err(format!("{SUBSCRIBERS_MAX} others read already"));
         }
         let (publisher, feed) = feed(filters);
         self.publishers.push(publisher);
         Ok(feed)
+    }
+
+    /// Takes in a server that hands on what may go to sensors. There is one for each server, whatever others read.
+    pub fn add_downlink(&mut self) -> Subscription {
+        let (publisher, feed) = downlink();
+        self.publishers.push(publisher);
+        feed
+    }
+
+    /// How many read topics.
+    fn readers(&mut self) -> usize {
+        self.publishers.retain(|publisher| !publisher.is_over());
+        self.publishers.iter().filter(|publisher| publisher.is_for_topics()).count()
     }
 
     /// Shows what was accepted.
@@ -44,8 +56,7 @@ impl Subscribers {
 
     /// How many there are, and what they lost.
     pub fn status(&mut self) -> Consumers {
-        self.publishers.retain(|publisher| !publisher.is_over());
-        Consumers { subscribers: self.publishers.len(), dropped: self.dropped }
+        Consumers { subscribers: self.readers(), dropped: self.dropped }
     }
 
     /// Sends all of them away.

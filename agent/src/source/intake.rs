@@ -19,7 +19,7 @@ use holdfast_core::topic_filter::TopicFilter;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::or;
 
-pub use self::feed::{Delivery, Publisher, Subscription, feed};
+pub use self::feed::{Delivery, Publisher, Subscription, downlink, feed};
 pub use self::tally::Tally;
 
 /// How many batches may wait for the loop; a source that finds it full waits.
@@ -72,6 +72,8 @@ pub enum Input {
     },
     /// Asks for all that is accepted from here on and that any of these filters means.
     Subscribe(Vec<TopicFilter>, Sender<Result<Subscription, String>>),
+    /// Asks for all from here on that may go to sensors.
+    Downlink(Sender<Subscription>),
     /// Asks which topics were heard of lately.
     Topics(TopicFilter, Sender<serde_json::Value>),
     /// Asks for the last message of a topic.
@@ -192,6 +194,13 @@ impl Intake {
     /// What is accepted from here on and meant by any of these filters, until the agent stops. The error says why not.
     pub async fn subscribe(&self, filters: Vec<TopicFilter>) -> Result<Subscription, String> {
         self.ask(|reply| Input::Subscribe(filters, reply)).await
+    }
+
+    /// What may go to sensors from here on, until the agent stops; none when it does.
+    pub async fn downlink(&self) -> Option<Subscription> {
+        let (reply, answer) = bounded(1);
+        self.inputs.send(Input::Downlink(reply)).await.ok()?;
+        answer.recv().await.ok()
     }
 
     /// The topics of this filter that were heard of lately, none when the agent is stopping.

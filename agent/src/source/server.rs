@@ -36,6 +36,7 @@ use holdfast_core::message::Format;
 use holdfast_core::observe::status::{CertificateStatus, ServerStatus};
 use holdfast_core::source::access::AccessControl;
 use holdfast_core::source::intake::Draft;
+use holdfast_core::source::mqtt::grant::Grants;
 use holdfast_core::source::payload;
 use memory::Pool;
 use mqtt::{Clients, TopicRouter};
@@ -220,6 +221,7 @@ pub async fn serve(
         names: HostNames::new(&server),
         certificate: listeners.certificate,
         memory: room.memory.clone(),
+        clients: Clients::of(&server, room.memory.clone()),
         room,
         ..ServerState::new(&source, server.limits, gate, login, intake.clone(), executor.clone())
     });
@@ -227,7 +229,10 @@ pub async fn serve(
         let site = site.clone();
         executor.spawn(async move { admit(&site, || socket.accept()).await })
     });
-    let tasks: Vec<_> = tasks.collect();
+    let mut tasks: Vec<_> = tasks.collect();
+    if site.protocol == Protocol::Mqtt {
+        tasks.push(executor.spawn(mqtt::downlink::run(site.clients.clone(), intake.clone())));
+    }
     intake.stopping().await;
     drop(tasks);
 }
@@ -321,7 +326,7 @@ impl ServerState {
             protocol: Protocol::Http,
             router: path::Router::default(),
             topics: TopicRouter::default(),
-            clients: Clients::new(limits.connections),
+            clients: Clients::new(limits.connections, Grants::default(), Pool::new(0)),
             delayed: Places::new(limits.connections),
             limits,
             page: HttpPage::Empty,

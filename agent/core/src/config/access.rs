@@ -9,7 +9,7 @@ use super::render::{self, Lines};
 use super::table::{Reading, Table};
 use super::tree::Node;
 use super::trusted_proxy::{TrustedProxy, trusted_proxies};
-use super::{url, value};
+use super::{may_subscribe, url, value};
 
 const AUTH: [(&str, LoginBy); 3] =
     [("anonymous", LoginBy::Anonymous), ("basic", LoginBy::Basic), ("url", LoginBy::Url)];
@@ -72,6 +72,8 @@ pub struct User {
     pub password_hash: Option<Secret>,
     /// The password itself: better than none, and warned of when it stands in this file.
     pub password: Option<Secret>,
+    /// With MQTT: the topic filters that this user may subscribe to, in place of those of the server.
+    pub may_subscribe: Option<Vec<String>>,
 }
 
 /// System accounts that may log in, through PAM.
@@ -153,7 +155,8 @@ impl User {
         if table.has("password_hash") == table.has("password") {
             table.fail_whole("must have one of `password_hash` and `password`");
         }
-        Some(User { name: name?, password_hash, password })
+        let may_subscribe = table.optional("may_subscribe", may_subscribe::filters);
+        Some(User { name: name?, password_hash, password, may_subscribe })
     }
 
     fn rendered(&self) -> String {
@@ -161,6 +164,7 @@ impl User {
             ("name", Some(render::string(&self.name))),
             ("password_hash", self.password_hash.as_ref().map(render::secret)),
             ("password", self.password.as_ref().map(render::secret)),
+            ("may_subscribe", self.may_subscribe.as_deref().map(render::strings)),
         ])
     }
 }

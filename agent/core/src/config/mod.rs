@@ -22,6 +22,7 @@ pub mod inbound;
 pub mod limits;
 pub mod link_kind;
 pub mod logging;
+mod may_subscribe;
 pub mod method;
 pub mod mqtt;
 pub mod network;

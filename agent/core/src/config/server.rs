@@ -14,7 +14,7 @@ use super::table::{Reading, Table};
 use super::throttle::{Throttle, throttle};
 use super::topic_template::TopicTemplate;
 use super::tree::Node;
-use super::{http_page, url, value};
+use super::{http_page, may_subscribe, url, value};
 use crate::message::Format;
 
 const PROTOCOLS: [(&str, Protocol); 2] = [("http", Protocol::Http), ("mqtt", Protocol::Mqtt)];
@@ -40,7 +40,7 @@ pub struct Server {
     pub id: String,
     /// Protocol: WebSocket and HTTP, or MQTT 3.1.1 and 5.0, for sensors without a broker. There a message is
     /// acknowledged (PUBACK, PUBREC) once it is stored; WebSockets with the subprotocol `mqtt` speak it on the same
-    /// port. Nothing is given out: a SUBSCRIBE is refused.
+    /// port. It is no broker: a client gets what peers send, as far as `may_subscribe` lets it, and nothing of other clients.
     pub protocol: Protocol,
     /// For people; nothing depends on it.
     pub name: String,
@@ -65,6 +65,11 @@ pub struct Server {
     pub limits: Limits,
     /// Who may read all messages at `/subscribe?topic=FILTER`, a WebSocket.
     pub subscribe: Audience,
+    /// With MQTT: the topic filters that a client may subscribe to, with all that is within them. `{client}` is its identifier, `{user}` the name
+    /// that it has logged in with. Without a login they are `["{client}/#", "+/{client}/#"]` by default, with one the same of `{user}`; a list of
+    /// `users` counts in place of this one. A client gets what comes from peers by `inbound`, from `[[source]]` and from `holdfast send`, never
+    /// what clients have sent.
+    pub may_subscribe: Option<Vec<String>>,
     /// What becomes of a path that no route matches.
     pub unmatched: Unmatched,
     /// `[[server.route]]`, tried in order.
@@ -230,6 +235,7 @@ impl Server {
             access: Access::default(),
             limits: Limits::default(),
             subscribe: Audience::default(),
+            may_subscribe: None,
             unmatched: Unmatched::default(),
             routes: Vec::new(),
         }
@@ -252,6 +258,7 @@ impl Server {
             access: Access::read(table),
             limits: table.within("limits", Limits::read),
             subscribe: table.value("subscribe", default.subscribe, value::word(AUDIENCE)),
+            may_subscribe: table.optional("may_subscribe", may_subscribe::filters),
             unmatched: table.value("unmatched", default.unmatched, value::word(UNMATCHED)),
             routes: table
                 .each("route", |_, table| Route::read(table, protocol))
@@ -259,6 +266,7 @@ impl Server {
                 .flatten()
                 .collect(),
         };
+        may_subscribe::check(&server, table);
         if protocol == Protocol::Mqtt {
             server.check_mqtt(table);
         }
@@ -298,6 +306,7 @@ impl Server {
         lines.extend(self.access.lines());
         lines.push(("limits", Some(self.limits.rendered())));
         lines.push(("subscribe", Some(render::word(AUDIENCE, self.subscribe))));
+        lines.push(("may_subscribe", self.may_subscribe.as_deref().map(render::strings)));
         lines.push(("unmatched", Some(render::word(UNMATCHED, self.unmatched))));
         lines
     }

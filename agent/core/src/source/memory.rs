@@ -24,8 +24,9 @@ const SHARE: usize = 2;
 #[derive(Debug)]
 pub struct Memory {
     max: usize,
-    /// What connections take by being open.
+    /// What connections take by being open, and what is kept without one.
     open: usize,
+    kept: usize,
     all: Held,
     remotes: BTreeMap<Remote, Held>,
     shares: BTreeMap<ShareId, Share>,
@@ -72,6 +73,7 @@ impl Memory {
         Memory {
             max,
             open: 0,
+            kept: 0,
             all: Held::default(),
             remotes: BTreeMap::new(),
             shares: BTreeMap::new(),
@@ -99,6 +101,17 @@ impl Memory {
         let share = Share { remote, open: bytes, held: Held::default(), begun: 0, is_ending: false };
         self.shares.insert(id, share);
         Some(id)
+    }
+
+    /// What is kept beyond connections, sessions say, takes so much in place of what it took. False when that would be more than a quarter.
+    pub fn keep(&mut self, before: usize, bytes: usize) -> bool {
+        let kept = self.kept - before.min(self.kept) + bytes;
+        if bytes > before && kept > self.max / 4 {
+            return false;
+        }
+        self.open = self.open - self.kept + kept;
+        self.kept = kept;
+        true
     }
 
     /// What the connection brings from here on is from this address, and what it holds.

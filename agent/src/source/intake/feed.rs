@@ -14,6 +14,11 @@ const MESSAGES: usize = 512;
 /// Their weight, unless there is only one.
 const BYTES: usize = 1 << 20;
 
+/// Messages that may wait for a server that hands them on: what one peer may send at once.
+const DOWNLINK_MESSAGES: usize = 2048;
+/// Beginning of the sources that are servers: what a sensor has sent goes to no other one.
+const SERVERS: &str = "server:";
+
 /// What a reader gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
@@ -33,9 +38,27 @@ pub struct Subscription {
 /// The loop's end.
 #[derive(Debug)]
 pub struct Publisher {
-    filters: Vec<TopicFilter>,
+    wanted: Wanted,
     news: Sender<Delivery>,
     load: Rc<Load>,
+}
+
+/// What a reader asked for.
+#[derive(Debug)]
+enum Wanted {
+    /// The topics of any of these filters.
+    Topics(Vec<TopicFilter>),
+    /// All that may go to sensors.
+    Downlink,
+}
+
+impl Wanted {
+    fn matches(&self, message: &Message) -> bool {
+        match self {
+            Wanted::Topics(filters) => filters.iter().any(|filter| filter.matches(&message.topic)),
+            Wanted::Downlink => !message.source.starts_with(SERVERS),
+        }
+    }
 }
 
 /// What both ends know.
@@ -49,15 +72,24 @@ struct Load {
 
 /// Makes both ends, for the topics that any of these filters means.
 pub fn feed(filters: Vec<TopicFilter>) -> (Publisher, Subscription) {
-    let (sender, news) = bounded(MESSAGES);
+    ends(Wanted::Topics(filters), MESSAGES)
+}
+
+/// Makes both ends, for all that did not come from a sensor.
+pub fn downlink() -> (Publisher, Subscription) {
+    ends(Wanted::Downlink, DOWNLINK_MESSAGES)
+}
+
+fn ends(wanted: Wanted, messages: usize) -> (Publisher, Subscription) {
+    let (sender, news) = bounded(messages);
     let load = Rc::<Load>::default();
-    (Publisher { filters, news: sender, load: load.clone() }, Subscription { news, load })
+    (Publisher { wanted, news: sender, load: load.clone() }, Subscription { news, load })
 }
 
 impl Publisher {
     /// Offers a message. Returns whether it had no room.
     pub fn show(&mut self, message: &Arc<Message>) -> bool {
-        if !self.filters.iter().any(|filter| filter.matches(&message.topic)) {
+        if !self.wanted.matches(message) {
             return false;
         }
         let Load { bytes, dropped } = &*self.load;
@@ -72,6 +104,11 @@ impl Publisher {
         }
         dropped.set(dropped.get() + 1);
         true
+    }
+
+    /// Whether it is for those who asked for topics.
+    pub fn is_for_topics(&self) -> bool {
+        matches!(self.wanted, Wanted::Topics(_))
     }
 
     /// Whether the reader is gone.
@@ -127,13 +164,13 @@ mod tests {
         })
     }
 
-    fn ends(filters: &[&str]) -> (Publisher, Subscription) {
+    fn reader(filters: &[&str]) -> (Publisher, Subscription) {
         feed(filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect())
     }
 
     #[test]
     fn only_the_topics_asked_for_come_through() {
-        let (mut spout, feed) = ends(&["a/+", "b"]);
+        let (mut spout, feed) = reader(&["a/+", "b"]);
         let shown: Vec<_> = ["a/x", "c", "b"].map(|topic| message(topic, 1)).into();
         shown.iter().for_each(|message| assert!(!spout.show(message)));
         assert_eq!(feed.waiting(), Some(Delivery::Message(shown[0].clone())));
@@ -143,7 +180,7 @@ mod tests {
 
     #[test]
     fn who_does_not_keep_up_is_told_of_the_loss_where_it_was_and_at_once_when_nothing_else_waits() {
-        let (mut spout, feed) = ends(&["#"]);
+        let (mut spout, feed) = reader(&["#"]);
         let one = message("a", 1);
         let lost = (0..MESSAGES + 3).filter(|_| spout.show(&one)).count();
         assert_eq!(lost, 3);
@@ -159,7 +196,7 @@ mod tests {
 
     #[test]
     fn large_ones_are_bounded_by_their_bytes_but_one_always_has_room() {
-        let (mut spout, feed) = ends(&["#"]);
+        let (mut spout, feed) = reader(&["#"]);
         let half = message("a", BYTES / 2);
         assert_eq!((0..4).map(|_| spout.show(&half)).collect::<Vec<_>>(), [false, true, true, true]);
         assert!(matches!(feed.waiting(), Some(Delivery::Message(_))));
@@ -169,5 +206,18 @@ mod tests {
         assert!(spout.show(&message("a", 1)));
         drop(feed);
         assert!(spout.is_over());
+    }
+
+    #[test]
+    fn what_a_sensor_has_sent_goes_to_no_other_one() {
+        let (mut publisher, feed) = downlink();
+        let of = |source: &str| Arc::new(Message { source: source.into(), ..(*message("a", 1)).clone() });
+        for (source, expected) in
+            [("server:s", false), ("client:cloud", true), ("source:zigbee", true), ("control", true)]
+        {
+            assert!(!publisher.show(&of(source)));
+            assert_eq!(feed.waiting().is_some(), expected, "{source}");
+        }
+        assert!(!publisher.is_for_topics());
     }
 }

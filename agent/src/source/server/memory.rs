@@ -101,6 +101,15 @@ impl Pool {
         Some(share)
     }
 
+    /// What is kept without a connection takes so much in place of what it took; false when there is no room.
+    pub fn keep(&self, before: usize, bytes: usize) -> bool {
+        let fits = self.memory.borrow_mut().keep(before, bytes);
+        if bytes < before {
+            self.wake();
+        }
+        fits
+    }
+
     /// Bytes that are taken.
     #[cfg(test)]
     pub fn taken(&self) -> usize {

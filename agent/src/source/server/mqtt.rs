@@ -3,6 +3,7 @@
 mod batch;
 mod clients;
 mod conversation;
+pub mod downlink;
 mod packet_stream;
 mod route;
 mod web_socket;
@@ -36,21 +37,21 @@ pub async fn run(site: Rc<ServerState>, stream: Stream, peer: Rc<Peer>) {
 pub async fn converse(site: Rc<ServerState>, stream: Box<dyn Accounted>, peer: Rc<Peer>) {
     let most = greeting::packet_max(site.limits.message_bytes);
     let mut stream = PacketStream::new(stream, most);
-    let Welcome { client, mut held, session, will } = match welcome::receive(&site, &peer, &mut stream).await
-    {
-        Ok(welcome) => welcome,
-        Err(why) => {
-            log::debug!("connection refused source={} from={}: {why}", site.source, peer.remote);
-            return stream.close().await;
-        }
-    };
+    let Welcome { client, mut held, session, will, outbound } =
+        match welcome::receive(&site, &peer, &mut stream).await {
+            Ok(welcome) => welcome,
+            Err(why) => {
+                log::debug!("connection refused source={} from={}: {why}", site.source, peer.remote);
+                return stream.close().await;
+            }
+        };
     let devices = will::devices(will.as_ref(), &client.id);
     for device in &devices {
         site.intake.connected(device).await;
     }
     let watch = KeepAlive::new(client.keep_alive_s, clock::now().mono);
     let mut conversation =
-        Conversation::new(site.clone(), peer.clone(), stream, session, watch, client.expiry_s);
+        Conversation::new(site.clone(), peer.clone(), stream, session, watch, client.expiry_s, outbound);
     let end = Box::pin(conversation.run(&held.evicted)).await;
     log::debug!("session ended source={} from={}: {end:?}", site.source, peer.remote);
     let (mut stream, session) = conversation.into_parts();

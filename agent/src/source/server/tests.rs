@@ -35,7 +35,7 @@ use smol::net::unix::UnixListener;
 use super::*;
 use crate::net::tls;
 use crate::net::tls::authority::Authority;
-use crate::source::intake::{Input, Publisher, channel, feed};
+use crate::source::intake::{Input, Publisher, channel, downlink, feed};
 
 /// What the loop saw.
 #[derive(Debug, PartialEq, Eq)]
@@ -159,9 +159,8 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             }
             Input::Reimport { outlet, messages, reply } => {
                 let stored = Answer::Stored { first: 1, last: messages.len() as u64 };
-                let known = outlet == "client:cloud";
-                let unknown = || Answer::Refused(Refused::NoOutlet(outlet));
-                reply.try_send(Ok(if known { stored } else { unknown() })).unwrap();
+                let unknown = Answer::Refused(Refused::NoOutlet(outlet.clone()));
+                reply.try_send(Ok(if outlet == "client:cloud" { stored } else { unknown })).unwrap();
             }
             Input::StoreQuery(look, reply) => reply.try_send(Err(format!("cannot see {look:?}"))).unwrap(),
             Input::Change(_, reply) => reply.try_send(Ok(7)).unwrap(),
@@ -173,6 +172,11 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
                 publisher.show(&last("kitchen/t").unwrap());
                 reply.try_send(fed.map_err(str::to_owned)).unwrap();
                 answers.publishers.borrow_mut().push(publisher);
+            }
+            Input::Downlink(reply) => {
+                let (publisher, feed) = downlink();
+                answers.publishers.borrow_mut().push(publisher);
+                reply.try_send(feed).unwrap();
             }
             Input::Topics(filter, reply) => {
                 let topics = serde_json::json!({ "topics": [], "known": filter.matches("kitchen/t") });

@@ -43,6 +43,17 @@ fn what_mqtt_has_no_use_for_is_refused_with_its_place() {
         ("protocol = 'mqtt'\n[[server.route]]\npath = 'a/#/b'", "at its end only"),
         ("protocol = 'mqtt'\n[[server.route]]\npath = 'a/{b}'\ntopic = '{c}'", "the path has no name `c`"),
         ("[[server.route]]\npath = 'a/{b}'", "must start with `/`"),
+        ("may_subscribe = ['a']", "needs protocol = \"mqtt\"; WebSockets have `subscribe`"),
+        ("protocol = 'mqtt'\nmay_subscribe = ['a/#/b']", "# at the end for all that follow"),
+        (
+            "protocol = 'mqtt'\nmay_subscribe = ['a/{device}']",
+            "has no value for `device`, only for client, user",
+        ),
+        ("protocol = 'mqtt'\nmay_subscribe = ['{user}/#']", "nobody has a name with auth = \"anonymous\""),
+        (
+            "auth = 'basic'\nusers = [{ name = 'a', password = 'b', may_subscribe = ['a'] }]",
+            "which needs protocol = \"mqtt\"",
+        ),
         ("limits = { inflight = 0 }", "must be a whole number from 1 to 65535"),
     ];
     for (lines, expected) in others {

@@ -1,6 +1,9 @@
 //! Packets as values: those that clients send, and those that the server answers with.
 
+use std::sync::Arc;
+
 use super::reason::Reason;
+use crate::message::Message;
 
 /// A version of MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +24,13 @@ pub enum QoS {
     AtLeastOnce = 1,
     /// 2: acknowledged by PUBREC, released by PUBREL.
     ExactlyOnce = 2,
+}
+
+impl QoS {
+    /// As packets have it.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
 }
 
 /// Packet of a client.
@@ -122,8 +132,8 @@ pub struct Subscribe {
     pub id: u16,
     /// Each filter with the QoS at most; at least one.
     pub filters: Vec<(String, QoS)>,
-    /// It wants a number in each message that comes of it.
-    pub has_number: bool,
+    /// Subscription identifier that each message that comes of it shall have.
+    pub number: Option<u32>,
 }
 
 /// Packet of the server.
@@ -137,6 +147,8 @@ pub enum Reply {
     PubRec(Acknowledgement),
     /// To PUBREL.
     PubComp(Acknowledgement),
+    /// A message.
+    Publish(Outgoing),
     /// To SUBSCRIBE, with a code for each filter.
     SubAck(u16, Vec<u8>),
     /// To UNSUBSCRIBE, with a code for each filter in 5.0.
@@ -150,6 +162,23 @@ pub enum Reply {
         /// For people.
         words: String,
     },
+}
+
+/// A message for a client. It is never one that was retained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Topic, payload and attributes.
+    pub message: Arc<Message>,
+    /// How it is to be acknowledged.
+    pub qos: QoS,
+    /// Packet identifier; 0 with QoS 0.
+    pub id: u16,
+    /// It may have been sent before.
+    pub dup: bool,
+    /// Identifiers of the subscriptions that it comes of.
+    pub numbers: Vec<u32>,
+    /// Seconds after which it is of no use any more.
+    pub expiry_s: Option<u32>,
 }
 
 /// An answer to one packet identifier.

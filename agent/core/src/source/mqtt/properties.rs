@@ -139,7 +139,7 @@ pub(super) struct Properties {
     pub is_text: bool,
     pub message_expiry_s: Option<u32>,
     pub has_topic_alias: bool,
-    pub has_subscription_id: bool,
+    pub subscription_id: Option<u32>,
     /// For people.
     pub words: String,
     pub topic_alias_max: u16,
@@ -200,10 +200,8 @@ impl Properties {
             }
             id::CORRELATION_DATA | id::AUTH_DATA => drop(inner.binary()?),
             id::SUBSCRIPTION_ID => {
-                if inner.variable()? == 0 {
-                    return Err(Closing::protocol("the subscription identifier is 0"));
-                }
-                self.has_subscription_id = true;
+                let number = above_zero(inner.variable()?)?;
+                self.subscription_id = u32::try_from(number).ok();
             }
             id::SESSION_EXPIRY => self.session_expiry_s = Some(inner.four()?),
             id::AUTH_METHOD => self.auth_method = Some(inner.string()?),

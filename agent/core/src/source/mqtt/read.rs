@@ -189,7 +189,7 @@ fn acknowledged(reader: &mut Reader<'_>, is_v5: bool) -> Result<u16, Closing> {
 
 fn subscribe(reader: &mut Reader<'_>, is_v5: bool) -> Result<Subscribe, Closing> {
     let id = reader.id()?;
-    let has_number = is_v5 && Properties::read(reader, Place::Subscribe)?.has_subscription_id;
+    let number = if is_v5 { Properties::read(reader, Place::Subscribe)?.subscription_id } else { None };
     let mut filters = Vec::new();
     while !reader.is_empty() {
         let (filter, options) = (filter(reader)?, reader.byte()?);
@@ -203,7 +203,7 @@ fn subscribe(reader: &mut Reader<'_>, is_v5: bool) -> Result<Subscribe, Closing>
     if filters.is_empty() {
         return Err(Closing::protocol("SUBSCRIBE has no filter"));
     }
-    Ok(Subscribe { id, filters, has_number })
+    Ok(Subscribe { id, filters, number })
 }
 
 fn unsubscribe(reader: &mut Reader<'_>, is_v5: bool) -> Result<Packet, Closing> {

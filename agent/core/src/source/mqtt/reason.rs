@@ -56,8 +56,6 @@ pub enum Reason {
     PayloadFormat = 0x99,
     /// No shared subscriptions here.
     SharedSubscription = 0x9E,
-    /// No subscription identifiers here.
-    SubscriptionId = 0xA1,
 }
 
 impl Reason {
@@ -93,8 +91,7 @@ impl Reason {
                 | Reason::TooLarge
                 | Reason::Quota
                 | Reason::PayloadFormat
-                | Reason::SharedSubscription
-                | Reason::SubscriptionId,
+                | Reason::SharedSubscription,
             ) => 3,
         }
     }

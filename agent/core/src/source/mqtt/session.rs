@@ -1,5 +1,5 @@
 //! One session: what is answered to each packet, and when. A message is acknowledged once it is stored and not before; one of QoS 2 that comes
-//! again before its release is not offered again. Nothing is given out, so that every SUBSCRIBE is refused.
+//! again before its release is not offered again. What the client gets is in [`downlink`](super::downlink).
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,10 @@ use crate::source::intake::Refused;
 
 /// Messages of QoS 2 that a client of 3.1.1, which is told no number, may leave without PUBREL. Each takes about 10 bytes.
 const UNRELEASED_MAX: usize = 10_000;
+
+/// Bytes of a session, and of a packet identifier in it.
+const SESSION_BYTES: usize = 256;
+const RECEIVED_BYTES: usize = 16;
 
 /// State that lives as long as the session of a client, over all its connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,12 @@ pub enum Step {
     Offer(Publish),
     /// Answer.
     Reply(Reply),
+    /// It wants messages.
+    Subscribe(Subscribe),
+    /// It wants them no more.
+    Unsubscribe(u16, Vec<String>),
+    /// It has a message of ours.
+    Acknowledged(u16),
     /// It goes.
     Leave {
         /// Whether its will is published.
@@ -80,28 +90,20 @@ impl Session {
         self.unanswered + offered < usize::from(self.inflight_max)
     }
 
+    /// Bytes that it takes, about.
+    pub fn weight(&self) -> usize {
+        SESSION_BYTES + self.received.len() * RECEIVED_BYTES
+    }
+
     /// Takes in what came. The error ends the connection.
     pub fn take(&mut self, packet: Packet) -> Result<Step, Closing> {
         match packet {
             Packet::Connect(_) => Err(Closing::protocol("a second CONNECT came")),
             Packet::Publish(publish) => self.published(publish),
-            Packet::PubAck(_) => Err(Closing::protocol("PUBACK came for a message that was not sent")),
+            Packet::PubAck(id) => Ok(Step::Acknowledged(id)),
             Packet::PubRel(id) => self.released(id),
-            Packet::Subscribe(subscribe) if subscribe.has_number => {
-                let words = "subscription identifiers are not taken here, and CONNACK said so";
-                Err(Closing::new(Reason::SubscriptionId, words))
-            }
-            Packet::Subscribe(Subscribe { id, filters, .. }) => {
-                let code = match self.version {
-                    Version::V311 => Reason::Unspecified,
-                    Version::V5 => Reason::NotAuthorized,
-                };
-                Ok(Step::Reply(Reply::SubAck(id, vec![code.code(); filters.len()])))
-            }
-            Packet::Unsubscribe { id, filters } => {
-                let codes = vec![Reason::NoSubscription.code(); filters.len()];
-                Ok(Step::Reply(Reply::UnsubAck(id, codes)))
-            }
+            Packet::Subscribe(subscribe) => Ok(Step::Subscribe(subscribe)),
+            Packet::Unsubscribe { id, filters } => Ok(Step::Unsubscribe(id, filters)),
             Packet::PingReq => Ok(Step::Reply(Reply::PingResp)),
             Packet::Disconnect { with_will, expiry_s } => Ok(Step::Leave { with_will, expiry_s }),
         }

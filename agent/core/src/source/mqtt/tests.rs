@@ -1,10 +1,13 @@
 use proptest::prelude::*;
 
 use super::greeting;
-use super::packet::{Acknowledgement, ConnAck, Connect, Packet, QoS, Reply, Subscribe, Terms, Version};
+use super::packet::{
+    Acknowledgement, ConnAck, Connect, Outgoing, Packet, QoS, Reply, Subscribe, Terms, Version,
+};
 use super::reason::Reason;
 use super::write::Style;
 use super::{read, write};
+use crate::message::{Boot, Clock, Format, Message};
 
 const V311: Option<Version> = Some(Version::V311);
 const V5: Option<Version> = Some(Version::V5);
@@ -186,9 +189,13 @@ fn what_follows_in_version_5_may_be_left_out() {
         assert_eq!(parsed(bytes, V5), Ok(expected), "{bytes:x?}");
     }
     let bytes = framed(0x82, &[&[0, 7, 0][..], &text("a/+"), &[1 | 4]].concat());
-    let expected =
-        Subscribe { id: 7, filters: vec![("a/+".to_owned(), QoS::AtLeastOnce)], has_number: false };
+    let expected = Subscribe { id: 7, filters: vec![("a/+".to_owned(), QoS::AtLeastOnce)], number: None };
     assert_eq!(parsed(&bytes, V5), Ok(Packet::Subscribe(expected)));
+    let bytes = framed(0x82, &[&[0, 7, 3, 11, 0x80, 1][..], &text("a"), &[2]].concat());
+    let expected = Subscribe { id: 7, filters: vec![("a".to_owned(), QoS::ExactlyOnce)], number: Some(128) };
+    assert_eq!(parsed(&bytes, V5), Ok(Packet::Subscribe(expected)));
+    let zero = framed(0x82, &[&[0, 7, 2, 11, 0][..], &text("a"), &[2]].concat());
+    assert_eq!(parsed(&zero, V5), Err(Reason::Protocol));
 }
 
 #[test]
@@ -236,6 +243,36 @@ fn acknowledgements_are_as_short_as_their_version_allows() {
 }
 
 #[test]
+fn a_message_for_a_client_says_in_5_what_it_is_and_which_subscriptions_it_comes_of() {
+    let message = Message {
+        id: 1,
+        time_ns: 0,
+        clock: Clock::Synced,
+        boot: Boot(0),
+        up_ns: 0,
+        topic: "a/b".to_owned(),
+        device: None,
+        source: "client:cloud".into(),
+        format: Format::Json,
+        payload: b"1".to_vec(),
+        attributes: vec![("k".to_owned(), "v".to_owned())],
+        ttl_s: Some(9),
+    };
+    let of = |qos, id, dup| {
+        let (numbers, expiry_s) = (vec![128, 2], Some(7));
+        Reply::Publish(Outgoing { message: message.clone().into(), qos, id, dup, numbers, expiry_s })
+    };
+    let v311 = Style { version: Version::V311, ..STYLE };
+    let short = [0x30, 6, 0, 3, b'a', b'/', b'b', b'1'];
+    assert_eq!(written(&of(QoS::AtMostOnce, 0, false), v311), short);
+    let again = [0x3a, 8, 0, 3, b'a', b'/', b'b', 1, 2, b'1'];
+    assert_eq!(written(&of(QoS::AtLeastOnce, 258, true), v311), again);
+    let properties = [1, 1, 2, 0, 0, 0, 7, 11, 0x80, 1, 11, 2, 38, 0, 1, b'k', 0, 1, b'v'];
+    let long = [&[0x32, 28, 0, 3, b'a', b'/', b'b', 1, 2, 19][..], &properties, b"1"].concat();
+    assert_eq!(written(&of(QoS::AtLeastOnce, 258, false), STYLE), long);
+}
+
+#[test]
 fn connack_tells_a_client_of_5_the_terms_and_one_of_3_1_1_a_return_code() {
     let terms = Terms {
         expiry_s: None,
@@ -246,7 +283,7 @@ fn connack_tells_a_client_of_5_the_terms_and_one_of_3_1_1_a_return_code() {
     };
     let ack =
         ConnAck { session_present: true, reason: Reason::Success, words: String::new(), terms: Some(terms) };
-    let expected = [0x20, 22, 1, 0, 19, 33, 0, 100, 39, 0, 0, 0, 9, 18, 0, 1, b'x', 19, 0, 120, 41, 0, 42, 0];
+    let expected = [0x20, 20, 1, 0, 17, 33, 0, 100, 39, 0, 0, 0, 9, 18, 0, 1, b'x', 19, 0, 120, 42, 0];
     assert_eq!(written(&Reply::ConnAck(ack.clone()), STYLE), expected);
     let v311 = Style { version: Version::V311, ..STYLE };
     assert_eq!(written(&Reply::ConnAck(ack.clone()), v311), [0x20, 2, 1, 0]);

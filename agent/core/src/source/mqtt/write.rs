@@ -1,8 +1,9 @@
 //! Replies become bytes.
 
-use super::packet::{Acknowledgement, ConnAck, Reply, Terms, Version};
+use super::packet::{Acknowledgement, ConnAck, Outgoing, QoS, Reply, Terms, Version};
 use super::properties::id;
 use super::reason::Reason;
+use crate::message::Format;
 
 /// Longest words for people in a packet, in bytes.
 const WORDS_BYTES: usize = 256;
@@ -26,6 +27,7 @@ pub fn reply(out: &mut Vec<u8>, reply: &Reply, style: Style) {
         Reply::PubAck(ack) => acknowledgement(out, 0x40, ack, style),
         Reply::PubRec(ack) => acknowledgement(out, 0x50, ack, style),
         Reply::PubComp(ack) => acknowledgement(out, 0x70, ack, style),
+        Reply::Publish(outgoing) => publish(out, outgoing, is_v5),
         Reply::SubAck(id, codes) => of_filters(out, 0x90, *id, codes, is_v5),
         // 3.1.1 has no codes in it.
         Reply::UnsubAck(id, codes) => of_filters(out, 0xb0, *id, if is_v5 { codes } else { &[] }, is_v5),
@@ -71,8 +73,51 @@ fn of_terms(terms: &Terms) -> Vec<u8> {
         out.push(id::SERVER_KEEP_ALIVE);
         out.extend(seconds.to_be_bytes());
     }
-    out.extend([id::SUBSCRIPTION_ID_AVAILABLE, 0, id::SHARED_AVAILABLE, 0]);
+    out.extend([id::SHARED_AVAILABLE, 0]);
     out
+}
+
+fn publish(out: &mut Vec<u8>, outgoing: &Outgoing, is_v5: bool) {
+    let Outgoing { message, qos, id, dup, .. } = outgoing;
+    let mut body = Vec::with_capacity(message.topic.len() + message.payload.len() + 64);
+    text(&mut body, &message.topic);
+    if *qos > QoS::AtMostOnce {
+        body.extend(id.to_be_bytes());
+    }
+    if is_v5 {
+        let properties = of_publish(outgoing);
+        variable(&mut body, properties.len());
+        body.extend(properties);
+    }
+    body.extend(&message.payload);
+    out.push(0x30 | u8::from(*dup) << 3 | qos.code() << 1);
+    variable(out, body.len());
+    out.extend(body);
+}
+
+fn of_publish(outgoing: &Outgoing) -> Vec<u8> {
+    let mut out = vec![id::PAYLOAD_FORMAT, u8::from(outgoing.message.format != Format::Binary)];
+    if let Some(seconds) = outgoing.expiry_s {
+        out.push(id::MESSAGE_EXPIRY);
+        out.extend(seconds.to_be_bytes());
+    }
+    for number in &outgoing.numbers {
+        out.push(id::SUBSCRIPTION_ID);
+        variable(&mut out, usize::try_from(*number).unwrap_or(0));
+    }
+    for (name, value) in &outgoing.message.attributes {
+        out.push(id::USER_PROPERTY);
+        text(&mut out, name);
+        text(&mut out, value);
+    }
+    out
+}
+
+/// A text behind its length; what is longer than a length can say is cut.
+fn text(out: &mut Vec<u8>, text: &str) {
+    let text = &text[..text.floor_char_boundary(usize::from(u16::MAX))];
+    out.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
+    out.extend(text.as_bytes());
 }
 
 /// The shortest form that says it (5.0 §3.4.2.1).

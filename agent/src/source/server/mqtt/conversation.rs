@@ -12,6 +12,7 @@ use futures_util::stream::FuturesOrdered;
 use holdfast_core::source::coalesce::{self, Coalesce};
 use holdfast_core::source::intake::{Answer, Draft, Refused};
 use holdfast_core::source::mqtt::greeting::KeepAlive;
+use holdfast_core::source::mqtt::packet::Reply;
 use holdfast_core::source::mqtt::reason::{Closing, Reason};
 use holdfast_core::source::mqtt::session::{self, Session, Step};
 use smol::Timer;
@@ -21,6 +22,7 @@ use smol::future::{or, pending, yield_now};
 use super::super::ServerState;
 use super::super::access::peer::Peer;
 use super::batch::Batch;
+use super::clients::Outbound;
 use super::packet_stream::PacketStream;
 use crate::os::clock;
 use crate::source::intake::Outcome;
@@ -29,6 +31,8 @@ use crate::source::intake::Outcome;
 const IN_FLIGHT_BYTES: usize = 1 << 20;
 /// Packets of all kinds after which other tasks have their turn.
 const PACKETS: usize = 256;
+/// Bytes of messages for the client that are written at once.
+const DELIVERY_BYTES: usize = 64 * 1024;
 /// Pause before a batch that found the loop busy is offered again.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is: for half a minute.
@@ -80,6 +84,9 @@ pub struct Conversation {
     /// There may be packets among the bytes that were read.
     has_packets: bool,
     in_flight: usize,
+    outbound: Rc<Outbound>,
+    /// There may be messages for the client.
+    has_news: bool,
 }
 
 /// Reason for a conversation to wake up.
@@ -90,6 +97,7 @@ enum Event {
     Packets,
     Read(io::Result<usize>),
     Silent,
+    News,
 }
 
 impl Conversation {
@@ -101,6 +109,7 @@ impl Conversation {
         session: Session,
         watch: KeepAlive,
         expiry_s: u32,
+        outbound: Outbound,
     ) -> Conversation {
         let gather = Coalesce::new(clock::now().mono);
         let (busy, pause, has_packets) = (Rc::default(), None, true);
@@ -116,6 +125,8 @@ impl Conversation {
             pause,
             has_packets,
             in_flight: 0,
+            outbound: Rc::new(outbound),
+            has_news: true,
         }
     }
 
@@ -131,6 +142,9 @@ impl Conversation {
         let mut offers = FuturesOrdered::new();
         let mut ended = None;
         loop {
+            if ended.is_none() {
+                self.deliver();
+            }
             self.stream.flush().await;
             if self.stream.is_gone() && ended.is_none() {
                 ended = Some(End::Gone);
@@ -155,6 +169,10 @@ impl Conversation {
                 Event::Read(Err(_)) => Err(End::Gone),
                 Event::Read(Ok(_)) => {
                     self.has_packets = true;
+                    Ok(())
+                }
+                Event::News => {
+                    self.has_news = true;
                     Ok(())
                 }
                 Event::Packets => {
@@ -197,6 +215,15 @@ impl Conversation {
                 None => pending().await,
             }
         };
+        let (outbound, has_news) = (self.outbound.clone(), self.has_news);
+        let news = async {
+            match (is_open, has_news) {
+                (false, _) => pending().await,
+                (true, true) => {}
+                (true, false) => outbound.woken().await,
+            }
+            Event::News
+        };
         let read = async {
             if !reading {
                 return pending().await;
@@ -215,7 +242,19 @@ impl Conversation {
             }
             or(async { Event::Read(self.stream.fill().await) }, silence(&mut self.watch)).await
         };
-        or(or(stop, answer), or(evict, read)).await
+        or(or(stop, answer), or(evict, or(read, news))).await
+    }
+
+    /// Queues messages for the client, up to a bound; more of them follow when these are written.
+    fn deliver(&mut self) {
+        if !std::mem::take(&mut self.has_news) {
+            return;
+        }
+        while self.stream.queued() < DELIVERY_BYTES {
+            let Some(outgoing) = self.outbound.next() else { return self.outbound.rest() };
+            self.stream.queue(&Reply::Publish(outgoing));
+        }
+        self.has_news = true;
     }
 
     /// The packets that were read, up to a bound. The error ends the conversation, behind what is in the batch.
@@ -248,6 +287,18 @@ impl Conversation {
                 Step::Nothing => {}
                 Step::Offer(publish) => batch.push(&self.site, publish),
                 Step::Reply(reply) => self.stream.queue(&reply),
+                Step::Subscribe(subscribe) => {
+                    let codes = self.outbound.subscribe(&subscribe);
+                    self.stream.queue(&Reply::SubAck(subscribe.id, codes));
+                }
+                Step::Unsubscribe(id, filters) => {
+                    let codes = self.outbound.unsubscribe(&filters);
+                    self.stream.queue(&Reply::UnsubAck(id, codes));
+                }
+                Step::Acknowledged(id) => {
+                    self.outbound.acknowledged(id);
+                    self.has_news = true;
+                }
                 Step::Leave { with_will, expiry_s } => {
                     // 5.0 §3.14.2.2.2.
                     if self.expiry_s == 0 && expiry_s.is_some_and(|seconds| seconds > 0) {

@@ -98,6 +98,11 @@ impl PacketStream {
         }
     }
 
+    /// Bytes that are written next.
+    pub fn queued(&self) -> usize {
+        self.queued.len()
+    }
+
     /// Writes what is queued. A client that does not take it is gone.
     pub async fn flush(&mut self) {
         if self.queued.is_empty() || self.is_gone {

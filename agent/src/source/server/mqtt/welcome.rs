@@ -16,7 +16,7 @@ use super::super::ServerState;
 use super::super::access::login;
 use super::super::access::peer::Peer;
 use super::super::http::ApiError;
-use super::clients::Held;
+use super::clients::{Held, Outbound};
 use super::packet_stream::PacketStream;
 use super::will::Will;
 
@@ -30,6 +30,8 @@ pub struct Welcome {
     pub session: Session,
     /// Message that is published when it is gone.
     pub will: Option<Will>,
+    /// What goes to it.
+    pub outbound: Outbound,
 }
 
 /// Identity of a client, and its wishes.
@@ -130,7 +132,8 @@ async fn enter(
     let answer = greeting::accepted(connect, is_kept, given.as_deref(), inflight, most, idle_timeout);
     let keep_alive_s = greeting::keep_alive_s(connect, idle_timeout);
     let client = Client { id: connect.client_id.clone(), keep_alive_s, expiry_s: connect.expiry_s };
-    Ok((Welcome { client, held, session, will }, answer))
+    let outbound = held.outbound(connect);
+    Ok((Welcome { client, held, session, will, outbound }, answer))
 }
 
 /// The user, if there is a login.

@@ -297,6 +297,7 @@ fn name_and_password_are_asked_for_and_failed_logins_cost() {
         name: "pump".to_owned(),
         password_hash: None,
         password: Some(Secret::Plain("right".to_owned())),
+        may_subscribe: None,
     };
     let access = Access { auth: LoginBy::Basic, users: vec![user], ..Access::default() };
     with(Server { access, ..mqtt() }, async |bench| {
@@ -366,7 +367,7 @@ fn what_breaks_the_standard_or_a_limit_ends_the_connection_of_5_with_its_reason(
 }
 
 #[test]
-fn a_client_of_5_is_told_the_terms_and_one_of_each_version_that_nothing_is_given_out() {
+fn a_client_of_5_is_told_the_terms_and_one_of_each_version_that_others_topics_are_not_for_it() {
     with(mqtt(), async |bench| {
         let (mut client, ack) = Client::welcome_5(&bench, "").await;
         let terms = ack.properties.unwrap();
@@ -408,6 +409,111 @@ fn the_smaller_counts_of_what_a_route_and_a_message_say_of_its_time_to_live() {
             client.send_5(&[v5::Packet::Publish(v5::Publish { pkid: 1, ..publish })]).await;
             assert_eq!(bench.draft().await.ttl_s, expected, "{topic} {own:?}");
             assert!(matches!(client.next_5().await, Some(v5::Packet::PubAck(_))));
+        }
+    });
+}
+
+/// A peer sends this.
+async fn says(bench: &Bench, topic: &str, payload: &str) {
+    while bench.publishers.borrow().is_empty() {
+        Timer::after(Duration::from_millis(1)).await;
+    }
+    let message = Arc::unwrap_or_clone(last("kitchen/t").unwrap());
+    let payload = payload.as_bytes().to_vec();
+    let message =
+        message::Message { topic: topic.to_owned(), source: "client:cloud".into(), payload, ..message };
+    assert!(!bench.publishers.borrow_mut()[0].show(&Arc::new(message)));
+}
+
+fn subscribe(filter: &str, qos: QoS) -> Packet {
+    Packet::Subscribe(v4::Subscribe { pkid: 1, ..v4::Subscribe::new(filter, qos) })
+}
+
+/// A client with a session that is kept, and whether there was one.
+async fn persistent(bench: &Bench, id: &str) -> (Client, bool) {
+    let connect = v4::Connect { clean_session: false, ..v4::Connect::new(id) };
+    let (client, ack) = Client::greeted(bench, connect).await;
+    (client, ack.session_present)
+}
+
+async fn given(client: &mut Client) -> (String, QoS, u16, bool, bool) {
+    match client.next().await {
+        Some(Packet::Publish(v4::Publish { payload, qos, pkid, dup, retain, .. })) => {
+            (String::from_utf8(payload.to_vec()).unwrap(), qos, pkid, dup, retain)
+        }
+        other => panic!("no PUBLISH but {other:?}"),
+    }
+}
+
+#[test]
+fn what_a_peer_sends_comes_to_the_sensor_that_subscribed_and_again_until_it_is_acknowledged() {
+    with(mqtt(), async |bench| {
+        let (mut client, _) = persistent(&bench, "pump").await;
+        client.send(&[subscribe("cmnd/pump/#", QoS::ExactlyOnce)]).await;
+        let granted = v4::SubscribeReasonCode::Success(QoS::AtLeastOnce);
+        assert_eq!(client.next().await, Some(Packet::SubAck(v4::SubAck::new(1, vec![granted]))));
+        says(&bench, "cmnd/valve/POWER", "not this").await;
+        says(&bench, "cmnd/pump/POWER", "on").await;
+        let of = |payload: &str, id, dup| (payload.to_owned(), QoS::AtLeastOnce, id, dup, false);
+        assert_eq!(given(&mut client).await, of("on", 1, false));
+        drop(client);
+        let (mut client, is_kept) = persistent(&bench, "pump").await;
+        assert!(is_kept);
+        assert_eq!(given(&mut client).await, of("on", 1, true));
+        client.send(&[Packet::PubAck(v4::PubAck::new(1)), Packet::PingReq]).await;
+        assert_eq!(client.next().await, Some(Packet::PingResp));
+        client.send(&[Packet::Disconnect]).await;
+        assert_eq!(client.next().await, None);
+        says(&bench, "cmnd/pump/POWER", "off").await;
+        let (mut client, _) = persistent(&bench, "pump").await;
+        assert_eq!(given(&mut client).await, of("off", 2, false));
+        client.send(&[Packet::PubAck(v4::PubAck::new(2))]).await;
+        let unsubscribe = v4::Unsubscribe { pkid: 5, topics: vec!["cmnd/pump/#".to_owned()] };
+        client.send(&[Packet::Unsubscribe(unsubscribe)]).await;
+        assert_eq!(client.next().await, Some(Packet::UnsubAck(v4::UnsubAck::new(5))));
+        says(&bench, "cmnd/pump/POWER", "not this").await;
+        client.send(&[Packet::PingReq]).await;
+        assert_eq!(client.next().await, Some(Packet::PingResp));
+    });
+}
+
+#[test]
+fn a_sensor_that_takes_nothing_is_sent_no_more_than_it_has_room_for() {
+    with(mqtt(), async |bench| {
+        let (mut client, _) = persistent(&bench, "pump").await;
+        client.send(&[subscribe("pump/#", QoS::AtLeastOnce)]).await;
+        client.next().await;
+        for number in 0..30 {
+            says(&bench, "pump/x", &number.to_string()).await;
+        }
+        for id in 1..=20 {
+            assert_eq!(given(&mut client).await.2, id);
+        }
+        client.send(&[Packet::PingReq]).await;
+        assert_eq!(client.next().await, Some(Packet::PingResp), "20 are in flight");
+        client.send(&[Packet::PubAck(v4::PubAck::new(1))]).await;
+        assert_eq!(given(&mut client).await.2, 21);
+    });
+}
+
+#[test]
+fn sessions_without_a_connection_take_their_part_of_the_memory() {
+    with(mqtt(), async |bench| {
+        let taken = || bench.room.memory.taken();
+        let bare = taken();
+        let (mut client, _) = persistent(&bench, "pump").await;
+        client.send(&[subscribe("pump/#", QoS::AtLeastOnce)]).await;
+        client.next().await;
+        drop(client);
+        says(&bench, "pump/x", &"x".repeat(5000)).await;
+        while taken() < bare + 5000 {
+            Timer::after(Duration::from_millis(1)).await;
+        }
+        let mut client = Client::welcome(&bench, "pump").await;
+        client.send(&[Packet::Disconnect]).await;
+        assert_eq!(client.next().await, None);
+        while taken() > bare {
+            Timer::after(Duration::from_millis(1)).await;
         }
     });
 }

@@ -122,12 +122,6 @@ fn an_unfit_message_is_refused_in_5_and_ends_a_connection_of_3_1_1() {
 }
 
 #[test]
-fn an_acknowledgement_of_what_was_not_sent_and_a_second_connect_end_the_connection() {
-    let mut session = Session::new(Version::V311, 1);
-    assert_eq!(session.take(Packet::PubAck(1)).unwrap_err().reason, Reason::Protocol);
-}
-
-#[test]
 fn messages_that_are_never_released_have_a_bound_in_each_version() {
     for (version, most) in [(Version::V311, 10_000), (Version::V5, 10)] {
         let mut session = Session::new(version, 10);
