@@ -98,3 +98,13 @@ fn paths_and_queries_give_valid_names_or_none() {
 fn packets_bear_what_a_broker_may_send() {
     replay("packet", targets::packet);
 }
+
+#[test]
+fn packets_bear_what_a_sensor_may_send() {
+    replay("sensor", targets::sensor);
+}
+
+#[test]
+fn packets_bear_what_a_broker_may_send_to_one_that_reads() {
+    replay("broker", targets::broker);
+}

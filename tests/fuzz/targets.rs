@@ -9,6 +9,12 @@ use holdfast::store::group::{Head, MAGIC, Packer, unpack};
 use holdfast_core::config::server::Route;
 use holdfast_core::config::{Config, ConfigFile, Environment, Overrides};
 use holdfast_core::message::Format;
+use holdfast_core::source::mqtt::downlink::Downlink;
+use holdfast_core::source::mqtt::from_broker::{self, Found};
+use holdfast_core::source::mqtt::grant::Grant;
+use holdfast_core::source::mqtt::packet::{Packet, Version};
+use holdfast_core::source::mqtt::read;
+use holdfast_core::source::mqtt::session::{Delivery, Session, Step};
 use holdfast_core::wire::{self, Encoding, Frame, PayloadRef};
 use smol::future::block_on;
 
@@ -174,5 +180,63 @@ pub fn packet(bytes: &[u8]) {
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// Largest packet that is read.
+const PACKET_MAX: usize = 2048;
+
+/// The version that the first byte says, none for bytes that begin with CONNECT, and the rest.
+fn versioned(bytes: &[u8]) -> Option<(Option<Version>, &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    Some((([None, Some(Version::V311), Some(Version::V5)])[usize::from(first % 3)], rest))
+}
+
+/// What a sensor sends over MQTT, up to its first fault.
+pub fn sensor(bytes: &[u8]) {
+    let Some((mut version, mut rest)) = versioned(bytes) else { return };
+    let grant = Grant::of(&["#".to_owned()], "sensor", None);
+    let (mut session, mut downlink) = (Session::new(Version::V5, 3), Downlink::new(Version::V5));
+    while let Ok(Some((packet, length))) = read::packet(rest, version, PACKET_MAX) {
+        assert!((2..=rest.len()).contains(&length), "{length} of {}", rest.len());
+        let alone = read::packet(&rest[..length], version, PACKET_MAX);
+        assert_eq!(alone, Ok(Some((packet.clone(), length))), "what follows changes it");
+        rest = &rest[length..];
+        if let Packet::Connect(connect) = packet {
+            version = Some(connect.version);
+            session = Session::new(connect.version, 3);
+            continue;
+        }
+        match session.take(packet) {
+            Err(_) => return,
+            Ok(Step::Offer(publish)) => {
+                assert!(
+                    !publish.topic.is_empty() && !publish.topic.contains(['+', '#', '\0']),
+                    "{publish:?}"
+                );
+                session.stored(Delivery::of(&publish));
+            }
+            Ok(Step::Subscribe(subscribe)) => {
+                let codes = downlink.subscribe(&grant, &subscribe);
+                assert_eq!(codes.len(), subscribe.filters.len());
+            }
+            Ok(Step::Unsubscribe(_, filters)) => {
+                assert_eq!(downlink.unsubscribe(&filters).len(), filters.len());
+            }
+            Ok(Step::Acknowledged(id)) => downlink.acknowledged(id),
+            Ok(Step::Nothing | Step::Reply(_) | Step::Leave { .. }) => {}
+        }
+    }
+}
+
+/// What a broker sends to the one that reads from it, up to its first fault.
+pub fn broker(bytes: &[u8]) {
+    let Some((Some(version), mut rest)) = versioned(bytes) else { return };
+    while let Ok(Some((found, length))) = from_broker::packet(rest, version, PACKET_MAX) {
+        match found {
+            Found::Packet(_) => assert!((2..=rest.len()).contains(&length), "{length} of {}", rest.len()),
+            Found::TooLarge(_) => assert!(length > PACKET_MAX),
+        }
+        rest = rest.get(length..).unwrap_or_default();
     }
 }
