@@ -3,6 +3,7 @@
 mod body;
 mod buffer;
 mod call;
+mod conformance;
 mod consumer;
 mod files;
 mod forwarded;

@@ -15,7 +15,7 @@ use super::*;
 
 const MOST: usize = 1 << 20;
 
-fn mqtt() -> Server {
+pub(super) fn mqtt() -> Server {
     Server { protocol: Protocol::Mqtt, ..config() }
 }
 
