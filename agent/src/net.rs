@@ -202,13 +202,13 @@ pub async fn open(
     }
     let tcp = gauge.watch(tcp);
     if !target.secure {
-        return Ok((Box::new(tcp), Peer { address, certificate_days_left: None }));
+        return Ok((Box::new(tcp), Peer { address, ..Peer::default() }));
     }
     stage.enter(DialStep::Tls);
     let (stream, certificate_days_left) = tls::connect(tcp, tls, target.name()).await?;
     stage.found(tls::shown(&stream, certificate_days_left));
     stage.certificate_days_left.set(certificate_days_left);
-    Ok((Box::new(stream), Peer { address, certificate_days_left }))
+    Ok((Box::new(stream), Peer { address, certificate_days_left, terms: None }))
 }
 
 /// Connects to the first address of `host` that answers: families in turn, each with a short head start (RFC 8305).

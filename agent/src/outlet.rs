@@ -17,7 +17,7 @@ use holdfast_core::link::protocol::{LinkOrder, LinkReport};
 use smol::channel::{Receiver, Sender};
 
 use self::uplink::Uplink;
-use crate::net::{DialTrace, Gauge};
+use crate::net::Gauge;
 
 /// Makes one connection of a client's link and lives as long as it does, as the module of its kind says.
 pub async fn run(
@@ -40,8 +40,6 @@ pub async fn probe(client: &Client, endpoint: EndpointId) -> Result<(), String> 
     match client.kind() {
         LinkKind::WebSocket => uplink::probe(client, endpoint).await,
         LinkKind::Http => http::probe(client, endpoint).await,
-        LinkKind::Mqtt => {
-            mqtt::test_link(client, endpoint, &DialTrace::new()).await.map_err(|refusal| refusal.error)
-        }
+        LinkKind::Mqtt => mqtt::probe_link(client, endpoint).await.map_err(|refusal| refusal.error),
     }
 }

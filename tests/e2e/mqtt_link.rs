@@ -158,7 +158,11 @@ fn a_broker_with_tls_and_one_with_a_login_are_reached_and_tested_like_any_peer()
     let link = test(&tables);
     let steps: Vec<&str> =
         link["steps"].as_array().unwrap().iter().filter_map(|step| step["step"].as_str()).collect();
-    assert_eq!(steps, ["settings", "name", "tcp", "tls", "connack", "authentication", "ping"], "{link}");
+    assert_eq!(
+        steps,
+        ["settings", "name", "tcp", "tls", "connack", "authentication", "ping", "publish"],
+        "{link}"
+    );
     let agent = Agent::start(directory.path(), &tables);
     agent.post("/a", "1");
     agent.wait_until_delivered();

@@ -153,7 +153,7 @@ fn a_broker_is_tested_without_pushing_the_agent_off() {
     let agent = Agent::start(directory.path(), &tables("right"));
     agent.wait_for_fact("/mqtt/state", "up");
     let link = test(directory.path(), &("[agent]\nid = \"gw\"\n".to_owned() + &tables("right")));
-    assert_eq!(steps(&link), ["settings", "name", "tcp", "connack", "authentication", "ping"]);
+    assert_eq!(steps(&link), ["settings", "name", "tcp", "connack", "authentication", "ping", "publish"]);
     assert_eq!(link["ok"], true, "{link}");
     let link = test(directory.path(), &tables("wr0ng"));
     fails_at(&link, "authentication", "the broker", "password");

@@ -171,15 +171,9 @@ pub fn path(bytes: &[u8]) {
 
 /// What a broker sends.
 pub fn packet(bytes: &[u8]) {
-    let mut stream = PacketStream::new(smol::io::Cursor::new(bytes.to_vec()));
-    while block_on(stream.read()).is_ok() {
-        loop {
-            match stream.packet() {
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(_) => return,
-            }
-        }
+    for version in [Version::V311, Version::V5] {
+        let mut stream = PacketStream::new(smol::io::Cursor::new(bytes.to_vec()), version);
+        while block_on(stream.next()).is_ok() {}
     }
 }
 

@@ -113,6 +113,7 @@ fn rule() -> LinkRule {
         endpoints: EndpointRule::single(),
         connect_timeout: Duration::from_secs(15),
         confirm_timeout: Duration::from_secs(30),
+        client_id: None,
     }
 }
 

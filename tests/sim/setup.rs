@@ -139,5 +139,6 @@ fn rule(confirm: Confirm, seed: &mut Seed) -> LinkRule {
         endpoints: EndpointRule::single(),
         connect_timeout: Duration::from_secs(3),
         confirm_timeout: Duration::from_secs(8),
+        client_id: None,
     }
 }

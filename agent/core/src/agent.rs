@@ -20,6 +20,7 @@ mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::command::{CommandError, LinkCommand};
 pub use self::event::{Action, Event};
@@ -48,6 +49,7 @@ use crate::outlet::store_protocol::{Opened, StoreFacts, StoreOrder, StoreOrderKi
 use crate::seed::Seed;
 pub use crate::setup::{LinkSetup, MqttSetup, Setup};
 use crate::source::intake::{Answer, Draft, Refused};
+use crate::source::mqtt::packet::Version;
 use crate::time::{Now, Time};
 
 /// The agent.
@@ -271,10 +273,21 @@ impl Agent {
         (self.mqtt_line() == Some(link)).then_some(&mqtt.table)
     }
 
+    /// The version of MQTT in which the last connection of a link was made.
+    pub fn spoken_version(&self, link: usize) -> Option<Version> {
+        self.links.get(link)?.terms.map(|terms| terms.version)
+    }
+
+    /// How long messages of a link live, if not for ever.
+    pub fn ttl(&self, link: usize) -> Option<Duration> {
+        self.links.get(link)?.bounds(&self.setup).ttl
+    }
+
     /// What the broker publishes when the agent is gone without a word.
     pub fn will(&self) -> Option<Publication> {
         let payload = status::last_words(self, "lost");
-        Some(Publication { topic: format!("{}/status", self.setup.mqtt.as_ref()?.prefix), payload })
+        let setup = self.setup.mqtt.as_ref().filter(|setup| setup.table.will)?;
+        Some(Publication { topic: format!("{}/status", setup.prefix), payload })
     }
 
     /// How the agent and everything around it is, with the devices.
@@ -386,6 +399,7 @@ impl Agent {
             LinkReport::Ack { lane, seq } => self.acknowledged(now, link, lane, seq, out),
             LinkReport::Resume { lane, from } => self.resumed(now, link, lane, from, out),
             LinkReport::Inbound(heard) => self.heard(link, heard, out),
+            LinkReport::StateRefused(reason) => self.state_refused(link, reason, out),
             LinkReport::Up(_)
             | LinkReport::DialFailed(_)
             | LinkReport::Pong(_)
@@ -477,7 +491,12 @@ impl Agent {
                     });
                 }
                 LinkEffect::Lost { error, retry_in, because, was_up, closing } => {
+                    if !was_up {
+                        // The peer may speak another version by now.
+                        self.links[link].terms = None;
+                    }
                     self.look_for_poison(now, link, closing, &error, out);
+                    self.note_taken_over(now, link, closing, &error);
                     self.lost(link, loss::Loss { error, retry_in, because }, was_up, out);
                 }
             }
@@ -494,7 +513,14 @@ impl Agent {
         line.offered = None;
         line.introduced = line.lanes.iter().map(|(_, outlet)| *outlet).collect();
         line.certificate_days_left = peer.certificate_days_left;
-        out.push(Action::Note(LogEvent::LinkUp { link: line.id.clone(), peer: peer.address.clone(), held }));
+        line.terms = peer.terms;
+        line.state_refused = None;
+        out.push(Action::Note(LogEvent::LinkUp {
+            link: line.id.clone(),
+            peer: peer.address.clone(),
+            held,
+            terms: peer.terms,
+        }));
         if let Some(bytes) = line.frames.learned() {
             out.push(Action::Tell { link, order: LinkOrder::FrameBytes(bytes) });
         }

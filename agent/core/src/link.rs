@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod frame_limit;
 pub mod http_status;
 pub mod lookup;
+pub mod mqtt;
 pub mod poison;
 pub mod post_queue;
 mod prefer;
@@ -36,6 +37,8 @@ use crate::link::protocol::{LinkOrder, LinkReport, Peer, RefusalKind};
 use crate::seed::Seed;
 use crate::time::Time;
 
+/// Connections in a row that a broker has closed soon and without a reason, before one is guessed.
+const CUT_SHORT: u32 = 3;
 /// A peer that is left for another rule may take so long for its part of the closing.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -58,6 +61,8 @@ pub struct LinkRule {
     pub connect_timeout: Duration,
     /// Something in flight is confirmed within this, or the link is dead.
     pub confirm_timeout: Duration,
+    /// The id by which its peer knows it, and of which there is one at a time (MQTT only).
+    pub client_id: Option<String>,
 }
 
 /// What follows from a step of the link.
@@ -144,6 +149,8 @@ pub struct Link {
     last_error: Option<String>,
     /// Why the wait before the next try is as long as it is.
     because: WaitReason,
+    /// Connections in a row that the peer closed soon and without a reason.
+    cut_short: u32,
 }
 
 /// The state as people see it.
@@ -179,6 +186,7 @@ impl Link {
             reconnects: 0,
             last_error: None,
             because: WaitReason::BackOff,
+            cut_short: 0,
         };
         link.begin(now);
         link
@@ -283,6 +291,7 @@ impl Link {
             | LinkReport::Ack { .. }
             | LinkReport::Resume { .. }
             | LinkReport::Nack { .. }
+            | LinkReport::StateRefused(_)
             | LinkReport::Inbound(_) => {}
         }
     }
@@ -455,6 +464,7 @@ impl Link {
         {
             self.endpoints.proved();
             self.last_error = None;
+            self.cut_short = 0;
         }
     }
 
@@ -466,22 +476,50 @@ impl Link {
         seed: &mut Seed,
         out: &mut Vec<LinkEffect>,
     ) {
+        let closing = self.explained(now, closing);
         let cause = match closing {
-            Closing::Plain | Closing::Message | Closing::TooLarge => Cause::Lost,
+            Closing::Plain | Closing::Message | Closing::TooLarge | Closing::Unexplained => Cause::Lost,
+            Closing::TakenOver => Cause::TakenOver,
             Closing::Restarting => Cause::Restarting,
             Closing::Busy { retry_after } => Cause::Refused(RefusalKind::Busy { retry_after }),
             Closing::Unauthorized if self.is_proven(now) => Cause::Lost,
             Closing::Unauthorized => Cause::Refused(RefusalKind::Unauthorized),
         };
         let error = match closing {
-            Closing::Unauthorized => format!("{error} (it refuses the login)"),
+            Closing::Unauthorized if self.rule.kind != LinkKind::Mqtt => {
+                format!("{error} (it refuses the login)")
+            }
+            Closing::Unexplained => {
+                format!("{error}, {}", closing::cut_short(self.rule.client_id.as_deref().unwrap_or_default()))
+            }
             Closing::Plain
+            | Closing::Unauthorized
+            | Closing::TakenOver
             | Closing::Restarting
             | Closing::Busy { .. }
             | Closing::Message
             | Closing::TooLarge => error.to_owned(),
         };
         self.lost(now, cause, &error, closing, seed, out);
+    }
+
+    /// An end without a reason is worth a guess only when it comes again and again, each time soon.
+    fn explained(&mut self, now: Time, closing: Closing) -> Closing {
+        self.settle(now);
+        match closing {
+            Closing::Unexplained if self.is_up() => {
+                self.cut_short += 1;
+                if self.cut_short >= CUT_SHORT { closing } else { Closing::Plain }
+            }
+            Closing::Unexplained => Closing::Plain,
+            Closing::Plain
+            | Closing::Restarting
+            | Closing::Busy { .. }
+            | Closing::Unauthorized
+            | Closing::Message
+            | Closing::TooLarge
+            | Closing::TakenOver => closing,
+        }
     }
 
     /// A login that was good for a while has run out, and the next one may be good again.

@@ -26,7 +26,8 @@ const INDENT: usize = 35;
 /// Tests each link and the broker step by step: name, TCP, TLS, upgrade, credentials, ping
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "It goes the same way as the agent, which may run meanwhile: it sends no message and takes no place of the agent's.\n\n\
+    after_help = "It goes the same way as the agent, which may run meanwhile: it sends no message and takes no place of the agent's. A broker \
+    gets a publication of 4 KB from it, which should come back.\n\n\
     Exit code: 0 when every step of every test is ok, 1 when one failed.\n\n\
     Examples:\n  holdfast test\n  holdfast test cloud --watch\n  holdfast test --uplink wss://hub.example/ingest\n  \
     holdfast test --json | jq '.links[] | select(.ok | not)'"

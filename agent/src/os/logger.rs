@@ -279,7 +279,8 @@ mod tests {
 
     #[test]
     fn numbers_are_numbers_and_what_is_not_there_is_null() {
-        let (_, up) = object(&LogEvent::LinkUp { link: "a".into(), peer: "[::1]:9".into(), held: 7 });
+        let (_, up) =
+            object(&LogEvent::LinkUp { link: "a".into(), peer: "[::1]:9".into(), held: 7, terms: None });
         assert_eq!(up["held"], 7);
         let lost = LogEvent::LinkLost {
             link: "a".into(),

@@ -15,6 +15,7 @@ use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::probe::{DialStep, NO_ECHO, PingAnswer};
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Peer, Refusal, RefusalKind};
 use holdfast_core::link::redirect::REDIRECTS_MAX;
+use holdfast_core::source::mqtt::packet::Version;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
@@ -55,6 +56,10 @@ pub struct Uplink {
     pub inbound: Option<Inbound>,
     /// Its lanes in rising priority, the first of priority 0.
     pub lanes: Vec<Lane>,
+    /// How long its messages live, if not for ever.
+    pub ttl: Option<Duration>,
+    /// Version of MQTT that its broker understood last.
+    pub spoken: Option<Version>,
 }
 
 /// One priority's place on the link.

@@ -31,7 +31,7 @@ pub fn setup(config: &Config) -> Setup {
     Setup {
         agent: config.agent.id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        links: config.clients.iter().map(link).collect(),
+        links: config.clients.iter().map(|client| link(client, &config.agent.id)).collect(),
         proven: Vec::new(),
         priorities: config.priorities(),
         mqtt: config.mqtt.as_ref().map(mqtt),
@@ -53,14 +53,16 @@ pub fn peer(agent_id: &str, agent: &Agent, link: LinkId) -> Option<Peer> {
             agent: agent_id.to_owned(),
             inbound: Inbound::of(table, agent_id),
             lanes: lanes.collect(),
+            ttl: agent.ttl(link),
+            spoken: agent.spoken_version(link),
         };
         return Some(Peer::Client { uplink: Rc::new(uplink), orders: table.window + ORDERS });
     }
-    let (mqtt, will) = ((**agent.broker(link)?).clone(), agent.will()?);
-    Some(Peer::Mqtt(Rc::new(Broker { mqtt, will })))
+    let (mqtt, will) = ((**agent.broker(link)?).clone(), agent.will());
+    Some(Peer::Mqtt(Rc::new(Broker { mqtt, will, spoken: agent.spoken_version(link) })))
 }
 
-fn link(client: &Client) -> LinkSetup {
+fn link(client: &Client, agent: &str) -> LinkSetup {
     let endpoints = client.endpoints();
     let kind = client.kind();
     let (confirm, ping, patience) = match kind {
@@ -85,6 +87,7 @@ fn link(client: &Client) -> LinkSetup {
         },
         connect_timeout: client.connect_timeout,
         confirm_timeout: client.confirm_timeout + patience,
+        client_id: (kind == LinkKind::Mqtt).then(|| client.mqtt_client_id(agent)),
     };
     let hello = client.framing == Framing::Envelope;
     LinkSetup {
@@ -112,6 +115,7 @@ fn mqtt(mqtt: &Mqtt) -> MqttSetup {
         endpoints: EndpointRule::single(),
         connect_timeout: MQTT_CONNECT_TIMEOUT,
         confirm_timeout: MQTT_CONFIRM_TIMEOUT,
+        client_id: Some(mqtt.client_id.clone()),
     };
     let (prefix, status_interval) = (mqtt.prefix.clone(), mqtt.status_interval);
     MqttSetup { rule, window: MQTT_WINDOW, prefix, status_interval, table: Arc::new(mqtt.clone()) }

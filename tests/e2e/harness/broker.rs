@@ -40,7 +40,8 @@ impl Broker {
         Broker::start_with(directory, &format!("allow_anonymous true\ncertfile {cert}\nkeyfile {key}\n"))
     }
 
-    fn start_with(directory: &Path, tables: &str) -> Broker {
+    /// One with these lines in its configuration.
+    pub fn start_with(directory: &Path, tables: &str) -> Broker {
         for _ in 0..TRIES {
             let port = free_port();
             if let Some(process) = run(directory, port, tables) {

@@ -8,6 +8,7 @@ use crate::config::buffer::{Bounds, BufferLimits};
 use crate::config::replay::Replay;
 use crate::ids::{ConnectionId, OutletId};
 use crate::link::frame_limit::FrameLimit;
+use crate::link::mqtt::terms::Terms;
 use crate::link::poison::{MessageRef, PoisonDetector};
 use crate::link::{Link, LinkRule};
 use crate::outlet::lane::{self, Routes};
@@ -75,6 +76,25 @@ pub struct LinkContext {
     pub rollback: Option<Rollback>,
     /// The words of the failed dials since it was up last.
     pub refused_as: Vec<String>,
+    /// How MQTT is spoken on its connection, or was on the last one.
+    pub terms: Option<Terms>,
+    /// Why the broker does not take a state.
+    pub state_refused: Option<String>,
+    /// Reasons for that which were told.
+    pub states_told: Vec<String>,
+    /// Its sessions that another client of the same id took over, or may have.
+    pub taken_over: Option<TakenOver>,
+}
+
+/// Sessions that another client of the same id took over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TakenOver {
+    /// How many since the start.
+    pub times: u64,
+    /// When the last one was, UTC ns.
+    pub last_ns: u64,
+    /// What the last one was told as.
+    pub words: String,
 }
 
 /// What a line is in the configuration.
@@ -152,6 +172,8 @@ impl LinkContext {
         (self.frames, self.told_unechoed) = (fresh.frames, false);
         self.forget_messages();
         self.refused_as.clear();
+        (self.taken_over, self.terms, self.state_refused) = (None, None, None);
+        self.states_told.clear();
         std::mem::replace(&mut self.role, fresh.role)
     }
 
@@ -204,6 +226,10 @@ impl LinkContext {
             trial: None,
             rollback: None,
             refused_as: Vec::new(),
+            terms: None,
+            state_refused: None,
+            states_told: Vec::new(),
+            taken_over: None,
         }
     }
 }

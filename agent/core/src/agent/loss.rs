@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use super::link_context::TakenOver;
 use super::{Action, Agent};
 use crate::ids::LinkId;
 use crate::link::backoff::WaitReason;
+use crate::link::closing::Closing;
 use crate::observe::log_event::LogEvent;
+use crate::time::Now;
 
 /// Different ways to refuse a connection that are told until it is up again.
 const REFUSALS_TOLD: usize = 4;
@@ -36,6 +39,28 @@ impl Agent {
             line.refused_as.push(error.clone());
         }
         out.push(Action::Note(LogEvent::LinkRefused { link: name, error, retry_in, because, again }));
+    }
+
+    /// Counts sessions that were taken over: the link is up again, and its last error forgotten, long before a person looks.
+    pub(crate) fn note_taken_over(&mut self, now: Now, link: usize, closing: Closing, words: &str) {
+        if matches!(closing, Closing::TakenOver | Closing::Unexplained) {
+            let times = self.links[link].taken_over.as_ref().map_or(0, |before| before.times);
+            let words = words.to_owned();
+            self.links[link].taken_over = Some(TakenOver { times: times + 1, last_ns: now.wall_ns, words });
+        }
+    }
+
+    /// The broker refuses a state, or takes again the one that it refused.
+    pub(crate) fn state_refused(&mut self, link: usize, reason: Option<String>, out: &mut Vec<Action>) {
+        let line = &mut self.links[link];
+        if let Some(reason) = reason.clone().filter(|_| line.state_refused != reason) {
+            let again = line.states_told.contains(&reason) || line.states_told.len() >= REFUSALS_TOLD;
+            if !again {
+                line.states_told.push(reason.clone());
+            }
+            out.push(Action::Note(LogEvent::StateRefused { link: line.id.clone(), reason, again }));
+        }
+        line.state_refused = reason;
     }
 
     /// The pongs of its peer confirm nothing.

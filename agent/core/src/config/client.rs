@@ -108,7 +108,7 @@ pub struct Client {
     pub compression: Compression,
     /// Form of a message in the body of a POST (HTTP); `messages` by default.
     pub elements: Elements,
-    /// How it publishes; keys `topic`, `qos`, `retain`, `client_id` stand directly in `[[client]]`.
+    /// How it publishes; keys `topic`, `qos`, `retain`, `client_id`, `version` stand directly in `[[client]]`.
     pub publish: Publish,
     /// Messages in flight, unconfirmed.
     pub window: usize,

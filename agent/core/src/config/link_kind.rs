@@ -26,7 +26,7 @@ const OF_WEB_SOCKETS: [(&str, &str); 8] = [
     ("inbound", "a server sends nothing of its own"),
 ];
 const OF_HTTP: [&str; 3] = ["batch", "compression", "elements"];
-const OF_MQTT: [&str; 4] = ["topic", "qos", "retain", "client_id"];
+const OF_MQTT: [&str; 5] = ["topic", "qos", "retain", "client_id", "version"];
 /// Keys that mean nothing to a broker, and what is used in their place.
 const NOT_OF_MQTT: [(&str, &str); 10] = [
     ("confirm", "each PUBACK confirms its message, unless qos = 0"),

@@ -11,6 +11,9 @@ use super::tree::Node;
 use super::url::{self, Url};
 use super::value;
 
+pub(super) const VERSIONS: [(&str, MqttVersion); 3] =
+    [("auto", MqttVersion::Auto), ("5", MqttVersion::Five), ("3.1.1", MqttVersion::ThreeOneOne)];
+
 /// `[mqtt]`: the broker that is told how the agent and its devices are. Without this table there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mqtt {
@@ -27,12 +30,34 @@ pub struct Mqtt {
     pub tls: ClientTls,
     /// Start of every topic. `{agent}` in the text has become the id of the agent.
     pub prefix: String,
+    /// Version of MQTT: "5"; "3.1.1"; or "auto", which tries 5 first and takes 3.1.1 with a broker that refuses it. Only in 5 a broker
+    /// says what it does not take, and why.
+    pub version: MqttVersion,
+    /// Quality of service of all that is published. With 0 nothing is acknowledged: what is lost on the way is lost.
+    pub qos: u8,
+    /// Whether the broker keeps the last status, and the last news of each device, for those who come later; `false` for brokers
+    /// that refuse retained messages.
+    pub retain: bool,
+    /// Whether the broker says `offline` when the connection is lost (Last Will); `false` for brokers that refuse it.
+    pub will: bool,
     /// Longest time between two status messages.
     pub status_interval: Duration,
     /// MQTT keep-alive.
     pub keep_alive: Duration,
     /// Back-off; keys as in `client.reconnect`.
     pub reconnect: Reconnect,
+}
+
+/// Which version of MQTT is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MqttVersion {
+    /// 5, or 3.1.1 where the broker does not speak it.
+    #[default]
+    Auto,
+    /// MQTT 5.
+    Five,
+    /// MQTT 3.1.1.
+    ThreeOneOne,
 }
 
 impl Mqtt {
@@ -45,6 +70,10 @@ impl Mqtt {
             password: None,
             tls: ClientTls::default(),
             prefix: format!("holdfast/{agent}"),
+            version: MqttVersion::Auto,
+            qos: 1,
+            retain: true,
+            will: true,
             status_interval: Duration::from_secs(30),
             keep_alive: Duration::from_secs(20),
             reconnect: Reconnect::default(),
@@ -60,6 +89,10 @@ impl Mqtt {
             password: table.optional("password", value::secret),
             tls: ClientTls::read(table),
             prefix: table.value("prefix", default.prefix, |node, _| prefix(node, agent)),
+            version: table.value("version", default.version, value::word(VERSIONS)),
+            qos: table.value("qos", default.qos, value::number(0..=1)),
+            retain: table.value("retain", default.retain, value::boolean),
+            will: table.value("will", default.will, value::boolean),
             status_interval: table.value(
                 "status_interval",
                 default.status_interval,
@@ -84,6 +117,10 @@ impl Mqtt {
         lines.extend(self.tls.pairs());
         lines.extend([
             ("prefix", Some(render::string(&self.prefix))),
+            ("version", Some(render::word(VERSIONS, self.version))),
+            ("qos", Some(self.qos.to_string())),
+            ("retain", Some(self.retain.to_string())),
+            ("will", Some(self.will.to_string())),
             ("status_interval", Some(render::string(&render::duration(self.status_interval)))),
             ("keep_alive", Some(render::string(&render::duration(self.keep_alive)))),
             ("reconnect", Some(self.reconnect.rendered())),

@@ -1,5 +1,7 @@
 //! How a client publishes at a broker: the topic of each message is a template.
 
+use super::client::Client;
+use super::mqtt::{MqttVersion, VERSIONS};
 use super::render::{self, Lines};
 use super::route::names_in;
 use super::table::{Reading, Table};
@@ -20,11 +22,27 @@ pub struct Publish {
     pub retain: bool,
     /// Client identifier (MQTT), another one for each client of a broker; `holdfast-AGENT-ID` by default.
     pub client_id: Option<String>,
+    /// Version of MQTT: "5"; "3.1.1"; or "auto" (the default), which tries 5 first. Only in 5 a broker says why it does not take a
+    /// message, and a message has its number with it.
+    pub version: MqttVersion,
 }
 
 impl Default for Publish {
     fn default() -> Publish {
-        Publish { topic: "{topic}".to_owned(), qos: 1, retain: false, client_id: None }
+        Publish {
+            topic: "{topic}".to_owned(),
+            qos: 1,
+            retain: false,
+            client_id: None,
+            version: MqttVersion::Auto,
+        }
+    }
+}
+
+impl Client {
+    /// Its client identifier at a broker.
+    pub fn mqtt_client_id(&self, agent: &str) -> String {
+        self.publish.client_id.clone().unwrap_or_else(|| format!("holdfast-{agent}-{}", self.id))
     }
 }
 
@@ -36,6 +54,7 @@ impl Publish {
             qos: table.value("qos", default.qos, value::number(0..=1)),
             retain: table.value("retain", default.retain, value::boolean),
             client_id: table.optional("client_id", value::line),
+            version: table.value("version", default.version, value::word(VERSIONS)),
         }
     }
 
@@ -45,6 +64,7 @@ impl Publish {
             ("qos", Some(self.qos.to_string())),
             ("retain", Some(self.retain.to_string())),
             ("client_id", self.client_id.as_deref().map(render::string)),
+            ("version", Some(render::word(VERSIONS, self.version))),
         ];
         lines.into_iter().map(|(key, value)| (key, value.filter(|_| shown))).collect()
     }

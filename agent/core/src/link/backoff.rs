@@ -27,6 +27,8 @@ pub enum Cause {
     Refused(RefusalKind),
     /// The peer closed with 1012 (service restart) or 1013 (try again later).
     Restarting,
+    /// Another client of the same id took the session over: the two would push each other off for ever.
+    TakenOver,
 }
 
 /// Why the wait before the next try is as long as it is.
@@ -45,6 +47,8 @@ pub enum WaitReason {
     Busy,
     /// The peer said that it restarts.
     Restarting,
+    /// Another client uses the same id.
+    SameId,
     /// Another url of the link is ready to be tried.
     NextUrl,
 }
@@ -59,6 +63,7 @@ impl WaitReason {
             Cause::Refused(RefusalKind::Unauthorized) => WaitReason::Login,
             Cause::Refused(RefusalKind::Busy { retry_after: None }) => WaitReason::Busy,
             Cause::Restarting => WaitReason::Restarting,
+            Cause::TakenOver => WaitReason::SameId,
         }
     }
 
@@ -71,6 +76,7 @@ impl WaitReason {
             WaitReason::RetryAfter => "retry-after",
             WaitReason::Busy => "busy",
             WaitReason::Restarting => "restarting",
+            WaitReason::SameId => "same-id",
             WaitReason::NextUrl => "next-url",
         }
     }
@@ -81,7 +87,9 @@ pub fn delay(reconnect: &Reconnect, failures: u32, cause: Cause, seed: &mut Seed
     let ceiling = ceiling(reconnect, failures);
     match cause {
         Cause::Lost | Cause::Refused(RefusalKind::Retry) => seed.up_to(ceiling),
-        Cause::Refused(RefusalKind::Unauthorized) => reconnect.max / 2 + seed.up_to(reconnect.max / 2),
+        Cause::Refused(RefusalKind::Unauthorized) | Cause::TakenOver => {
+            reconnect.max / 2 + seed.up_to(reconnect.max / 2)
+        }
         Cause::Refused(RefusalKind::Busy { retry_after: Some(asked) }) => {
             // All who were refused in one second were told the same.
             let asked = asked.min(reconnect.max);
@@ -104,7 +112,7 @@ pub fn fixed(interval: Duration, max: Duration, first: bool, cause: Cause, seed:
         Cause::Refused(RefusalKind::Busy { retry_after: Some(asked) }) => {
             asked.min(max.max(interval)) + seed.up_to(interval)
         }
-        Cause::Lost | Cause::Refused(_) | Cause::Restarting => {
+        Cause::Lost | Cause::Refused(_) | Cause::Restarting | Cause::TakenOver => {
             if first {
                 seed.up_to(interval)
             } else {

@@ -46,6 +46,25 @@ pub enum Closing {
     Message,
     /// 1009: something that it was sent is too large for it.
     TooLarge,
+    /// MQTT 5.0 §3.14.2.1, 0x8E: another client of the same id took the session over.
+    TakenOver,
+    /// A broker has closed the connection and said nothing: MQTT 3.1.1 has no words for it.
+    Unexplained,
+}
+
+/// What is said of a session that another client of the same id took over.
+pub fn taken_over(id: &str) -> String {
+    format!(
+        "another client uses the id {id}: is this card a clone? give each agent an `id` of its own in [agent], or a `client_id`"
+    )
+}
+
+/// What is said of a broker that has closed several connections in a row, each soon after it was made, and has not said why.
+pub fn cut_short(id: &str) -> String {
+    format!(
+        "again and again, and without a reason: perhaps another client uses the id {id} (is this card a clone?), or the broker does not \
+         take something that it is sent"
+    )
 }
 
 impl Closing {

@@ -46,6 +46,8 @@ pub enum DialError {
     NotMqtt,
     /// The broker refuses the connection (MQTT 3.1.1 §3.2.2.3, 5.0 §3.2.2.2), with this meaning for the next try.
     Mqtt(RefusalKind),
+    /// The broker takes the connection, and not what a test publishes.
+    NotPublished(PublishFault),
     /// A ping was not answered.
     NoPong,
     /// Pings are answered, but not with their payload (RFC 6455 §5.5.3).
@@ -65,6 +67,19 @@ pub enum ProxyFault {
     Login,
     /// It takes the connection and does not lead to the server.
     Blocked,
+}
+
+/// Why a broker does not take a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishFault {
+    /// This user may not publish there.
+    Unauthorized,
+    /// It is larger than the broker takes.
+    TooLarge,
+    /// It is taken and not passed on.
+    Dropped,
+    /// Anything else.
+    Other,
 }
 
 /// What is wrong with TLS, as seen by the client.
@@ -113,6 +128,7 @@ impl DialError {
             | DialError::Redirect
             | DialError::RedirectLoop
             | DialError::NotMqtt
+            | DialError::NotPublished(_)
             | DialError::NoPong
             | DialError::NoEcho => RefusalKind::Retry,
         }

@@ -39,9 +39,14 @@ impl Meaning {
             Meaning::Taken | Meaning::Refused | Meaning::TooLarge => None,
             Meaning::Failed(Closing::Unauthorized) => Some(RefusalKind::Unauthorized),
             Meaning::Failed(Closing::Busy { retry_after }) => Some(RefusalKind::Busy { retry_after }),
-            Meaning::Failed(Closing::Plain | Closing::Restarting | Closing::Message | Closing::TooLarge) => {
-                Some(RefusalKind::Retry)
-            }
+            Meaning::Failed(
+                Closing::Plain
+                | Closing::Restarting
+                | Closing::Message
+                | Closing::TooLarge
+                | Closing::TakenOver
+                | Closing::Unexplained,
+            ) => Some(RefusalKind::Retry),
         }
     }
 }

@@ -221,16 +221,20 @@ impl PoisonDetector {
     ) -> Option<MessageRef> {
         let control = self.control.take().filter(|_| in_flight == 0).map(|(control, _)| control);
         match (closing, control) {
-            (Closing::Restarting | Closing::Busy { .. } | Closing::Unauthorized, _) => None,
+            (Closing::Restarting | Closing::Busy { .. } | Closing::Unauthorized | Closing::TakenOver, _) => {
+                None
+            }
             (Closing::Plain, _) => {
                 self.stalled(control, in_flight);
                 None
             }
-            (Closing::Message | Closing::TooLarge, Some(control)) => {
+            (Closing::Message | Closing::TooLarge | Closing::Unexplained, Some(control)) => {
                 self.refused(control);
                 None
             }
-            (Closing::Message | Closing::TooLarge, None) => self.blame(error, in_flight, first?),
+            (Closing::Message | Closing::TooLarge | Closing::Unexplained, None) => {
+                self.blame(error, in_flight, first?)
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::link::dial_error::{DialError, ProxyFault, TlsFault};
+use crate::link::dial_error::{DialError, ProxyFault, PublishFault, TlsFault};
 use crate::link::protocol::{Refusal, RefusalKind};
 
 /// What is said of a peer whose pongs confirm nothing.
@@ -43,6 +43,8 @@ pub enum DialStep {
     Authentication,
     /// A ping and its answer.
     Ping,
+    /// A publication that comes back (MQTT).
+    Publish,
 }
 
 /// A step that was done.
@@ -83,6 +85,7 @@ impl DialStep {
             DialStep::Connack => "connack",
             DialStep::Authentication => "authentication",
             DialStep::Ping => "ping",
+            DialStep::Publish => "publish",
         }
     }
 
@@ -99,6 +102,7 @@ impl DialStep {
             DialStep::Connack => "while waiting for the answer to CONNECT",
             DialStep::Authentication => "while waiting for the answer to the credentials",
             DialStep::Ping => "while waiting for the answer to a ping",
+            DialStep::Publish => "while waiting for a publication to come back",
         }
     }
 }
@@ -136,6 +140,7 @@ fn hint(step: DialStep, cause: DialError, clock_is_wrong: bool) -> &'static str 
             "check `url`: the server sends this client in a circle; does something end TLS in front of it without telling it so?"
         }
         DialError::Mqtt(RefusalKind::Unauthorized) => hint_of_step(DialStep::Authentication),
+        DialError::NotPublished(fault) => hint_of_publication(fault),
         DialError::NoEcho => UNECHOED,
         DialError::Unreachable
         | DialError::TimedOut
@@ -172,9 +177,26 @@ fn hint_of_step(step: DialStep) -> &'static str {
         DialStep::Authentication => {
             "check user, password or token of this table, and what the server lets it do"
         }
+        DialStep::Publish => hint_of_publication(PublishFault::Other),
         DialStep::Ping => {
             "the peer does not answer pings: confirm = \"pong\" cannot work with it; use \"ack\" or \"none\""
         }
+    }
+}
+
+fn hint_of_publication(fault: PublishFault) -> &'static str {
+    match fault {
+        PublishFault::Unauthorized => {
+            "let this user (or client id) of the broker write to the topics that the agent uses: below `prefix` of [mqtt], or `topic` of the client"
+        }
+        PublishFault::TooLarge => {
+            "raise the broker's limit for the size of a message (mosquitto: message_size_limit, max_packet_size)"
+        }
+        PublishFault::Dropped => {
+            "the broker's access rules do not let this user write to this topic, so that every message is lost, or only not read it, which does no harm: \
+             its log tells which, and so does its answer in MQTT 5"
+        }
+        PublishFault::Other => "see what the broker says of it in its log",
     }
 }
 

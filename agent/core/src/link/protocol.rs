@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::ids::EndpointId;
 use crate::link::closing::Closing;
 use crate::link::dial_error::DialError;
+use crate::link::mqtt::terms::Terms;
 use crate::message::Entry;
 use crate::source::intake::Draft;
 
@@ -90,6 +91,8 @@ pub enum LinkReport {
         /// Its words.
         reason: String,
     },
+    /// A state was refused, for this reason; or the last one that was is taken again (MQTT only).
+    StateRefused(Option<String>),
     /// So many entries of this connection were handed to the socket.
     Written(u64),
     /// The peer sent something of its own.
@@ -157,6 +160,8 @@ pub struct Peer {
     pub address: String,
     /// Days until its certificate ends, on TLS.
     pub certificate_days_left: Option<i64>,
+    /// How MQTT is spoken with it (MQTT only).
+    pub terms: Option<Terms>,
 }
 
 /// Why a connection could not be made.

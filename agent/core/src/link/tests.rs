@@ -34,6 +34,7 @@ impl Sim {
             endpoints: EndpointRule::single(),
             connect_timeout: CONNECT_TIMEOUT,
             confirm_timeout: secs(30),
+            client_id: None,
         })
     }
 
@@ -838,4 +839,71 @@ fn acknowledgements_need_no_echo() {
         sim.hear(LinkReport::OtherPong);
     }
     assert!(sim.link.is_up() && sim.link.may_send() && sim.link.rtt().is_some());
+}
+
+/// A broker that knows the link by an id.
+fn broker() -> Sim {
+    let rule = Sim::new(Confirm::Ack).link.rule;
+    Sim::with(LinkRule { kind: LinkKind::Mqtt, client_id: Some("holdfast-pi".to_owned()), ..rule })
+}
+
+fn lost(effects: &[LinkEffect]) -> (Closing, &str, WaitReason) {
+    match effects {
+        [LinkEffect::Lost { closing, error, because, .. }] => (*closing, error, *because),
+        other => panic!("not lost but {other:?}"),
+    }
+}
+
+#[test]
+fn a_broker_that_closes_again_and_again_without_a_word_is_perhaps_one_of_two_clients_with_one_id() {
+    let mut sim = broker();
+    let closed = || LinkReport::Closed { closing: Closing::Unexplained, error: "closed".to_owned() };
+    for _ in 0..2 {
+        sim.come_up();
+        assert_eq!(lost(&sim.hear(closed())).0, Closing::Plain);
+        assert_eq!(sim.link.last_error(), Some("closed"));
+    }
+    sim.come_up();
+    let effects = sim.hear(closed());
+    let (closing, error, because) = lost(&effects);
+    assert_eq!((closing, because), (Closing::Unexplained, WaitReason::BackOff));
+    assert!(error.contains("perhaps another client uses the id holdfast-pi"), "{error}");
+    sim.come_up();
+    sim.now = sim.now + secs(61);
+    assert_eq!(lost(&sim.hear(closed())).0, Closing::Plain, "one that was stable begins the count again");
+}
+
+#[test]
+fn a_session_that_another_client_took_over_waits_so_long_that_the_other_is_heard_of() {
+    let mut sim = broker();
+    sim.come_up();
+    let error = closing::taken_over("holdfast-pi");
+    let effects = sim.hear(LinkReport::Closed { closing: Closing::TakenOver, error: error.clone() });
+    assert_eq!(lost(&effects), (Closing::TakenOver, error.as_str(), WaitReason::SameId));
+    assert!(sim.link.retry_at().unwrap() >= sim.now + secs(150));
+}
+
+#[test]
+fn a_broker_that_refuses_a_message_to_this_user_is_not_told_as_one_that_refuses_the_login() {
+    let mut sim = broker();
+    sim.come_up();
+    let error = "the broker refuses message 1 on \"a\": not authorized (0x87)".to_owned();
+    let effects = sim.hear(LinkReport::Closed { closing: Closing::Unauthorized, error: error.clone() });
+    assert_eq!(lost(&effects), (Closing::Unauthorized, error.as_str(), WaitReason::Login));
+}
+
+#[test]
+fn a_keep_alive_that_the_broker_sets_is_met_whatever_our_own_is() {
+    use crate::link::mqtt::terms::Terms;
+    use crate::source::mqtt::packet::Version;
+
+    for interval in [secs(20), secs(0)] {
+        let mut sim = broker();
+        sim.link.rule.ping.interval = interval;
+        sim.advance(secs(0));
+        let terms = Terms { keep_alive: Some(secs(9)), ..Terms::of(Version::V5) };
+        sim.hear(LinkReport::Up(Peer { terms: Some(terms), ..Peer::default() }));
+        assert_eq!(sim.advance(secs(5)), []);
+        assert_eq!(sim.advance(secs(2)), [LinkEffect::Tell(LinkOrder::Ping(1))]);
+    }
 }

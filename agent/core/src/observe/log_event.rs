@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::link::backoff::WaitReason;
+use crate::link::mqtt::terms::Terms;
 use crate::link::probe::UNECHOED;
 use crate::reload::Reloaded;
 
@@ -19,6 +20,8 @@ pub enum LogEvent {
         peer: String,
         /// Messages that wait for it.
         held: u64,
+        /// How MQTT is spoken with it.
+        terms: Option<Terms>,
     },
     /// A link was lost.
     LinkLost {
@@ -78,6 +81,15 @@ pub enum LogEvent {
         /// Messages that were set aside since the start, with this one.
         dead: u64,
         /// Another one was told a short while ago.
+        again: bool,
+    },
+    /// The broker refuses the status, or another state that is not numbered; `again` when that was told before.
+    StateRefused {
+        /// The link's name.
+        link: String,
+        /// The topic and the broker's words.
+        reason: String,
+        /// It was told before.
         again: bool,
     },
     /// The peer answers pings, and not with what they hold; `again` when it was told before.
@@ -215,6 +227,7 @@ impl LogEvent {
             | LogEvent::LinkRefused { again: false, .. }
             | LogEvent::Refused { again: false, .. }
             | LogEvent::Unechoed { again: false, .. }
+            | LogEvent::StateRefused { again: false, .. }
             | LogEvent::Blocked { .. } => Level::Warn,
             LogEvent::LinkUp { .. }
             | LogEvent::LinkMoves { .. }
@@ -231,6 +244,7 @@ impl LogEvent {
             | LogEvent::Expired { .. }
             | LogEvent::PeerOdd { .. }
             | LogEvent::Unechoed { again: true, .. }
+            | LogEvent::StateRefused { again: true, .. }
             | LogEvent::Refused { again: true, .. }
             | LogEvent::Device { .. } => Level::Debug,
         }
@@ -251,6 +265,7 @@ impl LogEvent {
             LogEvent::PeerOdd { .. } => "peer_odd",
             LogEvent::Refused { .. } => "message_refused",
             LogEvent::Unechoed { .. } => "unechoed",
+            LogEvent::StateRefused { .. } => "status_refused",
             LogEvent::FrameLimit { .. } => "frame_limit",
             LogEvent::Blocked { .. } => "blocked",
             LogEvent::DroppedOldest { .. } => "dropped_oldest",
@@ -273,8 +288,10 @@ impl LogEvent {
     pub fn facts(&self) -> Vec<(&'static str, Fact<'_>)> {
         use Fact::Number;
         match self {
-            LogEvent::LinkUp { link, peer, held } => {
-                vec![("link", text(link)), ("peer", text(peer)), ("held", Number(*held))]
+            LogEvent::LinkUp { link, peer, held, terms } => {
+                let protocol = terms.map(|terms| ("protocol", Fact::Text(terms.to_string().into())));
+                let facts = [("link", text(link)), ("peer", text(peer)), ("held", Number(*held))];
+                facts.into_iter().chain(protocol).collect()
             }
             LogEvent::LinkLost { link, error, retry_in, because }
             | LogEvent::LinkRefused { link, error, retry_in, because, .. } => vec![
@@ -294,6 +311,9 @@ impl LogEvent {
             LogEvent::ReloadFailed(error)
             | LogEvent::StoreFailing { error }
             | LogEvent::StoreReadOnly { error } => vec![("error", text(error))],
+            LogEvent::StateRefused { link, reason, .. } => {
+                vec![("link", text(link)), ("reason", text(reason))]
+            }
             LogEvent::PeerOdd { link, what } => vec![("link", text(link)), ("what", text(what))],
             LogEvent::Refused { link, seq, reason, dead, .. } => vec![
                 ("link", text(link)),
@@ -332,7 +352,12 @@ impl LogEvent {
 impl fmt::Display for LogEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LogEvent::LinkUp { link, peer, held } => write!(f, "link up {link} peer={peer} held={held}"),
+            LogEvent::LinkUp { link, peer, held, terms: None } => {
+                write!(f, "link up {link} peer={peer} held={held}")
+            }
+            LogEvent::LinkUp { link, peer, held, terms: Some(terms) } => {
+                write!(f, "link up {link} peer={peer} held={held} protocol={:?}", terms.to_string())
+            }
             LogEvent::LinkLost { link, error, retry_in, because } => {
                 write!(f, "link lost {link} {} error={error:?}", wait(*retry_in, *because))
             }
@@ -352,6 +377,9 @@ impl fmt::Display for LogEvent {
             LogEvent::PeerOdd { link, what } => write!(f, "odd peer {link} {what}"),
             LogEvent::Refused { link, seq, reason, dead, .. } => {
                 write!(f, "peer refused a message, set aside {link} seq={seq} reason={reason:?} dead={dead}")
+            }
+            LogEvent::StateRefused { link, reason, .. } => {
+                write!(f, "broker refuses a status {link} reason={reason:?}")
             }
             LogEvent::Unechoed { link, .. } => write!(f, "link holds its messages {link}: {UNECHOED}"),
             LogEvent::FrameLimit { link, bytes } => write!(

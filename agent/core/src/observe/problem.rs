@@ -61,6 +61,12 @@ pub fn notices(status: &Value) -> Vec<String> {
             "{dead} messages were refused by their peers: `holdfast buffer dead list` shows them"
         )),
     }
+    let links = sorted(&status["links"]).into_iter().map(|(id, link)| (format!("link {id}"), link));
+    for (name, link) in links.chain([("the MQTT broker".to_owned(), &status["mqtt"])]) {
+        let hint = link["taken_over"]["hint"].as_str();
+        let times = link["taken_over"]["times"].as_u64().unwrap_or_default();
+        notices.extend(hint.map(|hint| format!("{name}: {hint} ({times} times since the start)")));
+    }
     notices.extend(ending("a peer's certificate", status["certificate_days_left"].as_i64()));
     for (id, server) in sorted(&status["servers"]) {
         let days_left = server["certificate_days_left"].as_i64().filter(|days| *days >= 0);
@@ -111,7 +117,7 @@ fn link_problems(name: &str, id: &str, link: &Value) -> Vec<String> {
             problems.push(format!("{name} is {state}{}{retry}", error()));
         }
     }
-    for key in ["held_back", "settings_rejected"] {
+    for key in ["held_back", "settings_rejected", "status_refused"] {
         problems.extend(link[key].as_str().map(|why| format!("{name}: {why}")));
     }
     if let Some(seq) = link["blocked_by"].as_u64() {

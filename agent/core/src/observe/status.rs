@@ -124,12 +124,32 @@ pub struct LinkStatus {
     /// Number of the message that the peer closes at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<u64>,
+    /// How MQTT is spoken, and what the broker takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Why the broker does not take the status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_refused: Option<String>,
+    /// Sessions that another client of the same id took over, or may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_over: Option<TakenOverStatus>,
     /// What a client's table says of it.
     #[serde(flatten)]
     pub client: Option<ClientStatus>,
     /// Messages held by their priority, where it has more than one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unconfirmed_by_priority: BTreeMap<u8, u64>,
+}
+
+/// Sessions at a broker that another client of the same id took over, or may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TakenOverStatus {
+    /// How many since the start.
+    pub times: u64,
+    /// When the last one was.
+    pub last: Timestamp,
+    /// What that means.
+    pub hint: String,
 }
 
 /// What the table of a client adds to the status of its link.

@@ -36,7 +36,7 @@
 
 mod filter;
 mod parse;
-mod write;
+pub(crate) mod write;
 
 use serde::{Deserialize, Serialize};
 

@@ -384,7 +384,8 @@ fn join_lines(json: &mut [u8]) {
     }
 }
 
-fn rfc3339(time_ns: u64) -> humantime::Rfc3339Timestamp {
+/// A time as envelopes tell it.
+pub(crate) fn rfc3339(time_ns: u64) -> humantime::Rfc3339Timestamp {
     humantime::format_rfc3339_nanos(SystemTime::UNIX_EPOCH + Duration::from_nanos(time_ns))
 }
 

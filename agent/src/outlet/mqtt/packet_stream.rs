@@ -1,12 +1,14 @@
-//! MQTT 3.1.1 packets over any stream, by rumqttc's codec.
+//! Packets over any stream: rumqttc's codec writes them, and ours reads what the broker says, since rumqttc's calls many of its codes
+//! a fault.
 
 use std::{fmt, io};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::protocol::Refusal;
-use rumqttc::mqttbytes::Error;
-use rumqttc::mqttbytes::v4::Packet;
+use holdfast_core::source::mqtt::from_broker::{self, Found, FromBroker};
+use holdfast_core::source::mqtt::packet::Version;
+use holdfast_core::source::mqtt::reason::Closing;
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::net;
@@ -15,7 +17,7 @@ use crate::net::tls;
 /// Largest packet that is sent.
 pub const PACKET_MAX: usize = 16 << 20;
 /// Largest packet that a broker may send.
-const INBOUND_MAX: usize = 1 << 20;
+pub const INBOUND_MAX: usize = 1 << 20;
 /// Bytes that may wait before they are written.
 const WRITE_BUFFER: usize = 64 << 10;
 const READ_CHUNK: usize = 2048;
@@ -23,6 +25,7 @@ const READ_CHUNK: usize = 2048;
 /// A stream with the packets that are on their way in and out.
 pub struct PacketStream<S> {
     stream: S,
+    version: Version,
     received: BytesMut,
     queued: BytesMut,
 }
@@ -31,13 +34,13 @@ pub struct PacketStream<S> {
 #[derive(Debug)]
 pub enum PacketError {
     /// Our own packet is none.
-    Encoding(Error),
+    Encoding(String),
     /// The broker closed the connection.
     Closed,
     /// The connection broke.
     Io(io::Error),
-    /// The broker sends what is no packet.
-    Protocol(Error),
+    /// The broker sends what is no packet, or none that may come.
+    Protocol(String),
 }
 
 impl PacketError {
@@ -74,21 +77,21 @@ impl fmt::Display for PacketError {
     }
 }
 
-impl From<PacketError> for String {
-    fn from(error: PacketError) -> String {
-        error.to_string()
+impl From<Closing> for PacketError {
+    fn from(fault: Closing) -> PacketError {
+        PacketError::Protocol(fault.words)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
     /// Nothing has been said yet.
-    pub fn new(stream: S) -> PacketStream<S> {
-        PacketStream { stream, received: BytesMut::new(), queued: BytesMut::new() }
+    pub fn new(stream: S, version: Version) -> PacketStream<S> {
+        PacketStream { stream, version, received: BytesMut::new(), queued: BytesMut::new() }
     }
 
-    /// Appends a packet to what the next flush writes.
-    pub fn queue(&mut self, packet: &Packet) -> Result<(), PacketError> {
-        packet.write(&mut self.queued, PACKET_MAX).map(|_| ()).map_err(PacketError::Encoding)
+    /// Bytes that the next flush writes, to be added to.
+    pub fn queued(&mut self) -> &mut BytesMut {
+        &mut self.queued
     }
 
     /// Whether so much waits that it should be flushed before more is queued.
@@ -124,11 +127,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
     }
 
     /// The next packet among the bytes that were read, none when it is not complete.
-    pub fn packet(&mut self) -> Result<Option<Packet>, PacketError> {
-        match Packet::read(&mut self.received, INBOUND_MAX) {
-            Ok(packet) => Ok(Some(packet)),
-            Err(Error::InsufficientBytes(_)) => Ok(None),
-            Err(error) => Err(PacketError::Protocol(error)),
+    pub fn packet(&mut self) -> Result<Option<FromBroker>, PacketError> {
+        match from_broker::packet(&self.received, self.version, INBOUND_MAX)? {
+            None => Ok(None),
+            Some((Found::Packet(packet), length)) => {
+                self.received.advance(length);
+                Ok(Some(packet))
+            }
+            // Nothing of that size was asked for.
+            Some((Found::TooLarge(_), length)) => {
+                Err(PacketError::Protocol(format!("a message of {length} bytes came")))
+            }
+        }
+    }
+
+    /// The next packet, whatever comes.
+    pub async fn next(&mut self) -> Result<FromBroker, PacketError> {
+        loop {
+            if let Some(packet) = self.packet()? {
+                return Ok(packet);
+            }
+            self.read().await?;
         }
     }
 

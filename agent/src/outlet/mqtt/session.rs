@@ -3,66 +3,93 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use holdfast_core::config::client::Client;
-use holdfast_core::config::route::expand;
+use holdfast_core::link::closing::Closing;
+use holdfast_core::link::mqtt as meaning;
+use holdfast_core::link::mqtt::flights::{Answered, Flights};
+use holdfast_core::link::mqtt::outcome::Outcome;
+use holdfast_core::link::mqtt::terms::Terms;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Publication};
-use holdfast_core::message::{Body, Entry, Message};
-use rumqttc::mqttbytes::v4::{Packet, Publish};
-use rumqttc::{MqttState, QoS, Request};
+use holdfast_core::message::{Body, Entry};
+use holdfast_core::source::mqtt::from_broker::FromBroker;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::{or, pending};
 
-use super::flight::Flights;
-use super::packet_stream::{PACKET_MAX, PacketError, PacketStream};
+use super::encode::{GOODBYE, PING, Packet};
+use super::packet_stream::{PacketError, PacketStream};
+use super::publishing::Publishes;
 use crate::net::{Gauge, Stream};
 
-/// Publications in flight, unacknowledged.
-const INFLIGHT_MAX: u16 = 100;
-/// The same of a link, whatever its window.
-const LINK_INFLIGHT_MAX: u16 = 10_000;
 /// How long outstanding PUBACKs, and then the last packet, may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-const PACKET_ID_BYTES: usize = 2;
-const TOPIC_MAX: usize = 65_535;
+
+/// The end of a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub struct End {
+    /// What it means for the next one.
+    pub closing: Closing,
+    /// In words.
+    pub error: String,
+}
+
+impl From<PacketError> for End {
+    fn from(error: PacketError) -> End {
+        let closing = match error {
+            PacketError::Closed => Closing::Unexplained,
+            PacketError::Encoding(_) | PacketError::Io(_) | PacketError::Protocol(_) => Closing::Plain,
+        };
+        End { closing, error: error.to_string() }
+    }
+}
 
 /// Carries out orders and reports what arrives, until the connection is over. Returns what ended it.
 pub async fn run(
     stream: PacketStream<Stream>,
-    publishes: Publishes,
+    terms: Terms,
+    (publishes, client_id): (Publishes, &str),
     orders: &Receiver<LinkOrder>,
     reports: &Sender<LinkReport>,
     gauge: &Gauge,
-) -> String {
+) -> End {
     let mut session = Session {
         stream,
-        state: MqttState::new(publishes.in_flight_max(), false),
+        terms,
         publishes,
-        refused: Vec::new(),
+        client_id,
+        told: Vec::new(),
         waiting: VecDeque::new(),
         flights: Flights::default(),
+        refused_topic: None,
         pings: VecDeque::new(),
         reports,
         gauge,
     };
-    match session.run(orders).await {
-        Err(error) => error,
+    let ended = session.run(orders).await;
+    match ended {
+        Err(end) => {
+            // What it has confirmed it has, whatever ended it.
+            session.report_settled().await;
+            end
+        }
         Ok(()) => {
             session.say_goodbye().await;
-            "closed by this side".to_owned()
+            End { closing: Closing::Plain, error: "closed by this side".to_owned() }
         }
     }
 }
 
 struct Session<'a> {
     stream: PacketStream<Stream>,
-    state: MqttState,
+    terms: Terms,
     publishes: Publishes,
-    /// Messages that cannot be published, to be reported before what follows them.
-    refused: Vec<LinkReport>,
+    client_id: &'a str,
+    /// Reports that come before those of what is settled.
+    told: Vec<LinkReport>,
     /// Taken from an order and not yet sent; new orders wait until it is empty.
     waiting: VecDeque<Outgoing>,
-    flights: Flights,
+    flights: Flights<InFlight>,
+    /// Topic of the last state that the broker refused.
+    refused_topic: Option<String>,
     /// Numbers of the pings that wait for their PINGRESP.
     pings: VecDeque<u64>,
     reports: &'a Sender<LinkReport>,
@@ -75,65 +102,13 @@ enum Outgoing {
     State(Publication),
 }
 
-/// Kind of publications that entries become, and of the reports about them.
-pub enum Publishes {
-    /// News of devices, retained under their own topics; the broker has all numbers up to one.
-    News,
-    /// Messages of a link; the broker has so many entries of this connection.
-    Messages(Template),
-}
-
-/// How the messages of a link are published.
-pub struct Template {
-    topic: String,
-    qos: QoS,
-    retain: bool,
-    in_flight_max: u16,
-    /// Names and values that are the same for all.
-    values: Vec<(String, String)>,
-}
-
-impl Template {
-    /// As the client says.
-    pub fn of(client: &Client, agent: &str) -> Template {
-        let values = [("client", client.id.to_lowercase()), ("agent", agent.to_owned())];
-        Template {
-            topic: client.publish.topic.clone(),
-            qos: if client.publish.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
-            retain: client.publish.retain,
-            in_flight_max: u16::try_from(client.window).unwrap_or(u16::MAX).min(LINK_INFLIGHT_MAX),
-            values: values.map(|(name, value)| (name.to_owned(), value)).into(),
-        }
-    }
-
-    /// The publication of a message. The error says why MQTT cannot carry it.
-    fn publication(&self, message: &Message) -> Result<Publish, String> {
-        let device = message.device.clone().unwrap_or_default();
-        let own = [("topic", message.topic.clone()), ("device", device)];
-        let own = own.map(|(name, value)| (name.to_owned(), value));
-        let values: Vec<(String, String)> = own.into_iter().chain(self.values.iter().cloned()).collect();
-        let topic = expand(&self.topic, &values);
-        if !is_topic_name(&topic) {
-            return Err(format!("MQTT does not allow the topic {topic:?}"));
-        }
-        let mut publish = Publish::new(topic, self.qos, message.payload.clone());
-        publish.retain = self.retain;
-        match publish.size() + PACKET_ID_BYTES {
-            ..=PACKET_MAX => Ok(publish),
-            size => {
-                Err(format!("{size} bytes are more than {PACKET_MAX}, the most that is published at once"))
-            }
-        }
-    }
-}
-
-impl Publishes {
-    fn in_flight_max(&self) -> u16 {
-        match self {
-            Publishes::News => INFLIGHT_MAX,
-            Publishes::Messages(template) => template.in_flight_max,
-        }
-    }
+/// What was published and waits for its PUBACK.
+#[derive(Clone)]
+enum InFlight {
+    /// A message of a link: its lane and its entry.
+    Message(usize, Entry),
+    /// Something that the next one of its kind replaces, by its topic.
+    State(String),
 }
 
 enum Wake {
@@ -143,7 +118,7 @@ enum Wake {
 
 impl Session<'_> {
     /// Ends well when an order or the end of all orders closes the connection.
-    async fn run(&mut self, orders: &Receiver<LinkOrder>) -> Result<(), String> {
+    async fn run(&mut self, orders: &Receiver<LinkOrder>) -> Result<(), End> {
         loop {
             // Also before the first wait: packets may have come in one segment with the CONNACK.
             self.take_packets().await?;
@@ -152,7 +127,7 @@ impl Session<'_> {
             match self.wake(orders).await {
                 Wake::Read(read) => read?,
                 Wake::Order(None | Some(LinkOrder::Close(_))) => return Ok(()),
-                Wake::Order(Some(order)) => self.take_order(order)?,
+                Wake::Order(Some(order)) => self.take_order(order),
             }
         }
     }
@@ -168,35 +143,32 @@ impl Session<'_> {
         or(async { Wake::Read(self.stream.read().await) }, order).await
     }
 
-    fn take_order(&mut self, order: LinkOrder) -> Result<(), String> {
+    fn take_order(&mut self, order: LinkOrder) {
         match order {
             LinkOrder::Send { lane, through, entries } => {
                 let first = through + 1 - entries.len() as u64;
                 for (ordinal, entry) in (first..).zip(entries) {
                     let mark = match self.publishes {
-                        Publishes::News => entry.last(),
+                        Publishes::News { .. } => entry.last(),
                         Publishes::Messages(_) => ordinal,
                     };
                     self.waiting.push_back(Outgoing::Entry(lane, entry, mark));
                 }
             }
             LinkOrder::Publish(publication) => self.waiting.push_back(Outgoing::State(publication)),
-            // Not through MqttState, which calls a second ping before the answer to the first a dead connection: that
-            // is for the giver of the orders to decide.
             LinkOrder::Ping(number) => {
                 self.pings.push_back(number);
-                self.stream.queue(&Packet::PingReq)?;
+                self.stream.queued().extend_from_slice(&PING);
             }
             LinkOrder::Hello { .. }
             | LinkOrder::FrameBytes(_)
             | LinkOrder::Probe(_)
             | LinkOrder::Close(_) => {}
         }
-        Ok(())
     }
 
-    async fn send_waiting(&mut self) -> Result<(), String> {
-        while self.may_publish()
+    async fn send_waiting(&mut self) -> Result<(), PacketError> {
+        while self.flights.awaited() < usize::from(self.publishes.in_flight_max(&self.terms))
             && let Some(next) = self.waiting.pop_front()
         {
             self.send(next)?;
@@ -204,91 +176,142 @@ impl Session<'_> {
                 self.stream.flush().await?;
             }
         }
-        Ok(self.stream.flush().await?)
+        self.stream.flush().await
     }
 
-    fn may_publish(&self) -> bool {
-        self.state.inflight() < self.publishes.in_flight_max() && self.state.collision.is_none()
-    }
-
-    fn send(&mut self, outgoing: Outgoing) -> Result<(), String> {
-        let (through, publish) = match outgoing {
-            Outgoing::Entry(lane, entry, mark) => (Some(mark), self.of_entry(lane, &entry)),
-            Outgoing::State(state) => (None, publish(&state.topic, state.payload, true)),
+    fn send(&mut self, outgoing: Outgoing) -> Result<(), PacketError> {
+        let (what, through, packet) = match outgoing {
+            Outgoing::State(state) => {
+                let packet = self.publishes.state(&state, &self.terms);
+                (InFlight::State(state.topic), None, packet)
+            }
+            Outgoing::Entry(lane, entry, mark) => {
+                let Body::Message(message) = &entry.body else {
+                    // Nobody is told of a gap.
+                    self.flights.skipped(Some(mark));
+                    return Ok(());
+                };
+                let packet = self.publishes.of_message(lane, &entry, message, &self.terms);
+                let what = match self.publishes {
+                    Publishes::News { .. } => InFlight::State(message.topic.clone()),
+                    Publishes::Messages(_) => InFlight::Message(lane, entry),
+                };
+                (what, Some(mark), packet)
+            }
         };
-        let Some(publish) = publish else {
-            self.flights.skipped(through);
-            return Ok(());
-        };
-        let packet = self.state.handle_outgoing_packet(Request::Publish(publish)).map_err(broken)?;
-        self.state.events.clear();
         match packet {
-            Some(Packet::Publish(publish)) if publish.qos == QoS::AtMostOnce => {
+            Ok(packet) => self.put(what, through, packet),
+            Err(reason) => {
+                self.refuse(what, reason);
                 self.flights.skipped(through);
-                Ok(self.stream.queue(&Packet::Publish(publish))?)
-            }
-            Some(Packet::Publish(publish)) => {
-                self.flights.sent(publish.pkid, through);
-                Ok(self.stream.queue(&Packet::Publish(publish))?)
-            }
-            // Its id still belongs to a packet that the broker passed over; the state sends it when that one is done.
-            _ => {
-                let stashed = self.state.collision.as_ref().map_or(0, |publish| publish.pkid);
-                self.flights.sent(stashed, through);
                 Ok(())
             }
         }
     }
 
-    /// The publication of an entry; none for a gap, and for a message that MQTT cannot carry.
-    fn of_entry(&mut self, lane: usize, entry: &Entry) -> Option<Publish> {
-        let Publishes::Messages(template) = &self.publishes else { return of_news(entry) };
-        let Body::Message(message) = &entry.body else { return None };
-        match template.publication(message) {
-            Ok(publish) => Some(publish),
-            Err(reason) => {
-                self.refused.push(LinkReport::Nack { lane, seq: entry.seq, reason });
-                None
-            }
-        }
+    fn put(&mut self, what: InFlight, through: Option<u64>, packet: Packet) -> Result<(), PacketError> {
+        let id = if self.publishes.is_acknowledged(&self.terms) {
+            self.flights.sent(what, through)
+        } else {
+            self.flights.skipped(through);
+            0
+        };
+        packet.write(id, self.stream.queued())
     }
 
-    async fn take_packets(&mut self) -> Result<(), String> {
+    /// Something is not published, or not taken.
+    fn refuse(&mut self, what: InFlight, reason: String) {
+        self.told.push(match what {
+            InFlight::Message(lane, entry) => LinkReport::Nack { lane, seq: entry.seq, reason },
+            InFlight::State(topic) => {
+                let words = format!("{topic}: {reason}");
+                self.refused_topic = Some(topic);
+                LinkReport::StateRefused(Some(words))
+            }
+        });
+    }
+
+    async fn take_packets(&mut self) -> Result<(), End> {
         while let Some(packet) = self.stream.packet()? {
             self.gauge.frame();
             match packet {
-                Packet::PingResp => {
+                FromBroker::PingResp => {
                     // What came ahead of it is reported ahead of it.
                     self.report_settled().await;
                     if let Some(number) = self.pings.pop_front() {
                         let _ = self.reports.send(LinkReport::Pong(number)).await;
                     }
                 }
-                other => self.take_packet(other)?,
+                FromBroker::PubAck(answer) => {
+                    self.acknowledged(answer.id, &Outcome::told(answer.code, &answer.words))?;
+                }
+                FromBroker::Disconnect { code, words } => {
+                    let (closing, error) = meaning::closing(&Outcome::told(code, &words), self.client_id);
+                    return Err(End { closing, error });
+                }
+                // Nothing was asked for that is answered so.
+                _ => {}
             }
         }
         Ok(())
     }
 
-    fn take_packet(&mut self, packet: Packet) -> Result<(), String> {
-        if let Packet::PubAck(ack) = &packet {
-            self.flights.acknowledged(ack.pkid);
+    fn acknowledged(&mut self, id: u16, outcome: &Outcome) -> Result<(), End> {
+        let is_numbered = |what: &InFlight| matches!(what, InFlight::Message(..));
+        match self.flights.answered(id, outcome, is_numbered) {
+            Answered::Taken(InFlight::State(topic)) => {
+                if self.refused_topic.take_if(|refused| *refused == topic).is_some() {
+                    self.told.push(LinkReport::StateRefused(None));
+                }
+                Ok(())
+            }
+            Answered::Taken(InFlight::Message(..)) => Ok(()),
+            Answered::Again(what, id) => Ok(self.again(&what, id)?),
+            Answered::Refused(what) => {
+                self.refuse(what, format!("the broker refuses it: {outcome}"));
+                Ok(())
+            }
+            Answered::Ends(what, closing) => {
+                let error = format!("the broker refuses {}: {outcome}", self.name_of(&what));
+                Err(End { closing, error })
+            }
+            Answered::Unknown => {
+                Err(PacketError::Protocol(format!("a PUBACK for {id}, which is not in flight")).into())
+            }
         }
-        let answer = self.state.handle_incoming_packet(packet).map_err(broken)?;
-        self.state.events.clear();
-        if let Some(answer) = answer {
-            self.stream.queue(&answer)?;
+    }
+
+    /// Publishes it once more with this packet identifier.
+    fn again(&mut self, what: &InFlight, id: u16) -> Result<(), PacketError> {
+        if let InFlight::Message(lane, entry) = what
+            && let Body::Message(message) = &entry.body
+        {
+            let packet = self.publishes.of_message(*lane, entry, message, &self.terms);
+            let packet = packet.map_err(PacketError::Encoding)?;
+            packet.write(id, self.stream.queued())?;
         }
         Ok(())
     }
 
+    fn name_of(&self, what: &InFlight) -> String {
+        match what {
+            InFlight::State(topic) => format!("what is published on {topic:?}"),
+            InFlight::Message(_, entry) => match &entry.body {
+                Body::Message(message) => {
+                    format!("message {} on {:?}", entry.seq, self.publishes.topic(message))
+                }
+                Body::Gap { .. } => "a gap".to_owned(),
+            },
+        }
+    }
+
     async fn report_settled(&mut self) {
-        for report in std::mem::take(&mut self.refused) {
+        for report in std::mem::take(&mut self.told) {
             let _ = self.reports.send(report).await;
         }
         if let Some(through) = self.flights.settle() {
             let report = match self.publishes {
-                Publishes::News => LinkReport::Ack { lane: 0, seq: through },
+                Publishes::News { .. } => LinkReport::Ack { lane: 0, seq: through },
                 Publishes::Messages(_) => LinkReport::Confirmed(through),
             };
             let _ = self.reports.send(report).await;
@@ -300,7 +323,7 @@ impl Session<'_> {
     async fn say_goodbye(&mut self) {
         within(FAREWELL, self.wait_until_settled()).await;
         let last = async {
-            self.stream.queue(&Packet::Disconnect)?;
+            self.stream.queued().extend_from_slice(&GOODBYE);
             self.stream.flush().await?;
             self.stream.close().await;
             Ok(())
@@ -308,77 +331,23 @@ impl Session<'_> {
         within(FAREWELL, last).await;
     }
 
-    async fn wait_until_settled(&mut self) -> Result<(), String> {
+    async fn wait_until_settled(&mut self) -> Result<(), End> {
         while !self.flights.is_empty() {
             self.stream.read().await?;
-            self.take_packets().await?;
+            let taken = self.take_packets().await;
             self.stream.flush().await?;
             self.report_settled().await;
+            taken?;
         }
         Ok(())
     }
 }
 
-/// The publication of news; none for a gap, and for a message that MQTT cannot carry.
-fn of_news(entry: &Entry) -> Option<Publish> {
-    let Body::Message(message) = &entry.body else { return None };
-    publish(&message.topic, message.payload.clone(), is_retained(message))
-}
-
-fn is_retained(message: &Message) -> bool {
-    !message.attributes.iter().any(|(name, value)| name == "retain" && value == "false")
-}
-
-fn publish(topic: &str, payload: Vec<u8>, retain: bool) -> Option<Publish> {
-    if !is_topic_name(topic) {
-        log::debug!("cannot publish on {topic:?}: MQTT does not allow this topic");
-        return None;
-    }
-    let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload);
-    publish.retain = retain;
-    let size = publish.size() + PACKET_ID_BYTES;
-    if size > PACKET_MAX {
-        log::warn!("cannot publish on {topic:?}: {size} bytes are more than {PACKET_MAX}");
-        return None;
-    }
-    Some(publish)
-}
-
-/// MQTT 3.1.1 §4.7.1 and §4.7.3.
-fn is_topic_name(topic: &str) -> bool {
-    (1..=TOPIC_MAX).contains(&topic.len()) && !topic.contains(['+', '#', '\0'])
-}
-
-fn broken(error: rumqttc::StateError) -> String {
-    format!("the broker breaks the MQTT protocol: {error}")
-}
-
 /// A farewell that fails or comes late changes nothing: the connection ends all the same.
-async fn within(limit: Duration, work: impl Future<Output = Result<(), String>>) {
+async fn within(limit: Duration, work: impl Future<Output = Result<(), End>>) {
     let deadline = async {
         Timer::after(limit).await;
         Ok(())
     };
     let _ = or(work, deadline).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_topic_name_has_no_wildcards_no_nul_and_some_length() {
-        for topic in ["a", "a/b", "/a//b", "$SYS/x", "ä/ö"] {
-            assert!(is_topic_name(topic), "{topic:?}");
-        }
-        for topic in ["", "a/+/b", "a/#", "a\0b", &"x".repeat(65_536)] {
-            assert!(!is_topic_name(topic), "{topic:?}");
-        }
-    }
-
-    #[test]
-    fn a_publication_that_no_packet_can_hold_is_left_out() {
-        assert!(publish("a", vec![0; PACKET_MAX], true).is_none());
-        assert!(publish("a", vec![0; PACKET_MAX - 16], true).is_some());
-    }
 }

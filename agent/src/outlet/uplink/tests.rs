@@ -98,6 +98,8 @@ fn with_peer(
             client,
             agent: "gw-17".to_owned(),
             lanes: vec![Lane { priority: 0, epoch: "E1".to_owned() }],
+            ttl: None,
+            spoken: None,
         };
         let (orders, orders_taken) = bounded(16);
         let (reports_given, reports) = bounded(16);
@@ -533,6 +535,8 @@ fn a_peer_that_takes_nothing_is_still_heard() {
             agent: String::new(),
             inbound: None,
             lanes: vec![Lane { priority: 0, epoch: String::new() }],
+            ttl: None,
+            spoken: None,
         };
         let (orders, taken) = bounded(2 * ORDERS);
         let (given, reports) = bounded(16);
@@ -565,6 +569,8 @@ fn hanging_up_closes_the_socket_in_the_middle_of_everything() {
             agent: String::new(),
             inbound: None,
             lanes: vec![Lane { priority: 0, epoch: String::new() }],
+            ttl: None,
+            spoken: None,
         };
         let (orders, taken) = bounded(16);
         let (given, reports) = bounded(16);

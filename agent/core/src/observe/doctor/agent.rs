@@ -87,6 +87,10 @@ pub struct LinkFacts {
     pub settings_rejected: Option<String>,
     /// Number of the message that the peer closes at.
     pub blocked_by: Option<u64>,
+    /// Why the broker does not take the status.
+    pub status_refused: Option<String>,
+    /// What is said of sessions that another client of the same id took over, or may have.
+    pub taken_over: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -230,6 +234,8 @@ impl LinkFacts {
             held_back: text(&link["held_back"]),
             settings_rejected: text(&link["settings_rejected"]),
             blocked_by: link["blocked_by"].as_u64(),
+            status_refused: text(&link["status_refused"]),
+            taken_over: text(&link["taken_over"]["hint"]),
         }
     }
 }

@@ -139,7 +139,13 @@ fn troubles(about: &str, seen: &LinkFacts) -> Vec<Finding> {
         .settings_rejected
         .as_ref()
         .map(|why| Finding::warning(about, why, "mend its table in the configuration, then holdfast reload"));
-    [held_back, blocked, rejected].into_iter().flatten().collect()
+    let refused = seen.status_refused.as_ref().map(|why| {
+        Finding::fault(about, why, "let this user of the broker write to everything below `prefix` of [mqtt]")
+    });
+    let taken_over = seen.taken_over.as_ref().map(|why| {
+        Finding::warning(about, why, "give each agent an id of its own: `id` in [agent], or `client_id`")
+    });
+    [held_back, blocked, rejected, refused, taken_over].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -215,13 +221,13 @@ mod tests {
 
     #[test]
     fn a_link_that_is_up_and_delivers_nothing_is_a_fault() {
-        let agent = agent(
-            json!({ "state": "up", "held_back": "no echo", "blocked_by": 7, "settings_rejected": "no" }),
-        );
+        let agent =
+            agent(json!({ "state": "up", "held_back": "no echo", "blocked_by": 7, "settings_rejected": "no",
+                "status_refused": "not authorized", "taken_over": { "times": 1, "hint": "a clone?" } }));
         let all = found(&[test("cloud", "ws://a", None)], Some(&agent));
         assert_eq!(
             all.iter().map(|(grade, _)| *grade).collect::<Vec<_>>(),
-            [Grade::Ok, Grade::Fault, Grade::Fault, Grade::Warning]
+            [Grade::Ok, Grade::Fault, Grade::Fault, Grade::Warning, Grade::Fault, Grade::Warning]
         );
     }
 

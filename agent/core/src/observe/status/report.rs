@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    BufferStatus, ClientStatus, DeviceCounts, DeviceStatus, Devices, LinkStatus, Online, Status, Timestamp,
+    BufferStatus, ClientStatus, DeviceCounts, DeviceStatus, Devices, LinkStatus, Online, Status,
+    TakenOverStatus, Timestamp,
 };
 use crate::agent::{Agent, LinkContext};
 use crate::device::presence::{Device, Presence};
@@ -205,6 +206,13 @@ fn link_status(agent: &Agent, link: LinkId, line: &LinkContext, now: Now) -> Lin
         held_back: line.link.proves_nothing().then_some(UNECHOED),
         frame_bytes: line.frames.learned(),
         blocked_by: line.caution.blocked_by().map(|message| message.seq),
+        protocol: line.terms.map(|terms| terms.to_string()),
+        status_refused: line.state_refused.clone(),
+        taken_over: line.taken_over.as_ref().map(|taken_over| TakenOverStatus {
+            times: taken_over.times,
+            last: Timestamp(taken_over.last_ns),
+            hint: taken_over.words.clone(),
+        }),
         client: client_status(agent, line),
         unconfirmed_by_priority: lanes.map(|(priority, outlet)| (*priority, unconfirmed(*outlet))).collect(),
     }

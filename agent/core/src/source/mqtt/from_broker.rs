@@ -234,11 +234,22 @@ impl ConnAck {
             0x88 | 0x89 | 0x9f => busy(reason::words_of(self.code)),
             code => Some((
                 RefusalKind::Retry,
-                format!("the broker refuses the connection: {}", reason::words_of(code)),
+                format!("the broker refuses the connection: {}{}", reason::words_of(code), remedy(code)),
             )),
         }?;
         let words = if self.words.is_empty() { String::new() } else { format!(" ({})", self.words) };
         Some(Refusal::new(DialError::Mqtt(asks), format!("{error}{words}")))
+    }
+}
+
+/// Key of the configuration that helps.
+fn remedy(code: u8) -> &'static str {
+    match code {
+        0x90 | 0x95 | 0x99 => "; if it does not take the Last Will, set `will = false`",
+        0x9a => "; set `retain = false`",
+        0x9b => "; set `qos = 0`",
+        0x9c | 0x9d => "; put the address of the other one into `url`",
+        _ => "",
     }
 }
 

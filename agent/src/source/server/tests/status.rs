@@ -73,6 +73,9 @@ fn link(state: LinkState, rtt_ms: Option<f64>) -> LinkStatus {
         retry_because: None,
         frame_bytes: None,
         blocked_by: None,
+        protocol: None,
+        status_refused: None,
+        taken_over: None,
         client: None,
         unconfirmed_by_priority: BTreeMap::new(),
     }
