@@ -280,7 +280,7 @@ fn a_refusal_tells_bad_credentials_from_a_broker_that_is_unavailable() {
     let cases = [
         (ConnectReturnCode::BadUserNamePassword, RefusalKind::Unauthorized),
         (ConnectReturnCode::NotAuthorized, RefusalKind::Unauthorized),
-        (ConnectReturnCode::ServiceUnavailable, RefusalKind::Busy { retry_after: None }),
+        (ConnectReturnCode::ServiceUnavailable, RefusalKind::Retry),
     ];
     for (code, kind) in cases {
         let peer = async |tcp| {
