@@ -61,6 +61,7 @@ mod manage;
 mod meter;
 #[cfg(test)]
 mod mqtt;
+#[cfg(test)]
 mod mqtt5;
 #[cfg(test)]
 mod mqtt_link;

@@ -149,6 +149,8 @@ pub struct Link {
     last_error: Option<String>,
     /// Why the wait before the next try is as long as it is.
     because: WaitReason,
+    /// A peer that sets a keep-alive of its own is pinged as often as that needs.
+    ping_within: Option<Duration>,
     /// Connections in a row that the peer closed soon and without a reason.
     cut_short: u32,
 }
@@ -186,6 +188,7 @@ impl Link {
             reconnects: 0,
             last_error: None,
             because: WaitReason::BackOff,
+            ping_within: None,
             cut_short: 0,
         };
         link.begin(now);

@@ -24,8 +24,6 @@ pub(crate) struct Up {
     pub(crate) since: Time,
     ping_out: Option<PingOut>,
     pinged_at: Time,
-    /// A peer that sets a keep-alive of its own is pinged as often as that needs.
-    ping_within: Option<Duration>,
     /// Whether the peer has echoed a ping on this connection.
     echoes: bool,
     /// Whether a pong that echoes nothing came while the ping is out.
@@ -111,7 +109,6 @@ impl Link {
             since: now,
             ping_out: None,
             pinged_at: now,
-            ping_within: peer.terms.and_then(|terms| terms.ping_within()),
             echoes: false,
             other_pong: false,
             unechoed: VecDeque::new(),
@@ -120,6 +117,7 @@ impl Link {
             watch: Watch::default(),
             prefer: Prefer::after(self.endpoints.prefer_at(now, seed)),
         });
+        self.ping_within = peer.terms.and_then(|terms| terms.ping_within());
         self.since = now;
         self.reconnects += 1;
         self.rtt = None;
@@ -230,7 +228,7 @@ impl Link {
         // One that is held back is asked whether it echoes, whatever the keep-alive.
         let asks = Some(self.rule.ping.timeout).filter(|_| self.is_held_back(up));
         let interval = Some(self.rule.ping.interval).filter(|interval| !interval.is_zero()).or(asks);
-        let interval = interval.into_iter().chain(up.ping_within).min();
+        let interval = interval.into_iter().chain(self.ping_within).min();
         let usual = interval.map(|interval| up.pinged_at + interval);
         let waits_since = up.waiting_since.filter(|_| self.rule.confirm == Confirm::Ack);
         let sooner =
