@@ -274,13 +274,13 @@ impl Agent {
     }
 
     /// The version of MQTT in which the last connection of a link was made.
-    pub fn spoken_version(&self, link: usize) -> Option<Version> {
-        self.links.get(link)?.terms.map(|terms| terms.version)
+    pub fn spoken_version(&self, link: LinkId) -> Option<Version> {
+        self.links.find(link)?.terms.map(|terms| terms.version)
     }
 
     /// How long messages of a link live, if not for ever.
-    pub fn ttl(&self, link: usize) -> Option<Duration> {
-        self.links.get(link)?.bounds(&self.setup).ttl
+    pub fn ttl(&self, link: LinkId) -> Option<Duration> {
+        self.links.find(link)?.bounds(&self.setup).ttl
     }
 
     /// What the broker publishes when the agent is gone without a word.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use holdfast_core::config::client::{Auth, Client};
 use holdfast_core::config::mqtt::Mqtt;
 use holdfast_core::config::{Secret, Url};
+use holdfast_core::ids::EndpointId;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport, Publication, Refusal};
 use holdfast_core::source::mqtt::packet::Version;
 use percent_encoding::percent_decode_str;
@@ -54,7 +55,7 @@ pub async fn run(broker: Rc<Broker>, orders: Receiver<LinkOrder>, reports: Sende
 /// The same for a link, whose messages it publishes.
 pub async fn run_link(
     uplink: Rc<Uplink>,
-    endpoint: usize,
+    endpoint: EndpointId,
     orders: Receiver<LinkOrder>,
     reports: Sender<LinkReport>,
     gauge: Gauge,
@@ -89,8 +90,8 @@ async fn live(
 }
 
 /// Settings of a client for its broker, as `[mqtt]` would have them.
-fn table(client: &Client, endpoint: usize, agent: &str) -> Result<Mqtt, String> {
-    let text = client.endpoints().into_iter().nth(endpoint).ok_or("it has no url")?;
+fn table(client: &Client, endpoint: EndpointId, agent: &str) -> Result<Mqtt, String> {
+    let text = client.endpoints().into_iter().nth(endpoint.0).ok_or("it has no url")?;
     let url = Url::parse(&text, connect::SCHEMES).map_err(|error| format!("its url {error}"))?;
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (username, password) = match (&client.auth, url.user) {

@@ -42,7 +42,7 @@ impl Agent {
     }
 
     /// Counts sessions that were taken over: the link is up again, and its last error forgotten, long before a person looks.
-    pub(crate) fn note_taken_over(&mut self, now: Now, link: usize, closing: Closing, words: &str) {
+    pub(crate) fn note_taken_over(&mut self, now: Now, link: LinkId, closing: Closing, words: &str) {
         if matches!(closing, Closing::TakenOver | Closing::Unexplained) {
             let times = self.links[link].taken_over.as_ref().map_or(0, |before| before.times);
             let words = words.to_owned();
@@ -51,7 +51,7 @@ impl Agent {
     }
 
     /// The broker refuses a state, or takes again the one that it refused.
-    pub(crate) fn state_refused(&mut self, link: usize, reason: Option<String>, out: &mut Vec<Action>) {
+    pub(crate) fn state_refused(&mut self, link: LinkId, reason: Option<String>, out: &mut Vec<Action>) {
         let line = &mut self.links[link];
         if let Some(reason) = reason.clone().filter(|_| line.state_refused != reason) {
             let again = line.states_told.contains(&reason) || line.states_told.len() >= REFUSALS_TOLD;

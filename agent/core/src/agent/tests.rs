@@ -1076,10 +1076,10 @@ fn the_status_goes_out_at_once_when_a_link_changes_and_at_most_once_a_second() {
 fn a_session_that_was_taken_over_is_told_also_when_it_is_up_again() {
     let mut sim = Sim::with_broker();
     let error = crate::link::closing::taken_over("holdfast-gw");
-    sim.link(1, LinkReport::Closed { closing: Closing::TakenOver, error });
+    sim.link(LinkId(1), LinkReport::Closed { closing: Closing::TakenOver, error });
     assert_eq!(sim.shown("/mqtt/retry_because"), "same-id");
     sim.wait(SECOND * 300);
-    sim.link(1, LinkReport::Up(Peer::default()));
+    sim.link(LinkId(1), LinkReport::Up(Peer::default()));
     sim.wait(SECOND * 120);
     assert_eq!(sim.shown("/mqtt/taken_over/times"), 1);
     assert!(sim.shown("/mqtt/taken_over/hint").as_str().unwrap().contains("is this card a clone?"));
@@ -1090,7 +1090,7 @@ fn a_session_that_was_taken_over_is_told_also_when_it_is_up_again() {
 fn a_status_that_the_broker_refuses_is_a_warning_once_and_stands_in_the_status_until_it_is_taken() {
     let mut sim = Sim::with_broker();
     let mut refuse = |why: Option<&str>| {
-        let actions = sim.link(1, LinkReport::StateRefused(why.map(str::to_owned)));
+        let actions = sim.link(LinkId(1), LinkReport::StateRefused(why.map(str::to_owned)));
         let told: Vec<bool> = actions
             .iter()
             .filter_map(|action| match action {
@@ -1113,19 +1113,19 @@ fn how_mqtt_is_spoken_is_shown_and_remembered_until_a_dial_fails() {
 
     let mut sim = Sim::with_broker();
     let gone = || LinkReport::Closed { closing: Closing::Plain, error: "cut".into() };
-    sim.link(1, gone());
+    sim.link(LinkId(1), gone());
     sim.wait(SECOND * 300);
-    sim.link(1, LinkReport::Up(Peer { terms: Some(Terms::of(Version::V311)), ..Peer::default() }));
+    sim.link(LinkId(1), LinkReport::Up(Peer { terms: Some(Terms::of(Version::V311)), ..Peer::default() }));
     assert_eq!(
-        (sim.shown("/mqtt/protocol"), sim.agent.spoken_version(1)),
+        (sim.shown("/mqtt/protocol"), sim.agent.spoken_version(LinkId(1))),
         ("MQTT 3.1.1".into(), Some(Version::V311))
     );
-    sim.link(1, gone());
-    assert_eq!(sim.agent.spoken_version(1), Some(Version::V311));
+    sim.link(LinkId(1), gone());
+    assert_eq!(sim.agent.spoken_version(LinkId(1)), Some(Version::V311));
     sim.wait(SECOND * 300);
     let refusal = Refusal::new(DialError::Refused, "refused");
-    sim.link(1, LinkReport::DialFailed(refusal));
-    assert_eq!(sim.agent.spoken_version(1), None);
+    sim.link(LinkId(1), LinkReport::DialFailed(refusal));
+    assert_eq!(sim.agent.spoken_version(LinkId(1)), None);
 }
 
 #[test]

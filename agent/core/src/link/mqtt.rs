@@ -39,16 +39,18 @@ pub fn check(terms: &Terms, qos: u8) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// How long a broker is to hold a message of which it may dispose after `ttl`, in seconds (MQTT 5.0 §3.3.2.3.3). Its time was corrected
-/// before it was sent.
-pub fn expiry_s(ttl: Duration, message: &Message, now: &Now) -> u32 {
+/// How long a broker is to hold a message, in seconds (MQTT 5.0 §3.3.2.3.3): what is left of the `ttl` of the link, or of its own. Its time
+/// was corrected before it was sent.
+pub fn expiry_s(ttl: Option<Duration>, message: &Message, now: &Now) -> Option<u32> {
+    let own = message.ttl_s.map(|seconds| Duration::from_secs(seconds.into()));
+    let ttl = own.into_iter().chain(ttl).min()?;
     let age_ns = if message.boot == now.boot {
         now.up_ns.saturating_sub(message.up_ns)
     } else {
         now.wall_ns.saturating_sub(message.time_ns)
     };
     let left = ttl.saturating_sub(Duration::from_nanos(age_ns)).as_secs();
-    u32::try_from(left).unwrap_or(u32::MAX).max(1)
+    Some(u32::try_from(left).unwrap_or(u32::MAX).max(1))
 }
 
 /// User properties by which a receiver knows a message that comes twice, and when it came to the agent.
@@ -133,6 +135,7 @@ mod tests {
             format: Format::Text,
             payload: Vec::new(),
             attributes: Vec::new(),
+            ttl_s: None,
         }
     }
 
@@ -162,10 +165,20 @@ mod tests {
             boot: Boot(boot),
             up_ns: up_s * 1_000_000_000,
         };
-        let left = |now: Now| expiry_s(Duration::from_secs(60), &message(), &now);
+        let left = |now: Now| expiry_s(Some(Duration::from_secs(60)), &message(), &now).unwrap();
         assert_eq!(left(now(1, 15, 40)), 50, "by the clock that nobody sets");
         assert_eq!(left(now(2, 1, 20)), 40, "after a start of the machine");
         assert_eq!(left(now(1, 500, 0)), 1, "0 would be: at once");
+        let own = Message { ttl_s: Some(20), ..message() };
+        assert_eq!(
+            expiry_s(Some(Duration::from_secs(60)), &own, &now(1, 15, 0)),
+            Some(10),
+            "the smaller counts"
+        );
+        assert_eq!(
+            (expiry_s(None, &own, &now(1, 5, 0)), expiry_s(None, &message(), &now(1, 5, 0))),
+            (Some(20), None)
+        );
     }
 
     #[test]

@@ -352,11 +352,9 @@ impl LogEvent {
 impl fmt::Display for LogEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LogEvent::LinkUp { link, peer, held, terms: None } => {
-                write!(f, "link up {link} peer={peer} held={held}")
-            }
-            LogEvent::LinkUp { link, peer, held, terms: Some(terms) } => {
-                write!(f, "link up {link} peer={peer} held={held} protocol={:?}", terms.to_string())
+            LogEvent::LinkUp { link, peer, held, terms } => {
+                let protocol = terms.map(|terms| format!(" protocol=\"{terms}\"")).unwrap_or_default();
+                write!(f, "link up {link} peer={peer} held={held}{protocol}")
             }
             LogEvent::LinkLost { link, error, retry_in, because } => {
                 write!(f, "link lost {link} {} error={error:?}", wait(*retry_in, *because))
@@ -414,12 +412,7 @@ impl fmt::Display for LogEvent {
             }
             LogEvent::BufferFull(true) => f.write_str("buffer full"),
             LogEvent::BufferFull(false) => f.write_str("buffer has room again"),
-            LogEvent::Bound { bytes, configured } if bytes < configured => {
-                write!(f, "the file system bounds the buffer max_bytes={configured} in_force={bytes}")
-            }
-            LogEvent::Bound { configured, .. } => {
-                write!(f, "the file system has room for the whole buffer max_bytes={configured}")
-            }
+            LogEvent::Bound { bytes, configured } => f.write_str(&bound(*bytes, *configured)),
             LogEvent::StoreFailing { error } => write!(f, "store failing error={error:?}"),
             LogEvent::StoreReadOnly { error } => write!(f, "store read-only error={error:?}"),
             LogEvent::StartsAnew => f.write_str("the store can be written again: starting anew"),
@@ -428,6 +421,14 @@ impl fmt::Display for LogEvent {
                 write!(f, "device {} device={device}", if *online { "online" } else { "offline" })
             }
         }
+    }
+}
+
+fn bound(bytes: u64, configured: u64) -> String {
+    if bytes < configured {
+        format!("the file system bounds the buffer max_bytes={configured} in_force={bytes}")
+    } else {
+        format!("the file system has room for the whole buffer max_bytes={configured}")
     }
 }
 

@@ -97,7 +97,7 @@ impl Template {
             payload: message.payload.clone(),
             qos: qos(self.qos, terms),
             retain: self.retain && terms.retains,
-            expiry_s: self.ttl.map(|ttl| meaning::expiry_s(ttl, message, &clock::now())),
+            expiry_s: meaning::expiry_s(self.ttl, message, &clock::now()),
             user_properties: if is_v5 { meaning::user_properties(epoch, seq, message) } else { Vec::new() },
         };
         checked(publish, terms)

@@ -223,7 +223,7 @@ fn with_link(
                 spoken: Some(Version::V5),
             };
             change(&mut uplink);
-            run_link(Rc::new(uplink), 0, taken, given, Gauge::default())
+            run_link(Rc::new(uplink), EndpointId(0), taken, given, Gauge::default())
         },
         async |listener| peer(listener.accept().await.unwrap().0).await,
         test,

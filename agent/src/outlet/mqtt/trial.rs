@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use holdfast_core::config::client::Client;
 use holdfast_core::config::mqtt::Mqtt;
+use holdfast_core::ids::EndpointId;
 use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::mqtt::outcome::Outcome;
 use holdfast_core::link::mqtt::read_back::{self, ReadBack};
@@ -41,7 +42,7 @@ struct Trial<'a> {
 }
 
 /// Whether an endpoint of a client works: a connection, and a ping. Nothing is published.
-pub async fn probe_link(client: &Client, endpoint: usize) -> Result<(), Refusal> {
+pub async fn probe_link(client: &Client, endpoint: EndpointId) -> Result<(), Refusal> {
     let stage = DialTrace::new();
     let (mut connected, _) = of_link(client, endpoint, &stage)?.connect().await?;
     say_goodbye(&mut connected).await;
@@ -49,7 +50,7 @@ pub async fn probe_link(client: &Client, endpoint: usize) -> Result<(), Refusal>
 }
 
 /// The same as [`test`] for a link.
-pub async fn test_link(client: &Client, endpoint: usize, stage: &DialTrace) -> Result<(), Refusal> {
+pub async fn test_link(client: &Client, endpoint: EndpointId, stage: &DialTrace) -> Result<(), Refusal> {
     let agent = fastrand::u32(..).to_string();
     let topic = Template::bare(client, &agent).test_topic();
     of_link(client, endpoint, stage)?.run(&topic).await
@@ -63,7 +64,7 @@ pub async fn test(mqtt: &Mqtt, stage: &DialTrace) -> Result<(), Refusal> {
     Trial { mqtt: of_its_own(mqtt.clone()), confirms: 0, way, pong, stage }.run(&topic).await
 }
 
-fn of_link<'a>(client: &Client, endpoint: usize, stage: &'a DialTrace) -> Result<Trial<'a>, Refusal> {
+fn of_link<'a>(client: &Client, endpoint: EndpointId, stage: &'a DialTrace) -> Result<Trial<'a>, Refusal> {
     let cannot = |cause| unusable(client, cause);
     let mqtt = table(client, endpoint, &fastrand::u32(..).to_string()).map_err(cannot)?;
     let way = Way::of(client, None).map_err(cannot)?;
