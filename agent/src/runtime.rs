@@ -14,12 +14,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
-use holdfast_core::agent::{Action, Agent, Event, Setup};
+use holdfast_core::agent::{Action, Agent, Event, Query, Reply, Setup};
 use holdfast_core::config::Config;
 use holdfast_core::ids::{ConnectionId, EndpointId, LinkId, RequestId};
 use holdfast_core::link::closing::Closing;
 use holdfast_core::link::protocol::{LinkOrder, LinkReport};
-use holdfast_core::observe::status::{SourceCounts, Status};
+use holdfast_core::observe::status::SourceCounts;
 use holdfast_core::outlet::store_protocol::{StoreFacts, StoreReport};
 use holdfast_core::reload::Reloaded;
 use holdfast_core::setup::LinkSetup;
@@ -350,8 +350,8 @@ impl Runtime {
             }
             Wake::Input(Input::StoreQuery(look, reply)) => return self.store.look(look, reply),
             Wake::Input(Input::Change(change, reply)) => return self.store.change(change, reply),
-            Wake::Input(Input::Health(reply)) => {
-                let _ = reply.try_send(self.agent.health(clock::now()));
+            Wake::Input(Input::Query(query, reply)) => {
+                let _ = reply.try_send(self.answer(&query, actions));
                 return;
             }
             Wake::Input(Input::Subscribe(filters, reply)) => {
@@ -362,18 +362,6 @@ impl Runtime {
                 let _ = reply.try_send(self.subscribers.add_downlink());
                 return;
             }
-            Wake::Input(Input::Topics(filter, reply)) => {
-                let _ = reply.try_send(self.agent.last().shown(&filter));
-                return;
-            }
-            Wake::Input(Input::Last(topic, reply)) => {
-                let _ = reply.try_send(self.agent.last().of(&topic).cloned());
-                return;
-            }
-            Wake::Input(Input::Status(reply)) => {
-                let _ = reply.try_send(self.status(actions));
-                return;
-            }
         };
         if !self.taps.is_empty() {
             self.taps.event(&event);
@@ -381,15 +369,21 @@ impl Runtime {
         self.agent.step(clock::now(), event, actions);
     }
 
-    fn status(&mut self, actions: &mut Vec<Action>) -> Status {
+    /// Before a status is told, the machine and the servers are looked at; what only the sources know is added.
+    fn answer(&mut self, query: &Query, actions: &mut Vec<Action>) -> Reply {
         let now = clock::now();
-        if self.agent.wants_host(now) {
-            self.agent.step(now, Event::Host(self.machine.look()), actions);
+        if matches!(query, Query::Status) {
+            if self.agent.wants_host(now) {
+                self.agent.step(now, Event::Host(self.machine.look()), actions);
+            }
+            self.agent.step(now, self.look_at_servers(), actions);
         }
-        self.agent.step(now, self.look_at_servers(), actions);
-        let sources =
-            SourceCounts { violations: self.intake.tally.shown(), consumers: self.subscribers.status() };
-        Status { sources: Some(sources), ..self.agent.status(now) }
+        let mut reply = self.agent.answer(now, query);
+        if let Reply::Status(status) = &mut reply {
+            let (violations, consumers) = (self.intake.tally.shown(), self.subscribers.status());
+            status.sources = Some(SourceCounts { violations, consumers });
+        }
+        reply
     }
 
     fn look_at_servers(&self) -> Event {

@@ -11,9 +11,14 @@ pub struct Tally {
     pub moves: u64,
     pub choked: u64,
     pub reloads: u64,
+    /// Those of them that changed several tables at once.
+    pub reloads_of_several: u64,
     pub commands: u64,
+    /// Trials that new settings passed, and those after which the old ones came back.
     pub passed: u64,
-    pub failed: u64,
+    pub rolled_back: u64,
+    /// Messages that subscribers were shown, each compared with the last value of its topic.
+    pub shown: u64,
     pub unwilling: u64,
     /// Envelopes that were too large for a peer.
     pub oversized: u64,
@@ -47,9 +52,11 @@ impl std::ops::AddAssign for Tally {
         self.moves += rhs.moves;
         self.choked += rhs.choked;
         self.reloads += rhs.reloads;
+        self.reloads_of_several += rhs.reloads_of_several;
         self.commands += rhs.commands;
         self.passed += rhs.passed;
-        self.failed += rhs.failed;
+        self.rolled_back += rhs.rolled_back;
+        self.shown += rhs.shown;
         self.unwilling += rhs.unwilling;
         self.oversized += rhs.oversized;
         self.unechoed += rhs.unechoed;

@@ -6,6 +6,7 @@ mod answer;
 mod http;
 mod judge;
 mod life;
+mod listen;
 mod network;
 mod pace;
 mod reload;
@@ -155,6 +156,8 @@ pub struct World {
     ended_open: bool,
     /// Links that know that their peer does not echo: nothing is sent on them until it does.
     unechoed: BTreeSet<usize>,
+    /// Which messages of this life subscribers were shown.
+    shown: BTreeSet<u64>,
     bounded: bool,
     bad_disk: bool,
     /// Whether the agent was started where nothing could be written.
@@ -240,6 +243,7 @@ impl World {
             power_cut: false,
             ended_open: false,
             unechoed: BTreeSet::new(),
+            shown: BTreeSet::new(),
             bounded,
             bad_disk,
             volatile: false,
@@ -420,7 +424,7 @@ impl World {
         self.offered += 1;
         let device = (self.seed.below(3) == 0).then(|| format!("d{}", self.seed.below(4)));
         Draft {
-            topic: "t".to_owned(),
+            topic: format!("t/{}", self.offered % 3),
             device,
             source: "server:sim".into(),
             format: Format::Text,
@@ -451,6 +455,7 @@ impl World {
         agent.step(now, event, &mut actions);
         agent.advance(now, &mut actions);
         self.given.insert(agent.given().run, agent.given());
+        self.listen()?;
         let looks = actions.contains(&Action::LookAtHost);
         let links = actions.iter().filter_map(|action| match action {
             Action::Look { link, conn } => Some((*link, *conn)),

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use holdfast_core::agent::LinkCommand;
+use holdfast_core::agent::{LinkCommand, Query, Reply};
 use holdfast_core::config::network::Remote;
 use holdfast_core::message::Message;
 use holdfast_core::observe::health::Health;
@@ -59,10 +59,8 @@ pub enum Input {
     StoreQuery(StoreQuery, Sender<Result<StoreAnswer, String>>),
     /// Asks to give up something in the store; the answer is how many messages.
     Change(Change, Sender<Result<u64, String>>),
-    /// Asks for the status.
-    Status(Sender<Status>),
-    /// Asks whether the agent makes progress.
-    Health(Sender<Health>),
+    /// Asks how something is.
+    Query(Query, Sender<Reply>),
     /// Asks to listen in on the topics of this filter.
     Tap {
         /// A topic filter of MQTT.
@@ -74,10 +72,6 @@ pub enum Input {
     Subscribe(Vec<TopicFilter>, Sender<Result<Subscription, String>>),
     /// Asks for all from here on that may go to sensors.
     Downlink(Sender<Subscription>),
-    /// Asks which topics were heard of lately.
-    Topics(TopicFilter, Sender<serde_json::Value>),
-    /// Asks for the last message of a topic.
-    Last(String, Sender<Option<Arc<Message>>>),
     /// Asks to take over the configuration as it is on the disk.
     Reload(Sender<Result<Reloaded, String>>),
     /// Tells a client link something by hand.
@@ -179,16 +173,18 @@ impl Intake {
 
     /// The status, none when the agent is stopping.
     pub async fn status(&self) -> Option<Status> {
-        let (reply, answer) = bounded(1);
-        self.inputs.send(Input::Status(reply)).await.ok()?;
-        answer.recv().await.ok()
+        match self.query(Query::Status).await? {
+            Reply::Status(status) => Some(*status),
+            Reply::Health(_) | Reply::Topics(_) | Reply::Last(_) => None,
+        }
     }
 
     /// Whether the agent makes progress, none when it is stopping.
     pub async fn health(&self) -> Option<Health> {
-        let (reply, answer) = bounded(1);
-        self.inputs.send(Input::Health(reply)).await.ok()?;
-        answer.recv().await.ok()
+        match self.query(Query::Health).await? {
+            Reply::Health(health) => Some(health),
+            Reply::Status(_) | Reply::Topics(_) | Reply::Last(_) => None,
+        }
     }
 
     /// What is accepted from here on and meant by any of these filters, until the agent stops. The error says why not.
@@ -205,16 +201,24 @@ impl Intake {
 
     /// The topics of this filter that were heard of lately, none when the agent is stopping.
     pub async fn topics(&self, filter: TopicFilter) -> Option<serde_json::Value> {
-        let (reply, answer) = bounded(1);
-        self.inputs.send(Input::Topics(filter, reply)).await.ok()?;
-        answer.recv().await.ok()
+        match self.query(Query::Topics(filter)).await? {
+            Reply::Topics(topics) => Some(topics),
+            Reply::Status(_) | Reply::Health(_) | Reply::Last(_) => None,
+        }
     }
 
     /// The last message of a topic. The error says that the agent is stopping.
     pub async fn last(&self, topic: String) -> Result<Option<Arc<Message>>, Refused> {
+        match self.query(Query::Last(topic)).await {
+            Some(Reply::Last(message)) => Ok(message),
+            Some(Reply::Status(_) | Reply::Health(_) | Reply::Topics(_)) | None => Err(Refused::Stopping),
+        }
+    }
+
+    async fn query(&self, query: Query) -> Option<Reply> {
         let (reply, answer) = bounded(1);
-        self.inputs.send(Input::Last(topic, reply)).await.map_err(|_| Refused::Stopping)?;
-        answer.recv().await.map_err(|_| Refused::Stopping)
+        self.inputs.send(Input::Query(query, reply)).await.ok()?;
+        answer.recv().await.ok()
     }
 
     /// Takes over the configuration as it is on the disk. The error says why the one in force stays so.

@@ -23,6 +23,7 @@ impl World {
         if let Some(id) = (*first..=*last).find(|id| !self.ids.insert(*id)) {
             return Err(format!("id {id} was used twice"));
         }
+        self.check_shown(*first, *last)?;
         self.check_safe(*last, &payloads)?;
         self.tally.stored += payloads.len() as u64;
         self.stored.extend(payloads);

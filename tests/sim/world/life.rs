@@ -28,6 +28,7 @@ impl World {
         let (seed, run) = (self.seed.draw(), self.seed.draw());
         let setup = Setup { seed, run, proven, ..self.setup.clone() };
         self.begin_life(&setup);
+        self.shown.clear();
         let opened = self.disk.opened(setup.outlets(), &self.given);
         let is_clean = opened.numbers.as_ref().is_none_or(|numbers| numbers.clean);
         self.ended_open |= !is_clean;

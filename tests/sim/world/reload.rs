@@ -72,6 +72,8 @@ impl World {
         }
         let taken = outcome.as_ref().is_ok_and(|done| done.how != Takeover::Restarting);
         self.tally.reloads += u64::from(taken);
+        let several = outcome.as_ref().is_ok_and(|done| taken && done.changed.len() > 1);
+        self.tally.reloads_of_several += u64::from(several);
         if self.healed && taken && self.is_all_in_force() {
             self.called = true;
             return (0..self.links.len()).try_for_each(|link| self.command(link, LinkCommand::Connect));

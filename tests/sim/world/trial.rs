@@ -114,7 +114,7 @@ impl World {
         }
         standing.in_force = proven;
         self.unechoed.remove(&link);
-        self.tally.failed += 1;
+        self.tally.rolled_back += 1;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use super::{Action, Agent, LinkContext, act};
 use crate::ids::LinkId;
 use crate::link::protocol::{LinkOrder, Publication};
 use crate::observe::log_event::LogEvent;
-use crate::observe::status;
+use crate::observe::status::{self, Farewell};
 use crate::outlet::buffer::BufferState;
 use crate::outlet::lane::Routes;
 use crate::outlet::queue::OutletQueue;
@@ -83,8 +83,13 @@ impl Agent {
             return;
         };
         let prefix = mqtt.prefix.clone();
-        self.publish_applications(link, &prefix, |agent, _| status::last_words(agent, "stopped"), out);
-        out.push(publish(link, format!("{prefix}/status"), status::last_words(self, "stopped")));
+        self.publish_applications(
+            link,
+            &prefix,
+            |agent, _| status::last_words(agent, Farewell::Stopped),
+            out,
+        );
+        out.push(publish(link, format!("{prefix}/status"), status::last_words(self, Farewell::Stopped)));
     }
 
     /// Tells how each application is; one that no link belongs to any more is taken back.

@@ -1,4 +1,4 @@
-//! A message that makes the peer hang up is looked for as [`PoisonDetector`](crate::link::caution) says.
+//! A message that makes the peer hang up is looked for as [`PoisonDetector`](crate::link::poison) says.
 
 use super::{Action, Agent};
 use crate::ids::{LinkId, OutletId};
@@ -129,11 +129,11 @@ impl Agent {
             Next::Others => return Turn::AllBut(suspect.outlet),
             Next::Taken => self.try_taken(now, link, out),
             // If others went first while it is read, the peer could close after those for ever.
-            Next::Behind(_) | Next::MessageRef if self.is_read(suspect) => return Turn::Only(suspect.outlet),
+            Next::Behind(_) | Next::Suspect if self.is_read(suspect) => return Turn::Only(suspect.outlet),
             // Nothing is left of it.
-            Next::Behind(_) | Next::MessageRef if !self.is_at_hand(suspect) => return Turn::Everything,
+            Next::Behind(_) | Next::Suspect if !self.is_at_hand(suspect) => return Turn::Everything,
             Next::Behind(number) => self.try_behind(now, link, suspect, number, out),
-            Next::MessageRef => !self.reads(now, link, out),
+            Next::Suspect => !self.reads(now, link, out),
         };
         let suspect = self.links[link].caution.suspect().unwrap_or(suspect);
         if waits { Turn::Nothing } else { Turn::Only(suspect.outlet) }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::stop::STOP_STEP;
@@ -5,17 +6,20 @@ use super::*;
 use crate::config::buffer::{Buffer as BufferRule, BufferLimits, WhenFull};
 use crate::config::client::{Client, Confirm, Ping, Reconnect};
 use crate::config::link_kind::LinkKind;
+use crate::config::mqtt::Mqtt;
 use crate::config::replay::Replay;
-use crate::ids::EndpointId;
+use crate::ids::{ConnectionId, EndpointId, OutletId};
 use crate::link::LinkRule;
 use crate::link::closing::Closing;
 use crate::link::dial_error::DialError;
 use crate::link::endpoint::EndpointRule;
-use crate::link::protocol::{Heard, Peer, Refusal, Traffic};
+use crate::link::protocol::{Heard, LinkOrder, LinkReport, Peer, Refusal, Traffic};
 use crate::message::{Body, Boot, Clock, Entry, Format, GapReason, Message};
 use crate::observe::host::HostFacts;
-use crate::outlet::store_protocol::{Held, Sequences};
+use crate::observe::log_event::LogEvent;
+use crate::outlet::store_protocol::{Held, Sequences, StoreFacts, StoreOrderKind, StoreReport};
 use crate::reload::{Changes, Proposal};
+use crate::source::intake::{Answer, Draft, Refused};
 use crate::wire::ENVELOPE_BYTES_MAX;
 
 mod trial;

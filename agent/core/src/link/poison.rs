@@ -57,7 +57,7 @@ pub enum Next {
     /// The message so far behind the suspect, once the peer has shown that it reads; without one the suspect.
     Behind(usize),
     /// The suspect, once the peer has shown that it reads.
-    MessageRef,
+    Suspect,
 }
 
 /// How carefully a link sends.
@@ -150,7 +150,7 @@ impl PoisonDetector {
         } else if case.unproven >= STRIKES {
             Next::Behind(case.behind.len())
         } else {
-            Next::MessageRef
+            Next::Suspect
         }
     }
 
@@ -407,7 +407,7 @@ mod tests {
                     caution.sent(control(8 + number as u64, true));
                     0
                 }
-                Next::Usual | Next::Nothing | Next::Others | Next::MessageRef => 1,
+                Next::Usual | Next::Nothing | Next::Others | Next::Suspect => 1,
             };
             assert_eq!(close(&mut caution, alone, BAD.seq), None);
         }
@@ -439,7 +439,7 @@ mod tests {
         caution.sent(control(6, false));
         caution.control_passed(at(0));
         assert_eq!(close(&mut caution, 0, 0), None);
-        assert_eq!(caution.next(at(0), true, false), Next::MessageRef, "another control is of no use");
+        assert_eq!(caution.next(at(0), true, false), Next::Suspect, "another control is of no use");
         caution.confirmed(1, true);
         assert_eq!((caution.suspect(), caution.next(at(0), true, false)), (None, Next::Usual));
     }
@@ -483,7 +483,7 @@ mod tests {
             assert_eq!(caution.lost(Closing::Plain, "nothing confirmed", 0, None), None);
             caution.came_up();
         }
-        assert_eq!(caution.next(at(0), true, false), Next::MessageRef);
+        assert_eq!(caution.next(at(0), true, false), Next::Suspect);
     }
 
     #[test]
@@ -498,7 +498,7 @@ mod tests {
             );
             caution.came_up();
         }
-        assert_eq!((caution.next(at(0), false, true), caution.suspect()), (Next::MessageRef, Some(BAD)));
+        assert_eq!((caution.next(at(0), false, true), caution.suspect()), (Next::Suspect, Some(BAD)));
         for outlet in [1, 0, 1] {
             caution.start_over();
             assert_eq!(

@@ -80,6 +80,16 @@ pub enum Online {
     Offline,
 }
 
+/// Why the agent is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Farewell {
+    /// It said goodbye.
+    Stopped,
+    /// The broker has lost it: its last will.
+    Lost,
+}
+
 /// How a link is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LinkStatus {

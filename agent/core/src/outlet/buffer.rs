@@ -256,6 +256,11 @@ impl Buffer {
         &self.last
     }
 
+    /// Nothing is accepted any more: what was shown is not shown again.
+    pub fn end_news(&mut self) {
+        self.news.clear();
+    }
+
     /// What was accepted in the turn before the last [`Buffer::advance`].
     pub fn news(&self) -> &[Arc<Message>] {
         &self.news

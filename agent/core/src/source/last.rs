@@ -97,11 +97,6 @@ impl Last {
 }
 
 impl Agent {
-    /// The last message of each topic.
-    pub fn last(&self) -> &Last {
-        self.buffer.last()
-    }
-
     /// What was accepted before the last [`Agent::advance`] and after the one before.
     pub fn news(&self) -> &[Arc<Message>] {
         self.buffer.news()

@@ -23,6 +23,7 @@ use std::os::unix::fs::PermissionsExt;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::Message;
 use futures_util::StreamExt;
+use holdfast_core::agent::{Query, Reply};
 use holdfast_core::config::server::{Route, ServerTls};
 use holdfast_core::message::{self, Boot, Clock};
 use holdfast_core::observe::health::Health;
@@ -152,7 +153,9 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
             Input::Connected(device) => note(Seen::Connected(device)),
             Input::Disconnected(device) => note(Seen::Disconnected(device)),
             Input::Departed(device) => note(Seen::Departed(device)),
-            Input::Health(reply) => reply.try_send(answers.health.borrow().clone()).unwrap(),
+            Input::Query(query, reply) => {
+                reply.try_send(told(query, &answers)).unwrap();
+            }
             Input::Tap { filter, reply } => {
                 let (lines, read) = unbounded();
                 lines.try_send(format!("{{\"filter\":{filter:?}}}")).unwrap();
@@ -179,19 +182,24 @@ async fn fake_loop(inputs: Receiver<Input>, seen: Sender<Seen>, answers: Answers
                 answers.publishers.borrow_mut().push(publisher);
                 reply.try_send(feed).unwrap();
             }
-            Input::Topics(filter, reply) => {
-                let topics = serde_json::json!({ "topics": [], "known": filter.matches("kitchen/t") });
-                reply.try_send(topics).unwrap();
-            }
-            Input::Last(topic, reply) => reply.try_send(last(&topic)).unwrap(),
             Input::Reload(reply) => reply.try_send(Err("holdfast.toml:1:1: unknown key".to_owned())).unwrap(),
             Input::Command { client, command, reply } => {
                 let told =
                     if client == "cloud" { Ok(()) } else { Err(format!("cannot {command:?} {client}")) };
                 reply.try_send(told).unwrap();
             }
-            Input::Status(reply) => reply.try_send(status::status()).unwrap(),
         }
+    }
+}
+
+fn told(query: Query, answers: &Answers) -> Reply {
+    match query {
+        Query::Status => Reply::Status(Box::new(status::status())),
+        Query::Health => Reply::Health(answers.health.borrow().clone()),
+        Query::Topics(filter) => {
+            Reply::Topics(serde_json::json!({ "topics": [], "known": filter.matches("kitchen/t") }))
+        }
+        Query::Last(topic) => Reply::Last(last(&topic)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    BufferStatus, ClientStatus, DeviceCounts, DeviceStatus, Devices, LinkStatus, Online, Status,
+    BufferStatus, ClientStatus, DeviceCounts, DeviceStatus, Devices, Farewell, LinkStatus, Online, Status,
     TakenOverStatus, Timestamp,
 };
 use crate::agent::{Agent, LinkContext};
@@ -43,7 +43,7 @@ struct ApplicationStatus<'a> {
 #[derive(Serialize)]
 struct LastWords<'a> {
     state: Online,
-    reason: &'a str,
+    reason: Farewell,
     agent: &'a str,
     version: &'a str,
     session: u64,
@@ -126,8 +126,8 @@ pub fn of_application(agent: &Agent, application: &str, now: Now) -> Vec<u8> {
     })
 }
 
-/// The status of an agent that is gone: `lost` as the last will, `stopped` as goodbye.
-pub fn last_words(agent: &Agent, reason: &str) -> Vec<u8> {
+/// The status of an agent that is gone.
+pub fn last_words(agent: &Agent, reason: Farewell) -> Vec<u8> {
     json(&LastWords {
         state: Online::Offline,
         reason,
