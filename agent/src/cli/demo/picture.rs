@@ -133,7 +133,7 @@ impl Moment {
     /// The same in one line.
     pub fn line(&self) -> String {
         format!(
-            " {:>5.1} s  link {:<12} stored {:>5}  held {:>5}  received {:>5}  disk {}\n",
+            " {:>4.1} s  link {:<12} stored {:>5} held {:>5} received {:>5} disk {}\n",
             self.elapsed.as_secs_f64(),
             self.link,
             self.stored,
