@@ -74,7 +74,7 @@ fn the_frame_limit_of_a_peer_is_learnt_from_its_closing_or_set() {
         std::fs::create_dir(&here).unwrap();
         let port = free_port();
         let more = format!("framing = \"envelope\"\n{more}");
-        let agent = Agent::start(&here, &uplink(&format!("ws://127.0.0.1:{port}/"), &more));
+        let mut agent = Agent::start(&here, &uplink(&format!("ws://127.0.0.1:{port}/"), &more));
         agent.post_lines("/a", &payloads);
         let port = port.to_string();
         let peer = Peer::python("echo_store", &here.join("got"), &["--port", &port, "--max-size", "8192"]);
@@ -101,6 +101,12 @@ fn the_frame_limit_of_a_peer_is_learnt_from_its_closing_or_set() {
         let _peer = Peer::python("echo_store", &here.join("more"), &["--port", &port, "--max-size", "8192"]);
         agent.wait_until_delivered();
         assert_eq!(agent.fact("/links/cloud/reconnects"), closes + 1, "{name}");
-        assert_eq!(agent.fact("/buffer/dead"), 0);
+        // And over a crash.
+        agent.kill();
+        agent.start_again();
+        assert_eq!(agent.fact("/links/cloud/frame_bytes").as_u64(), learnt, "{name}");
+        agent.post_lines("/a", &payloads);
+        agent.wait_until_delivered();
+        assert_eq!((agent.fact("/links/cloud/reconnects"), agent.fact("/buffer/dead")), (0.into(), 0.into()));
     }
 }

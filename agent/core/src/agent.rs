@@ -108,6 +108,7 @@ impl Agent {
         };
         agent.take_lanes();
         agent.route();
+        agent.links.ids().for_each(|link| agent.recall_frame_limit(link));
         for before in std::mem::take(&mut agent.setup.proven) {
             agent.try_against(before);
         }

@@ -3,6 +3,7 @@
 use super::{Action, Agent};
 use crate::ids::{LinkId, OutletId};
 use crate::link::closing::Closing;
+use crate::link::frame_limit::FrameLimit;
 use crate::link::poison::{Control, MessageRef, Next};
 use crate::link::protocol::LinkOrder;
 use crate::message::{Body, Entry, GapReason};
@@ -90,10 +91,23 @@ impl Agent {
         let is_smaller = line.hello && line.frames.refused(messages, bytes, largest);
         if is_smaller {
             line.offered = None;
-            let (link, bytes) = (line.id.clone(), line.frames.bytes());
+            let (outlet, bytes) = (line.outlet.clone(), line.frames.bytes());
+            let places = line.own().map(|own| own.places.clone()).unwrap_or_default();
+            let link = line.id.clone();
+            self.buffer.keep_frame_limit(&outlet, places, bytes);
             out.push(Action::Note(LogEvent::FrameLimit { link, bytes }));
         }
         is_smaller
+    }
+
+    /// Goes on with the limit that an earlier run, or the link with other settings, has learnt from the same peer.
+    pub(crate) fn recall_frame_limit(&mut self, link: LinkId) {
+        let line = &mut self.links[link];
+        let Some((places, configured)) = line.own().map(|own| (own.places.clone(), own.frame_bytes)) else {
+            return;
+        };
+        let kept = self.buffer.frame_limit(&line.outlet);
+        line.frames = FrameLimit::resumed(configured, kept, &places, self.buffer.session());
     }
 
     pub(crate) fn convict(

@@ -885,6 +885,45 @@ fn a_limit_of_the_peer_is_learnt_from_its_closing_and_kept_over_connections() {
     }
 }
 
+/// What is written down of the limits of peers.
+fn kept_limits(actions: Vec<Action>) -> Option<Sequences> {
+    let mut saved = actions.into_iter().filter_map(|action| match action {
+        Action::Disk(StoreOrder::SaveNumbers(numbers)) => Some(numbers),
+        _ => None,
+    });
+    saved.find(|numbers| !numbers.frame_limits.is_empty())
+}
+
+#[test]
+fn a_limit_of_the_peer_is_kept_over_a_crash_but_not_for_another_url() {
+    let mut sim = Sim::online(client("a", Confirm::Pong, true));
+    sim.offer(RequestId(1), 60);
+    let mut actions = close(&mut sim, 1009, "too big");
+    let learnt = sim.agent.status(sim.now).links["a"].frame_bytes;
+    assert!(learnt.is_some());
+    actions.extend(sim.disk(StoreReport::NumbersSaved));
+    actions.extend(sim.wait(SECOND));
+    let numbers = kept_limits(actions).expect("it is written down");
+    let after = |places: &[&str]| {
+        let mut own = client("a", Confirm::Pong, true);
+        own.places = places.iter().map(|place| (*place).to_owned()).collect();
+        let setup = setup(vec![own], false);
+        let facts = StoreFacts { held: vec![Held::default()], ..StoreFacts::default() };
+        let opened = Opened {
+            outlets: setup.outlets(),
+            numbers: Some(numbers.clone()),
+            facts: facts.clone(),
+            ..Opened::default()
+        };
+        let agent = Agent::new(setup, &opened, sim.now);
+        agent.status(sim.now).links["a"].frame_bytes
+    };
+    let places = client("a", Confirm::Pong, true).places;
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    assert_eq!(after(&places), learnt);
+    assert_eq!(after(&["ws://other/"]), None);
+}
+
 #[test]
 fn what_was_skipped_before_a_crash_is_set_aside_when_the_peer_says_that_it_has_what_is_behind() {
     let mut sim = Sim::online(client("a", Confirm::Pong, true));

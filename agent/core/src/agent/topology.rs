@@ -131,7 +131,7 @@ impl Agent {
     fn take_line(&mut self, now: Now, fresh: LinkContext, broker_changed: bool, out: &mut Vec<Action>) {
         let Some(link) = self.links.first(|line| line.outlet == fresh.outlet) else {
             self.links.push(fresh.waiting(now));
-            return;
+            return self.links.ids().next_back().into_iter().for_each(|link| self.recall_frame_limit(link));
         };
         let line = &mut self.links[link];
         let changes = line.role != fresh.role || (fresh.role == Role::Broker && broker_changed);
@@ -146,6 +146,7 @@ impl Agent {
             Role::Client(before) if !line.lanes.is_empty() => self.begin_trial(link, before),
             Role::Client(_) | Role::Broker | Role::Gone => {}
         }
+        self.recall_frame_limit(link);
         self.connect_anew(now, link, out);
     }
 

@@ -137,6 +137,7 @@ impl Agent {
         out.push(Action::Note(LogEvent::RolledBack { link: line.id.clone(), why: rollback.to_string() }));
         line.rollback = Some(rollback);
         line.adopt(LinkContext::of_client(&trial.proven, now));
+        self.recall_frame_limit(link);
         self.rebind();
         self.connect_anew(now, link, out);
     }

@@ -100,7 +100,7 @@ pub struct Client {
     /// Encoding of envelopes, and of the body of a POST, where `ndjson` is the default.
     pub encoding: BodyEncoding,
     /// Bytes of an envelope with several messages, at most: below the limit of a peer that has one, 8 KB say or 32 KB. A peer that
-    /// closes with 1009 has it lowered by halves until the agent ends. A larger message goes alone.
+    /// closes with 1009 has it lowered by halves, which is kept for its url over sixteen starts of the agent. A larger message goes alone.
     pub frame_bytes: usize,
     /// How much a POST holds (HTTP).
     pub batch: Batch,

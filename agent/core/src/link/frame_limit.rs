@@ -1,10 +1,33 @@
 //! How large an envelope with several messages may be. A peer that closes with 1009 has a limit that is smaller than what it was
-//! sent: it is looked for by halves, and kept for the link. Pure.
+//! sent: it is looked for by halves, and kept for the link, over restarts as well. Pure.
+
+use serde::{Deserialize, Serialize};
 
 /// Envelopes are not made smaller than this: what is refused then is refused for one message's sake.
 const LEAST: usize = 1024;
 /// What an envelope adds to a message, about.
 const OVERHEAD: usize = 128;
+
+/// Starts of the agent after which a kept limit is looked for anew: the peer may have been given a larger one.
+const STARTS: u64 = 16;
+
+/// A limit that a peer has shown, as the numbers file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptLimit {
+    /// Where the link may connect to, without secrets: elsewhere it says nothing.
+    pub places: Vec<String>,
+    /// The limit.
+    pub bytes: u64,
+    /// The start of the agent in which it was learnt.
+    pub session: u64,
+}
+
+impl KeptLimit {
+    /// Whether it still says something in this start of the agent.
+    pub fn holds(&self, session: u64) -> bool {
+        session.saturating_sub(self.session) < STARTS
+    }
+}
 
 /// The limit of one link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +42,19 @@ impl FrameLimit {
     /// That of the configuration.
     pub fn new(configured: usize) -> FrameLimit {
         FrameLimit { configured, bytes: configured, taken: 0 }
+    }
+
+    /// The same, unless an earlier run has kept a smaller one that holds here.
+    pub fn resumed(
+        configured: usize,
+        kept: Option<&KeptLimit>,
+        places: &[String],
+        session: u64,
+    ) -> FrameLimit {
+        let kept = kept.filter(|kept| kept.places == places && kept.holds(session));
+        let kept =
+            kept.map_or(configured, |kept| usize::try_from(kept.bytes).unwrap_or(usize::MAX).max(LEAST));
+        FrameLimit { bytes: configured.min(kept), ..FrameLimit::new(configured) }
     }
 
     /// The limit in force.
@@ -88,6 +124,22 @@ mod tests {
         limit.took(60 * KB);
         assert!(limit.refused(20, 80 * KB, 60 * KB), "the large one was taken before");
         assert_eq!(limit.bytes(), 60 * KB);
+    }
+
+    #[test]
+    fn what_was_kept_holds_for_the_same_places_and_some_starts() {
+        let places = ["ws://a/".to_owned()];
+        let kept = KeptLimit { places: places.to_vec(), bytes: 8 * KB as u64, session: 3 };
+        let resumed = |configured, places: &[String], session| {
+            FrameLimit::resumed(configured, Some(&kept), places, session).bytes()
+        };
+        assert_eq!(resumed(64 * KB, &places, 4), 8 * KB);
+        assert_eq!(FrameLimit::resumed(64 * KB, Some(&kept), &places, 18).learned(), Some(8 * KB));
+        assert_eq!(resumed(64 * KB, &places, 19), 64 * KB, "it is looked for anew");
+        assert_eq!(resumed(64 * KB, &["ws://b/".to_owned()], 4), 64 * KB);
+        assert_eq!(resumed(4 * KB, &places, 4), 4 * KB, "the configuration wants less");
+        let nonsense = KeptLimit { bytes: 0, ..kept };
+        assert_eq!(FrameLimit::resumed(64 * KB, Some(&nonsense), &places, 4).bytes(), LEAST);
     }
 
     #[test]

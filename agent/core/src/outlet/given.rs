@@ -105,6 +105,7 @@ mod tests {
             ids: SequenceRange { next: 1000, end: 2000 },
             outlets: outlets.into(),
             session: 3,
+            ..Sequences::default()
         }
     }
 

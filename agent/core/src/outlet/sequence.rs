@@ -49,7 +49,10 @@ pub fn resume(opened: &Opened, run: u64, new_epochs: &[String], wall_ns: u64) ->
         gaps.push(gap);
     }
     let ids = SequenceRange { next: id_next, end: id_next + BLOCK_MIN };
-    Resumed { numbers: Sequences { session: saved.session + 1, run, ids, outlets, clean: false }, gaps }
+    let session = saved.session + 1;
+    let mut frame_limits = saved.frame_limits;
+    frame_limits.retain(|_, kept| kept.holds(session));
+    Resumed { numbers: Sequences { session, run, ids, outlets, frame_limits, clean: false }, gaps }
 }
 
 /// The same for one outlet, which may also come later than the run.
@@ -110,11 +113,13 @@ pub struct Reserve {
     /// When the last block was reserved, and which id was the next then.
     last: Option<(Time, u64)>,
     on_its_way: Option<Sequences>,
+    /// Something beside the numbers is to be kept that the disk does not know.
+    has_news: bool,
 }
 
 impl Default for Reserve {
     fn default() -> Self {
-        Reserve { size: BLOCK_MIN, last: None, on_its_way: None }
+        Reserve { size: BLOCK_MIN, last: None, on_its_way: None, has_news: false }
     }
 }
 
@@ -127,6 +132,16 @@ impl Reserve {
     /// Whether a reservation is on its way.
     pub fn is_under_way(&self) -> bool {
         self.on_its_way.is_some()
+    }
+
+    /// Something beside the numbers is to be kept.
+    pub fn note(&mut self) {
+        self.has_news = true;
+    }
+
+    /// Whether something is to be kept and no reservation is on its way.
+    pub fn has_news(&self) -> bool {
+        self.has_news && !self.is_under_way()
     }
 
     /// How large the next block is, by the speed of use. Each message uses an id.
@@ -142,6 +157,7 @@ impl Reserve {
     /// Notes that these numbers are on their way to the disk.
     pub fn begin(&mut self, numbers: &Sequences) {
         self.on_its_way = Some(numbers.clone());
+        self.has_news = false;
     }
 
     /// The numbers are on the disk (then they may be used), or are not.
@@ -149,6 +165,7 @@ impl Reserve {
         if !done {
             // Tried again soon, which says nothing about the speed of use.
             self.last = None;
+            self.has_news = true;
         }
         self.on_its_way.take().filter(|_| done)
     }
@@ -165,7 +182,8 @@ mod tests {
         let outlet =
             OutletSequence { epoch: "E1".into(), block, confirmed: Some(99), ..OutletSequence::default() };
         let outlets = BTreeMap::from([("client:a".to_owned(), outlet)]);
-        Sequences { session: 3, run: 7, ids: SequenceRange { next: 1000, end: 2000 }, outlets, clean }
+        let ids = SequenceRange { next: 1000, end: 2000 };
+        Sequences { session: 3, run: 7, ids, outlets, clean, ..Sequences::default() }
     }
 
     fn resume_with(saved: Option<Sequences>, held: Held) -> Resumed {

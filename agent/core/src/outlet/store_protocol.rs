@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::OutletId;
+use crate::link::frame_limit::KeptLimit;
 use crate::message::{Entry, Message, Stamp};
 use crate::observe::meter::Count;
 use crate::outlet::age::Limit;
@@ -322,6 +323,9 @@ pub struct Sequences {
     pub ids: SequenceRange,
     /// Per outlet, by its name.
     pub outlets: BTreeMap<String, OutletSequence>,
+    /// Per link, by the name of its outlet without a priority, what its peer has shown of its largest frame.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub frame_limits: BTreeMap<String, KeptLimit>,
     /// True when the run that wrote this ended in order, so that `next` is exact everywhere.
     pub clean: bool,
 }

@@ -2,6 +2,7 @@
 
 use super::{Buffer, BufferEffect, Start};
 use crate::ids::OutletId;
+use crate::link::frame_limit::KeptLimit;
 use crate::outlet::given::{self, Given, OutletGiven};
 use crate::outlet::queue::OutletQueue;
 use crate::outlet::store_protocol::{SequenceRange, Sequences, StoreOrder};
@@ -11,6 +12,18 @@ impl Buffer {
     /// The numbers as a run that ends in order leaves them.
     pub fn last_numbers(&self) -> Sequences {
         Sequences { clean: true, ..self.numbers_in_use() }
+    }
+
+    /// What is kept of the largest frame that the peer of this link takes.
+    pub fn frame_limit(&self, link: &str) -> Option<&KeptLimit> {
+        self.base.frame_limits.get(link)
+    }
+
+    /// Keeps what the peer of this link has shown of it.
+    pub fn keep_frame_limit(&mut self, link: &str, places: Vec<String>, bytes: usize) {
+        let kept = KeptLimit { places, bytes: bytes as u64, session: self.base.session };
+        self.base.frame_limits.insert(link.to_owned(), kept);
+        self.reserve.note();
     }
 
     /// Reserves more numbers on the disk if few are left.
@@ -23,7 +36,7 @@ impl Buffer {
         // A disk that failed is tried with the numbers, also when nothing else waits for it.
         let left = if self.failure.is_some() { 0 } else { left };
         let saves_skips = !self.reserve.is_under_way() && !self.queues().all(OutletQueue::skips_are_saved);
-        if !saves_skips && !self.reserve.is_due(left) {
+        if !saves_skips && !self.reserve.has_news() && !self.reserve.is_due(left) {
             return;
         }
         let size = self.reserve.size(now, self.ids.next);

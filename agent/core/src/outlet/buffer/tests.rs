@@ -280,7 +280,7 @@ fn after_a_crash_the_gap_is_on_the_disk_before_the_new_numbers_are() {
         run: 7,
         ids: SequenceRange { next: 1, end: 50 },
         outlets: [("client:0".to_owned(), outlet(10, 30))].into(),
-        clean: false,
+        ..Sequences::default()
     };
     let mut sim = Sim::born(RULE, 1, Opened { numbers: Some(saved), ..Opened::default() });
     assert_eq!(appended(&sim.advance()), Some(vec![(OutletId(0), vec![10])]));
