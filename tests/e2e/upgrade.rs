@@ -95,3 +95,24 @@ fn a_handshake_whose_upgrade_nginx_took_away_is_told_so_on_both_sides() {
     let agent = Agent::start(other.path(), &uplink(&format!("ws://127.0.0.1:{}/a", nginx.port), ""));
     agent.wait_until_down("the server answers HTTP 426 Upgrade Required");
 }
+
+#[test]
+fn a_handshake_that_nginx_passes_on_in_http_1_0_is_told_so() {
+    let directory = scratch();
+    let server = Agent::start(directory.path(), "");
+    let locations = format!(
+        "location / {{\nproxy_pass http://{};\nproxy_http_version 1.0;\nproxy_set_header Upgrade $http_upgrade;\n\
+         proxy_set_header Connection upgrade;\n}}\n",
+        server.address
+    );
+    let nginx = Proxy::serving(directory.path(), None, &locations);
+    let url = format!("http://127.0.0.1:{}/a", nginx.port);
+    let fields =
+        ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Upgrade: websocket"];
+    let fields = fields.iter().flat_map(|field| ["-H", field]);
+    let (status, body) = curl(&fields.chain(["-H", "Connection: Upgrade", &url]).collect::<Vec<_>>());
+    assert!(
+        status == 426 && body.contains("needs HTTP/1.1") && body.contains("proxy_http_version 1.1"),
+        "{status} {body}"
+    );
+}

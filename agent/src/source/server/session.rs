@@ -23,7 +23,7 @@ use holdfast_schema::Violation;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, StatusCode};
+use hyper::{Request, StatusCode, Version};
 use smol::channel::{Sender, bounded};
 use smol::future::{or, pending, yield_now};
 use smol::io::AsyncWriteExt;
@@ -124,6 +124,14 @@ pub fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, ApiError> 
     let headers = request.headers();
     if !request.body().is_end_stream() {
         return Err(ApiError::bad("a WebSocket handshake has no body"));
+    }
+    if request.version() < Version::HTTP_11 {
+        return Err(ApiError::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "a WebSocket handshake needs HTTP/1.1, and this one came in HTTP/1.0: a proxy in front of this server speaks that unless it \
+             is told otherwise (nginx: proxy_http_version 1.1;)",
+        )
+        .with(header::UPGRADE, HeaderValue::from_static("websocket")));
     }
     if !has_token(headers, header::CONNECTION, "upgrade") {
         return Err(ApiError::bad("the header `Connection` does not say `Upgrade`"));

@@ -16,6 +16,9 @@ const TAIL: usize = 8;
 
 const EARLY: &str = "it ends too early";
 const DAMAGED: &str = "it is damaged";
+/// First bytes of a member, with its method.
+const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
+const BEHIND: &str = "something follows its end";
 const NO_HEAD: &str = "it does not begin like that";
 
 /// A body that is read as one coding says.
@@ -70,8 +73,11 @@ impl<'a> Inflater<'a> {
         if self.members == MEMBERS {
             return Err("it has more than 1000 members");
         }
+        if self.members > 0 && !self.rest.starts_with(&MAGIC[..self.rest.len().min(MAGIC.len())]) {
+            return Err(BEHIND);
+        }
         let (head, rest) = self.rest.split_at_checked(HEAD).ok_or(EARLY)?;
-        let [0x1f, 0x8b, 8, flags, ..] = *head else { return Err(NO_HEAD) };
+        let Some([flags, ..]) = head.strip_prefix(&MAGIC) else { return Err(NO_HEAD) };
         self.rest = rest;
         if flags & 4 != 0 {
             let (length, rest) = self.rest.split_first_chunk().ok_or(EARLY)?;
@@ -95,7 +101,7 @@ impl<'a> Inflater<'a> {
         self.is_inside = false;
         match self.coding {
             Coding::Deflate if self.rest.is_empty() => Ok(()),
-            Coding::Deflate => Err("something follows its end"),
+            Coding::Deflate => Err(BEHIND),
             Coding::Gzip => {
                 let (tail, rest) = self.rest.split_at_checked(TAIL).ok_or(EARLY)?;
                 self.rest = rest;
@@ -187,6 +193,7 @@ mod tests {
             assert!(inflated(coding, &[body, b"more".to_vec()].concat()).is_err(), "{coding:?}");
         }
         assert_eq!(inflated(Coding::Gzip, b"{\"t\":21.5, \"u\":1}"), Err(NO_HEAD));
+        assert_eq!(inflated(Coding::Gzip, &[&gzip(b"5")[..], b"\n"].concat()), Err(BEHIND));
         assert_eq!(
             inflated(Coding::Deflate, &[bare(b"a", 9), b"b".to_vec()].concat()),
             Err("something follows its end")
