@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{Agent, Proxy, curl, free_port, scratch, wait_until};
+use crate::harness::{Agent, Proxy, curl, free_port, scratch, uplink, wait_until};
 
 const LOGIN: &str = "auth = \"basic\"\nusers = [{ name = \"pump\", password = \"a\" }]\n";
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]\n";
@@ -51,6 +51,46 @@ fn wrong_logins_of_one_caller_behind_a_proxy_hold_up_no_other_one() {
     // nginx passes `Forwarded` on as it comes: it makes a caller unknown, never another one.
     pretend("Forwarded: for=127.0.0.7");
     agent.process.said(&["proxy server=sensors from=127.0.0.1", "name different callers"]);
+}
+
+#[test]
+fn behind_caddy_and_apache_as_the_documentation_has_them_each_caller_is_its_own() {
+    let directory = scratch();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/agent/doc/reverse-proxies.md"))
+        .unwrap();
+    let block = |language: &str| {
+        let (_, behind) = page.split_once(&format!("```{language}\n")).unwrap();
+        behind.split("```").next().unwrap().to_owned()
+    };
+    let agent = Agent::start_with(directory.path(), "", &format!("{LOGIN}{TRUSTED}"));
+    let lines = |language| block(language).replace("127.0.0.1:9998", &agent.address);
+    let modules = ["headers", "proxy", "proxy_http"];
+    let proxies = [
+        ("127.0.0.66", Proxy::caddy(directory.path(), &lines("caddy"))),
+        ("127.0.0.67", Proxy::apache(directory.path(), &modules, &lines("apache"))),
+    ];
+    for (guesser, proxy) in proxies {
+        let url = format!("http://127.0.0.1:{}/a", proxy.port);
+        guess(guesser, &url);
+        for header in ["X-Forwarded-For: 127.0.0.7", "Forwarded: for=127.0.0.7"] {
+            let (status, _) = curl(&["--interface", guesser, "-H", header, "-d", "1", "-u", "pump:a", &url]);
+            assert_eq!(status, 429, "its own word does not count: {header}");
+        }
+        assert_eq!(from("127.0.0.7", "pump:a", &url), 200);
+        agent.process.said(&["login failed", &format!("from={guesser}")]);
+        let (status, error) = curl(&["-u", "pump:a", &format!("http://127.0.0.1:{}/api/topics", proxy.port)]);
+        assert!(status == 403 && error.contains("/api is open to this machine only"), "{status} {error}");
+        let far = directory.path().join(guesser);
+        std::fs::create_dir(&far).unwrap();
+        let other = Agent::start(&far, &uplink(&format!("ws://pump:a@127.0.0.1:{}/b", proxy.port), ""));
+        other.post("/x", "1");
+        other.wait_until_delivered();
+        assert_eq!(
+            curl(&["-H", "Host: other.example", "-u", "pump:a", &url]).0,
+            421,
+            "the name is passed on"
+        );
+    }
 }
 
 #[test]
