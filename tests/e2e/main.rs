@@ -68,6 +68,7 @@ mod mqtt_link;
 #[cfg(test)]
 mod mqtt_server;
 mod names;
+mod nats;
 #[cfg(test)]
 mod odd_peer;
 #[cfg(test)]
