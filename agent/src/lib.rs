@@ -37,8 +37,8 @@
 //!
 //! # The other end
 //!
-//! `holdfast receive` is the reference receiver: [`holdfast_core::receiver`] decides what is new, what came twice and what is
-//! missing, [`receiver`] listens, stores and acknowledges.
+//! `holdfast receive` is the reference receiver of [`holdfast_receiver`], the far end: its `state` decides what is new, what came twice
+//! and what is missing, its `reference` listens, stores and acknowledges.
 //!
 //! # Threads
 //!
@@ -52,7 +52,6 @@ pub mod cli;
 pub mod net;
 pub mod os;
 pub mod outlet;
-pub mod receiver;
 pub mod runtime;
 pub mod source;
 pub mod store;

@@ -24,7 +24,7 @@
 //! [`device`] knows which devices are there. [`observe`] tells people and machines how everything is: status, health, log lines, the
 //! watchdog, the meter of the card. [`config`] turns a TOML text into one checked configuration or a list of faults with their
 //! places, [`reload`] says how much has to give way for another one, and [`setup`] is what the agent is told of it. [`wire`] is how
-//! envelopes look. [`receiver`] is the far end.
+//! envelopes look; the far end is a crate of its own, `holdfast-receiver`.
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
@@ -40,7 +40,6 @@ pub mod link;
 pub mod message;
 pub mod observe;
 pub mod outlet;
-pub mod receiver;
 pub mod reload;
 pub mod seed;
 pub mod setup;

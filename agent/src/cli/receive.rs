@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use async_signal::{Signal, Signals};
-use holdfast_core::receiver::{Act, Conduct, Receiver};
+use holdfast_receiver::reference::{Finish, LineFormat, Options, Refusal, Report, Sink, serve, tell};
+use holdfast_receiver::state::{Act, Conduct, Receiver};
 use smol::LocalExecutor;
 use smol::net::TcpListener;
 use smol::stream::StreamExt;
 
 use crate::cli::output;
 use crate::net::tls;
-use crate::receiver::{Finish, LineFormat, Options, Refusal, Report, Sink, serve, tell};
 
 const EXAMPLES: &str = "Examples:
   holdfast receive                                 prints what comes
@@ -56,7 +56,7 @@ pub struct Args {
     pub quiet: bool,
     /// What a line holds [default: payload for raw frames, json for envelopes]
     #[arg(long, value_enum)]
-    pub format: Option<LineFormat>,
+    pub format: Option<Format>,
     /// Print messages that came before, too
     #[arg(long)]
     pub show_duplicates: bool,
@@ -72,6 +72,15 @@ pub struct Args {
     /// What to do wrong.
     #[command(flatten)]
     pub faults: Faults,
+}
+
+/// What a line holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// The payload as it came.
+    Payload,
+    /// A JSON object; for an envelope with epoch and number.
+    Json,
 }
 
 /// What to do wrong.
@@ -184,10 +193,14 @@ impl Args {
     }
 
     fn sink(&self, receiver: &mut Receiver) -> anyhow::Result<Sink> {
+        let format = self.format.map(|format| match format {
+            Format::Payload => LineFormat::Payload,
+            Format::Json => LineFormat::Json,
+        });
         match &self.store {
-            Some(path) => Sink::file(path, self.format, self.sync, receiver).map_err(anyhow::Error::msg),
+            Some(path) => Sink::file(path, format, self.sync, receiver).map_err(anyhow::Error::msg),
             None if self.quiet => Ok(Sink::nowhere()),
-            None => Ok(Sink::lines(output(), self.format)),
+            None => Ok(Sink::lines(output(), format)),
         }
     }
 }

@@ -7,9 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use holdfast_core::outlet::range_set::RangeSet;
 use serde::Serialize;
-
-use crate::outlet::range_set::RangeSet;
 
 /// Epochs that are remembered; a peer that names more is refused.
 const EPOCHS_MAX: usize = 1000;

@@ -4,12 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
-use holdfast_core::receiver::Receiver;
+use crate::state::Receiver;
 use holdfast_core::wire::{self, Gap, Item, PayloadRef};
 use serde::Deserialize;
 
 /// What a line holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineFormat {
     /// The payload as it came.
     Payload,
@@ -162,7 +162,7 @@ fn recover(file: &mut File, receiver: &mut Receiver) -> Result<(), String> {
     file.set_len(whole_bytes).map_err(|error| error.to_string())
 }
 
-fn recover_line(line: &Line, receiver: &mut Receiver) -> Result<(), holdfast_core::receiver::Full> {
+fn recover_line(line: &Line, receiver: &mut Receiver) -> Result<(), crate::state::Full> {
     if let Some(seq) = line.seq.or(line.nack) {
         receiver.recover_message(&line.epoch, seq)?;
     }
@@ -183,8 +183,8 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Verdict;
     use holdfast_core::message::{Clock, Format};
-    use holdfast_core::receiver::Verdict;
 
     fn item(seq: u64) -> Item {
         Item {

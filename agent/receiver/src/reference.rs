@@ -1,5 +1,5 @@
 //! The reference receiver: listens, and gives every connection to a `session` of its own. What a message means is
-//! decided by [`holdfast_core::receiver`].
+//! decided by [`crate::state`].
 
 mod session;
 mod sink;
@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_rustls::TlsAcceptor;
-use holdfast_core::receiver::{Conduct, Receiver, Summary};
 use holdfast_core::terminal;
 use smol::channel::{Receiver as Inbox, Sender as OutletQueue, bounded};
 use smol::future::or;
@@ -24,6 +23,7 @@ use smol::net::{TcpListener, TcpStream};
 use smol::{LocalExecutor, Timer};
 
 pub use self::sink::{LineFormat, Sink};
+use crate::state::{Conduct, Receiver, Summary};
 
 const CONNECTIONS_MAX: usize = 1024;
 /// How long the sessions may take to say goodbye.
@@ -217,9 +217,10 @@ mod tests {
     use async_tungstenite::tungstenite::{Error as WsError, Message};
     use async_tungstenite::{WebSocketStream, client_async};
     use futures_rustls::TlsConnector;
-    use futures_rustls::pki_types::{CertificateDer, ServerName};
+    use futures_rustls::pki_types::pem::PemObject;
+    use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
     use futures_rustls::rustls::crypto::ring;
-    use futures_rustls::rustls::{ClientConfig, RootCertStore};
+    use futures_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
     use futures_util::SinkExt;
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     use rustix::net::{RecvFlags, recv};
@@ -227,7 +228,7 @@ mod tests {
     use smol::stream::StreamExt;
 
     use super::*;
-    use holdfast_core::receiver::Act;
+    use crate::state::Act;
     use holdfast_core::wire::{self, Answer, Encoding, Frame, Gap, Hello, Item, Payload, PayloadRef};
 
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -602,6 +603,16 @@ mod tests {
         (cert, key, root_der)
     }
 
+    fn acceptor(cert: &Path, key: &Path) -> TlsAcceptor {
+        let chain = vec![CertificateDer::from_pem_file(cert).unwrap()];
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap());
+        TlsAcceptor::from(Arc::new(config.unwrap()))
+    }
+
     fn connector(root: CertificateDer<'static>) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(root).unwrap();
@@ -617,7 +628,7 @@ mod tests {
     fn over_tls_it_receives_just_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key, root) = issue(folder.path());
-        let tls = Some(crate::net::tls::acceptor(&cert, &key, None).unwrap());
+        let tls = Some(acceptor(&cert, &key));
         let (_, lines) = receive(Options { tls, ..Options::default() }, async |address| {
             let tcp = TcpStream::connect(address).await.unwrap();
             let name = ServerName::try_from("localhost").unwrap();

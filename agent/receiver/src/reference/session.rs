@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::state::{Act, Conduct, Verdict};
 use async_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use async_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
 use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error as WsError, Message};
 use async_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
-use holdfast_core::receiver::{Act, Conduct, Verdict};
 use holdfast_core::wire::{self, Answer, Encoding, Frame, Gap, Hello, Item, Payload, PayloadRef};
 use smol::Timer;
 use smol::future::{or, pending, poll_once, yield_now};

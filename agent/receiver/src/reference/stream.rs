@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use holdfast_core::receiver::Conduct;
+use crate::state::Conduct;
 use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
 
