@@ -83,19 +83,9 @@ impl Options {
         };
         let files = self.read().unwrap_or_default();
         let faults = format!("{error:#}").lines().map(str::to_owned).collect();
-        let overrides = Overrides { data_dir: self.data_dir.clone(), ..Overrides::default() };
-        let bare = |text: String| {
-            let path = self.config.as_deref().unwrap_or(Path::new(config_file::DEFAULT_FILE));
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            config_file::parse(&[ConfigFile { path, text }], &overrides)
-        };
-        let lines = files.iter().flat_map(|file| file.text.lines());
-        let data_dir = lines.into_iter().find(|line| line.trim_start().starts_with("data_dir"));
-        let config = match data_dir.map(|line| bare(format!("[agent]\n{line}\n"))) {
-            Some(Ok(config)) => config,
-            Some(Err(_)) | None => bare(String::new())?,
-        };
-        Ok(Found { config, files, faults })
+        // Urls of the command line may be what is wrong.
+        let overrides = Overrides { uplink: None, mqtt: None, ..self.overrides() };
+        Ok(Found { config: config_file::salvage(&files, &overrides)?, files, faults })
     }
 
     fn overrides(&self) -> Overrides {

@@ -87,6 +87,12 @@ pub fn parse(files: &[ConfigFile], overrides: &Overrides) -> anyhow::Result<Conf
     Ok(in_surroundings(|environment| Config::parse_all(files, &overrides, environment))?)
 }
 
+/// What can be made of wrong files: the defaults, and the data directory that they name.
+pub fn salvage(files: &[ConfigFile], overrides: &Overrides) -> anyhow::Result<Config> {
+    let overrides = Overrides { data_dir: overrides.data_dir.as_deref().map(absolute), ..overrides.clone() };
+    Ok(in_surroundings(|environment| Config::salvage(files, &overrides, environment))?)
+}
+
 /// One table and what belongs to it as [`Config::render`] shows them; none if there is none with this id.
 pub fn shown_table(config: &Config, kind: edit::Kind, id: &str) -> Option<String> {
     in_surroundings(|environment| config.render_table(kind, id, environment))

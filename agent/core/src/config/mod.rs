@@ -138,6 +138,38 @@ impl Config {
         let faults = Faults::default();
         let mut entries = tree::join(parts, files, &faults);
         variable::expand(&mut entries, overrides.environment.as_deref(), environment.env, &faults);
+        Config::of_entries(entries, files, overrides, environment, faults)
+    }
+
+    /// What can be made of wrong files: the defaults, and of the text only the data directory, if it can be read and used. The error
+    /// is about the command line alone.
+    pub fn salvage(
+        files: &[ConfigFile],
+        overrides: &Overrides,
+        environment: &Environment,
+    ) -> Result<Config, Errors> {
+        let ignored = Faults::default();
+        let texts = files.iter().enumerate();
+        let parts = texts.map(|(index, file)| tree::parse(index, &file.text, &ignored)).collect();
+        let mut entries = tree::join(parts, files, &ignored);
+        variable::expand(&mut entries, overrides.environment.as_deref(), environment.env, &ignored);
+        entries.retain(|entry| entry.key == "agent");
+        if let Some(agent) = entries.first_mut()
+            && let Kind::Table(keys) = &mut agent.node.kind
+        {
+            keys.retain(|key| key.key == "data_dir");
+        }
+        let read = |entries| Config::of_entries(entries, files, overrides, environment, Faults::default());
+        read(entries).or_else(|_| read(Vec::new()))
+    }
+
+    fn of_entries(
+        entries: Vec<tree::Entry>,
+        files: &[ConfigFile],
+        overrides: &Overrides,
+        environment: &Environment,
+        faults: Faults,
+    ) -> Result<Config, Errors> {
         let reading = Reading { faults: &faults, files };
         let config = Table::read(reading, String::new(), Span::START, entries, |table| {
             overlay(table, overrides);

@@ -44,6 +44,24 @@ fn check_errors(cases: &[(&str, &[&str])]) {
     }
 }
 
+#[test]
+fn the_data_directory_of_a_wrong_text_is_found_by_its_table() {
+    let salvage = |text: &str, overrides: &Overrides| {
+        let files = [ConfigFile { path: FILE.into(), text: text.to_owned() }];
+        Config::salvage(&files, overrides, &environment()).map(|config| config.agent.data_dir)
+    };
+    let found = |text: &str| salvage(text, &Overrides::default()).unwrap();
+    let default = Path::new("/var/lib/holdfast");
+    let wrong = "[[client]]\nnonsense = 1\nmessage = \"\"\"\ndata_dir = '/no'\n\"\"\"\n[agent]\n\"data_dir\" = \"/a\"\n";
+    assert_eq!(found(wrong), Path::new("/a"));
+    assert_eq!(found("agent = { id = 7, data_dir = \"/b\" }\n[x"), Path::new("/b"));
+    assert_eq!(found("agent.data_dir = \"/${d}\"\nx = 1\n[variables]\nd = \"c\"\n"), Path::new("/c"));
+    assert_eq!(found("[agent]\n# data_dir = \"/no\"\n[mqtt]\ndata_dir = \"/no\"\n"), default);
+    assert_eq!(found("[agent]\ndata_dir = 7\n"), default);
+    let there = Overrides { data_dir: Some("/there".into()), ..Overrides::default() };
+    assert_eq!(salvage(wrong, &there).unwrap(), Path::new("/there"));
+}
+
 /// A text with something set in every table.
 const RICH: &str = r#"
 [agent]
