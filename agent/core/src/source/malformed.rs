@@ -89,21 +89,28 @@ fn another_protocol(head: &[u8], server: &str) -> Option<String> {
 
 fn grammar(words: &str, head: &[u8]) -> String {
     let words = words.strip_suffix(" parsed").unwrap_or(words);
-    let line = faulty_line(head, words.contains("header")).map(shown).unwrap_or_default();
+    let line = faulty_line(head).map(shown).unwrap_or_default();
     format!(
         "the request cannot be read: {words}{line}; it begins with a line such as `POST /kitchen/t HTTP/1.1` (a space in the path is \
          written %20), then comes a line `Name: value` for each header, then an empty line (RFC 9112)"
     )
 }
 
-/// The line that is at fault: the first one, or the first header that is none.
-fn faulty_line(head: &[u8], in_headers: bool) -> Option<&[u8]> {
+/// The line that is at fault: the first header that is none, else the first line.
+fn faulty_line(head: &[u8]) -> Option<&[u8]> {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     let first = lines.find(|line| !line.is_empty())?;
-    if !in_headers {
-        return Some(first);
-    }
-    lines.take_while(|line| !line.is_empty()).find(|line| !is_field(line))
+    let fields = lines.take_while(|line| !line.is_empty());
+    let faulty = if is_request_line(first) { fields.into_iter().find(|line| !is_field(line)) } else { None };
+    Some(faulty.unwrap_or(first))
+}
+
+/// `POST /kitchen/t HTTP/1.1`.
+fn is_request_line(line: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let [method, target, version] = parts[..] else { return false };
+    let is_word = |part: &[u8]| !part.is_empty() && part.iter().all(|byte| !byte.is_ascii_control());
+    is_word(method) && is_word(target) && matches!(version, b"HTTP/1.0" | b"HTTP/1.1")
 }
 
 fn is_field(line: &[u8]) -> bool {
