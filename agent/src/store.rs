@@ -25,7 +25,7 @@ mod view;
 mod worker;
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -304,9 +304,9 @@ fn lock_to_write(dir: &Path) -> Result<Lock, OpenError> {
         private::claim(dir).map_err(OpenError::Unsafe)?;
     }
     let path = dir.join("lock");
-    let mut file = private::open(&path).map_err(|error| match error.kind() {
-        ErrorKind::Other => OpenError::Unsafe(format!("cannot use {}: {error}", path.display())),
-        _ => disk("write", &path, &error),
+    let mut file = private::open(&path).map_err(|error| match private::is_foreign(&error) {
+        true => OpenError::Unsafe(format!("cannot use {}: {error}", path.display())),
+        false => disk("write", &path, &error),
     })?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}

@@ -1,5 +1,6 @@
 //! Files for nobody but their owner, in directories where nobody else can put something in their place.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -32,6 +33,27 @@ const OWN: [&str; 11] = [
 ];
 /// How deep the directories of a data directory are.
 const DEPTH: u32 = 4;
+
+/// What makes a file unusable however well its disk is: it may be another's.
+#[derive(Debug)]
+struct Foreign(String);
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Foreign {}
+
+fn foreign_file(words: impl Into<String>) -> io::Error {
+    io::Error::other(Foreign(words.into()))
+}
+
+/// Whether a file was not opened because it is none of ours.
+pub fn is_foreign(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Foreign>())
+}
 
 /// Has everything that this process makes be for its owner only, whatever umask it was started with.
 pub fn hide_what_is_made() {
@@ -193,17 +215,17 @@ fn own(opened: io::Result<File>) -> io::Result<File> {
     })?;
     let facts = file.metadata()?;
     if !facts.is_file() {
-        return Err(io::Error::other("it is not a file; remove it"));
+        return Err(foreign_file("it is not a file; remove it"));
     }
     if ![user(), 0].contains(&facts.uid()) {
         let owner = facts.uid();
-        return Err(io::Error::other(format!("it belongs to user {owner}; remove it, or chown it")));
+        return Err(foreign_file(format!("it belongs to user {owner}; remove it, or chown it")));
     }
     Ok(file)
 }
 
 fn is_a_link() -> io::Error {
-    io::Error::other("it is a symbolic link, which is not followed; remove it")
+    foreign_file("it is a symbolic link, which is not followed; remove it")
 }
 
 #[cfg(test)]
@@ -225,7 +247,9 @@ mod tests {
         let (link, target) = (dir.path().join("lock"), dir.path().join("target"));
         fs::write(&target, "precious").unwrap();
         symlink(&target, &link).unwrap();
-        let error = open(&link).unwrap_err().to_string();
+        let error = open(&link).unwrap_err();
+        assert!(is_foreign(&error));
+        let error = error.to_string();
         assert_eq!(error, "it is a symbolic link, which is not followed; remove it");
         assert!(open_to_read(&link).is_err() && set_mode(&link, 0o600).is_err());
         create(&link).unwrap();
