@@ -39,6 +39,37 @@ pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
+/// Makes a wrapper that has only its own way to read an `AsyncWrite`: what is written goes to its `stream` as it is.
+macro_rules! writes_pass {
+    ($wrapper:ty) => {
+        impl smol::io::AsyncWrite for $wrapper {
+            fn poll_write(
+                mut self: std::pin::Pin<&mut Self>,
+                context: &mut std::task::Context<'_>,
+                bytes: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                std::pin::Pin::new(&mut self.stream).poll_write(context, bytes)
+            }
+
+            fn poll_flush(
+                mut self: std::pin::Pin<&mut Self>,
+                context: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                std::pin::Pin::new(&mut self.stream).poll_flush(context)
+            }
+
+            fn poll_close(
+                mut self: std::pin::Pin<&mut Self>,
+                context: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                std::pin::Pin::new(&mut self.stream).poll_close(context)
+            }
+        }
+    };
+}
+
+pub(crate) use writes_pass;
+
 /// Any connection.
 pub type Stream = Box<dyn Duplex>;
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use holdfast_core::wire::{Arrived, CloseFrame, FrameFilter};
-use smol::io::{self, AsyncRead, AsyncWrite};
+use smol::io::{self, AsyncRead};
 
-use crate::net::Stream;
+use crate::net::{Stream, writes_pass};
 
 /// Bytes that are thrown away before others have their turn.
 const DROPPED_AT_ONCE: usize = 256 << 10;
@@ -79,16 +79,4 @@ impl AsyncRead for Filtered {
     }
 }
 
-impl AsyncWrite for Filtered {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
-    }
-}
+writes_pass!(Filtered);

@@ -17,7 +17,7 @@ use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::stream::Stream as _;
 
-use crate::net::Stream;
+use crate::net::{Stream, writes_pass};
 
 /// How long is waited for room before a connection whose message stays incomplete gives way, and then each time again.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -361,16 +361,4 @@ impl AsyncRead for Metered {
     }
 }
 
-impl AsyncWrite for Metered {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
-    }
-}
+writes_pass!(Metered);
