@@ -6,6 +6,7 @@ mod tally;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_core::agent::{LinkCommand, Query, Reply};
 use holdfast_core::config::network::Remote;
@@ -16,6 +17,7 @@ use holdfast_core::outlet::inspect::{Change, StoreAnswer, StoreQuery};
 use holdfast_core::reload::Reloaded;
 use holdfast_core::source::intake::{Answer, Draft, Refused};
 use holdfast_core::topic_filter::TopicFilter;
+use smol::Timer;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::or;
 
@@ -134,6 +136,24 @@ impl Intake {
             return Ok(Answer::Refused(Refused::Stopping));
         }
         outcome.recv().await.unwrap_or(Ok(Answer::Refused(Refused::Stopping)))
+    }
+
+    /// Comes so many times again with what was not taken since too much waits, with a pause before each.
+    pub async fn offer_again(
+        &self,
+        mut drafts: Vec<Draft>,
+        from: Option<Remote>,
+        pause: Duration,
+        tries: u32,
+    ) -> Answer {
+        for _ in 0..tries {
+            Timer::after(pause).await;
+            match self.offer_or_take_back(drafts, from).await {
+                Ok(answer) => return answer,
+                Err(again) => drafts = again,
+            }
+        }
+        Answer::Refused(Refused::Busy)
     }
 
     /// Hands over messages that were taken once, for one outlet, and waits until all of them are stored, or refused.

@@ -10,6 +10,7 @@ mod linger;
 mod malformed;
 mod memory;
 mod mqtt;
+mod offering;
 mod preread;
 pub mod request;
 mod room;

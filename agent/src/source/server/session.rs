@@ -1,6 +1,5 @@
 //! A WebSocket: every frame is a message, and the frames that are there together become one offer.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
 use std::pin::pin;
@@ -15,7 +14,7 @@ use futures_util::stream::FuturesOrdered;
 use futures_util::{SinkExt, StreamExt};
 use holdfast_core::config::handshake::is_token;
 use holdfast_core::source::coalesce::{self, Coalesce};
-use holdfast_core::source::intake::{Answer, Draft, Refused};
+use holdfast_core::source::intake::{Answer, Refused};
 use holdfast_core::source::mqtt::greeting;
 use holdfast_core::source::subprotocol;
 use holdfast_core::source::throttle::{Patience, Reproof};
@@ -36,6 +35,7 @@ use super::http::{ApiError, HttpReply, Slot, empty};
 use super::malformed::Worded;
 use super::memory::Metered;
 use super::mqtt;
+use super::offering::{self, IN_FLIGHT_BYTES, Offering};
 use super::request::batch::{Batch, End, Reading, read};
 use super::request::one_shot::{self, OneShot};
 use super::request::path::{self, Target};
@@ -44,12 +44,6 @@ use super::web::subscribe;
 use crate::os::clock;
 use crate::source::intake::{Intake, Outcome, Subscription};
 
-/// Weight of the batches that may wait for their answers; nothing more is read meanwhile.
-const IN_FLIGHT_BYTES: usize = 1 << 20;
-/// Pause before a batch that found the loop busy is offered again.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
-/// How often it is: for half a minute.
-const BUSY_TRIES: u32 = 600;
 /// How long nothing is read from a peer that sends too fast.
 const TOO_FAST_PAUSE: Duration = Duration::from_millis(100);
 /// A peer must take what is written within this.
@@ -58,8 +52,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Silence is looked at so many times in `idle_timeout`.
 pub const TICKS: u32 = 4;
-/// What becomes of a batch without messages.
-const NOTHING: Answer = Answer::Stored { first: 1, last: 0 };
 /// Largest frame of packets, unless one alone may be larger.
 const MQTT_FRAME_BYTES: usize = 256 * 1024;
 const READ_BUFFER_BYTES: usize = 8 * 1024;
@@ -225,6 +217,7 @@ async fn take(
         }
         Some(_) | None => None,
     };
+    let offering = Offering::new(site.intake.clone(), peer.remote);
     let mut session = Session {
         site,
         peer,
@@ -232,7 +225,7 @@ async fn take(
         target,
         confirm,
         socket,
-        busy: Rc::default(),
+        offering,
         silent: 0,
         gather: Coalesce::new(clock::now().mono),
         pause: None,
@@ -256,8 +249,7 @@ struct Session {
     each: usize,
     confirm: bool,
     socket: WebSocketStream<Metered>,
-    /// Batches that found the loop busy and are not yet offered again. What came later must not pass them.
-    busy: Rc<Cell<u32>>,
+    offering: Offering,
     /// Ticks since something came.
     silent: u32,
     gather: Coalesce,
@@ -351,10 +343,8 @@ impl Session {
             Event::Stopping
         };
         let answer = async {
-            match offers.next().await {
-                Some((batch, answer)) => Event::Answered(batch, answer),
-                None => pending().await,
-            }
+            let (batch, outcome) = offering::next(offers).await;
+            Event::Answered(batch, outcome)
         };
         let frames = async {
             if !reading {
@@ -369,7 +359,7 @@ impl Session {
                 each: self.each,
                 limits: &self.site.limits,
                 share: &self.peer.share,
-                busy: &self.busy,
+                busy: self.offering.busy(),
             };
             let (batch, end) = read(&mut self.socket, &reading).await;
             Event::Read(batch, end)
@@ -399,30 +389,16 @@ impl Session {
         mut batch: Batch,
         refused: Option<Refused>,
     ) -> impl Future<Output = (Batch, Outcome)> + use<> {
-        let intake = self.site.intake.clone();
-        let drafts = if refused.is_none() { batch.take_drafts(&self.site, &self.target) } else { Vec::new() };
-        let (busy, remote) = (self.busy.clone(), self.peer.remote);
-        async move {
-            if let Some(refused) = refused {
-                return (batch, Ok(Answer::Refused(refused)));
-            }
-            if batch.is_empty() {
-                return (batch, Ok(NOTHING));
-            }
-            let outcome = intake.offer_or_take_back(drafts, Some(remote)).await;
-            if outcome.is_err() {
-                busy.set(busy.get() + 1);
-            }
-            (batch, outcome)
-        }
+        let drafts = match refused {
+            Some(refused) => Err(refused),
+            None => Ok(batch.take_drafts(&self.site, &self.target)),
+        };
+        self.offering.offer(batch, drafts)
     }
 
     /// Ends the way of one batch: stored and confirmed, offered again while the loop is busy, or refused.
     async fn conclude(&mut self, batch: &Batch, outcome: Outcome, ended: bool) -> Result<(), End> {
-        let answer = match outcome {
-            Ok(answer) => answer,
-            Err(drafts) => self.offer_again(drafts).await,
-        };
+        let answer = self.offering.settle(outcome).await;
         match answer {
             Answer::Stored { first, last } if self.confirm && !ended => self.confirm(first..=last).await?,
             Answer::Stored { .. } => {}
@@ -470,28 +446,12 @@ impl Session {
         }
     }
 
-    async fn offer_again(&self, mut drafts: Vec<Draft>) -> Answer {
-        let mut answer = Answer::Refused(Refused::Busy);
-        for _ in 0..BUSY_TRIES {
-            Timer::after(BUSY_PAUSE).await;
-            match self.site.intake.offer_or_take_back(drafts, Some(self.peer.remote)).await {
-                Ok(other) => {
-                    answer = other;
-                    break;
-                }
-                Err(again) => drafts = again,
-            }
-        }
-        self.busy.set(self.busy.get() - 1);
-        answer
-    }
-
     async fn confirm(&mut self, ids: RangeInclusive<u64>) -> Result<(), End> {
         self.write(ids.map(|id| Message::text(format!("{{\"stored\":{id}}}")))).await
     }
 
     async fn look_at_silence(&mut self, reading: bool) -> Result<(), End> {
-        if !reading || self.busy.get() > 0 || self.peer.share.is_waiting() {
+        if !reading || self.offering.busy().get() > 0 || self.peer.share.is_waiting() {
             return Ok(());
         }
         self.silent += 1;

@@ -1,16 +1,13 @@
 //! Conversation between CONNACK and the end: messages become offers, and each is answered once it is stored.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use holdfast_core::source::coalesce::{self, Coalesce};
-use holdfast_core::source::intake::{Answer, Draft, Refused};
+use holdfast_core::source::intake::{Answer, Refused};
 use holdfast_core::source::mqtt::greeting::KeepAlive;
 use holdfast_core::source::mqtt::packet::Reply;
 use holdfast_core::source::mqtt::reason::{Closing, Reason};
@@ -21,24 +18,17 @@ use smol::future::{or, pending, yield_now};
 
 use super::super::ServerState;
 use super::super::access::peer::Peer;
+use super::super::offering::{self, IN_FLIGHT_BYTES, Offering};
 use super::batch::Batch;
 use super::clients::Outbound;
 use super::packet_stream::PacketStream;
 use crate::os::clock;
 use crate::source::intake::Outcome;
 
-/// Weight of the messages that may wait for their answers; nothing more is read meanwhile.
-const IN_FLIGHT_BYTES: usize = 1 << 20;
 /// Packets of all kinds after which other tasks have their turn.
 const PACKETS: usize = 256;
 /// Bytes of messages for the client that are written at once.
 const DELIVERY_BYTES: usize = 64 * 1024;
-/// Pause before a batch that found the loop busy is offered again.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
-/// How often it is: for half a minute.
-const BUSY_TRIES: u32 = 600;
-/// Outcome of a batch without messages.
-const NOTHING: Answer = Answer::Stored { first: 1, last: 0 };
 
 /// How a conversation ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +66,7 @@ pub struct Conversation {
     watch: KeepAlive,
     /// The session expiry of CONNECT.
     expiry_s: u32,
-    /// Batches that found the loop busy and are not yet offered again. What came later must not pass them.
-    busy: Rc<Cell<u32>>,
+    offering: Offering,
     gather: Coalesce,
     /// Runs while the connection is left alone.
     pause: Option<Timer>,
@@ -112,7 +101,8 @@ impl Conversation {
         outbound: Outbound,
     ) -> Conversation {
         let gather = Coalesce::new(clock::now().mono);
-        let (busy, pause, has_packets) = (Rc::default(), None, true);
+        let offering = Offering::new(site.intake.clone(), peer.remote);
+        let (pause, has_packets) = (None, true);
         Conversation {
             site,
             peer,
@@ -120,7 +110,7 @@ impl Conversation {
             session,
             watch,
             expiry_s,
-            busy,
+            offering,
             gather,
             pause,
             has_packets,
@@ -195,8 +185,8 @@ impl Conversation {
         offers: &mut FuturesOrdered<impl Future<Output = (Batch, Outcome)>>,
         is_open: bool,
     ) -> Event {
-        let reading =
-            is_open && self.in_flight < IN_FLIGHT_BYTES && self.session.has_room() && self.busy.get() == 0;
+        let has_room = self.in_flight < IN_FLIGHT_BYTES && self.session.has_room();
+        let reading = is_open && has_room && self.offering.busy().get() == 0;
         let stop = async {
             stopping.await;
             Event::Stopping
@@ -210,10 +200,8 @@ impl Conversation {
             Event::Evicted
         };
         let answer = async {
-            match offers.next().await {
-                Some((batch, outcome)) => Event::Answered(batch, outcome),
-                None => pending().await,
-            }
+            let (batch, outcome) = offering::next(offers).await;
+            Event::Answered(batch, outcome)
         };
         let (outbound, has_news) = (self.outbound.clone(), self.has_news);
         let news = async {
@@ -318,26 +306,13 @@ impl Conversation {
     }
 
     fn offer(&self, mut batch: Batch) -> impl Future<Output = (Batch, Outcome)> + use<> {
-        let (intake, busy, remote) = (self.site.intake.clone(), self.busy.clone(), self.peer.remote);
         let drafts = batch.take_drafts();
-        async move {
-            if drafts.is_empty() {
-                return (batch, Ok(NOTHING));
-            }
-            let outcome = intake.offer_or_take_back(drafts, Some(remote)).await;
-            if outcome.is_err() {
-                busy.set(busy.get() + 1);
-            }
-            (batch, outcome)
-        }
+        self.offering.offer(batch, Ok(drafts))
     }
 
     /// Ends the way of one batch: stored and acknowledged, offered again while the loop is busy, or refused.
     async fn conclude(&mut self, mut batch: Batch, outcome: Outcome) -> Result<(), Closing> {
-        let answer = match outcome {
-            Ok(answer) => answer,
-            Err(drafts) => self.offer_again(drafts).await,
-        };
+        let answer = self.offering.settle(outcome).await;
         self.in_flight -= batch.weight();
         self.peer.share.stored(batch.held);
         let unfit = batch.unfit.take();
@@ -365,22 +340,6 @@ impl Conversation {
         // Silence counts from where it may speak again.
         self.watch.heard(clock::now().mono);
         Ok(())
-    }
-
-    async fn offer_again(&self, mut drafts: Vec<Draft>) -> Answer {
-        let mut answer = Answer::Refused(Refused::Busy);
-        for _ in 0..BUSY_TRIES {
-            Timer::after(BUSY_PAUSE).await;
-            match self.site.intake.offer_or_take_back(drafts, Some(self.peer.remote)).await {
-                Ok(other) => {
-                    answer = other;
-                    break;
-                }
-                Err(again) => drafts = again,
-            }
-        }
-        self.busy.set(self.busy.get() - 1);
-        answer
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use holdfast_core::source::intake::{Answer, Draft, Refused};
+use holdfast_core::source::intake::{Answer, Draft};
 use holdfast_core::source::mqtt::greeting;
 use holdfast_core::source::mqtt::packet;
 use holdfast_core::source::mqtt::reason::Closing;
@@ -19,7 +19,7 @@ use super::batch::Batch;
 /// Pause before a will that finds the loop busy is offered again.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// How often it is.
-const BUSY_TRIES: u32 = 60;
+const BUSY_TRIES: u32 = 59;
 
 /// A will that is as it has to be.
 pub struct Will {
@@ -78,17 +78,11 @@ pub async fn publish(site: &Rc<ServerState>, peer: &Rc<Peer>, will: Will, owner:
 
 async fn offer(site: &ServerState, peer: &Peer, will: Will) {
     peer.spend(site, 1);
-    let (mut drafts, mut answer) = (will.drafts, Answer::Refused(Refused::Busy));
-    for _ in 0..BUSY_TRIES {
-        match site.intake.offer_or_take_back(drafts, Some(peer.remote)).await {
-            Ok(other) => {
-                answer = other;
-                break;
-            }
-            Err(again) => drafts = again,
-        }
-        Timer::after(BUSY_PAUSE).await;
-    }
+    let from = Some(peer.remote);
+    let answer = match site.intake.offer_or_take_back(will.drafts, from).await {
+        Ok(answer) => answer,
+        Err(drafts) => site.intake.offer_again(drafts, from, BUSY_PAUSE, BUSY_TRIES).await,
+    };
     if let Answer::Refused(refused) = answer {
         log::debug!(
             "the will of a sensor is not stored source={} from={}: {refused}",
