@@ -1,5 +1,6 @@
 //! The worst that strangers without a login can do to memory, while honest sensors are served beside them.
 
+mod bound;
 mod stranger;
 
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use super::Scale;
 use super::peer::{Peer, Received};
 use super::scene::{Scene, free_port, scratch};
 use super::sensor::Sensors;
+use bound::Bound;
 use stranger::{Flood, floods};
 
 /// What may be resident under every flood.
@@ -20,16 +22,23 @@ const SECONDS: u64 = 5;
 const SECONDS_QUICK: u64 = 1;
 /// Those that take most.
 const QUICK: usize = 5;
+/// Requests of each honest sensor that must be stored while a flood goes on.
+const HONEST: u64 = 3;
 
 /// Proves it.
 pub fn prove(scale: Scale) -> anyhow::Result<String> {
-    let lasting = Duration::from_secs(scale.count(SECONDS, SECONDS_QUICK));
+    let seconds = scale.count(SECONDS, SECONDS_QUICK);
     let (mut figures, mut worst, mut drain, mut broken) = (Vec::new(), 0, 0, Vec::new());
+    let mut bounded = String::new();
     let floods = floods()?;
     let count = if scale.quick { QUICK } else { floods.len() };
     for flood in floods.iter().take(count) {
-        match endure(flood, lasting, !scale.quick) {
+        let lasting = Duration::from_secs(if scale.quick { seconds } else { seconds * flood.times });
+        match endure(flood, lasting) {
             Ok(seen) => {
+                if seen.peak > worst {
+                    bounded = seen.bounded;
+                }
                 worst = worst.max(seen.peak);
                 drain = drain.max(seen.whole);
                 figures.push(format!("{} {:.1}", flood.name, seen.peak as f64 / 1e6));
@@ -38,7 +47,7 @@ pub fn prove(scale: Scale) -> anyhow::Result<String> {
         }
     }
     let figures = format!(
-        "{:.1} MB resident at most, {:.1} MB with the drain: {}",
+        "{:.1} MB resident at most, {:.1} MB with the drain, {bounded}: {}",
         worst as f64 / 1e6,
         drain as f64 / 1e6,
         figures.join(", ")
@@ -54,23 +63,27 @@ struct Seen {
     peak: u64,
     /// With the drain of all that it left.
     whole: u64,
+    /// How much memory was charged to it with that of the kernel, or what took the place of a cgroup.
+    bounded: String,
 }
 
-/// With `serves`, honest sensors must be told `stored` meanwhile, which in one second is a matter of chance.
-fn endure(flood: &Flood, lasting: Duration, serves: bool) -> anyhow::Result<Seen> {
+/// Honest sensors, which had connected before, must be told `stored` meanwhile, each of them.
+fn endure(flood: &Flood, lasting: Duration) -> anyhow::Result<Seen> {
     let directory = scratch()?;
     let encrypted = free_port()?;
     let tables = format!("[buffer]\nmax_bytes = \"2GB\"\n{}", secure(directory.path(), encrypted)?);
     let scene = Scene::new(directory.path(), "", &tables)?;
-    let agent = scene.start()?;
+    let bound = Bound::of_the_unit()?;
+    let mut agent = scene.start_through(&mut bound.command())?;
     let sensors = Sensors::start(&scene.address, Duration::from_millis(20), 0);
     scene.wait_until("both sensors are served", || sensors.count() > 60)?;
     let port =
         if flood.is_tls { encrypted } else { scene.address.rsplit_once(':').context("a port")?.1.parse()? };
-    let (begun, before) = (Instant::now(), sensors.count());
-    stranger::run(flood, port, lasting, || !serves || sensors.count() > before)?;
-    let (peak, served) = (agent.peak_bytes()?, sensors.count() - before);
-    scene.wait_until("sensors are served afterwards", || sensors.count() > before + served)?;
+    let (begun, before) = (Instant::now(), sensors.served());
+    let served = || sensors.served().iter().zip(before).map(|(now, before)| now - before).min().unwrap_or(0);
+    stranger::run(flood, port, lasting, || served() >= HONEST)?;
+    let (peak, honest) = (agent.peak_bytes()?, served());
+    scene.wait_until("sensors are served afterwards", || served() > honest)?;
     let (stored, _) = sensors.end();
     let received = Received::default();
     let _peer = Peer::listen(scene.peer, &received)?;
@@ -78,16 +91,17 @@ fn endure(flood: &Flood, lasting: Duration, serves: bool) -> anyhow::Result<Seen
     received.require(&stored)?;
     let whole = agent.peak_bytes()?;
     let seen = format!(
-        "{:.1} MB resident at most, {:.1} MB with the drain, {served} honest readings stored in {:.1} s",
+        "{:.1} MB resident at most, {:.1} MB with the drain, {honest} requests of each honest sensor stored in {:.1} s",
         peak as f64 / 1e6,
         whole as f64 / 1e6,
         begun.elapsed().as_secs_f64()
     );
     let panics = scene.log_with(&["panicked"]);
-    if peak > RSS_MAX || whole > DRAIN_MAX || (serves && served == 0) || !panics.is_empty() {
-        bail!("{seen} {}", panics.join(" | "));
+    let has_ended = agent.ended()?.is_some() || bound.kills()? > 0;
+    if peak > RSS_MAX || whole > DRAIN_MAX || honest < HONEST || has_ended || !panics.is_empty() {
+        bail!("{seen}, {} {}", bound.told()?, panics.join(" | "));
     }
-    Ok(Seen { peak, whole })
+    Ok(Seen { peak, whole, bounded: bound.told()? })
 }
 
 /// A second server, with TLS.

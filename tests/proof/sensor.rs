@@ -16,6 +16,9 @@ const LARGE_EACH: u64 = 60;
 /// Readings of one request of NDJSON.
 const LINES: u64 = 20;
 
+/// How many there are.
+const SENSORS: usize = 2;
+
 /// Sensors of one agent. Each reading is sent once, whatever becomes of it.
 pub struct Sensors {
     shared: Arc<Shared>,
@@ -29,6 +32,8 @@ struct Shared {
     /// Pause between two requests, in microseconds.
     pause_us: AtomicU64,
     ledger: Mutex<Ledger>,
+    /// Requests of each that were told to be stored.
+    served: [AtomicU64; SENSORS],
 }
 
 #[derive(Default)]
@@ -43,9 +48,9 @@ impl Sensors {
     pub fn start(address: &str, pause: Duration, first: u64) -> Sensors {
         let shared = Arc::new(Shared { next: first.into(), ..Shared::default() });
         shared.pause_us.store(u64::try_from(pause.as_micros()).unwrap_or(0), Ordering::Relaxed);
-        let threads = [1, LINES].into_iter().map(|lines| {
+        let threads = [1, LINES].into_iter().enumerate().map(|(index, lines)| {
             let (shared, address) = (Arc::clone(&shared), address.to_owned());
-            std::thread::spawn(move || shared.run(&address, lines))
+            std::thread::spawn(move || shared.run(&address, index, lines))
         });
         Sensors { threads: threads.collect(), shared }
     }
@@ -64,6 +69,11 @@ impl Sensors {
     /// How many readings were told to be stored.
     pub fn count(&self) -> usize {
         self.shared.ledger().stored.len()
+    }
+
+    /// How many requests of each were told to be stored.
+    pub fn served(&self) -> [u64; SENSORS] {
+        self.shared.served.each_ref().map(|served| served.load(Ordering::Relaxed))
     }
 
     /// The readings that were told to be stored, each with the length of the recording at that moment.
@@ -88,17 +98,17 @@ impl Sensors {
 }
 
 impl Shared {
-    fn run(&self, address: &str, lines: u64) {
+    fn run(&self, address: &str, index: usize, lines: u64) {
         while !self.ending.load(Ordering::Relaxed) {
             match TcpStream::connect(address) {
-                Ok(stream) => drop(self.post(&stream, lines)),
+                Ok(stream) => drop(self.post(&stream, index, lines)),
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }
         }
     }
 
     /// Posts until the connection breaks.
-    fn post(&self, stream: &TcpStream, lines: u64) -> anyhow::Result<()> {
+    fn post(&self, stream: &TcpStream, index: usize, lines: u64) -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut answers = BufReader::new(stream);
@@ -110,6 +120,7 @@ impl Shared {
             let (status, _) = answer(&mut answers)?;
             if status == 200 {
                 self.note(first..first + lines);
+                self.served[index].fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(())

@@ -15,9 +15,13 @@ use smol::future::{or, pending, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, LocalExecutor, Timer};
 
-/// Where they are.
-const ADDRESSES: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3), Ipv4Addr::new(127, 0, 0, 4)];
+/// The first of where they are.
+const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+const ADDRESSES: u32 = 3;
+/// One for nearly each connection.
+const ADDRESSES_MANY: u32 = 250;
+/// A flood of many addresses goes on for so many times as long as others.
+const TIMES_MANY: u64 = 12;
 /// Before one that was sent away comes again.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How often is looked whether a flood may end.
@@ -29,7 +33,10 @@ pub struct Flood {
     pub name: &'static str,
     /// Whether it is for the port with TLS.
     pub is_tls: bool,
+    /// How many times as long as others it goes on.
+    pub times: u64,
     connections: u64,
+    addresses: u32,
     /// What a connection with this number says first.
     open: Box<dyn Fn(u64) -> Vec<u8>>,
     /// What it says then.
@@ -57,7 +64,7 @@ pub fn floods() -> anyhow::Result<Vec<Flood>> {
     };
     let length = |body: &[u8]| format!("Content-Length: {}\r\n", body.len());
     let query = format!("?a={}", "x".repeat(1900));
-    let (lines, large) = (b"1\n".repeat(9_000), [&b"\""[..], &[b'x'; 900], b"\"\n"].concat().repeat(1_100));
+    let (lines, large) = (b"1\n".repeat(9_000), large_lines());
     let bomb = gzip(&b"1\n".repeat(4 << 20))?;
     let slow = Duration::from_millis(100);
     let opened = |name, open: Vec<u8>, again: &[u8], connections| Flood {
@@ -73,14 +80,19 @@ pub fn floods() -> anyhow::Result<Vec<Flood>> {
     // Those that take most stand first.
     Ok(vec![
         post("bombs", "", &format!("Content-Encoding: gzip\r\n{}", length(&bomb)), bomb),
-        socket("frames", Vec::new(), frame(0x82, &[7; 65_000])),
+        Flood {
+            addresses: ADDRESSES_MANY,
+            times: TIMES_MANY,
+            ..socket("frames of many", Vec::new(), frame(0x82, &noise(65_000)))
+        },
         socket("tiny frames", Vec::new(), frame(0x81, b"1").repeat(500)),
         Flood { pause: Duration::ZERO, ..opened("chunks", chunked.to_vec(), &chunk, 256) },
         socket(
             "fragments",
-            frame(0x02, &[7; 30_000]),
+            frame(0x02, &noise(30_000)),
             [frame(0x00, &[7; 100]), frame(0x89, &[7; 100])].concat(),
         ),
+        socket("frames", Vec::new(), frame(0x82, &noise(65_000))),
         post("bodies", "", &length(&large), large),
         Flood { pause: slow, ..socket("half frames", announced, vec![7]) },
         post("lines", &query, &length(&lines), lines),
@@ -94,7 +106,8 @@ pub fn floods() -> anyhow::Result<Vec<Flood>> {
 impl Flood {
     fn of(name: &'static str) -> Flood {
         let (open, again) = (Box::new(|_| Vec::new()), Vec::new());
-        Flood { name, is_tls: false, connections: 256, open, again, pause: Duration::ZERO, reads: true }
+        let (connections, addresses, pause) = (256, ADDRESSES, Duration::ZERO);
+        Flood { name, is_tls: false, times: 1, connections, addresses, open, again, pause, reads: true }
     }
 }
 
@@ -104,7 +117,8 @@ pub fn run(flood: &Flood, port: u16, lasting: Duration, until: impl Fn() -> bool
     let next = Rc::new(Cell::new(0));
     let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
     smol::block_on(executor.run(async {
-        for from in (0..flood.connections).zip(ADDRESSES.into_iter().cycle()).map(|(_, from)| from) {
+        let addresses = (0..flood.addresses).map(|offset| Ipv4Addr::from_bits(FIRST.to_bits() + offset));
+        for from in (0..flood.connections).zip(addresses.cycle()).map(|(_, from)| from) {
             executor.spawn(persist(flood, from, to, next.clone())).detach();
         }
         Timer::after(lasting).await;
@@ -187,6 +201,18 @@ fn frame(head: u8, payload: &[u8]) -> Vec<u8> {
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(payload);
     frame
+}
+
+/// What does not shrink fills the store as it fills memory.
+fn noise(length: usize) -> Vec<u8> {
+    let mut chance = fastrand::Rng::with_seed(length as u64);
+    (0..length).map(|_| chance.u8(..)).collect()
+}
+
+fn large_lines() -> Vec<u8> {
+    let mut chance = fastrand::Rng::with_seed(1);
+    let mut line = || format!("\"{}\"\n", (0..900).map(|_| chance.alphanumeric()).collect::<String>());
+    (0..1_100).map(|_| line()).collect::<String>().into_bytes()
 }
 
 fn gzip(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
