@@ -203,6 +203,23 @@ fn whether_an_agent_answers_is_another_question_than_how_it_is() {
 }
 
 #[test]
+fn a_link_that_is_only_switched_off_is_not_to_be_added_once_more() {
+    let directory = scratch();
+    let agent = Agent::start(directory.path(), &uplink("ws://127.0.0.1:1/", "active = false"));
+    let remedy = "`holdfast client enable cloud` makes cloud so";
+    agent.process.said(&["no link is active", remedy]);
+    let mut status = Terminal::start(&mut asking(directory.path(), &["status"]), 80, 24);
+    status.tells(&["- no link is active", remedy]);
+    assert_eq!(status.exit().code(), Some(0));
+    let doctor = asking(directory.path(), &["doctor"]).output().unwrap();
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
+    assert!(
+        doctor.contains("no link is active") && doctor.contains("holdfast client enable cloud"),
+        "{doctor}"
+    );
+}
+
+#[test]
 fn the_first_screen_of_a_new_gateway_says_what_to_do_next_and_dials_nothing() {
     let directory = scratch();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/holdfast.toml");

@@ -69,8 +69,12 @@ pub(super) async fn examine(found: &Found, socket: &anyhow::Result<PathBuf>, tel
         exists: files.first().is_some_and(|file| file.path.exists()),
         faults: faults.clone(),
         warnings,
-        links: config.clients.iter().filter(|client| client.active).count()
-            + usize::from(config.mqtt.is_some()),
+        links: config.clients.iter().filter(|client| client.active).count(),
+        inactive: config
+            .clients
+            .iter()
+            .find(|client| !client.active && !client.endpoints().is_empty())
+            .map(|client| client.id.clone()),
     };
     configuration.findings().into_iter().for_each(&mut *tell);
 

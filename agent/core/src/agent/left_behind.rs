@@ -51,8 +51,11 @@ impl Agent {
         if std::mem::replace(&mut self.left_behind.is_told, true) {
             return;
         }
-        if self.links.iter().all(|line| line.link.state() == LinkState::Inactive) {
-            out.push(Action::Note(LogEvent::NoLink));
+        let mut links = self.links.iter().filter(|line| line.is_client());
+        if links.all(|line| line.link.state() == LinkState::Inactive) {
+            let mut clients = self.links.iter().filter_map(LinkContext::own);
+            let inactive = clients.find(|own| !own.places.is_empty()).map(|own| own.id.clone());
+            out.push(Action::Note(LogEvent::NoLink { inactive }));
         }
         let names = self.left_behind();
         out.extend(names.into_iter().map(|outlet| Action::Note(LogEvent::LeftBehind { outlet })));

@@ -138,7 +138,10 @@ pub enum LogEvent {
         to: u64,
     },
     /// There is no link to send anything over.
-    NoLink,
+    NoLink {
+        /// A client that has only to be made active.
+        inactive: Option<String>,
+    },
     /// Messages are held in a place that no client has.
     LeftBehind {
         /// Its name, as a client names it.
@@ -232,7 +235,7 @@ impl LogEvent {
             LogEvent::LinkUp { .. }
             | LogEvent::LinkMoves { .. }
             | LogEvent::FrameLimit { .. }
-            | LogEvent::NoLink
+            | LogEvent::NoLink { .. }
             | LogEvent::BufferFull(false)
             | LogEvent::Purged { .. }
             | LogEvent::Bound { .. }
@@ -270,7 +273,7 @@ impl LogEvent {
             LogEvent::Blocked { .. } => "blocked",
             LogEvent::DroppedOldest { .. } => "dropped_oldest",
             LogEvent::Expired { .. } => "expired",
-            LogEvent::NoLink => "no_link",
+            LogEvent::NoLink { .. } => "no_link",
             LogEvent::LeftBehind { .. } => "left_behind",
             LogEvent::Purged { .. } => "purged",
             LogEvent::BufferFull(true) => "buffer_full",
@@ -342,9 +345,10 @@ impl LogEvent {
             LogEvent::Device { device, online } => {
                 vec![("device", text(device)), ("status", text(if *online { "online" } else { "offline" }))]
             }
-            LogEvent::BufferFull(_) | LogEvent::NoLink | LogEvent::StartsAnew | LogEvent::StoreRecovered => {
-                Vec::new()
-            }
+            LogEvent::BufferFull(_)
+            | LogEvent::NoLink { .. }
+            | LogEvent::StartsAnew
+            | LogEvent::StoreRecovered => Vec::new(),
         }
     }
 }
@@ -400,9 +404,7 @@ impl fmt::Display for LogEvent {
             LogEvent::Expired { outlet, messages, from, to } => {
                 write!(f, "too old: gave up outlet={outlet} messages={messages} from={from} to={to}")
             }
-            LogEvent::NoLink => f.write_str(
-                "no link is active, so nothing is dialled and messages are held: `holdfast client add wss://HOST/PATH` makes one",
-            ),
+            LogEvent::NoLink { inactive } => f.write_str(&no_link(inactive.as_deref())),
             LogEvent::LeftBehind { outlet } => write!(
                 f,
                 "messages are held for {outlet}, which no client is: one with outlet = \"{outlet}\" sends them"
@@ -429,6 +431,15 @@ fn bound(bytes: u64, configured: u64) -> String {
         format!("the file system bounds the buffer max_bytes={configured} in_force={bytes}")
     } else {
         format!("the file system has room for the whole buffer max_bytes={configured}")
+    }
+}
+
+/// What is wrong where no link is active, and what gives the agent one.
+fn no_link(inactive: Option<&str>) -> String {
+    let what = "no link is active, so nothing is dialled and messages are held";
+    match inactive {
+        Some(id) => format!("{what}: `holdfast client enable {id}` makes {id} so"),
+        None => format!("{what}: `holdfast client add wss://HOST/PATH` makes one"),
     }
 }
 

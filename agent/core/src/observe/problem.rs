@@ -47,7 +47,10 @@ pub fn problems(status: &Value) -> Vec<String> {
 pub fn notices(status: &Value) -> Vec<String> {
     let mut notices = Vec::new();
     if waits_for_a_link(status) {
-        notices.push(LogEvent::NoLink.to_string());
+        // The one that is there without any client has nowhere to go to.
+        let mut links = sorted(&status["links"]).into_iter();
+        let inactive = links.find(|(_, link)| link["url"].is_string()).map(|(id, _)| id.to_owned());
+        notices.push(LogEvent::NoLink { inactive }.to_string());
     }
     let left = status["left_behind"].as_array().into_iter().flatten().filter_map(Value::as_str);
     notices.extend(left.map(|outlet| LogEvent::LeftBehind { outlet: outlet.to_owned() }.to_string()));
@@ -230,6 +233,8 @@ mod tests {
         let status = json!({ "links": { "ws_client_1": link("inactive") } });
         assert_eq!(condition(&status), Condition::Well);
         assert!(notices(&status)[0].contains("`holdfast client add wss://HOST/PATH`"));
+        let off = json!({ "links": { "lab": { "state": "inactive", "url": "ws://lab" } } });
+        assert!(notices(&off)[0].contains("`holdfast client enable lab`"));
         assert!(notices(&json!({ "links": { "a": link("inactive"), "b": link("down") } })).is_empty());
     }
 

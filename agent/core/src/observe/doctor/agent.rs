@@ -17,8 +17,10 @@ pub struct Configuration {
     pub faults: Vec<String>,
     /// Its other defects.
     pub warnings: Vec<String>,
-    /// Active links, the broker's among them.
+    /// Active links, without the broker's.
     pub links: usize,
+    /// A client that has only to be made active.
+    pub inactive: Option<String>,
 }
 
 impl Configuration {
@@ -36,10 +38,14 @@ impl Configuration {
         let mut findings: Vec<Finding> = self.faults.iter().map(fault).collect();
         findings.extend(self.warnings.iter().map(warning));
         if self.faults.is_empty() && self.links == 0 {
+            let (found, remedy) = match &self.inactive {
+                Some(id) => ("no link is active", format!("have it made: holdfast client enable {id}")),
+                None => ("no link is configured", "add one: holdfast client add wss://HOST/PATH".to_owned()),
+            };
             findings.push(Finding::warning(
                 ABOUT,
-                "no link is configured: messages are held, and go nowhere",
-                "add one: holdfast client add wss://HOST/PATH",
+                format!("{found}: messages are held, and go nowhere"),
+                remedy,
             ));
         }
         if findings.is_empty() {
@@ -262,6 +268,9 @@ mod tests {
         assert_eq!(grades(&sound.findings()), [(Grade::Ok, "configuration")]);
         let bare = Configuration { links: 0, ..sound.clone() };
         assert_eq!(grades(&bare.findings()), [(Grade::Warning, "configuration")]);
+        assert!(bare.findings()[0].remedy.contains("client add"));
+        let off = Configuration { inactive: Some("lab".to_owned()), ..bare };
+        assert!(off.findings()[0].remedy.ends_with("holdfast client enable lab"));
         let faults = vec!["/a.toml:1:1: x: unknown key".to_owned(), "/a.toml:2:1: y: unknown key".to_owned()];
         let found = Configuration { links: 0, faults, ..sound }.findings();
         assert_eq!(grades(&found), [(Grade::Fault, "configuration"), (Grade::Fault, "configuration")]);
