@@ -101,6 +101,11 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
         new.servers.iter().map(|server| (&server.id, server)).collect(),
     );
     named(&mut note, "server", &servers.0, &servers.1);
+    let sources = (
+        old.sources.iter().map(|source| (&source.id, source)).collect(),
+        new.sources.iter().map(|source| (&source.id, source)).collect(),
+    );
+    named(&mut note, "source", &sources.0, &sources.1);
     note(old.buffer != new.buffer, "buffer");
     note(old.mqtt != new.mqtt, "mqtt");
     note(old.presence != new.presence, "presence");
@@ -108,7 +113,7 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
     note(old.log != new.log, "log");
     note(old.limits != new.limits, "limits");
     let order = |config: &Config| -> Vec<String> {
-        [Kind::Client, Kind::Server]
+        [Kind::Client, Kind::Server, Kind::Source]
             .into_iter()
             .flat_map(|kind| config.ids(kind))
             .map(str::to_owned)

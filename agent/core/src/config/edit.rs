@@ -12,6 +12,8 @@ pub enum Kind {
     Client,
     /// `[[server]]`
     Server,
+    /// `[[source]]`
+    Source,
 }
 
 impl Kind {
@@ -20,11 +22,15 @@ impl Kind {
         match self {
             Kind::Client => "client",
             Kind::Server => "server",
+            Kind::Source => "source",
         }
     }
 
     fn default_id(self, index: usize) -> String {
-        format!("ws_{}_{}", self.key(), index + 1)
+        match self {
+            Kind::Client | Kind::Server => format!("ws_{}_{}", self.key(), index + 1),
+            Kind::Source => format!("source_{}", index + 1),
+        }
     }
 }
 

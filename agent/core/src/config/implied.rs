@@ -70,6 +70,9 @@ pub fn after_removal(before: &[ConfigFile], kind: Kind, outlet: &str, held: u64)
             "it was the last server: without any, one listens on {} (`active = false` in one keeps all shut)",
             address()
         )),
+        Kind::Source => {
+            notes.push("what its broker holds for it stays there until the session ends".to_owned())
+        }
         Kind::Client | Kind::Server => {}
     }
     notes

@@ -25,6 +25,7 @@ pub mod logging;
 mod may_subscribe;
 pub mod method;
 pub mod mqtt;
+pub mod mqtt_source;
 pub mod network;
 pub mod parameter;
 pub mod phc;
@@ -38,6 +39,7 @@ pub mod reply;
 pub mod route;
 pub mod secret;
 pub mod server;
+pub mod source;
 mod table;
 pub mod throttle;
 pub mod tls;
@@ -76,6 +78,8 @@ pub struct Config {
     pub buffer: buffer::Buffer,
     /// `[mqtt]`, if there is one.
     pub mqtt: Option<mqtt::Mqtt>,
+    /// `[[source]]`, in the order of the file.
+    pub sources: Vec<source::Source>,
     /// `[presence]`
     pub presence: agent::Presence,
     /// `[host]`
@@ -202,6 +206,12 @@ impl Config {
             let fresh = mqtt::Mqtt::of_url("", &self.agent.id);
             render::table(&mut out, "[mqtt]", &mqtt.lines(), &fresh.lines());
         }
+        for (index, source) in self.sources.iter().enumerate() {
+            let fresh = source::Source::of_index(index);
+            render::table(&mut out, "[[source]]", &source.lines(), &fresh.lines());
+            let fresh = mqtt_source::MqttSource::default().lines(false);
+            render::table(&mut out, "[source.mqtt]", &source.mqtt().lines(true), &fresh);
+        }
         render::table(&mut out, "[presence]", &self.presence.lines(), &agent::Presence::default().lines());
         render::table(&mut out, "[host]", &self.host.lines(), &host::Host::default().lines());
         render::table(&mut out, "[log]", &self.log.lines(), &logging::Log::default().lines());
@@ -217,8 +227,9 @@ impl Config {
         let header = format!("[[{}]]\n", kind.key());
         let (start, _) = whole.match_indices(&header).nth(index)?;
         let rest = &whole[start + header.len()..];
-        let inner = format!("\n[[{}.", kind.key());
-        let mut ends = rest.match_indices("\n[").filter(|(at, _)| !rest[*at..].starts_with(&inner));
+        let inner = [format!("\n[[{}.", kind.key()), format!("\n[{}.", kind.key())];
+        let is_inner = |at: usize| inner.iter().any(|start| rest[at..].starts_with(start));
+        let mut ends = rest.match_indices("\n[").filter(|(at, _)| !is_inner(*at));
         let end = ends.next().map_or(rest.len(), |(at, _)| at);
         Some(format!("{header}{}\n", rest[..end].trim_end()))
     }
@@ -228,13 +239,15 @@ impl Config {
         match kind {
             edit::Kind::Client => self.clients.iter().map(|client| client.id.as_str()).collect(),
             edit::Kind::Server => self.servers.iter().map(|server| server.id.as_str()).collect(),
+            edit::Kind::Source => self.sources.iter().map(|source| source.id.as_str()).collect(),
         }
     }
 
-    /// The priorities that routes give their messages, and 0; rising.
+    /// The priorities that routes and sources give their messages, and 0; rising.
     pub fn priorities(&self) -> Vec<u8> {
         let routes = self.servers.iter().flat_map(|server| &server.routes).map(|route| route.priority);
-        let set: BTreeSet<u8> = routes.chain([0]).collect();
+        let sources = self.sources.iter().map(|source| source.priority);
+        let set: BTreeSet<u8> = routes.chain(sources).chain([0]).collect();
         set.into_iter().collect()
     }
 
@@ -245,12 +258,16 @@ impl Config {
         let agent = table.within("agent", |table| agent::Agent::read(table, environment));
         let has_mqtt = table.holds("mqtt");
         let (clients, servers) = (clients(table), servers(table));
+        let buffer = table.within("buffer", buffer::Buffer::read);
+        let mqtt =
+            has_mqtt.then(|| table.within("mqtt", |table| mqtt::Mqtt::read(table, &agent.id))).flatten();
+        let known = mqtt_source::known(&agent.id, &clients, mqtt.as_ref());
+        let sources = sources(table, &agent.id, mqtt.as_ref(), known);
         Config {
             clients,
-            buffer: table.within("buffer", buffer::Buffer::read),
-            mqtt: has_mqtt
-                .then(|| table.within("mqtt", |table| mqtt::Mqtt::read(table, &agent.id)))
-                .flatten(),
+            buffer,
+            mqtt,
+            sources,
             presence: table.within("presence", agent::Presence::read),
             host: table.within("host", host::Host::read),
             log: table.within("log", logging::Log::read),
@@ -315,6 +332,20 @@ fn servers(table: &mut Table) -> Vec<server::Server> {
         servers.push(server::Server::of_index(0));
     }
     servers
+}
+
+fn sources(
+    table: &mut Table,
+    agent: &str,
+    broker: Option<&mqtt::Mqtt>,
+    mut known: mqtt_source::Known,
+) -> Vec<source::Source> {
+    let mut seen = BTreeMap::new();
+    table.each("source", |index, table| {
+        let source = source::Source::read(index, table, agent, broker, &mut known);
+        check_id(&mut seen, &source.id, table);
+        source
+    })
 }
 
 fn check_id(seen: &mut BTreeMap<String, String>, id: &str, table: &Table) {

@@ -160,19 +160,19 @@ impl Mqtt {
 }
 
 /// The url without its user, the user and the password.
-fn split_user(text: &str) -> Option<(String, String, Option<String>)> {
+pub(super) fn split_user(text: &str) -> Option<(String, String, Option<String>)> {
     let url = Url::parse(text, ["mqtt", "mqtts"]).ok()?;
     let (name, password) = url.user?;
     let bare = format!("{}://{}{}", url.scheme, url.authority, url.tail);
     Some((bare, name.to_owned(), password.map(str::to_owned)))
 }
 
-fn decoded(text: &str) -> Result<String, String> {
+pub(super) fn decoded(text: &str) -> Result<String, String> {
     let text = percent_encoding::percent_decode_str(text).decode_utf8();
     text.map(|text| text.into_owned()).map_err(|_| "its user or password is not UTF-8".to_owned())
 }
 
-fn broker_url(node: &Node, _: &Reading) -> Result<String, String> {
+pub(super) fn broker_url(node: &Node, _: &Reading) -> Result<String, String> {
     let url = Url::parse(value::text(node)?, ["mqtt", "mqtts"])?;
     match url.tail {
         "" | "/" => Ok(url.text()),
@@ -180,7 +180,7 @@ fn broker_url(node: &Node, _: &Reading) -> Result<String, String> {
     }
 }
 
-fn named(node: &Node, agent: &str) -> Result<String, String> {
+pub(super) fn named(node: &Node, agent: &str) -> Result<String, String> {
     let text = value::text(node)?.replace("{agent}", agent);
     if text.is_empty() || text.contains(|letter: char| letter.is_control() || "{}".contains(letter)) {
         return Err("must not be empty, hold a control character or a name other than {agent}".to_owned());

@@ -59,6 +59,13 @@ impl Config {
                 users.map(|user| of(Kind::Server, &server.id, format!("users.password of {}", user.name))),
             );
         }
+        for source in &self.sources {
+            let mqtt = source.mqtt();
+            let proxy = mqtt.proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
+            let passwords = [("mqtt.password", mqtt.password.as_ref()), ("mqtt.proxy.password", proxy)];
+            let plain = passwords.into_iter().filter(|(_, password)| is_plain(*password));
+            keys.extend(plain.map(|(key, _)| of(Kind::Source, &source.id, key.to_owned())));
+        }
         if self.mqtt.as_ref().is_some_and(|mqtt| is_plain(mqtt.password.as_ref())) {
             keys.push(PlainSecret { key: "password".to_owned(), table: None });
         }

@@ -3,6 +3,7 @@ mod files;
 mod link_kind;
 mod manual;
 mod mqtt_server;
+mod mqtt_source;
 pub(super) mod record;
 mod route;
 mod schema;
@@ -187,6 +188,35 @@ prefix = "site/{agent}/x"
 status_interval = "1m"
 keep_alive = "1m"
 reconnect = { max = "10s" }
+[[source]]
+id = "zigbee"
+name = "Zigbee"
+description = "what Zigbee2MQTT says"
+active = false
+topic = "z/{device}/{topic}"
+device = "{agent}-{device}"
+format = "json"
+priority = 4
+ttl = "90s"
+schema = "reading.schema.json"
+limits = { message_bytes = "1KB", rate = "10/s", inflight = 7 }
+[source.mqtt]
+url = "mqtts://${host}"
+topics = ["zigbee2mqtt/{device}", "$share/g/tele/{device}/{rest...}"]
+qos = 2
+version = "5"
+client_id = "z-{agent}"
+username = "z"
+password = { env = "PW" }
+tls = { ca = "ca.pem" }
+proxy = { url = "socks5://proxy:1080" }
+keep_alive = "1m"
+session_expiry = "1h"
+retained = "all"
+reconnect = { max = "10s" }
+connect_timeout = "1s"
+[[source]]
+mqtt = { topics = ["x/#"], version = "3.1.1", retained = "none" }
 [log]
 format = "json"
 level = "debug"

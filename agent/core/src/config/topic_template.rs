@@ -66,6 +66,16 @@ impl TopicTemplate {
         rest.next().is_none().then_some(values)
     }
 
+    /// The topic filter of MQTT that matches what it matches, and topics with empty levels.
+    pub fn filter(&self) -> String {
+        let level = |level: &Level| match level {
+            Level::Literal(literal) => literal.clone(),
+            Level::Name(_) | Level::Any => "+".to_owned(),
+            Level::Rest(_) | Level::Open => "#".to_owned(),
+        };
+        self.levels.iter().map(level).collect::<Vec<_>>().join("/")
+    }
+
     /// The names, in the template's order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.levels.iter().filter_map(|level| match level {

@@ -13,7 +13,7 @@ mod roff;
 use roff::{ascii, plain};
 
 /// Keys that become no field: their paths, what they take, and what they do.
-const WITHOUT_FIELD: [(&str, &str, &str); 5] = [
+const WITHOUT_FIELD: [(&str, &str, &str); 6] = [
     (
         "agent.environment",
         "a string",
@@ -23,6 +23,7 @@ const WITHOUT_FIELD: [(&str, &str, &str); 5] = [
     ("server.route.header.type", TYPE.0, TYPE.1),
     ("client.reconnect.jitter", JITTER.0, JITTER.1),
     ("mqtt.reconnect.jitter", JITTER.0, JITTER.1),
+    ("source.mqtt.reconnect.jitter", JITTER.0, JITTER.1),
 ];
 
 /// How the reader begins to say what a secret may be.
@@ -38,8 +39,8 @@ const JITTER: (&str, &str) =
     ("\"full\"", "Each wait is random, from nothing to its upper end; there is no other jitter.");
 
 /// With every list and optional table that there is.
-const LEAST: &str =
-    "[[client]]\nurl = 'ws://h'\n[[server]]\n[[server.route]]\npath = '/a'\n[mqtt]\nurl = 'mqtt://h'\n";
+const LEAST: &str = "[[client]]\nurl = 'ws://h'\n[[server]]\n[[server.route]]\npath = '/a'\n[mqtt]\nurl = 'mqtt://h'\n\
+                     [[source]]\nmqtt = { topics = ['a'] }\n";
 
 #[test]
 fn the_manual_page_of_the_configuration_is_current() {
