@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use self::command::{CommandError, LinkCommand};
 pub use self::event::{Action, Event};
 use self::leaving::Leaving;
-pub(crate) use self::link_context::LinkContext;
+pub(crate) use self::link_context::{Fetched, LinkContext};
 pub use self::query::{Query, Reply};
 use self::stop::Stop;
 use crate::clocks::Clocks;
@@ -40,7 +40,7 @@ use crate::outlet::lane::Routes;
 use crate::outlet::order_queue::OrderQueue;
 use crate::outlet::store_protocol::{Opened, StoreOrder};
 use crate::seed::Seed;
-pub use crate::setup::{LinkSetup, MqttSetup, Setup};
+pub use crate::setup::{LinkSetup, MqttSetup, Setup, SourceSetup};
 use crate::time::{Now, Time};
 
 /// The agent.
@@ -80,7 +80,7 @@ impl Agent {
     /// An agent that goes on after its last run.
     pub fn new(mut setup: Setup, opened: &Opened, now: Now) -> Self {
         let clients = std::mem::take(&mut setup.links);
-        let links = topology::lines(&clients, setup.mqtt.as_ref(), now);
+        let links = topology::lines(&clients, setup.mqtt.as_ref(), &setup.sources, now);
         let owners = topology::owners(&links, &setup, &opened.outlets);
         let mut agent = Agent {
             buffer: Buffer::new(setup.buffer, owners, &setup.new_epochs, opened, setup.run, now.wall_ns),
@@ -179,6 +179,9 @@ impl Agent {
         self.judge_trials(now, out);
         self.look_after_volatile(now, out);
         for link in self.links.ids() {
+            if self.waits_for_store(&self.links[link]) {
+                continue;
+            }
             let mut effects = Vec::new();
             self.links[link].link.advance(now.mono, &mut self.seed, &mut effects);
             self.apply(now, link, effects, out);
@@ -210,7 +213,8 @@ impl Agent {
         if let Some(until) = self.is_ending() {
             return until;
         }
-        let links = self.links.iter().filter_map(LinkContext::deadline).min();
+        let links = self.links.iter().filter(|line| !self.waits_for_store(line));
+        let links = links.filter_map(LinkContext::deadline).min();
         let stop = match self.stop {
             Stop::Running | Stop::Done => None,
             Stop::Flushing { until } | Stop::Closing { until } | Stop::Saving { until } => Some(until),

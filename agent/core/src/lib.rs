@@ -5,7 +5,7 @@
 //! # The way of a message, from a POST to its confirmation
 //!
 //! 1. [`source`]: who may come in and how much ([`source::access`], [`source::throttle`]), what a failed login costs
-//!    ([`source::penalty`]), what a packet of MQTT is answered with ([`source::mqtt`]). A request or a frame becomes a [`Draft`](source::intake::Draft), which waits for its
+//!    ([`source::penalty`]), what a packet of MQTT is answered with ([`source::mqtt`]), what a broker's packets become ([`source::subscriber`]). A request or a frame becomes a [`Draft`](source::intake::Draft), which waits for its
 //!    [`Answer`](source::intake::Answer).
 //! 2. [`agent`]: the whole agent as one state machine. It composes the links, the buffer and the presence, and hands a batch of
 //!    drafts to an outlet of every link: each priority has one of its own there ([`outlet::lane`]).

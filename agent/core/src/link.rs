@@ -295,7 +295,10 @@ impl Link {
             | LinkReport::Resume { .. }
             | LinkReport::Nack { .. }
             | LinkReport::StateRefused(_)
-            | LinkReport::Inbound(_) => {}
+            | LinkReport::Inbound(_)
+            | LinkReport::Subscribed(_)
+            | LinkReport::Took(_)
+            | LinkReport::Holds(_) => {}
         }
     }
 

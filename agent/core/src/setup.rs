@@ -9,6 +9,7 @@ use crate::config::buffer::BufferLimits;
 use crate::config::client::Client;
 use crate::config::mqtt::Mqtt;
 use crate::config::replay::Replay;
+use crate::config::source::Source;
 use crate::link::LinkRule;
 use crate::outlet::lane;
 
@@ -27,6 +28,8 @@ pub struct Setup {
     pub priorities: Vec<u8>,
     /// The MQTT link.
     pub mqtt: Option<MqttSetup>,
+    /// The sources that fetch messages.
+    pub sources: Vec<SourceSetup>,
     /// `[buffer]`
     pub buffer: config::buffer::Buffer,
     /// `[presence]`
@@ -107,4 +110,17 @@ pub struct MqttSetup {
     pub status_interval: Duration,
     /// Its table of the configuration, for whoever makes its connection.
     pub table: Arc<Mqtt>,
+}
+
+/// One source that fetches messages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceSetup {
+    /// Its id.
+    pub id: String,
+    /// How its link lives.
+    pub rule: LinkRule,
+    /// Where it connects to, for the status, without secrets.
+    pub place: String,
+    /// Its table of the configuration with the broker that is meant, for whoever makes its connection.
+    pub table: Arc<Source>,
 }

@@ -1,6 +1,7 @@
 //! The way in: access, limits of each sender, and the draft of a message until it has an outlet.
 
 pub mod access;
+pub mod broker_advice;
 pub mod browser;
 pub mod bucket;
 pub mod coalesce;
@@ -18,4 +19,5 @@ pub mod parts;
 pub mod payload;
 pub mod penalty;
 pub mod subprotocol;
+pub mod subscriber;
 pub mod throttle;

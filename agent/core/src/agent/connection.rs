@@ -31,6 +31,9 @@ impl Agent {
             LinkReport::Ack { lane, seq } => self.acknowledged(now, link, lane, seq, out),
             LinkReport::Resume { lane, from } => self.resumed(now, link, lane, from, out),
             LinkReport::Inbound(heard) => self.heard(link, heard, out),
+            LinkReport::Subscribed(faults) => self.links[link].fetched.faults = faults,
+            LinkReport::Took(took) => self.took(now, link, took),
+            LinkReport::Holds(why) => self.links[link].fetched.holds = why,
             LinkReport::StateRefused(reason) => self.state_refused(link, reason, out),
             LinkReport::Up(_)
             | LinkReport::DialFailed(_)

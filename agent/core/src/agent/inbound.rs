@@ -1,11 +1,12 @@
 //! What peers send of their own: it goes to every other client link, and never back to the one that it came from.
 
 use super::stop::Stop;
-use super::{Action, Agent, act};
+use super::{Action, Agent, LinkContext, act};
 use crate::ids::LinkId;
 use crate::link::protocol::Heard;
 use crate::observe::log_event::LogEvent;
 use crate::source::intake::Refused;
+use crate::source::subscriber::Took;
 use crate::time::Now;
 
 impl Agent {
@@ -28,6 +29,20 @@ impl Agent {
             }
         };
         out.push(given_up(&line.id, &why));
+    }
+
+    /// A source has made something of messages.
+    pub(crate) fn took(&mut self, now: Now, link: LinkId, took: Took) {
+        let fetched = &mut self.links[link].fetched;
+        if took.stored > 0 {
+            fetched.last_ns = Some(now.wall_ns);
+        }
+        fetched.took.add(took);
+    }
+
+    /// Whether a source has nowhere to put what it would fetch: the store is not open yet.
+    pub(crate) fn waits_for_store(&self, line: &LinkContext) -> bool {
+        line.source().is_some() && !self.may_listen()
     }
 
     /// Hands to the buffer what peers have sent. What a busy buffer or a failing store refuses waits; what a full buffer

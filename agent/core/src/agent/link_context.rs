@@ -3,7 +3,7 @@
 use super::poison::Sample;
 use super::stop::GOING_AWAY;
 use super::trial::{Rollback, Trial};
-use super::{LinkSetup, MqttSetup, Setup};
+use super::{LinkSetup, MqttSetup, Setup, SourceSetup};
 use crate::config::buffer::{Bounds, BufferLimits};
 use crate::config::replay::Replay;
 use crate::ids::{ConnectionId, OutletId};
@@ -14,6 +14,7 @@ use crate::link::{Link, LinkRule};
 use crate::outlet::lane::{self, Routes};
 use crate::outlet::replay_limiter::ReplayLimiter;
 use crate::source::inbox::Inbox;
+use crate::source::subscriber::Took;
 use crate::time::{Now, Time};
 use crate::wire::ENVELOPE_BYTES_MAX;
 
@@ -76,6 +77,8 @@ pub struct LinkContext {
     pub rollback: Option<Rollback>,
     /// The words of the failed dials since it was up last.
     pub refused_as: Vec<String>,
+    /// What it fetches, if it is a source's.
+    pub fetched: Fetched,
     /// How MQTT is spoken on its connection, or was on the last one.
     pub terms: Option<Terms>,
     /// Why the broker does not take a state.
@@ -97,6 +100,19 @@ pub struct TakenOver {
     pub words: String,
 }
 
+/// What a source has fetched since the start.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// Counts of messages.
+    pub took: Took,
+    /// When the last one was stored, UTC ns.
+    pub last_ns: Option<u64>,
+    /// What its subscriptions lack, a sentence each.
+    pub faults: Vec<String>,
+    /// Why it waits.
+    pub holds: Option<String>,
+}
+
 /// What a line is in the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Role {
@@ -104,6 +120,8 @@ pub enum Role {
     Client(Box<LinkSetup>),
     /// The link to the broker.
     Broker,
+    /// A source.
+    Source(Box<SourceSetup>),
     /// Nothing any more.
     Gone,
 }
@@ -125,6 +143,14 @@ impl LinkContext {
         LinkContext::new("mqtt", lane::MQTT.to_owned(), Role::Broker, link, own.window, pace)
     }
 
+    /// The link of a source.
+    pub fn of_source(own: &SourceSetup, now: Now) -> LinkContext {
+        let pace = ReplayLimiter::new(Replay::default(), now.mono);
+        let link = Link::new(own.rule.clone(), now.mono);
+        let name = format!("source:{}", own.id);
+        LinkContext::new(&name, name.clone(), Role::Source(Box::new(own.clone())), link, 0, pace)
+    }
+
     /// The same, but it does not dial before its outlets have a place.
     pub fn waiting(mut self, now: Now) -> LinkContext {
         self.link.retire(now.mono, GOING_AWAY, &mut Vec::new());
@@ -136,6 +162,14 @@ impl LinkContext {
         matches!(self.role, Role::Client(_))
     }
 
+    /// What the configuration says of a source.
+    pub fn source(&self) -> Option<&SourceSetup> {
+        match &self.role {
+            Role::Source(own) => Some(own),
+            Role::Client(_) | Role::Broker | Role::Gone => None,
+        }
+    }
+
     /// Whether its link is not configured any more.
     pub fn is_gone(&self) -> bool {
         self.role == Role::Gone
@@ -145,7 +179,7 @@ impl LinkContext {
     pub fn own(&self) -> Option<&LinkSetup> {
         match &self.role {
             Role::Client(own) => Some(own),
-            Role::Broker | Role::Gone => None,
+            Role::Broker | Role::Source(_) | Role::Gone => None,
         }
     }
 
@@ -154,6 +188,7 @@ impl LinkContext {
         match &self.role {
             Role::Client(own) => Some(own.rule.clone()),
             Role::Broker => setup.mqtt.as_ref().map(|own| own.rule.clone()),
+            Role::Source(own) => Some(own.rule.clone()),
             Role::Gone => None,
         }
     }
@@ -230,6 +265,7 @@ impl LinkContext {
             state_refused: None,
             states_told: Vec::new(),
             taken_over: None,
+            fetched: Fetched::default(),
         }
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct Loss {
 impl Agent {
     pub(crate) fn lost(&mut self, link: LinkId, loss: Loss, was_up: bool, out: &mut Vec<Action>) {
         self.go_down(link);
+        self.links[link].fetched.holds = None;
         let Loss { error, retry_in, because } = loss;
         let line = &mut self.links[link];
         let name = line.id.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Agent, LinkSetup};
+use super::{Agent, LinkSetup, SourceSetup};
 use crate::config::mqtt::Mqtt;
 use crate::ids::LinkId;
 use crate::link::protocol::Publication;
@@ -85,6 +85,11 @@ impl Agent {
     /// The settings of a client's link that are in force.
     pub fn settings(&self, link: LinkId) -> Option<&LinkSetup> {
         self.links.find(link)?.own()
+    }
+
+    /// The settings of a source's link.
+    pub fn source(&self, link: LinkId) -> Option<&SourceSetup> {
+        self.links.find(link)?.source()
     }
 
     /// The table of the broker, if this is its link.

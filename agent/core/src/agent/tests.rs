@@ -22,6 +22,7 @@ use crate::reload::{Changes, Proposal};
 use crate::source::intake::{Answer, Draft, Refused};
 use crate::wire::ENVELOPE_BYTES_MAX;
 
+mod source;
 mod trial;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -455,6 +456,7 @@ fn setup(links: Vec<LinkSetup>, mqtt: bool) -> Setup {
         run: 1,
         links,
         proven: Vec::new(),
+        sources: Vec::new(),
         mqtt: mqtt.then(broker),
         buffer: BufferRule {
             max_bytes: 1 << 30,

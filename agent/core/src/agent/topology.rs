@@ -3,20 +3,22 @@
 
 use super::link_context::Role;
 use super::stop::GOING_AWAY;
-use super::{Action, Agent, LinkContext, LinkSetup, MqttSetup, Setup};
+use super::{Action, Agent, LinkContext, LinkSetup, MqttSetup, Setup, SourceSetup};
 use crate::ids::{LinkId, Table};
 use crate::outlet::buffer::OutletOwner;
 use crate::outlet::lane::{self, Routes};
 use crate::time::Now;
 
-/// A line for every client, and for the broker.
+/// A line for every client, for the broker, and for every source.
 pub(crate) fn lines(
     clients: &[LinkSetup],
     broker: Option<&MqttSetup>,
+    sources: &[SourceSetup],
     now: Now,
 ) -> Table<LinkId, LinkContext> {
     let clients = clients.iter().map(|own| LinkContext::of_client(own, now));
-    clients.chain(broker.map(|own| LinkContext::of_broker(own, now))).collect()
+    let sources = sources.iter().map(|own| LinkContext::of_source(own, now));
+    clients.chain(broker.map(|own| LinkContext::of_broker(own, now))).chain(sources).collect()
 }
 
 /// Whose each outlet of the store is at the start.
@@ -48,7 +50,7 @@ impl Agent {
         broker_changed: bool,
         out: &mut Vec<Action>,
     ) {
-        let fresh = lines(clients, self.setup.mqtt.as_ref(), now);
+        let fresh = lines(clients, self.setup.mqtt.as_ref(), &self.setup.sources, now);
         for link in self.links.ids() {
             if !fresh.iter().any(|own| own.outlet == self.links[link].outlet) {
                 self.part(now, link, out);
@@ -60,7 +62,8 @@ impl Agent {
         let Agent { buffer, setup, links, .. } = self;
         let mut new_epochs = setup.new_epochs.iter().cloned();
         let of_clients = setup.priorities_with(links.iter().filter_map(LinkContext::own));
-        for (link, line) in links.pairs().filter(|(_, line)| !line.is_gone()) {
+        let holding = |line: &LinkContext| !line.is_gone() && line.source().is_none();
+        for (link, line) in links.pairs().filter(|(_, line)| holding(line)) {
             let priorities = if line.is_client() { &of_clients[..] } else { &[0] };
             buffer.want(link, &line.outlet, priorities, line.bounds(setup), &mut new_epochs);
         }
@@ -130,7 +133,9 @@ impl Agent {
 
     fn take_line(&mut self, now: Now, fresh: LinkContext, broker_changed: bool, out: &mut Vec<Action>) {
         let Some(link) = self.links.first(|line| line.outlet == fresh.outlet) else {
-            self.links.push(fresh.waiting(now));
+            // A source needs no place in the store.
+            let is_source = fresh.source().is_some();
+            self.links.push(if is_source { fresh } else { fresh.waiting(now) });
             return self.links.ids().next_back().into_iter().for_each(|link| self.recall_frame_limit(link));
         };
         let line = &mut self.links[link];
@@ -144,7 +149,7 @@ impl Agent {
             Role::Client(before) if before.id != line.id => (line.trial, line.rollback) = (None, None),
             // Neither has one that was not there, or has no place yet.
             Role::Client(before) if !line.lanes.is_empty() => self.begin_trial(link, before),
-            Role::Client(_) | Role::Broker | Role::Gone => {}
+            Role::Client(_) | Role::Broker | Role::Source(_) | Role::Gone => {}
         }
         self.recall_frame_limit(link);
         self.connect_anew(now, link, out);
@@ -153,7 +158,7 @@ impl Agent {
     /// Under the rule that its link has now; without a place or a configuration it stays away.
     pub(crate) fn connect_anew(&mut self, now: Now, link: LinkId, out: &mut Vec<Action>) {
         let line = &self.links[link];
-        let rule = line.rule(&self.setup).filter(|_| !line.lanes.is_empty());
+        let rule = line.rule(&self.setup).filter(|_| !line.lanes.is_empty() || line.source().is_some());
         let own = &mut self.links[link].link;
         let mut effects = Vec::new();
         match rule {

@@ -41,6 +41,10 @@ pub enum DialStep {
     Connack,
     /// The peer takes the credentials, or asks for none.
     Authentication,
+    /// SUBSCRIBE and SUBACK (MQTT).
+    Subscribe,
+    /// What the broker tells of itself (MQTT).
+    Broker,
     /// A ping and its answer.
     Ping,
     /// A publication that comes back (MQTT).
@@ -84,6 +88,8 @@ impl DialStep {
             DialStep::Request => "request",
             DialStep::Connack => "connack",
             DialStep::Authentication => "authentication",
+            DialStep::Subscribe => "subscribe",
+            DialStep::Broker => "broker",
             DialStep::Ping => "ping",
             DialStep::Publish => "publish",
         }
@@ -101,6 +107,8 @@ impl DialStep {
             DialStep::Request => "while waiting for the answer to a request",
             DialStep::Connack => "while waiting for the answer to CONNECT",
             DialStep::Authentication => "while waiting for the answer to the credentials",
+            DialStep::Subscribe => "while waiting for the answer to SUBSCRIBE",
+            DialStep::Broker => "while asking the broker about itself",
             DialStep::Ping => "while waiting for the answer to a ping",
             DialStep::Publish => "while waiting for a publication to come back",
         }
@@ -178,6 +186,9 @@ fn hint_of_step(step: DialStep) -> &'static str {
             "check user, password or token of this table, and what the server lets it do"
         }
         DialStep::Publish => hint_of_publication(PublishFault::Other),
+        DialStep::Subscribe | DialStep::Broker => {
+            "check `topics`, and what the broker lets this user read (its access control list)"
+        }
         DialStep::Ping => {
             "the peer does not answer pings: confirm = \"pong\" cannot work with it; use \"ack\" or \"none\""
         }

@@ -10,6 +10,7 @@ use crate::link::dial_error::DialError;
 use crate::link::mqtt::terms::Terms;
 use crate::message::Entry;
 use crate::source::intake::Draft;
+use crate::source::subscriber::Took;
 
 /// An order to the task of a connection that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +98,12 @@ pub enum LinkReport {
     Written(u64),
     /// The peer sent something of its own.
     Inbound(Heard),
+    /// The topics of a source are subscribed to, with a sentence for each that is not as it was asked for.
+    Subscribed(Vec<String>),
+    /// What a source has made of messages since it told so last.
+    Took(Took),
+    /// Why a source waits with what it has fetched; none when it goes on.
+    Holds(Option<String>),
     /// The endpoint that was tried beside this connection has answered a ping, or why not.
     Probed(Result<(), String>),
     /// How far the bytes of the connection have come.

@@ -37,6 +37,12 @@ pub fn problems(status: &Value) -> Vec<String> {
     if status["mqtt"].is_object() {
         problems.extend(link_problems("the MQTT broker", "mqtt", &status["mqtt"]));
     }
+    for (id, source) in sorted(&status["sources"]) {
+        let name = format!("source {id}");
+        problems.extend(link_problems(&name, id, source));
+        let faults = source["subscription_faults"].as_array().into_iter().flatten();
+        problems.extend(faults.filter_map(Value::as_str).map(|fault| format!("{name}: {fault}")));
+    }
     for (id, server) in sorted(&status["servers"]) {
         problems.extend(server_problems(id, server));
     }
@@ -69,6 +75,9 @@ pub fn notices(status: &Value) -> Vec<String> {
         let hint = link["taken_over"]["hint"].as_str();
         let times = link["taken_over"]["times"].as_u64().unwrap_or_default();
         notices.extend(hint.map(|hint| format!("{name}: {hint} ({times} times since the start)")));
+    }
+    for (id, source) in sorted(&status["sources"]) {
+        notices.extend(source_notices(id, source));
     }
     notices.extend(ending("a peer's certificate", status["certificate_days_left"].as_i64()));
     for (id, server) in sorted(&status["servers"]) {
@@ -141,6 +150,20 @@ fn server_problems(id: &str, server: &Value) -> Vec<String> {
     let error = server["certificate_error"].as_str();
     problems.extend(error.map(|error| format!("server {id}: the certificate cannot be renewed: {error}")));
     problems
+}
+
+fn source_notices(id: &str, source: &Value) -> Vec<String> {
+    let count = |key: &str| source[key].as_u64().filter(|count| *count > 0);
+    let why =
+        source["last_refused"].as_str().map_or_else(String::new, |why| format!(", the last one since {why}"));
+    let refused = count("refused").map(|count| format!("source {id} has refused {count} messages{why}"));
+    let unmatched = count("unmatched").map(|count| {
+        format!(
+            "source {id} got {count} messages that mqtt.topics does not mean and did not store them: the session at the broker has subscriptions of an \
+             earlier configuration; another client_id begins another session"
+        )
+    });
+    refused.into_iter().chain(unmatched).collect()
 }
 
 fn ending(name: &str, days_left: Option<i64>) -> Option<String> {

@@ -50,6 +50,9 @@ pub struct Status {
     /// Days until the first certificate of a peer ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_days_left: Option<i64>,
+    /// Sources that fetch messages, by their id.
+    #[serde(rename = "sources", skip_serializing_if = "BTreeMap::is_empty")]
+    pub fetching: BTreeMap<String, SourceStatus>,
     /// Servers, by their id.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub servers: BTreeMap<String, ServerStatus>,
@@ -160,6 +163,47 @@ pub struct TakenOverStatus {
     pub last: Timestamp,
     /// What that means.
     pub hint: String,
+}
+
+/// How a source is that fetches messages.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceStatus {
+    /// Of the life of its link.
+    pub state: LinkState,
+    /// Since when it is in it.
+    pub since: Timestamp,
+    /// Where it connects to, without secrets.
+    pub url: String,
+    /// Round trip of the last ping, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// How often it came up again.
+    pub reconnects: u64,
+    /// Why it was lost, or could not be made, for the last time.
+    pub last_error: Option<String>,
+    /// Seconds until the next try.
+    pub retry_in_s: Option<f64>,
+    /// Why it does not try earlier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_because: Option<WaitReason>,
+    /// Messages fetched and stored since the start.
+    pub received: u64,
+    /// When the last one was stored.
+    pub last_received: Option<Timestamp>,
+    /// Messages refused since they are not as they have to be.
+    pub refused: u64,
+    /// Why the last one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_refused: Option<String>,
+    /// Retained messages that were passed over.
+    pub passed_over: u64,
+    /// Messages that no topic of the configuration means.
+    pub unmatched: u64,
+    /// What its subscriptions lack, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscription_faults: Vec<String>,
+    /// Why it waits with what it has fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
 }
 
 /// What the table of a client adds to the status of its link.

@@ -116,6 +116,8 @@ impl AgentFacts {
         let links = status["links"].as_object().into_iter().flatten();
         let links = links.map(|(id, link)| (id.clone(), link));
         let broker = status.get("mqtt").map(|link| ("mqtt".to_owned(), link));
+        let sources = status["sources"].as_object().into_iter().flatten();
+        let sources = sources.map(|(id, link)| (format!("source:{id}"), link));
         let servers = status["servers"].as_object().into_iter().flatten();
         let renewals = servers.filter_map(|(id, server)| {
             let error = text(&server["certificate_error"])?;
@@ -125,7 +127,7 @@ impl AgentFacts {
         AgentFacts {
             id: text(&status["agent"]).unwrap_or_default(),
             version: text(&status["version"]).unwrap_or_default(),
-            links: links.chain(broker).map(|(id, link)| (id, LinkFacts::read(link))).collect(),
+            links: links.chain(broker).chain(sources).map(|(id, link)| (id, LinkFacts::read(link))).collect(),
             written_bytes: (
                 buffer["disk_bytes_written_today"].as_u64(),
                 buffer["disk_bytes_written_total"].as_u64(),

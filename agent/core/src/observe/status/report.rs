@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    BufferStatus, ClientStatus, DeviceCounts, DeviceStatus, Devices, Farewell, LinkStatus, Online, Status,
-    TakenOverStatus, Timestamp,
+    BufferStatus, ClientStatus, DeviceCounts, DeviceStatus, Devices, Farewell, LinkStatus, Online,
+    SourceStatus, Status, TakenOverStatus, Timestamp,
 };
-use crate::agent::{Agent, LinkContext};
+use crate::agent::{Agent, Fetched, LinkContext};
 use crate::device::presence::{Device, Presence};
 use crate::ids::{LinkId, OutletId};
 use crate::link::LinkState;
@@ -54,7 +54,8 @@ struct LastWords<'a> {
 pub fn digest(agent: &Agent) -> u64 {
     let links = agent.links.iter().filter(|line| !line.is_gone());
     let links = links.map(|line| {
-        let facts = [line.link.is_up(), line.rollback.is_some(), line.link.proves_nothing()];
+        let holds = line.fetched.holds.is_some();
+        let facts = [line.link.is_up(), line.rollback.is_some(), line.link.proves_nothing() || holds];
         facts.iter().fold(1, |all, fact| all * 2 + u64::from(*fact))
     });
     let buffer = agent.buffer.state() as u64 * 3 + agent.buffer.store() as u64;
@@ -64,8 +65,16 @@ pub fn digest(agent: &Agent) -> u64 {
 
 /// How the agent is, in a line: `1 of 2 links up, holding 12 messages for lab, 3 devices`.
 pub fn headline(agent: &Agent) -> String {
-    let active = || agent.links.iter().filter(|line| line.link.state() != LinkState::Inactive);
+    let is_active = |line: &&LinkContext| line.link.state() != LinkState::Inactive;
+    let active = || agent.links.iter().filter(is_active).filter(|line| line.source().is_none());
     let (up, all) = (active().filter(|line| line.link.is_up()).count(), active().count());
+    let sources = || agent.links.iter().filter(is_active).filter(|line| line.source().is_some());
+    let fetching = sources().filter(|line| line.link.is_up()).count();
+    let sources = match sources().count() {
+        0 => String::new(),
+        1 => format!(", {fetching} of 1 source up"),
+        all => format!(", {fetching} of {all} sources up"),
+    };
     let links = match all {
         0 => "no link is active".to_owned(),
         1 => format!("{up} of 1 link up"),
@@ -75,7 +84,7 @@ pub fn headline(agent: &Agent) -> String {
         1 => "1 device".to_owned(),
         devices => format!("{devices} devices"),
     };
-    let line = format!("{links}, holding {}, {devices}", held(agent));
+    let line = format!("{links}{sources}, holding {}, {devices}", held(agent));
     match agent.buffer.failure() {
         Some(error) if agent.buffer.store() == StoreState::ReadOnly => {
             format!("{line}, the store is read-only: {error}")
@@ -173,6 +182,7 @@ fn base(agent: &Agent, now: Now) -> Status {
         buffer: buffer_status(agent, now),
         host: agent.host.status(agent.buffer.facts().free_bytes),
         certificate_days_left: agent.links.iter().filter_map(|line| line.certificate_days_left).min(),
+        fetching: agent.links.iter().filter_map(|line| source_status(line, now)).collect(),
         servers: agent.servers.clone(),
         configuration_rejected: agent.rejected.clone(),
         repairs: agent.repairs.clone(),
@@ -216,6 +226,31 @@ fn link_status(agent: &Agent, link: LinkId, line: &LinkContext, now: Now) -> Lin
         client: client_status(agent, line),
         unconfirmed_by_priority: lanes.map(|(priority, outlet)| (*priority, unconfirmed(*outlet))).collect(),
     }
+}
+
+/// Id and status of a source.
+fn source_status(line: &LinkContext, now: Now) -> Option<(String, SourceStatus)> {
+    let own = line.source()?;
+    let Fetched { took, last_ns, faults, holds } = &line.fetched;
+    let status = SourceStatus {
+        state: line.link.state(),
+        since: Timestamp(now.wall_ns.saturating_sub(nanos(now.mono.since(line.link.since())))),
+        url: own.place.clone(),
+        rtt_ms: line.link.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
+        reconnects: line.link.reconnects(),
+        last_error: line.link.last_error().map(str::to_owned),
+        retry_in_s: line.link.retry_at().map(|at| at.since(now.mono).as_secs_f64()),
+        retry_because: line.link.waits_because(),
+        received: took.stored,
+        last_received: last_ns.map(Timestamp),
+        refused: took.refused,
+        last_refused: took.last_refused.clone(),
+        passed_over: took.passed_over,
+        unmatched: took.unmatched,
+        subscription_faults: faults.clone(),
+        held_back: holds.clone(),
+    };
+    Some((own.id.clone(), status))
 }
 
 fn settings_rejected(line: &LinkContext) -> Option<String> {

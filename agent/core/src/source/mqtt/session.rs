@@ -65,6 +65,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Whether its sender waits for an answer.
+    pub fn is_answered(self) -> bool {
+        self.qos > QoS::AtMostOnce
+    }
+
     /// Of this message.
     pub fn of(publish: &Publish) -> Delivery {
         Delivery { qos: publish.qos, id: publish.id }
