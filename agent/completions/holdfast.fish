@@ -37,6 +37,7 @@ complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "reload" -d 'Makes
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "send" -d 'Hands a message to the running agent and waits until it is stored'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "client" -d 'Lists, shows, connects, adds and changes the links to the outside'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "server" -d 'Lists, shows, adds and removes the listeners for sensors'
+complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "source" -d 'Lists, shows, tests and changes the sources that fetch messages: the topics of a broker'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "buffer" -d 'Looks into the messages that are held, takes them out and puts them in, checks and repairs the store'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "config" -d 'Tells what can be configured'
 complete -c holdfast -n "__fish_holdfast_needs_command" -f -a "receive" -d 'Receives what an agent sends: prints it, acknowledges it, counts what is missing'
@@ -243,6 +244,57 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_see
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand server; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and not __fish_seen_subcommand_from list show test remove enable disable" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and not __fish_seen_subcommand_from list show test remove enable disable" -f -a "list" -d 'Lists the sources with their state'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and not __fish_seen_subcommand_from list show test remove enable disable" -f -a "show" -d 'Shows every parameter of a source, and the state of its link'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and not __fish_seen_subcommand_from list show test remove enable disable" -f -a "test" -d 'Tests the broker of a source step by step: name, TCP, TLS, CONNACK, credentials, subscriptions, the broker itself, ping'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and not __fish_seen_subcommand_from list show test remove enable disable" -f -a "remove" -d 'Removes a source from the file; what its broker holds for it stays there'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and not __fish_seen_subcommand_from list show test remove enable disable" -f -a "enable" -d 'Sets active = true'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and not __fish_seen_subcommand_from list show test remove enable disable" -f -a "disable" -d 'Sets active = false: nothing is fetched'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from list" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from list" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from list" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from list" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from list" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from list" -l json -d 'Print it in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from show" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from show" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from show" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from show" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from show" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from show" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from show" -l json -d 'Print JSON: {"configuration":…,"file":…,"status":…}'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from test" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from test" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from test" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from test" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from test" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from test" -l json -d 'Print the results in JSON'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from test" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from remove" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from remove" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from remove" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from remove" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from remove" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from enable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from enable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from enable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from enable" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from enable" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from enable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from disable" -l socket -d 'Control socket of the agent; it follows from the configuration by default' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from disable" -l config -d 'Configuration file, /etc/holdfast/holdfast.toml by default if it is there; conf.d/*.toml beside it is read, too' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from disable" -l environment -d 'Table of variables to use: [environment.NAME]' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from disable" -l data-dir -d 'Folder of the store and the state' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from disable" -l uplink -d 'Url of the first client: ws://…, http://… or mqtt://…, with TLS wss://…, https://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from disable" -l mqtt -d 'Url of the status broker: mqtt://… or mqtts://…' -r
+complete -c holdfast -n "__fish_holdfast_using_subcommand source; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -s h -l help -d 'Print help'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "info" -d 'Shows how the store stands: what it holds, what it takes, what is dead or damaged'
 complete -c holdfast -n "__fish_holdfast_using_subcommand buffer; and not __fish_seen_subcommand_from info list peek verify export import repair purge dead" -f -a "list" -d 'Lists the outlets with what the store holds for each'

@@ -20,7 +20,8 @@
 //!
 //! 1. [`runtime::config_file`] reads the files that [`holdfast_core::config`] makes one checked configuration of.
 //! 2. [`source::server`]: a request, a frame or a packet becomes a draft and waits in [`source::intake`] for its answer. `holdfast_schema`, a crate
-//!    that knows nothing of the agent, says whether it looks as its route wants it.
+//!    that knows nothing of the agent, says whether it looks as its route wants it. [`source::broker`] fetches messages in the place of
+//!    waiting for them.
 //! 3. [`runtime`]: the loop hands it to the agent. The page of [`holdfast_core`] goes on from here: to which outlets it goes,
 //!    when it is safe, what is sent when.
 //! 4. [`store`]: the one thread that touches the disk. Whatever it finds there at the start, it ends with an open store and

@@ -7,6 +7,7 @@ mod listener;
 mod reload;
 mod servers;
 mod setup;
+mod sources;
 mod subscriber;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -31,6 +32,7 @@ use smol::{LocalExecutor, Task};
 use self::listener::Listeners as Taps;
 use self::reload::{Candidate, Prepared, Successor};
 use self::servers::{BoundServers, Servers, bind};
+use self::sources::Sources;
 use self::subscriber::Subscribers;
 use crate::net::Gauge;
 use crate::os::clock;
@@ -41,6 +43,7 @@ use crate::os::supervisor::Supervisor;
 use crate::outlet;
 use crate::outlet::mqtt::{self, Broker};
 use crate::outlet::uplink::Uplink;
+use crate::source::broker::{self, Feed};
 use crate::source::intake::{self, Input, Outcome, SourceQueue};
 use crate::source::server;
 use crate::store::{self, Store};
@@ -124,6 +127,7 @@ struct Runtime {
     lines: BTreeMap<LinkId, Connection>,
     /// Not opened before messages can be taken.
     servers: Servers,
+    sources: Sources,
     taps: Taps,
     subscribers: Subscribers,
     prepared: (Sender<Prepared>, Receiver<Prepared>),
@@ -151,6 +155,7 @@ struct Runtime {
 enum Peer {
     Client { uplink: Rc<Uplink>, orders: usize },
     Mqtt(Rc<Broker>),
+    Source(Rc<Feed>),
 }
 
 /// A connection, or the try to make one. Dropping it closes the socket.
@@ -194,7 +199,8 @@ impl Runtime {
             Some(bound) => bound,
             None => bind(&config, &[]).await?,
         };
-        let all = Servers::new(servers, config_file::control_socket(&config), sources, executor);
+        let all = Servers::new(servers, config_file::control_socket(&config), sources.clone(), executor);
+        let sources = Sources::new(sources::routers(&config)?, sources);
         all.provide(&config);
         let places = given::places(|name| std::env::var(name).ok());
         let run = opened.numbers.as_ref().map_or(0, |numbers| numbers.run);
@@ -214,6 +220,7 @@ impl Runtime {
         Ok(Runtime {
             lines: BTreeMap::new(),
             servers: all,
+            sources,
             executor: executor.clone(),
             config: Rc::new(config),
             load: load.clone(),
@@ -290,6 +297,8 @@ impl Runtime {
         self.offers.clear();
         self.commands.clear();
         self.reloads.clear();
+        // Connections of sources hold ends of the intake.
+        self.lines.clear();
         let all_gone = async { while self.intake.inputs.recv().await.is_ok() {} };
         or(all_gone, async {
             smol::Timer::after(SOURCES_END_WITHIN).await;
@@ -506,6 +515,7 @@ impl Runtime {
                 }
                 self.taps.clear();
                 self.servers.close();
+                self.sources.close();
                 self.subscribers.clear();
                 drop(self.intake.alive.take());
             }
@@ -514,11 +524,16 @@ impl Runtime {
     }
 
     fn dial(&mut self, link: LinkId, conn: ConnectionId, endpoint: EndpointId) {
-        let Some(peer) = setup::peer(&self.config.agent.id, &self.agent, link) else { return };
+        let peer = match self.agent.source(link) {
+            Some(own) => self.sources.feed(own).map(|feed| Peer::Source(Rc::new(feed))),
+            None => setup::peer(&self.config.agent.id, &self.agent, link),
+        };
+        let Some(peer) = peer else { return };
         let (reports, reported) = bounded(REPORTS);
         let (orders, ordered) = bounded(match &peer {
             Peer::Client { orders, .. } => *orders,
             Peer::Mqtt(_) => setup::MQTT_WINDOW + ORDERS,
+            Peer::Source(_) => ORDERS,
         });
         let gauge = Gauge::default();
         let counts = gauge.clone();
@@ -528,6 +543,7 @@ impl Runtime {
                 self.executor.spawn(outlet::run(uplink, endpoint, ordered, reports, counts))
             }
             Peer::Mqtt(broker) => self.executor.spawn(mqtt::run(Rc::clone(broker), ordered, reports, counts)),
+            Peer::Source(feed) => self.executor.spawn(broker::run(Rc::clone(feed), ordered, reports, counts)),
         };
         let passing_on = pass_on(link, conn, reported, self.events.0.clone());
         let task = self.executor.spawn(async {

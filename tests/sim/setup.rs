@@ -61,6 +61,7 @@ pub fn setup(seed: &mut Seed, bounded: bool) -> Setup {
         proven,
         priorities,
         mqtt,
+        sources: Vec::new(),
         buffer,
         presence,
         host,

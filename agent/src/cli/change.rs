@@ -245,6 +245,7 @@ pub fn show(place: &AgentArgs, kind: Kind, id: &str, in_json: bool) -> anyhow::R
     let all = match kind {
         Kind::Client => &status["links"],
         Kind::Server => &status["servers"],
+        Kind::Source => &status["sources"],
     };
     let mut named = all.as_object().into_iter().flatten();
     let state =

@@ -17,6 +17,7 @@ use super::options::Options;
 use crate::net;
 use crate::os::logger;
 use crate::runtime::config_file::{self, warnings};
+use crate::source::broker;
 use crate::source::server::schema_faults;
 
 /// The names in `bind` must be resolved within this.
@@ -49,6 +50,7 @@ fn report(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resu
         Ok((config, files)) => {
             let mut warnings = warnings(&config, &files);
             warnings.extend(config.servers.iter().flat_map(schema_faults));
+            warnings.extend(config.sources.iter().flat_map(broker::schema_faults));
             warnings.extend(smol::block_on(unbindable(&config)));
             for warning in &warnings {
                 let _ =

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::check::unbindable;
 use super::options::{Found, Options};
 use super::table::screen_width;
-use super::test::probe_all;
+use super::test::{Wanted, probe_all};
 use super::{clean, colours, hanging, print_page, status};
 
 /// Columns in front of a finding.
@@ -93,7 +93,7 @@ pub(super) async fn examine(found: &Found, socket: &anyhow::Result<PathBuf>, tel
     facts::limits(config, running).findings().into_iter().for_each(&mut *tell);
     facts::certificates(config).iter().map(doctor::Certificate::finding).for_each(&mut *tell);
     if is_sound {
-        let probes = probe_all(config, None, None).await;
+        let probes = probe_all(config, Wanted::Active, None).await;
         let tests: Vec<_> = probes.iter().map(|probe| facts::link_test(config, probe)).collect();
         doctor::names(&tests, facts::name_servers()).into_iter().for_each(&mut *tell);
         facts::peer_certificates(&probes).iter().map(doctor::Certificate::finding).for_each(&mut *tell);

@@ -15,6 +15,7 @@ pub mod report;
 pub mod run;
 pub mod send;
 pub mod server;
+pub mod source;
 pub mod status;
 mod table;
 pub mod tap;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use futures_util::future::join_all;
+use holdfast_core::config::source::{Source, SourceKind};
 use holdfast_core::config::{Config, shown_url};
 use holdfast_core::ids::EndpointId;
 use holdfast_core::link::probe::{Failed, FinishedStep};
@@ -15,10 +16,13 @@ use serde_json::{Value, json};
 use super::options::Options;
 use super::table::screen_width;
 use super::{clean, colours, hanging, interval, print_page};
-use crate::net::StepWatch;
+use crate::net::{DialTrace, StepWatch};
 use crate::outlet::probe::{self, Probe};
+use crate::source::broker;
 
-const NOTHING: &str = "nothing to test: there is neither an active client with a url nor a broker in the configuration; \
+/// Start of the id of a source among those of clients.
+const SOURCE: &str = "source:";
+const NOTHING: &str = "nothing to test: there is neither an active client with a url, nor a broker, nor an active source in the configuration; \
                        `holdfast client add wss://HOST/PATH` makes a client";
 /// Columns in front of what a step found.
 const INDENT: usize = 35;
@@ -33,7 +37,7 @@ const INDENT: usize = 35;
     holdfast test --json | jq '.links[] | select(.ok | not)'"
 )]
 pub struct Args {
-    /// Id of a client, or mqtt; all that are active by default
+    /// Id of a client, mqtt, or source:ID; all that are active by default
     name: Option<String>,
     /// Print the results in JSON
     #[arg(long)]
@@ -45,22 +49,83 @@ pub struct Args {
     options: Options,
 }
 
+/// Tests the broker of a source step by step: name, TCP, TLS, CONNACK, credentials, subscriptions, the broker itself, ping
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "It goes the same way as the agent, which may run meanwhile: it has a session of its own and takes no message away.\n\n\
+    Exit code: 0 when every step of every test is ok, 1 when one failed.\n\n\
+    Examples:\n  holdfast source test\n  holdfast source test zigbee --json"
+)]
+pub struct SourceArgs {
+    /// Id of a source; all that are active by default
+    id: Option<String>,
+    /// Print the results in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Which connections are tested.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// All that are active.
+    Active,
+    /// The one with this id.
+    Named(&'a str),
+    /// Those of active sources.
+    Sources,
+}
+
+impl Wanted<'_> {
+    fn means(self, id: &str, active: bool) -> bool {
+        match self {
+            Wanted::Active => active,
+            Wanted::Named(name) => name.eq_ignore_ascii_case(id),
+            Wanted::Sources => active && id.starts_with(SOURCE),
+        }
+    }
+}
+
+/// Tests sources and prints what was found. The error says that the configuration is wrong, or has no source of this id.
+pub fn run_source(args: &SourceArgs) -> anyhow::Result<ExitCode> {
+    let config = args.options.load()?;
+    if config.sources.is_empty() {
+        bail!("there is no [[source]] in the configuration");
+    }
+    let name = args.id.as_ref().map(|id| format!("{SOURCE}{id}"));
+    if let Some(name) = &name {
+        known(&config, name)?;
+    }
+    carry_out(&config, name.as_deref().map_or(Wanted::Sources, Wanted::Named), args.json, None)
+}
+
 /// Tests and prints what was found. The error says that the configuration is wrong, or has nothing of this name.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.options.load()?;
     if let Some(name) = &args.name {
         known(&config, name)?;
     }
+    let wanted = args.name.as_deref().map_or(Wanted::Active, Wanted::Named);
+    carry_out(&config, wanted, args.json, args.watch)
+}
+
+fn carry_out(
+    config: &Config,
+    wanted: Wanted<'_>,
+    json: bool,
+    watch: Option<Duration>,
+) -> anyhow::Result<ExitCode> {
     smol::block_on(async {
         loop {
-            let live = (!args.json).then(Live::default).map(RefCell::new).map(Rc::new);
-            let probes = probe_all(&config, args.name.as_deref(), live.clone()).await;
+            let live = (!json).then(Live::default).map(RefCell::new).map(Rc::new);
+            let probes = probe_all(config, wanted, live.clone()).await;
             let read = match &live {
                 Some(_) if probes.is_empty() => print_page(&hanging("", 0, NOTHING, screen_width())),
                 Some(live) => live.borrow().read(),
-                None => print_page(&document(&probes, args.watch.is_some())),
+                None => print_page(&document(&probes, watch.is_some())),
             };
-            let Some(interval) = args.watch.filter(|_| read.is_ok()) else {
+            let Some(interval) = watch.filter(|_| read.is_ok()) else {
                 let good = probes.iter().all(|probe| probe.failed.is_none());
                 return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             };
@@ -70,28 +135,27 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn known(config: &Config, name: &str) -> anyhow::Result<()> {
-    let clients = config
-        .clients
-        .iter()
-        .filter(|client| !client.endpoints().is_empty())
-        .map(|client| client.id.as_str());
-    let names: Vec<&str> = clients.chain(config.mqtt.iter().map(|_| "mqtt")).collect();
+    let clients =
+        config.clients.iter().filter(|client| !client.endpoints().is_empty()).map(|client| client.id.clone());
+    let sources = config.sources.iter().map(|source| format!("{SOURCE}{}", source.id));
+    let names: Vec<String> =
+        clients.chain(config.mqtt.iter().map(|_| "mqtt".to_owned())).chain(sources).collect();
     match names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
         true => Ok(()),
         false if names.is_empty() => {
-            bail!("there is neither a client with a url nor a broker in the configuration")
+            bail!("there is neither a client with a url, nor a broker, nor a source in the configuration")
         }
         false => bail!("there is no {name} in the configuration, only {}", names.join(", ")),
     }
 }
 
-/// All at the same time, each url of a client by itself. An inactive client is tested only by its name.
+/// All at the same time, each url of a client by itself. What is inactive is tested only by its name.
 pub(super) async fn probe_all(
     config: &Config,
-    name: Option<&str>,
+    wanted: Wanted<'_>,
     live: Option<Rc<RefCell<Live>>>,
 ) -> Vec<Probe> {
-    let is_meant = |id: &str, active: bool| name.map_or(active, |name| name.eq_ignore_ascii_case(id));
+    let is_meant = |id: &str, active: bool| wanted.means(id, active);
     let clients = config.clients.iter().filter(|client| is_meant(&client.id, client.active));
     let urls = clients.flat_map(|client| (0..client.endpoints().len()).map(move |url| (client, url)));
     let links = urls.enumerate().map(|(place, (client, url))| {
@@ -110,7 +174,31 @@ pub(super) async fn probe_all(
         conclude(&live, place, &probe);
         probes.push(probe);
     }
+    for source in &config.sources {
+        let id = format!("{SOURCE}{}", source.id);
+        if is_meant(&id, source.active) {
+            let place = probes.len();
+            let probe = source_probe(source, config, &live, place, id).await;
+            conclude(&live, place, &probe);
+            probes.push(probe);
+        }
+    }
     probes
+}
+
+async fn source_probe(
+    source: &Source,
+    config: &Config,
+    live: &Option<Rc<RefCell<Live>>>,
+    place: usize,
+    id: String,
+) -> Probe {
+    let mqtt = source.mqtt().broker(config.mqtt.as_ref());
+    let url = mqtt.url.as_deref().map(shown_url).unwrap_or_default();
+    let source = Source { kind: SourceKind::Mqtt(Box::new(mqtt)), ..source.clone() };
+    let stage = DialTrace::watched(watch(live, place, &id, &url));
+    let outcome = broker::test(&source, &stage).await;
+    probe::conclude(id, url, stage, outcome)
 }
 
 /// Shows the steps of a test that begins.

@@ -46,8 +46,9 @@ fn limits() -> (u64, u64) {
 
 fn needs(config: &Config) -> Needs {
     let servers = || config.servers.iter().filter(|server| server.active);
-    let links =
-        config.clients.iter().filter(|client| client.active).count() + usize::from(config.mqtt.is_some());
+    let links = config.clients.iter().filter(|client| client.active).count()
+        + config.sources.iter().filter(|source| source.active).count()
+        + usize::from(config.mqtt.is_some());
     let listeners = servers().map(|server| server.bind.len()).sum::<usize>() + 1;
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     Needs { links: count(links), listeners: count(listeners), callers: count(servers().map(callers).sum()) }

@@ -47,7 +47,8 @@ pub async fn broker(table: &Mqtt, watch: StepWatch) -> Probe {
     conclude("mqtt".to_owned(), shown_url(&table.url), stage, outcome)
 }
 
-fn conclude(id: String, url: String, stage: DialTrace, outcome: Result<(), Refusal>) -> Probe {
+/// What a test has found that this trace followed.
+pub fn conclude(id: String, url: String, stage: DialTrace, outcome: Result<(), Refusal>) -> Probe {
     let failed = outcome.err().map(|refusal| {
         let clock_is_wrong = clock::now().wall_ns < PROGRAM_EXISTS_NS;
         Failed::new(stage.step(), refusal, stage.took(), clock_is_wrong)

@@ -283,6 +283,16 @@ fn named_files(config: &Config) -> Vec<NamedFile<'_>> {
         files.push(NamedFile { key: of("key"), path: &tls.key, kind: Kind::Secret });
         files.extend(plain_file(of("client_ca"), tls.client_ca.as_deref()));
     }
+    for source in &config.sources {
+        let mqtt = source.mqtt();
+        let of = |key: &str| format!("source {}: {key}", source.id);
+        files.extend(plain_file(of("schema"), source.schema.as_deref()));
+        files.extend(tls_files(&mqtt.tls, &of("mqtt.tls.")));
+        let proxy = mqtt.proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
+        for (key, password) in [("mqtt.password", mqtt.password.as_ref()), ("mqtt.proxy.password", proxy)] {
+            files.extend(password.and_then(|password| secret_file(of(key), password)));
+        }
+    }
     if let Some(mqtt) = &config.mqtt {
         files.extend(tls_files(&mqtt.tls, "mqtt: "));
         files.extend(

@@ -11,6 +11,7 @@ use holdfast_core::reload::{self, Changes, Proposal, ReloadError, Reloaded};
 use holdfast_core::setup::LinkSetup;
 
 use super::servers::bind_but;
+use super::sources::{self, SourceRouters};
 use super::{BoundServers, Load, Runtime, bind, setup};
 use crate::os::logger;
 use crate::source::server::KeptSocket;
@@ -25,6 +26,14 @@ struct Next {
     config: Config,
     changes: Changes,
     bound: BoundServers,
+    routers: SourceRouters,
+}
+
+/// What has to be read again although the configuration says the same.
+struct Stale {
+    servers: Vec<Rc<Server>>,
+    /// By their ids.
+    sources: Vec<String>,
 }
 
 /// A configuration that was read, until the agent says what becomes of it.
@@ -32,6 +41,7 @@ pub struct Candidate {
     request: RequestId,
     config: Config,
     bound: BoundServers,
+    routers: SourceRouters,
 }
 
 /// Who comes after this life of the agent.
@@ -50,7 +60,8 @@ impl Runtime {
         self.preparing = Some(request);
         self.supervisor.reloading();
         let (load, config, kept) = (self.load.clone(), self.config.clone(), self.servers.kept());
-        let (prepared, stale) = (self.prepared.0.clone(), self.servers.stale());
+        let prepared = self.prepared.0.clone();
+        let stale = Stale { servers: self.servers.stale(), sources: self.sources.stale() };
         let preparing = async move {
             let outcome = prepare(&load, &config, &kept, &stale).await.map(Box::new);
             // The loop is gone only when nobody waits for it any more.
@@ -63,9 +74,9 @@ impl Runtime {
     pub fn prepared(&mut self, prepared: Prepared) -> Event {
         let Prepared { request, outcome } = prepared;
         let outcome = outcome.map(|next| {
-            let Next { config, changes, bound } = *next;
+            let Next { config, changes, bound, routers } = *next;
             let proposal = Proposal { setup: setup::setup(&config), changes };
-            self.candidate = Some(Candidate { request, config, bound });
+            self.candidate = Some(Candidate { request, config, bound, routers });
             Box::new(proposal)
         });
         Event::Prepared { request, outcome }
@@ -73,9 +84,11 @@ impl Runtime {
 
     /// Puts in force what was read. The settings of clients are the agent's.
     pub fn take_over(&mut self, request: RequestId) {
-        if let Some(Candidate { config, bound, .. }) = self.candidate.take_if(|own| own.request == request) {
+        if let Some(candidate) = self.candidate.take_if(|own| own.request == request) {
+            let Candidate { config, bound, routers, .. } = candidate;
             self.servers.provide(&config);
             self.servers.replace(bound);
+            self.sources.replace(routers);
             logger::configure(config.log);
             self.config = Rc::new(config);
         }
@@ -125,22 +138,21 @@ impl Runtime {
     }
 }
 
-async fn prepare(
-    load: &Load,
-    old: &Config,
-    kept: &[KeptSocket],
-    stale: &[Rc<Server>],
-) -> Result<Next, String> {
+async fn prepare(load: &Load, old: &Config, kept: &[KeptSocket], stale: &Stale) -> Result<Next, String> {
     let config = load().map_err(|error| format!("{error:#}"))?;
-    let stale_ones = stale.iter().filter(|table| config.servers.contains(table));
-    let changes = stale_ones
-        .fold(reload::compare(old, &config), |changes, table| changes.with(format!("server.{}", table.id)));
-    let is_fresh = |table: &&Server| !stale.iter().any(|other| **other == **table);
+    let servers = stale.servers.iter().filter(|table| config.servers.contains(table));
+    let servers = servers.map(|table| format!("server.{}", table.id));
+    let is_stale = |id: &str| stale.sources.iter().any(|stale| stale.eq_ignore_ascii_case(id));
+    let sources = config.sources.iter().filter(|source| is_stale(&source.id));
+    let sources = sources.map(|source| format!("source.{}", source.id));
+    let changes = servers.chain(sources).fold(reload::compare(old, &config), Changes::with);
+    let routers = sources::routers(&config).map_err(|error| format!("{error:#}"))?;
+    let is_fresh = |table: &&Server| !stale.servers.iter().any(|other| **other == **table);
     let open: Vec<Server> = old.servers.iter().filter(is_fresh).cloned().collect();
     let bound = match changes.restart {
         true => bind(&config, kept).await,
         false => bind_but(&config, &open, kept).await,
     };
     let bound = bound.map_err(|error| format!("{error:#}"))?;
-    Ok(Next { config, changes, bound })
+    Ok(Next { config, changes, bound, routers })
 }

@@ -4,10 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_core::agent::{Agent, LinkSetup, MqttSetup, Setup};
+use holdfast_core::agent::{Agent, LinkSetup, MqttSetup, Setup, SourceSetup};
 use holdfast_core::config::client::{Client, Confirm, Framing, Ping};
 use holdfast_core::config::link_kind::LinkKind;
 use holdfast_core::config::mqtt::Mqtt;
+use holdfast_core::config::source::{Source, SourceKind};
 use holdfast_core::config::{self, Config};
 use holdfast_core::ids::LinkId;
 use holdfast_core::link::LinkRule;
@@ -35,6 +36,7 @@ pub fn setup(config: &Config) -> Setup {
         proven: Vec::new(),
         priorities: config.priorities(),
         mqtt: config.mqtt.as_ref().map(mqtt),
+        sources: config.sources.iter().map(|own| source(own, config.mqtt.as_ref())).collect(),
         buffer: config.buffer,
         presence: config.presence.clone(),
         host: config.host,
@@ -119,6 +121,23 @@ fn mqtt(mqtt: &Mqtt) -> MqttSetup {
     };
     let (prefix, status_interval) = (mqtt.prefix.clone(), mqtt.status_interval);
     MqttSetup { rule, window: MQTT_WINDOW, prefix, status_interval, table: Arc::new(mqtt.clone()) }
+}
+
+fn source(source: &Source, common: Option<&Mqtt>) -> SourceSetup {
+    let mqtt = source.mqtt().broker(common);
+    let rule = LinkRule {
+        kind: LinkKind::Mqtt,
+        active: source.active,
+        confirm: Confirm::Ack,
+        ping: Ping { interval: mqtt.keep_alive, timeout: mqtt.keep_alive / 2 },
+        reconnect: mqtt.reconnect,
+        endpoints: EndpointRule::single(),
+        connect_timeout: mqtt.connect_timeout,
+        confirm_timeout: MQTT_CONFIRM_TIMEOUT,
+    };
+    let place = mqtt.url.as_deref().map(config::place).unwrap_or_default();
+    let table = Source { kind: SourceKind::Mqtt(Box::new(mqtt)), ..source.clone() };
+    SourceSetup { id: source.id.to_lowercase(), rule, place, table: Arc::new(table) }
 }
 
 /// A name for the life of an outlet's numbers: a ULID, so that two of them sort by their birth.

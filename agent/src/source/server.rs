@@ -41,7 +41,7 @@ use holdfast_core::source::mqtt::grant::Grants;
 use holdfast_core::source::payload;
 use memory::Pool;
 use mqtt::{Clients, TopicRouter};
-pub use request::validator::{FileRead, has_changed};
+pub use request::validator::{FileRead, SchemaValidator, has_changed, words as violation_words};
 use request::{one_shot, path, validator};
 pub use room::Room;
 use smol::LocalExecutor;

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use holdfast_core::config::source::Source;
 use holdfast_core::config::{Config, ConfigFile, Url};
 use holdfast_core::link::probe::DialStep;
 use holdfast_core::observe::doctor::{
@@ -190,7 +191,9 @@ pub fn link_test(config: &Config, probe: &Probe) -> LinkTest {
 /// The name that leads to the next hop of a link, which may be a proxy.
 fn name_needed(config: &Config, probe: &Probe) -> Option<String> {
     let client = config.clients.iter().find(|client| client.id == probe.id);
-    let proxy = client.and_then(|client| client.proxy.as_ref()).map(|proxy| proxy.url.clone());
+    let is_its = |source: &&Source| probe.id.strip_prefix("source:") == Some(source.id.as_str());
+    let source = config.sources.iter().find(is_its).and_then(|source| source.mqtt().proxy.as_ref());
+    let proxy = client.and_then(|client| client.proxy.as_ref()).or(source).map(|proxy| proxy.url.clone());
     let url = proxy.unwrap_or_else(|| probe.url.clone());
     let (scheme, _) = url.split_once("://")?;
     let known = [("ws", "wss"), ("http", "https"), ("mqtt", "mqtts"), ("socks5", "socks5h")];

@@ -43,6 +43,7 @@ impl Look {
         let mut lines = fault.map_or_else(Vec::new, |fault| self.wrapped(&format!("! {}", clean(&fault)), 2));
         lines.extend(self.head(status));
         lines.extend(section(self.links(status)));
+        lines.extend(section(self.sources(status)));
         lines.extend(section(self.buffer(status)));
         if !rates.is_empty() {
             lines.extend(self.facts("RATES   ", rates.iter().cloned()));
@@ -182,6 +183,27 @@ impl Look {
             }
         }
         lines
+    }
+
+    fn sources(&self, status: &Value) -> Vec<String> {
+        let or_none = |words: Option<String>| words.unwrap_or_else(|| "-".to_owned());
+        let row = |(id, source): &(&str, &Value)| {
+            vec![
+                clean(id),
+                text(&source["state"]),
+                or_none(self.ago(&source["since"])),
+                text(&source["received"]),
+                or_none(self.ago(&source["last_received"]).map(|ago| format!("{ago} ago"))),
+                or_none(source["retry_in_s"].as_f64().map(|s| format!("in {}", span(s)))),
+                or_none(source["rtt_ms"].as_f64().map(|rtt_ms| format!("{rtt_ms:.0} ms"))),
+                text(&source["reconnects"]),
+            ]
+        };
+        let rows: Vec<Vec<String>> = sorted(&status["sources"]).iter().map(row).collect();
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        self.table("SOURCE,STATE,FOR,RECEIVED,LAST?,NEXT TRY?,RTT?,RECONNECTS?", &rows)
     }
 
     fn buffer(&self, status: &Value) -> Vec<String> {

@@ -18,6 +18,8 @@ pub struct SchemaValidator(Rc<Own>);
 #[derive(Debug)]
 struct Own {
     route: String,
+    /// Name for people: `the route /x`.
+    owner: String,
     schema: Schema,
     files: Vec<FileRead>,
 }
@@ -33,16 +35,25 @@ impl Eq for SchemaValidator {}
 impl SchemaValidator {
     /// Compiles the schema of a route. The error names the file and the place in it.
     pub fn new(route: &str, file: &Path) -> Result<SchemaValidator, String> {
+        SchemaValidator::compile(route, &format!("the route {route}"), file)
+    }
+
+    /// The same of a source.
+    pub fn of_source(id: &str, file: &Path) -> Result<SchemaValidator, String> {
+        SchemaValidator::compile(id, &format!("the source {id}"), file)
+    }
+
+    fn compile(route: &str, owner: &str, file: &Path) -> Result<SchemaValidator, String> {
         let mut files = Vec::new();
         let mut load = |path: &str| {
             let bytes = one_shot::read(path.as_ref())?;
             files.push((PathBuf::from(path), crc32fast::hash(&bytes)));
             serde_json::from_slice(&bytes).map_err(|error| format!("cannot read {path} as JSON: {error}"))
         };
-        let cannot = |error: String| format!("cannot use the schema of the route {route}: {error}");
+        let cannot = |error: String| format!("cannot use the schema of {owner}: {error}");
         let file = std::path::absolute(file).map_err(|error| cannot(error.to_string()))?;
         let schema = Schema::compile(&file.to_string_lossy(), &mut load).map_err(cannot)?;
-        Ok(SchemaValidator(Rc::new(Own { route: route.to_owned(), schema, files })))
+        Ok(SchemaValidator(Rc::new(Own { route: route.to_owned(), owner: owner.to_owned(), schema, files })))
     }
 
     /// The path of its route.
@@ -57,12 +68,8 @@ impl SchemaValidator {
 
     /// What of the schema should be another way, with the place.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
-        let route = &self.0.route;
-        self.0
-            .schema
-            .warnings()
-            .iter()
-            .map(move |warning| format!("the schema of the route {route}: {warning}"))
+        let owner = &self.0.owner;
+        self.0.schema.warnings().iter().map(move |warning| format!("the schema of {owner}: {warning}"))
     }
 
     /// Checks a payload that is JSON, and says what that cost.

@@ -8,7 +8,7 @@ use holdfast_core::message::Clock;
 use holdfast_core::observe::host::{HostFacts, HostStatus};
 use holdfast_core::observe::status::{
     BufferStatus, CertificateStatus, DeviceCounts, DeviceStatus, Devices, LinkStatus, Online, ServerStatus,
-    Status, Timestamp,
+    SourceStatus, Status, Timestamp,
 };
 use holdfast_core::outlet::buffer::{BufferState, StoreState};
 use holdfast_core::source::access::Counts;
@@ -40,6 +40,7 @@ pub fn status() -> Status {
             disk_free_bytes: None,
         },
         certificate_days_left: None,
+        fetching: BTreeMap::from([("zigbee".to_owned(), source())]),
         servers: BTreeMap::from([("sensors".to_owned(), server)]),
         configuration_rejected: None,
         left_behind: Vec::new(),
@@ -78,6 +79,27 @@ fn link(state: LinkState, rtt_ms: Option<f64>) -> LinkStatus {
         taken_over: None,
         client: None,
         unconfirmed_by_priority: BTreeMap::new(),
+    }
+}
+
+fn source() -> SourceStatus {
+    SourceStatus {
+        state: LinkState::Up,
+        since: Timestamp(0),
+        url: "mqtt://broker".to_owned(),
+        rtt_ms: None,
+        reconnects: 1,
+        last_error: None,
+        retry_in_s: None,
+        retry_because: None,
+        received: 8,
+        last_received: Some(Timestamp(2_500_000_000)),
+        refused: 1,
+        last_refused: None,
+        passed_over: 0,
+        unmatched: 0,
+        subscription_faults: Vec::new(),
+        held_back: None,
     }
 }
 

@@ -7,7 +7,7 @@ use holdfast_core::message::Clock;
 use holdfast_core::observe::exposition::Exposition;
 use holdfast_core::observe::host::HostStatus;
 use holdfast_core::observe::status::{
-    BufferStatus, Consumers, DeviceCounts, LinkStatus, SourceCounts, Status, Timestamp,
+    BufferStatus, Consumers, DeviceCounts, LinkStatus, SourceCounts, SourceStatus, Status, Timestamp,
 };
 use holdfast_core::outlet::buffer::{BufferState, StoreState};
 use prometheus_client::encoding::text::encode;
@@ -22,6 +22,8 @@ const DAY_S: f64 = 86_400.0;
 type Labels = Vec<(&'static str, String)>;
 /// Name, help, and which count it is.
 type LinkCount = (&'static str, &'static str, fn(&LinkStatus) -> u64);
+/// The same of a source.
+type SourceCount = (&'static str, &'static str, fn(&SourceStatus) -> u64);
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
 type Counters = Family<Labels, Counter>;
 
@@ -37,6 +39,7 @@ pub fn text(status: &Status, format: Exposition) -> Result<String, std::fmt::Err
         page.sources(sources);
     }
     page.host(&status.host);
+    page.fetching(status);
     page.servers(status);
     let mut text = String::new();
     encode(&mut text, &page.0)?;
@@ -144,6 +147,28 @@ impl MetricsPage {
             .iter()
             .map(|own| (vec![("server", own.server.clone()), ("route", own.route.clone())], own.count));
         self.counters("schema_violations", "Messages that broke the schema of their route", None, counts);
+    }
+
+    fn fetching(&mut self, status: &Status) {
+        let sources = || status.fetching.iter().map(|(id, source)| (vec![("source", id.clone())], source));
+        let up = sources().map(|(labels, own)| (labels, Some(f64::from(own.state == LinkState::Up))));
+        self.gauges("source_up", "Whether the source is connected", None, up);
+        let last =
+            sources().map(|(labels, own)| (labels, own.last_received.map(|Timestamp(ns)| ns as f64 / 1e9)));
+        let help = "When a message of the source was stored for the last time, since 1970";
+        self.gauges("source_last_received_timestamp", help, Some(Unit::Seconds), last);
+        let counts: [SourceCount; 5] = [
+            ("source_received_messages", "Messages fetched and stored", |own| own.received),
+            ("source_refused_messages", "Messages that are not as they have to be", |own| own.refused),
+            ("source_passed_over_messages", "Retained messages that were passed over", |own| own.passed_over),
+            ("source_unmatched_messages", "Messages that no topic of the configuration means", |own| {
+                own.unmatched
+            }),
+            ("source_reconnects", "How often the source connected again", |own| own.reconnects),
+        ];
+        for (name, help, read) in counts {
+            self.counters(name, help, None, sources().map(|(labels, own)| (labels, read(own))));
+        }
     }
 
     fn host(&mut self, host: &HostStatus) {
