@@ -13,6 +13,7 @@ mod auth;
 mod bad_input;
 #[cfg(test)]
 mod body;
+mod broker_source;
 mod buffer;
 #[cfg(test)]
 mod card;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{Files, Running, free_port, wait_for};
@@ -38,6 +39,31 @@ impl Broker {
     pub fn with_tls(directory: &Path, files: &Files) -> Broker {
         let (cert, key) = (files.cert.display(), files.key.display());
         Broker::start_with(directory, &format!("allow_anonymous true\ncertfile {cert}\nkeyfile {key}\n"))
+    }
+
+    /// One that lets everybody in and keeps all sessions: on its disk what it had when it was told to save, the rest in memory.
+    pub fn keeping(directory: &Path) -> Broker {
+        let place = directory.join("broker");
+        std::fs::create_dir_all(&place).expect("the directory is ours");
+        let tables = format!(
+            "allow_anonymous true\npersistence true\npersistence_location {}/\nautosave_interval 0\nmax_queued_messages 0\n",
+            place.display()
+        );
+        Broker::start_with(directory, &tables)
+    }
+
+    /// Has it write what it holds.
+    pub fn save(&self) {
+        let file = self.directory.join("broker/mosquitto.db");
+        // It is written anew beside the old one, and takes its place.
+        let _ = std::fs::remove_file(&file);
+        self.process.signal(Signal::USR1);
+        wait_for("the broker has saved", || file.exists().then_some(()));
+    }
+
+    /// Another one on the same port, with what it had on its disk.
+    pub fn start_again(&mut self) {
+        self.forget_everything();
     }
 
     /// One with these lines in its configuration.
@@ -89,7 +115,8 @@ impl Broker {
 
 fn run(directory: &Path, port: u16, tables: &str) -> Option<Running> {
     let conf = directory.join("mosquitto.conf");
-    let text = format!("listener {port} 127.0.0.1\npersistence false\nuser root\nlog_dest stderr\n{tables}");
+    let keeps = if tables.contains("persistence") { "" } else { "persistence false\n" };
+    let text = format!("listener {port} 127.0.0.1\n{keeps}user root\nlog_dest stderr\n{tables}");
     std::fs::write(&conf, text).expect("the directory is ours");
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new("mosquitto");

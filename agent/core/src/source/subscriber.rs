@@ -223,7 +223,12 @@ impl Subscriber {
     fn published(&mut self, publish: Publish) -> Result<Taken, Closing> {
         let publish = match self.session.take(Packet::Publish(publish))? {
             Step::Offer(publish) => publish,
-            other @ (Step::Nothing | Step::Reply(_) | Step::Leave { .. }) => return Ok(of_step(other)),
+            other @ (Step::Nothing
+            | Step::Reply(_)
+            | Step::Subscribe(_)
+            | Step::Unsubscribe(_, _)
+            | Step::Acknowledged(_)
+            | Step::Leave { .. }) => return Ok(of_step(other)),
         };
         // In 5.0 the broker itself knows what is new.
         let is_noted = publish.retain && self.retained == Retained::New && !self.is_v5;
@@ -318,7 +323,12 @@ pub fn version(source: &MqttSource) -> Version {
 fn of_step(step: Step) -> Taken {
     match step {
         Step::Reply(reply) => Taken::Reply(reply),
-        Step::Offer(_) | Step::Nothing | Step::Leave { .. } => Taken::Nothing,
+        Step::Offer(_)
+        | Step::Nothing
+        | Step::Subscribe(_)
+        | Step::Unsubscribe(_, _)
+        | Step::Acknowledged(_)
+        | Step::Leave { .. } => Taken::Nothing,
     }
 }
 
