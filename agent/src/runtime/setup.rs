@@ -134,6 +134,7 @@ fn source(source: &Source, common: Option<&Mqtt>) -> SourceSetup {
         endpoints: EndpointRule::single(),
         connect_timeout: mqtt.connect_timeout,
         confirm_timeout: MQTT_CONFIRM_TIMEOUT,
+        client_id: Some(mqtt.client_id.clone()),
     };
     let place = mqtt.url.as_deref().map(config::place).unwrap_or_default();
     let table = Source { kind: SourceKind::Mqtt(Box::new(mqtt)), ..source.clone() };
