@@ -93,7 +93,7 @@ enum Queued {
     Order(StoreOrder),
     StoreQuery(StoreQuery, Reply<StoreAnswer>),
     Change(Change, Reply<u64>),
-    /// What the disk was waited for has come.
+    /// The sync that was waited for is done.
     Synced(io::Result<()>),
     /// Nobody gives orders any more.
     End,

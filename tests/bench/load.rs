@@ -1,4 +1,4 @@
-//! What sensors send: readings of about 200 bytes that differ from one to the next as real ones do, over each way in.
+//! Load of sensors: readings of about 200 bytes that differ from one to the next as real ones do, over each way in.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! What a message costs, in processor time, memory and bytes written; the same job on what else is installed.
+//! Cost of a message in processor time, memory and bytes written; the same job on what else is installed.
 //!
 //! Processor time is that of the agent's threads alone (/proc/PID/task/*/schedstat), divided by the number of messages that
 //! were confirmed. Bytes written are those that the kernel charges to the process (/proc/PID/io); syncs are the agent's own
@@ -107,7 +107,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What else does the job on this machine.
+/// Measures what else does the job on this machine.
 fn beside(figures: &mut Figures, count: u64, held: u64) -> anyhow::Result<()> {
     if !bridge::is_there() {
         eprintln!("mosquitto bridge: not installed");
@@ -133,7 +133,7 @@ fn online(figures: &mut Figures, count: u64) -> anyhow::Result<()> {
         let scene = Scene::new(link)?;
         let _receiver = scene.receiver()?;
         let agent = scene.agent()?;
-        // What starting costs is not the messages' cost.
+        // The cost of starting is not the messages' cost.
         load::send(way, &scene.address, 100, None)?;
         scene.wait_for("/links/cloud/confirmed", 100)?;
         let (cpu, written, syncs) = (agent.cpu()?, agent.written_bytes()?, scene.fact("/buffer/syncs"));

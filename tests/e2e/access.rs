@@ -1,4 +1,4 @@
-//! Who may come in at a server, and how much.
+//! Access to a server: who may come in, and how much.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use crate::harness::{Agent, Peer, Running, curl, free_port, python, scratch, wai
 
 const USERS: &str = "auth = \"basic\"\nusers = [{ name = \"pump\", password = \"a\" }, { name = \"guest\", password = \"b\" }]\n";
 
-/// What came of a flood of so many messages.
+/// Outcome of a flood of messages.
 fn flood(url: &str, count: usize) -> Value {
     let output =
         python("flood").args(["--url", url, "--count", &count.to_string()]).output().expect("python runs");
@@ -257,7 +257,7 @@ fn a_preflight_is_answered_without_a_login_for_a_known_origin_only() {
     assert_eq!(curl(&["-X", "OPTIONS", &url]).0, 401, "who is no browser's preflight needs a login");
 }
 
-/// What the script of a page of this server reports from a browser.
+/// Report of the script of a page of this server from a browser.
 fn browse(directory: &Path, panel: &Peer) -> Value {
     let mut command = Command::new("chromium");
     command.args([

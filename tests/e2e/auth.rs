@@ -1,4 +1,4 @@
-//! Who logs in at a server, and what it costs not to.
+//! Logins at a server, and what it costs to fail.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::harness::{Agent, Broker, Peer, curl, python, scratch, uplink, wait_for_value};
 
-/// What `holdfast hash-password` makes of a line.
+/// Hash that `holdfast hash-password` makes of a line.
 fn hashed(password: &str) -> String {
     let mut command = Agent::command();
     let mut child = command
@@ -34,7 +34,7 @@ fn asking(auth: &str, users: &[String]) -> String {
     format!("auth = \"{auth}\"\nusers = [{}]\n", users.join(", "))
 }
 
-/// What the agent says of its server, over the control socket.
+/// Words of the agent about its server, over the control socket.
 pub fn turned_away(agent: &Agent, reason: &str) -> u64 {
     let asked = agent.ask(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&asked.stdout).unwrap_or_else(|_| panic!("{asked:?}"));
@@ -244,7 +244,7 @@ fn a_plain_password_works_and_is_warned_of_and_one_in_a_file_is_read_again() {
     );
 }
 
-/// What `id` says of who runs the tests.
+/// Words of `id` about the user that runs the tests.
 fn own(what: &str) -> String {
     let output = Command::new("id").arg(what).output().expect("id is there");
     String::from_utf8(output.stdout).expect("a name is text").trim().to_owned()

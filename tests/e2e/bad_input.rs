@@ -1,4 +1,4 @@
-//! What must not get in, and configurations that must not run.
+//! Input that must not get in, and configurations that must not run.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::harness::{Agent, Running, curl, python, scratch};
 
-/// What is said by a process that cannot run.
+/// Last words of a process that cannot run.
 fn failure(process: &mut Running) -> String {
     assert!(!process.exit().success(), "it ran");
     process.last_words().join("\n")

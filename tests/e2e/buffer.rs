@@ -20,7 +20,7 @@ fn buffer(directory: &Path, arguments: &[&str]) -> Output {
     command.output().expect("the binary runs")
 }
 
-/// What it prints; it must succeed.
+/// Output of a command that must succeed.
 fn printed(directory: &Path, arguments: &[&str]) -> String {
     let output = buffer(directory, arguments);
     assert!(output.status.success(), "{arguments:?}: {output:?}");

@@ -1,4 +1,4 @@
-//! What the image does with the files on its FAT partition, tried on a root of its own.
+//! Use that the image makes of the files on its FAT partition, tried on a root of its own.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -216,7 +216,7 @@ fn the_password_of_the_network_stays_on_the_card_alone() {
     assert!(root.text(conf).is_some_and(|text| text.contains("ssid=6261726e") && text.contains("psk=")));
     assert_eq!(mode(&root.path(conf)), 0o600);
     assert_eq!(files_with(root.root.path(), "correct"), [] as [PathBuf; 0]);
-    // What is known already is not written again, also where an older version knew it.
+    // Settings that are known already are not written again, also where an older version knew them.
     fs::write(root.path("var/lib/holdfast-card/wifi"), wifi).unwrap();
     fs::write(root.path(conf), "edited over ssh").unwrap();
     boot();

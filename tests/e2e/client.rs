@@ -1,10 +1,10 @@
-//! What a client says of itself, where it connects, and when it does not: each parameter at a peer that knows nothing of it.
+//! Parameters of a client: how it names itself, where it connects, and when it does not, each at a peer that knows nothing of it.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Agent, Peer, free_port, numbered, scratch, uplink, wait_for, wait_until};
 
-/// What the gate has written, from the place of the first line on that has this key.
+/// Lines that the gate has written, from the first one on that has this key.
 fn kept(peer: &Peer, key: &str) -> Vec<Value> {
     let lines = peer.lines();
     let values = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("it is JSON"));

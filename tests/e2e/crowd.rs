@@ -17,7 +17,7 @@ fn links(port: u16) -> String {
     (0..LINKS).map(link).collect()
 }
 
-/// What one link has delivered, which is written when its connection ends.
+/// Lines that one link has delivered, which are written when its connection ends.
 fn got(directory: &Path, link: usize) -> Vec<String> {
     lines_of(&directory.join(format!("c{link}")))
 }

@@ -1,4 +1,4 @@
-//! What is told of the machine and of the agent to those who watch over many of them.
+//! News of the machine and of the agent for those who watch over many of them.
 
 use serde_json::Value;
 

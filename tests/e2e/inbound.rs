@@ -1,4 +1,4 @@
-//! What peers send of their own: to every other link, never back, and bounded.
+//! Messages of peers: to every other link, never back, and bounded.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ fn what_a_peer_sends_reaches_the_other_link_as_a_message_and_never_its_own() {
     }
     let data: Vec<Value> = said().iter().map(|message| message["data"].clone()).collect();
     assert_eq!(data[..2], [json!({ "t": 1 }), json!("on")]);
-    // What the peer echoes is a message of its own too, and goes the same way.
+    // An echo of the peer is a message of its own too, and goes the same way.
     agent.post("/a", "from a sensor");
     wait_until("the other peer has it twice", || said().len() == 5);
     wait_for_value(&vec!["from a sensor".to_owned()], || cloud.lines());

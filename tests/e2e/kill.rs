@@ -18,7 +18,7 @@ const WINDOW: usize = 100;
 const GROUP: usize = 1_000;
 const LINES: u64 = 20;
 
-/// What one agent's life came to.
+/// Outcome of one agent's life.
 #[derive(Debug, Default)]
 struct Sums {
     kills: usize,

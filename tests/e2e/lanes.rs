@@ -1,4 +1,4 @@
-//! What goes first on a link, and what happens to a message that the peer cannot bear.
+//! Order on a link, and the fate of a message that the peer cannot bear.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::harness::{Agent, Peer, free_port, scratch, uplink, wait_until};
 
 const ALARMS: &str = "[[server.route]]\npath = \"/alarms/{name}\"\npriority = 7\n";
 
-/// So many messages.
+/// Messages with a number each.
 fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|number| number.to_string()).collect()
 }

@@ -7,7 +7,7 @@ use crate::harness::{Agent, curl, python, scratch};
 
 const PUMP: &str = "[[server.route]]\npath = \"/pump/{on}\"\nmode = \"connection\"\n";
 
-/// What a headless browser makes of a page, when `evil.example` has come to lead to this machine.
+/// Result of a page in a headless browser, when `evil.example` has come to lead to this machine.
 fn browse(directory: &Path, url: &str) -> String {
     let mut command = Command::new("chromium");
     command.args([

@@ -24,7 +24,7 @@ fn begun(data: &Path) -> u32 {
     marker.lines().next().and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
-/// What lies beside the store.
+/// Files beside the store.
 fn beside_the_store(data: &Path) -> Vec<String> {
     let names =
         std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());

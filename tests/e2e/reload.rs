@@ -177,7 +177,7 @@ fn two_links_whose_new_settings_fail_together_go_back_to_the_old_ones_and_nothin
         agent.process.said(&["WARN", &format!("client {id}: new settings got no confirmation within 1 s")]);
     }
     wait_for_value(&(numbered(10), numbered(10)), || (peers[0].lines(), peers[1].lines()));
-    // What is held once they are back is not bounded either.
+    // Messages that are held once they are back are not bounded either.
     ["cloud", "lab"].iter().for_each(|id| tell(directory.path(), "disconnect", id));
     agent.post_all("/a", &numbered(10));
     ["cloud", "lab"].iter().for_each(|id| tell(directory.path(), "connect", id));

@@ -30,7 +30,7 @@ fn lose_nothing(change: impl Fn(&Path)) {
 #[test]
 fn nothing_that_was_stored_is_missing_when_the_data_directory_is_removed() {
     lose_nothing(|data| {
-        // What the agent makes anew meanwhile may stay.
+        // Files that the agent makes again meanwhile may stay.
         let _ = Command::new("rm").arg("-rf").arg(data).status().expect("there is rm");
     });
 }

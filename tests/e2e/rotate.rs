@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{Agent, Authority, Peer, scratch, uplink, wait_for, wait_for_value, wait_until};
 
-/// Who came in, each by what it showed.
+/// Callers that came in, each by what it showed.
 fn came_in(peer: &Peer, pointer: &str) -> Vec<Value> {
     let lines = peer.lines();
     let values = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("it is JSON"));

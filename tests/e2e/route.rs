@@ -1,4 +1,4 @@
-//! What routes take, and what they answer.
+//! Routes: what they take, and what they answer.
 
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ fn start(directory: &std::path::Path, more: &str) -> Agent {
     Agent::start_of(directory, "id = \"gw\"\n", &format!("{ROUTES}{more}"))
 }
 
-/// What a WebSocket client of Python is told.
+/// Lines that a WebSocket client of Python is told.
 fn reader(agent: &Agent, path: &str, arguments: &[&str]) -> Running {
     let url = format!("ws://{}{path}", agent.address);
     Running::start("reader", python("reader").args(["--url", &url]).args(arguments))

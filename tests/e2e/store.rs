@@ -1,4 +1,4 @@
-//! What lies on the disk: nothing while all is well, never more than allowed, and it may be damaged.
+//! Content of the disk: nothing while all is well, never more than allowed, and it may be damaged.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What goes out with the packages: the bill of materials, and the audit of what is in it.
+//! Papers of the packages: the bill of materials, and the audit of what is in it.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;

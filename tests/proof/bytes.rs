@@ -1,4 +1,4 @@
-//! What the disk has to write for what is sent, and how much of it the store takes.
+//! Bytes that the disk has to write for what is sent, and how much of it the store takes.
 
 use std::time::{Duration, Instant};
 

@@ -21,7 +21,7 @@ const DAMAGES_QUICK: u64 = 60;
 const DAMAGES_PER_STORE: u64 = 50;
 const PAGE: usize = 4096;
 
-/// What all damages came to.
+/// Sum of all damages.
 #[derive(Default)]
 struct Sums {
     damages: u64,

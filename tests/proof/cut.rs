@@ -30,7 +30,7 @@ const MARKER: &str = "store.opening";
 /// The recorder does not see how the ballast gets its bytes, a lock means nothing after a cut, and a socket is no file.
 const APART: [&str; 3] = ["ballast", "lock", "control.sock"];
 
-/// What all cuts came to.
+/// Sum of all cuts.
 #[derive(Default)]
 struct Sums {
     cuts: u64,

@@ -17,7 +17,7 @@ const ROUNDS: u64 = 25;
 const ROUNDS_QUICK: u64 = 2;
 const SIZE: u64 = 112 << 20;
 
-/// What is done while the disk is full.
+/// Deed while the disk is full.
 #[derive(Clone, Copy)]
 enum Meanwhile {
     Nothing,
@@ -62,7 +62,7 @@ fn fill_again_and_again(small: &Mounted, rounds: u64, seed: u64) -> anyhow::Resu
             Meanwhile::Restart => {
                 drop(agent);
                 restarts += 1;
-                // What fills the disk may have taken the reserve, too. Then the agent ends, and is started again.
+                // The filler may have taken the reserve, too. Then the agent ends, and is started again.
                 agent = scene.start().or_else(|_| {
                     refused += 1;
                     std::fs::remove_file(&filler.0)?;

@@ -17,7 +17,7 @@ const KILLS_QUICK: u64 = 60;
 /// Lives that go on at the same time.
 const LIVES: u64 = 2;
 const WINDOW: u64 = 100;
-/// What is confirmed comes again as well if its removal had not reached the kernel: it shares one order, and waits while the log
+/// Confirmed messages come again as well if their removal had not reached the kernel: it shares one order, and waits while the log
 /// is synced. No sync of the machines that prove this takes so long.
 const SYNC: Duration = Duration::from_millis(300);
 /// Kills in a row without a link, then with one.
@@ -25,12 +25,12 @@ const OFFLINE: u64 = 4;
 const ONLINE: u64 = 4;
 /// The peer is slow enough to leave the window full while a backlog drains.
 const PEER_RESTS: Duration = Duration::from_micros(300);
-/// What the agent was doing.
+/// Activity of the agent.
 const BUFFERING: usize = 0;
 const DRAINING: usize = 1;
 const OPENING: usize = 2;
 
-/// What one life came to.
+/// Outcome of one life.
 #[derive(Default)]
 struct Sums {
     /// Kills while the link was down, while a backlog drained, and before the agent was open.

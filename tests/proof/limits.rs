@@ -42,7 +42,7 @@ const DEATHS_QUICK: u64 = 3;
 /// Senders of bodies, and the readings in each.
 const SENDERS: usize = 16;
 const LINES: u64 = 1_000;
-/// What it gets beyond what it has at rest, at most.
+/// Bytes beyond those that it has at rest, at most.
 const MEMORY_MAX: u64 = 24 << 20;
 /// How long a life with too little memory may last.
 const LIFE: Duration = Duration::from_secs(1);
@@ -247,7 +247,7 @@ fn busy(agent: &Agent) -> anyhow::Result<Duration> {
     Ok(agent.cpu()?.saturating_sub(before))
 }
 
-/// What it says of itself over the control socket.
+/// Its own status over the control socket.
 fn asked(scene: &Scene) -> anyhow::Result<Value> {
     let mut command = binary();
     command.args(["status", "--json", "--socket"]).arg(scene.data().join("control.sock"));

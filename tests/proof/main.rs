@@ -63,7 +63,7 @@ const PROOFS: [(&str, Proof); 12] = [
 ];
 
 impl Scale {
-    /// So many of something.
+    /// Number of something.
     pub fn count(self, full: u64, quick: u64) -> u64 {
         if self.quick { quick } else { full }
     }

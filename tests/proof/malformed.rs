@@ -1,4 +1,4 @@
-//! What must not harm a server: handshakes, frames and requests that are wrong in every way that the seeded generator knows,
+//! Input that must not harm a server: handshakes, frames and requests that are wrong in every way that the seeded generator knows,
 //! while honest sensors are served beside them.
 
 use std::io::{Read, Write};
@@ -21,7 +21,7 @@ const OFFENDERS: u64 = 8;
 const ROUNDS: u64 = 10;
 /// An answer, or the end, must come within this.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What the memory may grow by after the first round, which fills what stays filled.
+/// Growth of the memory after the first round, which fills what stays filled.
 const GROWTH_MAX: u64 = 3_000_000;
 /// A server with a route of every kind.
 const ROUTES: &str = "limits = { connections = 64, message_bytes = 4096, handshake_timeout = \"2s\", idle_timeout = \"2s\" }\n\

@@ -41,7 +41,7 @@ struct Case {
     rest: Duration,
     /// Bytes that the peer's kernel takes before they are read, where that is little.
     room: Option<usize>,
-    /// What happens to the line, while messages come in.
+    /// Trouble of the line, while messages come in.
     trouble: Trouble,
     /// Whether each message comes once, on one connection, without many more bytes than there are.
     is_thrifty: bool,
@@ -60,7 +60,7 @@ enum Trouble {
     Trickling(Duration),
 }
 
-/// What a scene came to.
+/// Outcome of a scene.
 struct Outcome {
     twice: usize,
     connections: usize,

@@ -12,7 +12,7 @@ use super::peer::{Peer, Received};
 use super::scene::{Scene, scratch};
 use super::sensor::{payload, request};
 
-/// What the store holds.
+/// Messages in the store.
 const READINGS: u64 = 60_000;
 /// Readings of one request.
 const LINES: u64 = 1_000;
@@ -23,7 +23,7 @@ const ROWS_QUICK: u64 = 1;
 /// An opening that was over before it was killed begins its row again, and the next kills come within this part of the time.
 const EARLIER: f64 = 0.8;
 
-/// What the kills came to.
+/// Sums of the kills.
 pub struct Sums {
     /// Kills while the store was being opened.
     pub kills: u64,

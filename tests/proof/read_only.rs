@@ -106,7 +106,7 @@ fn is(scene: &Scene, store: &str) -> bool {
     scene.status().unwrap_or_default()["buffer"]["store"] == store
 }
 
-/// What is held can be exported from the running agent.
+/// Exports the held messages from the running agent.
 fn export(scene: &Scene) -> anyhow::Result<()> {
     let mut command = binary();
     command.args(["buffer", "export", "--config"]).arg(scene.directory.join("holdfast.toml"));

@@ -104,7 +104,7 @@ impl Scene {
         Ok(agent)
     }
 
-    /// What it says of itself.
+    /// Its own status.
     pub fn status(&self) -> anyhow::Result<Value> {
         match load::get(&self.address, "/api/status")? {
             (200, body) => Ok(serde_json::from_str(&body)?),

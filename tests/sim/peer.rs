@@ -9,7 +9,7 @@ use holdfast_core::message::{Body, Entry, GapReason};
 use holdfast_core::seed::Seed;
 use holdfast_core::wire::{self, Encoding};
 
-/// What the peer has of one epoch.
+/// Messages of one epoch that the peer has.
 #[derive(Debug, Default)]
 struct Seen {
     /// Payload by number.

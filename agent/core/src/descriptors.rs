@@ -16,14 +16,14 @@ pub const TURNED_AWAY: usize = 2;
 /// A link and the address or endpoint that is tried beside it.
 const LINK: u64 = 2;
 
-/// What a configuration asks for.
+/// Needs of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
     /// Links, the one to the broker among them.
     pub links: u64,
     /// Sockets that are listened on.
     pub listeners: u64,
-    /// What callers of all servers may have together, with the files that they read.
+    /// Descriptors of the callers of all servers together, with the files that they read.
     pub callers: u64,
 }
 
@@ -50,7 +50,7 @@ impl Needs {
         soft.max(self.total()).min(hard.max(soft))
     }
 
-    /// What to say of a `limit` that is too low.
+    /// Words about a `limit` that is too low.
     pub fn warning(self, limit: u64) -> Option<String> {
         let needed = self.total();
         (needed > limit).then(|| {

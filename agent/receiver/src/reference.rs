@@ -70,7 +70,7 @@ pub enum Finish {
     Unwritable(io::Error),
 }
 
-/// What a receiver has to say at its end.
+/// Last words of a receiver.
 #[derive(Debug)]
 pub struct Report {
     /// Why it ended.
@@ -120,7 +120,7 @@ pub fn tell(line: impl Display) {
     let _ = io::stderr().write_all(format!("{}\n", terminal::escaped(&line.to_string())).as_bytes());
 }
 
-/// What the sessions share.
+/// State that the sessions share.
 struct Shared {
     options: Options,
     receiver: RefCell<Receiver>,

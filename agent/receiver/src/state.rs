@@ -1,4 +1,4 @@
-//! What a reference receiver knows: which numbers it has, which were announced as missing, which are lost; and when it
+//! Knowledge of a reference receiver: which numbers it has, which were announced as missing, which are lost; and when it
 //! is to misbehave. Pure.
 //!
 //! A number is *covered* when its message came or a gap announced that it never will. What is uncovered between the
@@ -26,7 +26,7 @@ pub struct Receiver {
     gaps: u64,
 }
 
-/// What to do with a message.
+/// Verdict on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It is new.
@@ -243,7 +243,7 @@ impl Epoch {
 /// How a receiver is to misbehave, so that a sender can be tested.
 #[derive(Debug, Clone, Default)]
 pub struct Conduct {
-    /// What to do after how many messages of a connection.
+    /// Number of messages of a connection, and the act that follows.
     pub after: Option<(u64, Act)>,
     /// Never answers a ping.
     pub no_pong: bool,
@@ -255,7 +255,7 @@ pub struct Conduct {
     pub connections: Option<u64>,
 }
 
-/// What ends the good conduct of a connection.
+/// End of the good conduct of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// Resets the connection (TCP RST).
@@ -269,12 +269,12 @@ pub enum Act {
 }
 
 impl Conduct {
-    /// What holds for the connection with this number, counted from 0.
+    /// Conduct on the connection with this number, counted from 0.
     pub fn of_connection(&self, index: u64) -> Conduct {
         if self.connections.is_none_or(|limit| index < limit) { self.clone() } else { Conduct::default() }
     }
 
-    /// What to do now that so many messages of a connection have come.
+    /// Act that is due after this number of messages of a connection.
     pub fn act(&self, messages: u64) -> Option<Act> {
         self.after.and_then(|(limit, act)| (messages >= limit).then_some(act))
     }

@@ -24,7 +24,7 @@ pub struct Scope<'s> {
     outer: Option<&'s Scope<'s>>,
 }
 
-/// What of a value was looked at.
+/// Parts of a value that were looked at.
 #[derive(Debug, Default)]
 pub struct Seen<'v> {
     names: BTreeSet<&'v str>,
@@ -110,7 +110,7 @@ impl Look<'_> {
         })
     }
 
-    /// What was looked at by another schema was looked at by this one.
+    /// Counts parts that another schema has looked at as looked at by this one.
     fn mark<'v>(&self, seen: &mut Seen<'v>, other: Seen<'v>) -> Result<(), Violation> {
         self.work.spend(8 * (other.names.len() + other.items.len()) as u64)?;
         seen.add(other);

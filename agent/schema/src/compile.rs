@@ -28,7 +28,7 @@ const ONES: [&str; 12] = [
 const LISTS: [&str; 5] = ["items", "prefixItems", "allOf", "anyOf", "oneOf"];
 const MAPS: [&str; 6] =
     ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
-/// What `$schema` may say, without the fragment.
+/// Values of `$schema`, without the fragment.
 const DRAFTS: [(&str, Draft); 3] = [
     ("https://json-schema.org/draft/2020-12/schema", Draft::Latest),
     ("http://json-schema.org/draft-07/schema", Draft::Seven),
@@ -48,7 +48,7 @@ enum Draft {
 struct SchemaLocation {
     document: usize,
     pointer: String,
-    /// What references are relative to: the name of its resource.
+    /// Base of references: the name of its resource.
     base: String,
     draft: Draft,
 }

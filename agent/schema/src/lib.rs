@@ -30,21 +30,21 @@ pub struct Schema {
     warnings: Vec<String>,
 }
 
-/// What came of a check.
+/// Result of a check.
 #[derive(Debug)]
 pub struct Checked {
     /// The error is the first thing that is wrong.
     pub result: Result<(), Violation>,
-    /// What it cost: a unit is five nanoseconds of a desktop's processor at most.
+    /// Its cost: a unit is five nanoseconds of a desktop's processor at most.
     pub work: u64,
 }
 
-/// What is wrong with a value.
+/// Fault of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// Where, as a JSON pointer (RFC 6901).
     pub pointer: String,
-    /// What, in words that go behind it.
+    /// Words about it that go behind the place.
     pub error: String,
 }
 
@@ -57,7 +57,7 @@ impl Schema {
         Compiler::new(load).compile(path)
     }
 
-    /// What is allowed but should be another way, with file and JSON pointer.
+    /// Things that are allowed but should be another way, with file and JSON pointer.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -116,7 +116,7 @@ enum Rule {
     Required(Vec<String>),
     /// Names that must be there if this one is.
     Needs(BTreeMap<String, Vec<String>>),
-    /// What must hold if this name is there.
+    /// Schemas that must hold if a name is there.
     Implies(BTreeMap<String, usize>),
     All(Vec<usize>),
     Any(Vec<usize>),

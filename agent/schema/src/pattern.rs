@@ -122,7 +122,7 @@ fn has_alternatives(pattern: &str) -> bool {
     is_class
 }
 
-/// What follows one character or class of characters.
+/// Rest behind one character or class of characters.
 fn after_atom(text: &str) -> Option<&str> {
     let first = text.chars().next()?;
     match first {

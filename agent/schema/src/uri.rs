@@ -12,7 +12,7 @@ pub fn is_absolute(reference: &str) -> bool {
     scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.chars().all(letters)
 }
 
-/// What a reference without fragment means where this is the base.
+/// Meaning of a reference without fragment where this is the base.
 pub fn resolve(base: &str, reference: &str) -> String {
     if reference.is_empty() {
         return base.to_owned();

@@ -1,4 +1,4 @@
-//! What a check may cost. It is counted in steps, not in time: the same message has the same answer on every machine and under
+//! Bound on the cost of a check. It is counted in steps, not in time: the same message has the same answer on every machine and under
 //! every load.
 
 use std::cell::{Cell, RefCell};
@@ -13,7 +13,7 @@ pub const WORK_MAX: u64 = 4_000_000;
 const TOO_MUCH: &str =
     "takes too much work to be checked: send it in smaller messages, or simplify the schema";
 
-/// What was spent on a check. The first fault stays: what hides a violation (`not`, `anyOf`, `if`) does not hide it.
+/// Work that was spent on a check. The first fault stays: what hides a violation (`not`, `anyOf`, `if`) does not hide it.
 #[derive(Debug, Default)]
 pub struct Work {
     spent: Cell<u64>,
@@ -42,7 +42,7 @@ impl Work {
         Err(Violation { pointer: String::new(), error })
     }
 
-    /// What was spent.
+    /// Work so far.
     pub fn spent(&self) -> u64 {
         self.spent.get()
     }

@@ -106,7 +106,7 @@ impl AsyncWrite for Gauged {
     }
 }
 
-/// What lies in the kernel for one connection.
+/// Bytes in the kernel for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Queues {
     unacknowledged: u64,

@@ -19,7 +19,7 @@ const SWITCHING_PROTOCOLS: u16 = 101;
 pub struct Head {
     /// The status code.
     pub status: u16,
-    /// What stands behind it; may be empty.
+    /// Words behind it; may be empty.
     pub reason: String,
     fields: Vec<(String, String)>,
 }
@@ -115,7 +115,7 @@ fn unfolded(value: String) -> String {
     value.split(['\r', '\n']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// What has come so far.
+/// Bytes that have come so far.
 #[derive(Default)]
 struct Received {
     bytes: Vec<u8>,

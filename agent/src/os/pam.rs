@@ -18,7 +18,7 @@ const LIBRARY: &str = "libpam.so.0";
 
 // Of security/_pam_types.h.
 const PAM_SUCCESS: c_int = 0;
-/// What pam_exec says of a program that says no.
+/// Answer of pam_exec for a program that says no.
 const PAM_SYSTEM_ERR: c_int = 4;
 const PAM_BUF_ERR: c_int = 5;
 const PAM_PERM_DENIED: c_int = 6;
@@ -82,7 +82,7 @@ unsafe extern "C" {
     fn strdup(text: *const c_char) -> *mut c_char;
 }
 
-/// Who answers the questions of a module.
+/// Answers to the questions of a module.
 struct Answers {
     name: CString,
     password: CString,
@@ -199,7 +199,7 @@ impl Pam {
     }
 }
 
-/// What a failure costs is decided elsewhere: to sleep here would keep others waiting.
+/// No delay: the cost of a failure is decided elsewhere, and to sleep here would keep others waiting.
 extern "C" fn no_delay(_code: c_int, _delay_us: c_uint, _data: *mut c_void) {}
 
 /// Answers the questions of a module: what it asks without an echo is the password, with one the name.

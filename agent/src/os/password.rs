@@ -6,7 +6,7 @@ use holdfast_core::config::phc::Phc;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// What a new hash costs: OWASP's choice for little memory.
+/// Cost of a new hash: OWASP's choice for little memory.
 const MEMORY_KIB: u32 = 7168;
 const PASSES: u32 = 5;
 const LANES: u32 = 1;

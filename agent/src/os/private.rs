@@ -12,12 +12,12 @@ use rustix::fs::{Mode, OFlags};
 const DIRECTORY: u32 = 0o700;
 /// Mode of a file that is made.
 const FILE: u32 = 0o600;
-/// What groups and everybody else may do.
+/// Rights of groups and everybody else.
 const OTHERS: u32 = 0o077;
 /// In a directory with this bit (chmod(1): sticky) everybody has files of their own, as in /tmp.
 const STICKY: u32 = 0o1000;
 const WRITABLE: u32 = 0o022;
-/// What an agent puts into its data directory; names that begin with one of them and a dot are its own, too.
+/// Files of an agent in its data directory; names that begin with one of them and a dot are its own, too.
 const OWN: [&str; 11] = [
     "ballast",
     "clocks",
@@ -34,7 +34,7 @@ const OWN: [&str; 11] = [
 /// How deep the directories of a data directory are.
 const DEPTH: u32 = 4;
 
-/// What makes a file unusable however well its disk is: it may be another's.
+/// Fault of a file that is unusable however well its disk is: it may be another's.
 #[derive(Debug)]
 struct Foreign(String);
 

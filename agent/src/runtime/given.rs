@@ -50,7 +50,7 @@ fn is_ours(place: &Path) -> bool {
     named && facts.is_ok_and(|facts| facts.uid() == user && facts.mode() & 0o022 == 0)
 }
 
-/// What a run has left, if the machine was not started since.
+/// Numbers that a run has left, if the machine was not started since.
 pub fn load(places: &[PathBuf], data_dir: &Path, run: u64) -> Option<Given> {
     let name = name(data_dir, run);
     let places = places.iter().filter(|place| is_ours(place));

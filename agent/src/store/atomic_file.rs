@@ -9,7 +9,7 @@ use crate::os::private;
 /// Bytes in front of the payload.
 pub const HEAD_LEN: usize = 8;
 
-/// What was found where a file was looked for.
+/// Find where a file was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// No file.

@@ -1,4 +1,4 @@
-//! What one outlet holds, group by group, in memory: where to look, never the entries themselves. Pure.
+//! Groups of one outlet, in memory: where to look, never the entries themselves. Pure.
 
 use std::collections::VecDeque;
 

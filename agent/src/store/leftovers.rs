@@ -1,4 +1,4 @@
-//! What openings leave beside the store: the mark of one that is under way, databases that were not in their place yet when it
+//! Remains of openings beside the store: the mark of one that is under way, databases that were not in their place yet when it
 //! was cut off, and damaged ones that were set aside.
 
 use std::fs;
@@ -118,7 +118,7 @@ pub fn remove_oldest(dir: &Path) -> io::Result<Option<String>> {
     Ok(Some(oldest))
 }
 
-/// What was set aside, the oldest first.
+/// Files that were set aside, the oldest first.
 fn aside(dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for file in fs::read_dir(dir)? {

@@ -31,7 +31,7 @@ struct Record {
     len: usize,
 }
 
-/// What a log looks like before sled has touched it.
+/// State of a log before sled has touched it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Log {
     /// sled can open it, and will wipe this end of it.

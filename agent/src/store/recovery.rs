@@ -52,7 +52,7 @@ enum Step {
     Remake,
 }
 
-/// What recovery needs and what it tells.
+/// Needs and news of a recovery.
 pub struct Recovery<'a> {
     /// The data directory.
     pub dir: &'a Path,
@@ -60,7 +60,7 @@ pub struct Recovery<'a> {
     pub outlets: &'a [String],
     /// Names of outlets that are not used and may have values in the store.
     pub others: &'a [String],
-    /// What the store may hold, by outlet.
+    /// Numbers that the store may hold, by outlet.
     pub spans: &'a BTreeMap<String, Span>,
     /// Takes damaged values.
     pub damaged: &'a mut FileQueue,
@@ -294,7 +294,7 @@ impl Recovery<'_> {
 
     fn try_to_build(&mut self, plan: &mut Plan) -> Result<(), Fault> {
         let (path, names) = (self.path(REBUILD), self.names());
-        // What an interruption has left may be torn itself.
+        // A rest of an interruption may be torn itself.
         if !matches!(log_check::look(&path.join(LOG_FILE), self.progress), Ok(Log::Sound(None))) {
             self.give_up(REBUILD)?;
         }
@@ -413,7 +413,7 @@ impl Step {
     }
 }
 
-/// What a repair did, in a sentence.
+/// Sentence about a repair.
 fn tale(plan: &Plan, what: &str, aside: Option<&str>) -> String {
     let mut gaps = plan.gaps().map(told);
     let shown: Vec<String> = gaps.by_ref().take(GAPS_SHOWN).collect();

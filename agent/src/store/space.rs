@@ -31,7 +31,7 @@ pub fn written() -> Option<u64> {
     counts.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.trim().parse().ok()
 }
 
-/// What is free on the file system of a directory, as far as it tells.
+/// Free space on the file system of a directory, as far as it tells.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Free {
     /// Bytes.
@@ -48,7 +48,7 @@ pub fn is_read_only(path: &Path) -> bool {
     facts.is_some_and(|facts| facts.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
-/// What is free on the file system of a directory.
+/// Free space on the file system of a directory.
 pub fn free(dir: &Path) -> Free {
     let Ok(facts) = rustix::fs::statvfs(dir) else { return Free::default() };
     let files = (facts.f_files > 0).then_some(facts.f_favail);

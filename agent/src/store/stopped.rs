@@ -108,7 +108,7 @@ impl Reading {
         sight.look(look).map_err(|blind| blind.to_string())
     }
 
-    /// What was found to be damaged while it was opened.
+    /// Damages that were found while it was opened.
     pub fn damage(&self) -> &[Damage] {
         &self.damage
     }
@@ -137,7 +137,7 @@ impl Reading {
 }
 
 impl Mended {
-    /// What had to be done, one sentence each; empty if nothing was damaged.
+    /// Repairs, one sentence each; empty if nothing was damaged.
     pub fn repairs(&self) -> &[String] {
         &self.repairs
     }

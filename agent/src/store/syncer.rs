@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// What it is to do.
+/// Its task.
 pub enum Job {
     /// Syncs what was written to the log.
     Log(Arc<File>),

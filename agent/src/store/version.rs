@@ -25,8 +25,8 @@ fn is_newer(bytes: &[u8], magic: [u8; 4]) -> bool {
     bytes.strip_prefix(name).and_then(|rest| rest.first()).is_some_and(|found| ahead.contains(found))
 }
 
-/// What a newer Holdfast has written, if anything: the name of the file below the data directory. `outlets` are the names of all
-/// outlets that may have groups. What cannot be read is none: who opens it says why.
+/// File below the data directory that a newer Holdfast has written, if there is one. `outlets` are the names of all
+/// outlets that may have groups. A file that cannot be read is none: its opening says why.
 pub fn newer(dir: &Path, outlets: &[String], progress: &Progress) -> Option<String> {
     let small = numbers::MAGICS.iter().find(|(name, magic)| {
         let mut start = [0; 4];

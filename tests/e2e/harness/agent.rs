@@ -148,7 +148,7 @@ impl Agent {
         self.http().take(path, &fields, payloads.join("\n").as_bytes());
     }
 
-    /// What it says of itself.
+    /// Its own status.
     pub fn status(&self) -> Value {
         let (status, body) = self.http().request("GET", "/api/status", &[], b"").expect("the agent answers");
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));

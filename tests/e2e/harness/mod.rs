@@ -1,4 +1,4 @@
-//! What the tests are made of: processes that end with their test, conditions that are waited for, and the peers.
+//! Parts of the tests: processes that end with their test, conditions that are waited for, and the peers.
 
 mod agent;
 mod broker;

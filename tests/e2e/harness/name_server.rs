@@ -44,7 +44,7 @@ impl NameServer {
         self.answers.store(true, Ordering::Relaxed);
     }
 
-    /// What is run sees this name server and no other, in a mount namespace of its own. None where that is not permitted.
+    /// Command that sees this name server and no other, in a mount namespace of its own. None where that is not permitted.
     pub fn world_of(&self, directory: &Path, command: &Command) -> Option<Command> {
         let (resolv, nsswitch) = (directory.join("resolv.conf"), directory.join("nsswitch.conf"));
         let text = format!("nameserver {}\noptions timeout:1 attempts:2\n", self.address);

@@ -54,7 +54,7 @@ impl Peer {
         format!("ws://127.0.0.1:{}/ingest", self.port)
     }
 
-    /// What it has got.
+    /// Lines that it has got.
     pub fn lines(&self) -> Vec<String> {
         lines_of(&self.file)
     }

@@ -15,7 +15,7 @@ use super::recording::Step;
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
 
-/// What becomes of bytes that were not synced.
+/// Fate of bytes that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// Nothing of them is there.

@@ -1,4 +1,4 @@
-//! What the preloaded recorder wrote down, record by record.
+//! Notes of the preloaded recorder, record by record.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

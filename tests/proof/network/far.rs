@@ -24,7 +24,7 @@ use smol::{Async, LocalExecutor, Timer};
 use super::super::peer::number_of;
 use super::line::Line;
 
-/// What the far end has seen.
+/// Knowledge of the far end.
 #[derive(Default)]
 pub struct Seen {
     numbers: Mutex<Vec<u64>>,
@@ -35,7 +35,7 @@ pub struct Seen {
 
 /// A server in the namespace of a line. Dropping it closes all that it has.
 pub struct Far {
-    /// What it has seen.
+    /// Its knowledge.
     pub seen: Arc<Seen>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,

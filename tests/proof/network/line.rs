@@ -106,7 +106,7 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        // What is left of it goes with the process or the machine.
+        // A rest of it goes with the process or the machine.
         let _ = self.wire.kill();
         let _ = self.wire.wait();
         let _ = ip(&["netns", "del", &self.space]);

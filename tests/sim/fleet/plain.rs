@@ -7,7 +7,7 @@ use holdfast_core::link::closing::Closing;
 use holdfast_core::link::protocol::{LinkReport, RefusalKind};
 use holdfast_core::time::Time;
 
-/// What most agents do that have an exponential back-off.
+/// Behaviour of most agents that have an exponential back-off.
 pub struct Plain {
     reconnect: Reconnect,
     failures: u32,

@@ -7,7 +7,7 @@ use holdfast_core::link::dial_error::DialError;
 use holdfast_core::link::protocol::{LinkReport, Peer, Refusal, RefusalKind};
 use holdfast_core::time::Time;
 
-/// What it does to those that are one too many.
+/// Treatment of callers that are one too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beyond {
     /// Resets the connection.
@@ -23,7 +23,7 @@ pub struct Restart {
     pub code: Option<u16>,
     /// How long it is away.
     pub away: Duration,
-    /// What who dials meanwhile gets: a reset by the kernel, or what a proxy in front of it says.
+    /// Answer to dials meanwhile: a reset by the kernel, or what a proxy in front of it says.
     pub meanwhile: Beyond,
     /// Connections that it can take each second.
     pub rate: u64,
@@ -35,7 +35,7 @@ pub struct Server {
     restart: Restart,
     /// When it went.
     pub opened_at: Time,
-    /// What it can take at this moment, in nanoseconds of work; never more than a second's worth.
+    /// Credit of this moment, in nanoseconds of work; never more than a second's worth.
     credit_ns: u64,
     counted_at: Time,
 }

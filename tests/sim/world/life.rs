@@ -16,7 +16,7 @@ impl World {
             None => {
                 // Routes come and go with the configuration, and what they left in a lane is delivered all the same.
                 self.setup.priorities = if self.seed.below(2) == 0 { vec![0] } else { vec![0, 7] };
-                // What is configured may have changed while nobody ran.
+                // The configuration may have changed while nobody ran.
                 if !self.healed && self.seed.below(4) == 0 {
                     self.shuffle();
                 }

@@ -1,4 +1,4 @@
-//! What may come twice: what was in flight, and what was confirmed and not yet removed from the disk when a life ended.
+//! Messages that may come twice: those in flight, and those confirmed and not yet removed from the disk when a life ended.
 
 use holdfast_core::message::Entry;
 use holdfast_core::outlet::lane;
@@ -43,7 +43,7 @@ impl World {
         self.unremoved = left;
     }
 
-    /// What is confirmed is removed as soon as the disk has time for it.
+    /// Confirmed messages are removed as soon as the disk has time for it.
     pub(super) fn check_removed(&self) -> Result<(), String> {
         let Some(agent) = &self.agent else { return Ok(()) };
         if !self.disk.is_idle() || self.bad_disk || self.tally.sick > 0 || self.stopping_since.is_some() {

@@ -29,7 +29,7 @@ pub struct Presence {
     ignored: u64,
 }
 
-/// What is known of a device.
+/// Knowledge about a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// Whether it is online.

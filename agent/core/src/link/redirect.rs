@@ -10,7 +10,7 @@ use crate::config::{Url, place, shown_url};
 /// Redirects of one upgrade that are followed.
 pub const REDIRECTS_MAX: usize = 3;
 
-/// What browsers encode in a `Location`, beside all that is not ASCII.
+/// Characters that browsers encode in a `Location`, beside all that is not ASCII.
 const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -23,7 +23,7 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// What a server was asked for.
+/// Request that a server was asked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Asked {
     /// The url with the whole path and query, without a user.

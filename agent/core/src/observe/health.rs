@@ -12,12 +12,12 @@ const STORE_SILENCE: Duration = Duration::from_secs(45);
 /// Something that was due is late by so much: the loop does not get to it.
 const LATENESS: Duration = Duration::from_secs(10);
 
-/// What keeps the agent from making progress.
+/// Obstacles to the progress of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Health {
-    /// What only a new start can mend, a sentence each: the watchdog must not be fed.
+    /// Troubles that only a new start can mend, a sentence each: the watchdog must not be fed.
     pub stuck: Vec<String>,
-    /// What is tried again until it is mended, such as a full disk; messages are refused meanwhile.
+    /// Trouble that is tried again until it is mended, such as a full disk; messages are refused meanwhile.
     pub failing: Option<String>,
 }
 

@@ -15,7 +15,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(600);
 /// The longest wait that a budget makes: who waits for `stored` has to bear it.
 const PACE_MAX: Duration = Duration::from_secs(60);
 
-/// What was written.
+/// Writes that were counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Bytes.
@@ -28,13 +28,13 @@ pub struct Count {
 #[derive(Debug, Clone)]
 pub struct Meter {
     kept: Kept,
-    /// What this run of the agent had written when it was last counted.
+    /// Writes of this run of the agent when it was last counted.
     seen: Count,
     saved: Count,
     saved_at: Time,
 }
 
-/// What the file holds.
+/// Content of the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     total: Count,
@@ -80,12 +80,12 @@ impl Meter {
         self.seen = written;
     }
 
-    /// What was written today: a day in UTC, or since the machine started as long as nobody knows the date.
+    /// Writes of today: a day in UTC, or since the machine started as long as nobody knows the date.
     pub fn today(&self) -> Count {
         self.kept.today
     }
 
-    /// What was ever written.
+    /// Writes of all time.
     pub fn total(&self) -> Count {
         self.kept.total
     }

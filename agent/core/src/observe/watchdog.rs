@@ -1,4 +1,4 @@
-//! What the service supervisor is told and when: that the agent is alive, and a line on how it is. The watchdog is fed only
+//! Messages to the service supervisor: that the agent is alive, and a line on how it is. The watchdog is fed only
 //! while there is progress, so that a stuck agent is started anew.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an opening that makes progress may take to its next sign of it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a slow card reads in a second, at least.
+/// Bytes that a slow card reads in a second, at least.
 const BYTES_PER_SECOND: u64 = 1_000_000;
 
 /// Something to tell the supervisor.
@@ -25,7 +25,7 @@ pub enum Notify {
     Status(String),
 }
 
-/// What the supervisor was told.
+/// Last words to the supervisor.
 #[derive(Debug)]
 pub struct Watchdog {
     feeding: Option<Feeding>,
@@ -58,7 +58,7 @@ impl Watchdog {
         self.feeding.as_ref().map(|feeding| feeding.at)
     }
 
-    /// What is to be told.
+    /// Words that are due.
     pub fn look(&mut self, now: Time, health: &Health, line: String) -> Vec<Notify> {
         let mut words = Vec::new();
         self.look_at = now + LINE_INTERVAL;

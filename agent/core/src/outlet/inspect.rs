@@ -1,5 +1,5 @@
-//! What people ask of the store beside the agent's own orders: to look into it, and to give something up. The store answers
-//! whoever asks, a page at a time; what was given up it reports to the agent as well.
+//! Questions and changes of people beside the agent's own orders: to look into the store, and to give something up. The store
+//! answers whoever asks, a page at a time; what was given up it reports to the agent as well.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::message::{Entry, Message};
 use crate::outlet::store_protocol::StoreFacts;
 
-/// What somebody wants to see. Each is answered within a page, so that a commit never waits long behind it.
+/// Question about the store. Each is answered within a page, so that a commit never waits long behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreQuery {
@@ -37,7 +37,7 @@ pub enum StoreQuery {
     },
 }
 
-/// What somebody wants to give up.
+/// Messages to give up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
@@ -62,7 +62,7 @@ pub struct Reimport {
     pub messages: Vec<Message>,
 }
 
-/// What was found.
+/// Answer of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreAnswer {
@@ -101,7 +101,7 @@ pub struct Survey {
     pub dead_bytes: u64,
     /// Damaged values that are kept to be looked at, and their bytes.
     pub damaged_kept: (u64, u64),
-    /// What recovery has set aside, and its bytes.
+    /// Files that recovery has set aside, and their bytes.
     pub set_aside: Vec<(String, u64)>,
 }
 
@@ -114,14 +114,14 @@ pub struct Outlet {
     pub epoch: String,
 }
 
-/// What a check found.
+/// Result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
     /// Groups or files that were looked at.
     pub count: u64,
     /// Messages in them.
     pub messages: u64,
-    /// What is wrong.
+    /// Damages.
     pub damage: Vec<Damage>,
     /// Where to go on, none at the end.
     pub next: Option<u64>,
@@ -132,7 +132,7 @@ pub struct Checked {
 pub struct Damage {
     /// An outlet with its numbers, or a file.
     pub place: String,
-    /// What is wrong with it.
+    /// Its fault.
     pub cause: String,
 }
 

@@ -61,7 +61,7 @@ pub struct OutletQueue {
     skips_saved: bool,
     /// Last number that a peer can have, on this or an earlier connection.
     ever_sent: u64,
-    /// What goes out in order; behind the backlog, if there is one.
+    /// Messages that go out in order; behind the backlog, if there is one.
     fresh: Reader,
     backlog: Option<Backlog>,
     flight: VecDeque<InFlight>,
@@ -85,7 +85,7 @@ pub struct OutletQueue {
     ahead: RangeSet,
 }
 
-/// What was held when the link came up, sent beside what is fresh.
+/// Messages that were held when the link came up, sent beside fresh ones.
 #[derive(Debug, Clone)]
 struct Backlog {
     reader: Reader,
@@ -283,7 +283,7 @@ impl OutletQueue {
     /// Follows up on what is confirmed: refused numbers right behind it, what was in flight, what waited in memory. Adds the
     /// ids of the messages that became safe by it.
     pub fn settle(&mut self, safe: &mut Vec<u64>) {
-        // Whom nothing was sent in its place is told of the gap first.
+        // A peer that got nothing in place of the message gets the gap first.
         while self.was_sent(self.confirmed + 1) && self.has_left(self.confirmed + 1) {
             self.stale |= self.confirmed < self.on_disk;
             self.reach(self.confirmed + 1);
@@ -476,7 +476,7 @@ impl OutletQueue {
         if up { unsent || self.backlog.is_some() } else { self.unconfirmed() > 0 }
     }
 
-    /// What the store holds of it.
+    /// Part of it that the store holds.
     pub fn held(&self) -> Held {
         self.held
     }

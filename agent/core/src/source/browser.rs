@@ -1,4 +1,4 @@
-//! What tells a browser from a device. A page can have its visitors' browsers ask whatever is in their network, and nobody sees
+//! Signs that tell a browser from a device. A page can have its visitors' browsers ask whatever is in their network, and nobody sees
 //! it: so it must be told from the devices and programs that are meant to ask, by what no page can add, change or leave out.
 
 use std::net::IpAddr;
@@ -10,10 +10,11 @@ const MARKS: [&str; 5] =
     ["referer", "sec-ch-ua", "sec-fetch-dest", "sec-fetch-site", "upgrade-insecure-requests"];
 /// How every browser begins to say who it is, and old ones of television sets.
 const BROWSERS: [&str; 2] = ["mozilla/", "opera/"];
-/// What scripts add to say that they are no link and no image; a page of another site must ask before (Fetch standard, preflight).
+/// Header by which scripts say that they are no link and no image; a page of another site must ask before (Fetch standard,
+/// preflight).
 pub const BY_SCRIPT: &str = "x-requested-with";
 
-/// Who asks, as far as its header fields tell.
+/// Kind of a caller, as far as its header fields tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     /// It may be a browser.
@@ -44,7 +45,7 @@ impl Asker {
 /// Where a request goes to.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// What the header `Host` says; over TCP it was found to be a name or an address of this gateway.
+    /// Value of the header `Host`; over TCP it was found to be a name or an address of this gateway.
     pub host: Option<&'a Authority>,
     /// The address of this machine at which it arrived; none over a Unix socket.
     pub address: Option<IpAddr>,

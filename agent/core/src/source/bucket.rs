@@ -3,10 +3,10 @@
 /// Nanoseconds of a second.
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// What may flow at this moment; below zero it is owed. Levels are in parts of which `Bucket::one` make one.
+/// Amount that may flow at this moment; below zero it is owed. Levels are in parts of which `Bucket::one` make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
-    /// So many in so many seconds; 0 is no bound.
+    /// Amount in a period; 0 is no bound.
     rate: i128,
     one: i128,
     burst: i128,
@@ -52,7 +52,7 @@ impl Bucket {
         u64::try_from(self.level.max(0) / self.one).unwrap_or(u64::MAX)
     }
 
-    /// So much has flowed.
+    /// Takes note of an amount that has flowed.
     pub fn spend(&mut self, amount: i128) {
         if self.rate > 0 {
             self.level -= amount.saturating_mul(self.one);

@@ -1,4 +1,4 @@
-//! What a request says of its body: its content codings (RFC 9110 §8.4), and by its media type (§8.3) what its bytes are. Pure.
+//! Description of a body by its request: its content codings (RFC 9110 §8.4), and by its media type (§8.3) what its bytes are. Pure.
 
 use encoding_rs::{Encoding, UTF_8};
 
@@ -57,7 +57,7 @@ pub fn codings<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Cod
     Ok(codings)
 }
 
-/// What a body is by its media type.
+/// Nature of a body by its media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
     shape: Shape,
@@ -88,7 +88,7 @@ impl Content {
         Ok(Content { shape, charset: charset.map(encoding).transpose()? })
     }
 
-    /// What it must be, if the media type says so.
+    /// Format that it must have, if the media type says so.
     pub fn format(&self) -> Option<Format> {
         match self.shape {
             Shape::Any | Shape::Form => None,
@@ -97,7 +97,7 @@ impl Content {
         }
     }
 
-    /// What parts it into messages, if it holds several. `is_batch`: a JSON array does.
+    /// Separator of its messages, if it holds several. `is_batch`: a JSON array does.
     pub fn parts(&self, is_batch: bool) -> Option<By> {
         match self.shape {
             Shape::Many(by) => Some(by),

@@ -66,7 +66,7 @@ pub enum Sign {
     OtherAddress,
 }
 
-/// What a trusted proxy says.
+/// Words of a trusted proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxied {
     /// From where the request comes.
@@ -100,7 +100,7 @@ enum Node {
     Hidden,
 }
 
-/// What one proxy has added to `Forwarded`.
+/// Element that one proxy has added to `Forwarded`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Element {
     node: Option<Node>,
@@ -148,7 +148,7 @@ pub fn way(peer: Option<IpAddr>, head: &Head<'_>, trusted: &[TrustedProxy]) -> W
     }
 }
 
-/// What beside the fields speaks of a proxy is looked for only where it matters.
+/// Looks for other signs of a proxy than the fields, only where it matters.
 fn sign(peer: Option<IpAddr>, head: &Head<'_>) -> Option<Sign> {
     if let Some(name) = MARKS.iter().find(|name| !(head.fields)(name).is_empty()) {
         return Some(Sign::Field(name));
@@ -253,7 +253,7 @@ fn bounded(fields: &[&[u8]]) -> Result<(), Untold> {
     if bytes > BYTES { Err(Untold::TooLong) } else { Ok(()) }
 }
 
-/// What the nearest proxy has added to a list.
+/// Element that the nearest proxy has added to a list.
 fn last_of<'a>(fields: &[&'a [u8]]) -> Option<&'a str> {
     let elements = fields.iter().rev().flat_map(|field| field.rsplit(|byte| *byte == b','));
     let mut texts = elements.filter_map(|text| std::str::from_utf8(text).ok()).map(str::trim);

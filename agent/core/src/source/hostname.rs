@@ -76,7 +76,7 @@ impl Host {
     }
 }
 
-/// What a machine says of its names.
+/// Names of a machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine<'a> {
     /// Its host name.

@@ -1,4 +1,4 @@
-//! What is said to a caller whose request cannot be read: what is wrong, where, and what helps. Pure.
+//! Words for a caller whose request cannot be read: the fault, its place, and the remedy. Pure.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub fn is_plain(first: &[u8]) -> bool {
     first.first().is_some_and(u8::is_ascii_uppercase)
 }
 
-/// What is said to it.
+/// Words for such a caller.
 pub fn plain_to_tls(server: &str) -> String {
     format!(
         "this port speaks TLS and was sent plain HTTP: use https:// or wss://, or take `tls` out of [[server]] {server}"

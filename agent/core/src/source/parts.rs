@@ -1,6 +1,6 @@
 //! A body that holds several messages: where one ends and the next begins. Pure.
 
-/// What parts a body.
+/// Separator of the parts of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// Each line is a message, but for those that are blank.
@@ -31,7 +31,7 @@ impl<'a> Parts<'a> {
         Some(Parts { by, rest: Some(rest), number: 0 })
     }
 
-    /// What a part is called.
+    /// Name of a part.
     pub fn name(&self) -> &'static str {
         match self.by {
             By::Line => "line",

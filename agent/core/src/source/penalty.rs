@@ -1,4 +1,4 @@
-//! What a failed login costs: the answer comes late, later each time, and after some failures there is a wait before another
+//! Cost of a failed login: the answer comes late, later each time, and after some failures there is a wait before another
 //! try. Failures count for the address, for the account, and for both together; only time forgives them. An account that was right
 //! at an address before is not held up there by what others try.
 
@@ -51,7 +51,7 @@ struct Failures {
     wait_until: Time,
 }
 
-/// What a failure costs.
+/// Cost of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Penalty {
     /// The failures that count here.

@@ -11,7 +11,7 @@ use crate::time::Time;
 const REMEMBERED: usize = 4096;
 /// Warnings are this far apart, so that whoever reads them can do something about it.
 const WARNING_INTERVAL: Duration = Duration::from_millis(500);
-/// So many, and whoever goes on is closed.
+/// Warnings before a peer that goes on is closed.
 const WARNINGS: u32 = 10;
 /// After so long without one everything is forgiven.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ impl Throttle {
         Duration::from_nanos(u64::try_from(wait_ns).unwrap_or(u64::MAX))
     }
 
-    /// So many have passed. More than there was room for are owed.
+    /// Takes note of messages that have passed. More than there was room for are owed.
     pub fn spend(&mut self, messages: u64) {
         if let Some(bucket) = &mut self.bucket {
             bucket.spend(i128::from(messages));
@@ -104,7 +104,7 @@ pub struct Patience {
     last: Option<Time>,
 }
 
-/// What is done about messages that are too many.
+/// Answer to messages that are too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reproof {
     /// They are refused.

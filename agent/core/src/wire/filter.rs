@@ -1,4 +1,4 @@
-//! What comes from a peer, frame by frame (RFC 6455 §5.2), before messages are put together: those larger than anybody wants are
+//! Frames of a peer (RFC 6455 §5.2), before messages are put together: those larger than anybody wants are
 //! cut to nothing in passing, so that a message of any size costs no memory and does not end the connection. What breaks the
 //! frame layer is passed on as it is, for the WebSocket stack to refuse it.
 
@@ -27,7 +27,7 @@ pub struct Arrived {
     pub is_whole: bool,
 }
 
-/// What the peer says at its end.
+/// Last words of the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseFrame {
     /// Its code, if it has one.
@@ -41,7 +41,7 @@ pub struct CloseFrame {
 #[derive(Debug)]
 pub struct FrameFilter {
     keep_max: u64,
-    /// What there is of a head.
+    /// Bytes of a head that is not complete.
     head: Vec<u8>,
     part: Part,
     message: Option<Open>,

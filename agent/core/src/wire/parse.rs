@@ -42,7 +42,7 @@ fn parse_map<T: DeserializeOwned>(payload: PayloadRef<'_>) -> Option<T> {
     }
 }
 
-/// What claims to be JSON is written as JSON later.
+/// Whether a text is JSON: one that claims to be is written as JSON later.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }

@@ -34,7 +34,7 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 const BUFFER_BYTES: usize = 32 << 10;
 /// Frames that are taken before the other connections get their turn.
 const TURNS: u32 = 64;
-/// What a shell shows of a process that was killed.
+/// Status that a shell shows of a process that was killed.
 const KILLED: i32 = 137;
 
 /// A connection that is up.
@@ -56,7 +56,7 @@ pub(super) struct Session {
     turn: u32,
 }
 
-/// What ends a session.
+/// End of a session.
 enum End {
     Closed,
     Broken(WsError),

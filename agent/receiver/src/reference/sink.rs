@@ -8,7 +8,7 @@ use crate::state::Receiver;
 use holdfast_core::wire::{self, Gap, Item, PayloadRef};
 use serde::Deserialize;
 
-/// What a line holds.
+/// Content of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineFormat {
     /// The payload as it came.

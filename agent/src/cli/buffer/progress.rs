@@ -25,7 +25,7 @@ impl Progress {
         Progress { what, total, unit, live: std::io::stderr().is_terminal(), shown_at: None }
     }
 
-    /// So many are done.
+    /// Shows that this many are done.
     pub fn at(&mut self, done: u64) {
         let now = clock::now().mono;
         if !self.live || self.shown_at.is_some_and(|at| now < at + INTERVAL) {
@@ -50,7 +50,7 @@ fn write_over(line: &str) {
 }
 
 fn line(what: &str, done: u64, total: u64, unit: &str) -> String {
-    // What is held may grow meanwhile.
+    // More may be held meanwhile.
     let total = total.max(done).max(1);
     let filled = usize::try_from(done * WIDTH / total).unwrap_or_default();
     let bar = "#".repeat(filled) + &".".repeat(usize::try_from(WIDTH).unwrap_or_default() - filled);

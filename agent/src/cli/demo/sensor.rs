@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// An agent that is away is tried again after this.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// What the sensor knows.
+/// Knowledge of the sensor.
 #[derive(Debug, Default)]
 pub struct Sensor {
     sent: Cell<u64>,

@@ -21,7 +21,7 @@ fn not_after(der: &[u8]) -> Option<Duration> {
     bounds(der).map(|(_, until)| until)
 }
 
-/// What is read of a certificate; names are the content of their elements.
+/// Parts of a certificate; names are the content of their elements.
 pub struct Parts<'a> {
     /// By whom it is issued.
     pub issuer: &'a [u8],
@@ -69,7 +69,7 @@ pub fn bounds(der: &[u8]) -> Option<(Duration, Duration)> {
     let (from_tag, from, rest) = element(parts(der)?.validity)?;
     let (until_tag, until, _) = element(rest)?;
     let read = |tag, text| time(tag, std::str::from_utf8(text).ok()?);
-    // What began before 1970 is valid since then for all that is asked here.
+    // A validity that began before 1970 counts as valid since then.
     Some((read(from_tag, from).unwrap_or_default(), read(until_tag, until)?))
 }
 

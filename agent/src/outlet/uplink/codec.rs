@@ -41,7 +41,7 @@ pub fn frames<'a>(
     }
 }
 
-/// What a message of the peer says, whose payload is there if it is whole.
+/// Report about a message of the peer, whose payload is there if it is whole.
 pub fn heard(uplink: &Uplink, arrived: Arrived, payload: &[u8]) -> LinkReport {
     if !arrived.is_whole {
         let heard = uplink.inbound.as_ref().map(|inbound| inbound.too_large(arrived.bytes));

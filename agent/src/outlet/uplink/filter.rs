@@ -12,7 +12,7 @@ use crate::net::{Stream, writes_pass};
 /// Bytes that are thrown away before others have their turn.
 const DROPPED_AT_ONCE: usize = 256 << 10;
 
-/// What the filter has seen.
+/// Knowledge of the filter about the stream.
 #[derive(Debug, Clone)]
 pub struct Seen(Arc<Mutex<FrameFilter>>);
 
@@ -20,7 +20,7 @@ pub struct Seen(Arc<Mutex<FrameFilter>>);
 pub struct Filtered {
     stream: Stream,
     seen: Seen,
-    /// What passed and was not asked for yet.
+    /// Bytes that passed and were not asked for yet.
     passed: Vec<u8>,
     given: usize,
 }

@@ -37,14 +37,14 @@ const PING: [u8; 8] = *b"holdfast";
 /// How a connection ended.
 #[derive(Debug)]
 struct End {
-    /// What the peer's close frame says.
+    /// Meaning of the peer's close frame.
     closing: Closing,
-    /// What happened.
+    /// Words about it.
     error: String,
     rest: Rest,
 }
 
-/// What is left to do on a connection that has ended.
+/// Rest to do on a connection that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Nothing,
@@ -231,7 +231,7 @@ impl Writer<'_> {
                 End::because(closed_by_us(code))
             }
             Err(error) => {
-                // What the peer had to say is better news than our broken write, if it comes.
+                // Last words of the peer are better news than our broken write, if they come.
                 Timer::after(FAREWELL).await;
                 End::of(&error)
             }
@@ -312,7 +312,7 @@ fn number_of(pong: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(pong.strip_prefix(&PING)?.try_into().ok()?))
 }
 
-/// What the peer's close frame says.
+/// Words of the peer's close frame.
 pub fn words_of_close(close: &Close) -> String {
     match close.code {
         None => "the peer closed without a code".to_owned(),

@@ -42,7 +42,7 @@ impl Rewrite {
         Ok(Rewrite { path, text, folder })
     }
 
-    /// What it says.
+    /// Its text.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -53,7 +53,7 @@ impl Rewrite {
         let fresh = self.path.with_file_name(format!(".{name}.new"));
         let written = self.write(&fresh, text);
         if written.is_err() {
-            // What is left of it says nothing that anybody needs.
+            // A rest of it says nothing that anybody needs.
             let _ = std::fs::remove_file(&fresh);
         }
         written.with_context(|| format!("cannot write {}", self.path.display()))

@@ -1,4 +1,4 @@
-//! What sources refuse by themselves, counted for the status.
+//! Refusals of the sources themselves, counted for the status.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

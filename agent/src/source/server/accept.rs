@@ -1,4 +1,4 @@
-//! Who may come in: accepts callers, counts them, and turns away those over the limit.
+//! Door of a server: accepts callers, counts them, and turns away those over the limit.
 
 use std::cell::RefCell;
 use std::io;
@@ -56,7 +56,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// So many places.
+    /// With this many places.
     pub fn new(most: usize) -> Places {
         Places { taken: Rc::new(()), most }
     }
@@ -67,14 +67,14 @@ impl Places {
     }
 }
 
-/// What a connection takes, free again when it is dropped.
+/// Place of a connection, free again when it is dropped.
 struct ConnectionPermit {
     site: Rc<ServerState>,
     of_remote: Option<RemotePlace>,
     of_all: Option<Rc<()>>,
 }
 
-/// What counts as a connection of one address, until it is dropped.
+/// Place of a connection of one address, free again when it is dropped.
 pub struct RemotePlace {
     gate: Rc<RefCell<AccessControl>>,
     remote: Remote,

@@ -31,7 +31,7 @@ struct State {
     fault: Option<(String, bool)>,
 }
 
-/// What changes with a file: device, inode, size and time. None if it is not there.
+/// Facts that change with a file: device, inode, size and time. None if it is not there.
 type Stamp = Vec<Option<(u64, u64, u64, i64, i64)>>;
 
 impl Certificate {
@@ -67,7 +67,7 @@ impl Certificate {
         self.state.borrow().identity.days_left(clock::now())
     }
 
-    /// What is wrong with the files that were to renew it.
+    /// Fault of the files that were to renew it.
     pub fn fault(&self) -> Option<String> {
         self.state.borrow().fault.as_ref().filter(|(_, told)| *told).map(|(fault, _)| fault.clone())
     }

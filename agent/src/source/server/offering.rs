@@ -21,7 +21,7 @@ const BUSY_TRIES: u32 = 600;
 /// Outcome of a batch without messages.
 const NOTHING: Answer = Answer::Stored { first: 1, last: 0 };
 
-/// What offers the batches of a connection.
+/// Way of a connection's batches to the agent.
 pub struct Offering {
     intake: Intake,
     remote: Remote,

@@ -17,7 +17,7 @@ use super::memory::Pool;
 /// How long is waited for a caller to leave before it is looked again: others than callers make room as well.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What callers may take.
+/// Room that callers may take.
 #[derive(Debug)]
 pub struct Room {
     ceilings: Cell<Ceilings>,

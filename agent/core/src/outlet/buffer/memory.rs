@@ -12,7 +12,7 @@ use crate::time::Time;
 
 /// Bytes that may wait in memory for the disk or a confirmation, all outlets together.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// What a message costs in each outlet where it waits, beside itself.
+/// Cost of a message in each outlet where it waits, beside itself.
 const PLACE_BYTES: usize = 64;
 /// How many times what is left free one may hold.
 const SHARE: usize = 2;

@@ -33,7 +33,7 @@ pub struct Reader {
 /// An entry that was taken, and the numbers that its confirmation accounts for: those before it that nothing stands for
 /// belong to them.
 pub struct Taken {
-    /// What to send.
+    /// Entry to send.
     pub entry: Entry,
     /// First number.
     pub from: u64,
@@ -73,7 +73,7 @@ impl Reader {
         !self.ready.is_empty()
     }
 
-    /// What is ready to be taken, in order.
+    /// Entries that are ready to be taken, in order.
     pub fn ready(&self) -> impl Iterator<Item = &Entry> {
         self.ready.iter()
     }

@@ -1,4 +1,4 @@
-//! What an outbox sends next: what is fresh, and beside it the backlog, if its link does not keep the order.
+//! Order of sending: fresh messages, and beside them the backlog, if the link does not keep the order.
 
 use super::reader::{Reader, Taken, Want};
 use super::{Backlog, InFlight, OutletQueue, Room};
@@ -99,7 +99,7 @@ impl OutletQueue {
         Some(self.fresh.take(entry))
     }
 
-    /// What the peer has already is not sent again, and nothing but a gap for what it refused.
+    /// Leaves out messages that the peer has; of those that it refused only a gap is sent.
     fn unless_done(&self, mut taken: Taken) -> Option<Taken> {
         let (seq, last) = (taken.entry.seq, taken.entry.last());
         if last < self.first_open() || self.done.holds(seq, last) {
@@ -130,7 +130,7 @@ impl OutletQueue {
         }
     }
 
-    /// What is at hand to be sent next, backlog first.
+    /// Entries at hand to be sent next, backlog first.
     pub fn waiting(&self) -> impl Iterator<Item = &Entry> {
         let backlog = self.backlog.iter().flat_map(|backlog| backlog.reader.ready());
         let memory = self.memory.iter().skip(self.memory_sent).map(|waiting| &waiting.entry);

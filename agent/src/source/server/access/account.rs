@@ -31,7 +31,7 @@ impl Accounts {
             let text = std::fs::read(file).map_err(|error| format!("cannot read {file}: {error}"))?;
             Ok::<_, String>(String::from_utf8_lossy(&text).into_owned())
         };
-        // Who is in none of the groups is none of PAM's business, which may count failures and lock accounts.
+        // An account in none of the groups is none of PAM's business, which may count failures and lock accounts.
         if !is_member(&read(PASSWD)?, &read(GROUP)?, name, &self.rule.groups) {
             return Ok(false);
         }

@@ -18,7 +18,7 @@ use crate::source::server::http::ApiError;
 
 const HOSTS: &str = "/etc/hosts";
 const RESOLVER: &str = "/etc/resolv.conf";
-/// What is read of a file.
+/// Bytes that are read of a file.
 const FILE_BYTES: u64 = 64 << 10;
 /// The machine may get its name after the agent has started: it is asked again for a name that is not known, but not more often than this.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Who is asking: finds name and password in a request and has them verified, which may take half a second and some
+//! Login of a caller: finds name and password in a request and has them verified, which may take half a second and some
 //! megabytes. So a thread does it that lives no longer than that, one at a time, and what was verified is remembered.
 
 use std::cell::{Cell, RefCell};
@@ -65,19 +65,19 @@ struct Credentials {
     password: String,
 }
 
-/// What a password is compared with.
+/// Secret that a password is compared with.
 enum Proof {
     Hash(Phc),
     Account(Arc<Accounts>),
-    /// What an equally expensive look at a hash hides.
+    /// Result that an equally expensive look at a hash hides.
     Decoy(Phc, bool),
     Plain(bool),
 }
 
-/// What came of a login.
+/// Outcome of a login.
 enum Verdict {
     Right,
-    /// What it costs, and whether it is worth a loud word.
+    /// Cost of a wrong one, and whether it is worth a loud word.
     Wrong(Penalty, bool),
     Busy,
     Failing(String),
@@ -124,8 +124,8 @@ impl Login {
         self.users.iter().find(|user| user.name == name)
     }
 
-    /// What is remembered of a login. What the password was compared with is a part of it, so that a new one counts at once; an
-    /// unknown name costs a look at somebody's.
+    /// Key under which a login is remembered. The hash that the password was compared with is a part of it, so that a new one
+    /// counts at once; an unknown name costs a look at somebody's.
     fn sealed(&self, given: &Credentials) -> Sealed {
         let user = self.user(&given.name).or(self.users.first());
         let expected = user.and_then(|user| user.password_hash.as_ref().or(user.password.as_ref()));
@@ -133,7 +133,7 @@ impl Login {
         self.seal.of([&given.name, &given.password, &expected])
     }
 
-    /// What the password has to stand against. An unknown name costs what a known one does.
+    /// Proof that the password has to stand against. An unknown name costs what a known one does.
     fn proof(&self, given: &Credentials) -> Result<Proof, String> {
         let user = self.user(&given.name);
         if let Some(hash) = user.and_then(|user| user.password_hash.as_ref()) {

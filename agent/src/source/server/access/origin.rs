@@ -117,7 +117,7 @@ pub fn is_preflight<B>(request: &Request<B>) -> bool {
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// What `OPTIONS` answers, to the preflight of an origin that is welcome and to whoever else asks.
+/// Answer to `OPTIONS`: to the preflight of an origin that is welcome, and to others.
 pub fn options(headers: &HeaderMap) -> HttpReply {
     let mut page = empty();
     let answer = page.headers_mut();

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, and how much may still come from there.
+//! Other end of a connection, and how much may still come from there.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -27,11 +27,11 @@ pub struct Peer {
     pub remote: Remote,
     /// The address of this machine that was called; none over a Unix socket.
     pub address: Option<IpAddr>,
-    /// What it takes of the memory for callers.
+    /// Its share of the memory for callers.
     pub share: Rc<Share>,
     /// With what it has logged in.
     pub login: Cell<Option<Sealed>>,
-    /// What a trusted proxy says of it.
+    /// Words of a trusted proxy about it.
     pub proxied: Option<Proxied>,
     /// How its request shows that it was passed on by a proxy that is not trusted.
     pub passed_on: Cell<Option<Sign>>,
@@ -87,7 +87,7 @@ impl Peer {
         is_here(self.peer) && self.proxied.is_none() && self.passed_on.get().is_none()
     }
 
-    /// What it is told that is not from this machine and asks for what only this machine may have.
+    /// Refusal of a caller that is not from this machine and asks for what only this machine may have.
     pub fn not_local(&self, site: &ServerState, what: &str) -> ApiError {
         let error = format!("{what} is open to this machine only");
         let direct = "ask the server itself, without the proxy";
@@ -130,7 +130,7 @@ impl Peer {
         Ok(usize::try_from(passing).unwrap_or(messages))
     }
 
-    /// So many messages came in with one that was let in before.
+    /// Takes note of messages that came in with one that was let in before.
     pub fn spend(&self, site: &ServerState, messages: usize) {
         self.as_sender(|sender| site.gate.borrow_mut().spend(clock::now().mono, sender, messages as u64));
     }

@@ -34,13 +34,13 @@ pub struct Batch {
     frames: Vec<(Bytes, Format)>,
     count: usize,
     weight: usize,
-    /// What the checks by a schema have cost.
+    /// Cost of the checks by a schema.
     work: u64,
-    /// What each message weighs beside its payload, so that empty ones weigh too.
+    /// Weight of each message beside its payload, so that empty ones weigh too.
     each: usize,
-    /// What it takes of the memory for callers.
+    /// Its part of the memory for callers.
     held: usize,
-    /// What is wrong with the message behind the last one, if something is. The sender is told of it in its place.
+    /// Fault of the message behind the last one, if it has one. The sender is told of it in its place.
     refused: Option<Violation>,
 }
 
@@ -64,12 +64,12 @@ impl Batch {
         self.count == 0
     }
 
-    /// What is wrong with the message behind the last one.
+    /// Fault of the message behind the last one.
     pub fn refused(&self) -> Option<&Violation> {
         self.refused.as_ref()
     }
 
-    /// What goes back to the share of its connection once it is stored or refused.
+    /// Bytes that go back to the share of its connection once it is stored or refused.
     pub fn held(&self) -> usize {
         self.held
     }
@@ -108,15 +108,15 @@ impl Batch {
     }
 }
 
-/// What is read of a connection, and within which bounds.
+/// Rules of reading from a connection.
 pub struct Reading<'a> {
     /// Where the messages go.
     pub target: &'a Target,
-    /// What each takes beside its payload.
+    /// Weight of each message beside its payload.
     pub each: usize,
     /// Of the server.
     pub limits: &'a Limits,
-    /// What the connection takes of the memory for callers.
+    /// Share of the connection in the memory for callers.
     pub share: &'a Share,
     /// Nothing is taken while it is above zero.
     pub busy: &'a Cell<u32>,

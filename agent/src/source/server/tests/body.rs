@@ -262,7 +262,7 @@ fn a_get_is_a_message_where_its_route_takes_one() {
     });
 }
 
-/// What each sends with an image, beside `Host`; the first two to a server of the LAN, where they send no `Sec-Fetch-…`.
+/// Header fields of each with an image, beside `Host`; the first two to a server of the LAN, where they send no `Sec-Fetch-…`.
 const BROWSERS: [&str; 5] = [
     "Connection: keep-alive\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/148.0.0.0 \
      Safari/537.36\r\nAccept: image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8\r\nReferer: http://evil.example/\r\n\

@@ -4,7 +4,7 @@ use holdfast_core::config::reply::{Mode, Reply};
 
 use super::*;
 
-/// What comes back, to its end, as status and body.
+/// Answer, to its end, as status and body.
 async fn told(bench: &Bench, bytes: &[u8]) -> (u16, String) {
     let mut stream = bench.connect().await;
     stream.write_all(bytes).await.unwrap();

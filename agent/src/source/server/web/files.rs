@@ -24,7 +24,7 @@ use crate::os::aside::Aside;
 use crate::source::server::Room;
 use crate::source::server::http::{ApiError, HttpReply, empty};
 
-/// What is read and written at a time.
+/// Bytes that are read and written at a time.
 const CHUNK: u64 = 64 << 10;
 /// Callers that may wait for the disk.
 const WAITING: usize = 256;
@@ -176,7 +176,7 @@ fn truly_within(folder: &Path, path: &str) -> io::Result<File> {
     Ok(open(&file, READ | OFlags::NOFOLLOW, Mode::empty())?.into())
 }
 
-/// What is as good as not there: missing, not ours to read, or a way out of the folder.
+/// Whether a file is as good as not there: missing, not ours to read, or a way out of the folder.
 fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),
