@@ -7,6 +7,7 @@ mod listener;
 mod reload;
 mod servers;
 mod setup;
+mod signals;
 mod sources;
 mod subscriber;
 
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_signal::{Signal, Signals};
+use async_signal::Signal;
 use holdfast_core::agent::{Action, Agent, Event, Query, Reply, Setup};
 use holdfast_core::config::Config;
 use holdfast_core::ids::{ConnectionId, EndpointId, LinkId, RequestId};
@@ -26,7 +27,6 @@ use holdfast_core::reload::Reloaded;
 use holdfast_core::setup::LinkSetup;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 use smol::future::{or, pending, zip};
-use smol::stream::StreamExt;
 use smol::{LocalExecutor, Task};
 
 use self::listener::Listeners as Taps;
@@ -43,7 +43,7 @@ use crate::os::supervisor::Supervisor;
 use crate::outlet;
 use crate::outlet::mqtt::{self, Broker};
 use crate::outlet::uplink::Uplink;
-use crate::source::broker::{self, Feed};
+use crate::source::broker::{self, BrokerSource};
 use crate::source::intake::{self, Input, Outcome, SourceQueue};
 use crate::source::server;
 use crate::store::{self, Store};
@@ -59,8 +59,6 @@ const ORDERS: usize = 64;
 const SOURCES_END_WITHIN: Duration = Duration::from_millis(300);
 /// What is taken in before the agent's next step, so that the work of a step is shared by many messages.
 const BATCH: usize = 256;
-/// Signals that may wait for the loop.
-const SIGNALS: usize = 8;
 
 /// Reads the configuration in force.
 pub type Load = Rc<dyn Fn() -> anyhow::Result<Config>>;
@@ -79,7 +77,7 @@ pub fn run(
     let tasks = executor.clone();
     let lives = async move {
         let load: Load = Rc::new(load);
-        let signals = signals(&executor)?;
+        let signals = signals::obeyed(&executor)?;
         let mut runtime = Runtime::start(load()?, None, Vec::new(), &load, &signals, &executor).await?;
         runtime.overdue.push_back(Event::Rejected(rejected));
         loop {
@@ -155,7 +153,7 @@ struct Runtime {
 enum Peer {
     Client { uplink: Rc<Uplink>, orders: usize },
     Mqtt(Rc<Broker>),
-    Source(Rc<Feed>),
+    Source(Rc<BrokerSource>),
 }
 
 /// A connection, or the try to make one. Dropping it closes the socket.
@@ -591,18 +589,4 @@ async fn pass_on(link: LinkId, conn: ConnectionId, reports: Receiver<LinkReport>
     while let Ok(report) = reports.recv().await {
         let _ = events.send(Event::Link { link, conn, report }).await;
     }
-}
-
-/// The signals that the agent obeys, through all of its lives.
-fn signals(executor: &Rc<LocalExecutor<'static>>) -> anyhow::Result<Receiver<Signal>> {
-    let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
-    let (sender, receiver) = bounded(SIGNALS);
-    let watching = async move {
-        while let Some(Ok(signal)) = signals.next().await {
-            // Whoever is asked so often knows by then.
-            let _ = sender.try_send(signal);
-        }
-    };
-    executor.spawn(watching).detach();
-    Ok(receiver)
 }

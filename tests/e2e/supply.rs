@@ -56,28 +56,40 @@ fn the_bill_of_materials_has_everything_that_is_linked_with_its_checksum_and_lic
     }
 }
 
-/// tests/audit with a cargo that does what these lines of shell say.
-fn audit(cargo: &str) -> Output {
+/// tests/audit with a cargo-deny that does what these lines of shell say, and with a database of an earlier run or without one.
+fn audit(deny: &str, has_database: bool, more: &[&str]) -> Output {
+    let script = std::fs::read_to_string(Path::new(ROOT).join("tests/audit")).unwrap();
+    let version = script.lines().find_map(|line| line.strip_prefix("version=")).unwrap();
     let folder = scratch();
-    let path = folder.path().join("cargo");
-    std::fs::write(&path, format!("#!/bin/sh\ncase \"$*\" in\n{cargo}\nesac\n")).unwrap();
+    let path = folder.path().join("cargo-deny");
+    let lines = format!("#!/bin/sh\ncase \"$*\" in\n--version) echo cargo-deny {version};;\n{deny}\nesac\n");
+    std::fs::write(&path, lines).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    if has_database {
+        std::fs::create_dir_all(folder.path().join("advisory-dbs/advisory-db/.git")).unwrap();
+    }
     let mut audit = Command::new(Path::new(ROOT).join("tests/audit"));
-    audit.env("PATH", format!("{}:/usr/bin:/bin", folder.path().display())).output().unwrap()
+    audit.env("PATH", format!("{}:/usr/bin:/bin", folder.path().display())).env("CARGO_HOME", folder.path());
+    audit.args(more).output().unwrap()
 }
 
 #[test]
-fn an_audit_that_cannot_be_made_is_a_failure_and_says_why() {
+fn an_audit_that_cannot_be_made_says_so_and_fails_where_it_is_required() {
+    let (no_fetch, no_advisories) = ("*'fetch db') exit 1;;", "*'fetch db') exit 1;; *advisories) exit 1;;");
+    let required = &["--require-database"][..];
     let cases = [
-        ("'deny --version') exit 1;; install*) exit 1;;", "nothing was checked: cargo-deny is not there"),
-        ("*'fetch db') exit 1;; *advisories) exit 1;;", "the advisory database cannot be fetched"),
-        ("*'fetch db') exit 1;; *advisories) exit 1;;", "advisories: see above"),
-        ("*bans) exit 1;;", ""),
+        ("*bans) exit 1;;", true, &[][..], false, ""),
+        (no_fetch, false, &[], true, "NO ADVISORY WAS CHECKED"),
+        (no_fetch, true, &[], true, "an earlier run has to do"),
+        (no_advisories, true, &[], false, "advisories: see above"),
+        (no_advisories, false, required, false, "advisories: see above"),
+        ("", false, required, true, ""),
+        ("", true, &["--database"], false, "unknown option: --database"),
     ];
-    for (cargo, words) in cases {
-        let output = audit(cargo);
+    for (deny, has_database, more, passes, words) in cases {
+        let output = audit(deny, has_database, more);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains(words), "{cargo}: {said}");
+        assert_eq!(output.status.success(), passes, "{deny} {has_database} {more:?}: {said}");
+        assert!(said.contains(words), "{deny} {has_database} {more:?}: {said}");
     }
-    assert!(audit("*'fetch db') exit 1;;").status.success(), "a database of an earlier run will do");
 }

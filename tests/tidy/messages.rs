@@ -211,7 +211,10 @@ fn calls(file: &Source) -> Vec<Logged> {
         |at: &usize| literals.iter().any(|(start, text)| (*start..start + text.len()).contains(at));
     let calls = starts.filter(|at| !in_words(at)).map(|at| {
         let number = code[..at].matches('\n').count() + 1;
-        let (_, text) = literals.iter().find(|(start, _)| *start > at).expect("a call of the log has words");
+        // The name of an event is a fact, and stands in front of the words.
+        let is_fact = |start: usize| code[..start].trim_end().ends_with('=');
+        let words = literals.iter().find(|(start, _)| *start > at && !is_fact(*start));
+        let (_, text) = words.expect("a call of the log has words");
         let text = if text == "{}" { text_of_argument(&code[at..]) } else { text.clone() };
         Logged { place: format!("{}:{number}", file.path), pattern: pattern(&text), text }
     });

@@ -29,10 +29,13 @@ enum Command {
     List(list::Args),
     Show(show::Args),
     Test(test::SourceArgs),
+    #[command(after_help = "Examples:\n  holdfast source remove zigbee")]
     /// Removes a source from the file; what its broker holds for it stays there
     Remove(Target),
+    #[command(after_help = "Examples:\n  holdfast source enable zigbee")]
     /// Sets active = true
     Enable(Target),
+    #[command(after_help = "Examples:\n  holdfast source disable zigbee")]
     /// Sets active = false: nothing is fetched
     Disable(Target),
 }

@@ -8,7 +8,7 @@ use holdfast_core::config::Config;
 use holdfast_core::setup::SourceSetup;
 use holdfast_core::source::subscriber::Subscriber;
 
-use crate::source::broker::{Feed, SourceRouter};
+use crate::source::broker::{BrokerSource, SourceRouter};
 use crate::source::intake::Intake;
 use crate::source::server::has_changed;
 
@@ -74,7 +74,7 @@ impl Sources {
     }
 
     /// What a connection of a source needs, none when no messages are let in any more.
-    pub fn feed(&mut self, own: &SourceSetup) -> Option<Feed> {
+    pub fn feed(&mut self, own: &SourceSetup) -> Option<BrokerSource> {
         let intake = self.intake.clone()?;
         let entry = self.entries.get_mut(&own.id)?;
         let mqtt = own.table.mqtt();
@@ -85,7 +85,7 @@ impl Sources {
         };
         let (url, client_id) = (mqtt.url.clone(), mqtt.client_id.clone());
         entry.known = Some(Known { url, client_id, subscriber: subscriber.clone() });
-        Some(Feed { source: own.table.clone(), router: entry.router.clone(), subscriber, intake })
+        Some(BrokerSource { source: own.table.clone(), router: entry.router.clone(), subscriber, intake })
     }
 
     /// Lets no more messages in. Connections are told by the agent's end of the intake.

@@ -39,7 +39,7 @@ const KEEP_ALIVE_FACTOR: u32 = 3;
 const REST_BYTES: usize = 128 * 1024;
 
 /// What a connection needs to know.
-pub struct Feed {
+pub struct BrokerSource {
     /// Its table, with the broker that is meant.
     pub source: Arc<Source>,
     /// Its topics; another one takes its place with a reload.
@@ -50,7 +50,7 @@ pub struct Feed {
     pub intake: Intake,
 }
 
-impl Feed {
+impl BrokerSource {
     fn mqtt(&self) -> &MqttSource {
         self.source.mqtt()
     }
@@ -63,7 +63,12 @@ impl Feed {
 
 /// Makes one connection and lives as long as it does. The last report is `DialFailed` or `Closed`, exactly once. When all senders of `orders` are gone it
 /// says goodbye. The gauge counts its bytes.
-pub async fn run(feed: Rc<Feed>, orders: Receiver<LinkOrder>, reports: Sender<LinkReport>, gauge: Gauge) {
+pub async fn run(
+    feed: Rc<BrokerSource>,
+    orders: Receiver<LinkOrder>,
+    reports: Sender<LinkReport>,
+    gauge: Gauge,
+) {
     let mqtt = feed.mqtt();
     let hello = Greeting { client_id: &mqtt.client_id, clean: false, inflight: feed.source.limits.inflight };
     let dialed = dial(mqtt, &hello, packet_max(&feed.source), &DialTrace::new(), &gauge).await;

@@ -150,7 +150,7 @@ impl Subscriber {
     pub fn new(source: &MqttSource, inflight: u16) -> Subscriber {
         let version = version(source);
         Subscriber {
-            session: Session::new(version, inflight),
+            session: Session::with_broker(version, inflight),
             retained: source.retained,
             is_v5: version == Version::V5,
             asked: BTreeSet::new(),
@@ -165,7 +165,7 @@ impl Subscriber {
         if session_present {
             self.session.resume(version, inflight);
         } else {
-            self.session = Session::new(version, inflight);
+            self.session = Session::with_broker(version, inflight);
         }
     }
 

@@ -22,7 +22,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::{or, pending, yield_now};
 
 use super::packet_stream::PacketStream;
-use super::{Feed, settings};
+use super::{BrokerSource, settings};
 use crate::net::Gauge;
 use crate::os::clock;
 use crate::source::intake::Intake;
@@ -44,7 +44,7 @@ const UNSUBSCRIBE_ID: u16 = 2;
 
 /// A connection that the broker has accepted.
 pub struct Conversation<'a> {
-    feed: &'a Feed,
+    feed: &'a BrokerSource,
     stream: PacketStream,
     /// Told of once the topics are subscribed to.
     peer: Option<Peer>,
@@ -90,7 +90,7 @@ enum Event {
 impl<'a> Conversation<'a> {
     /// Nothing was said since CONNACK.
     pub fn new(
-        feed: &'a Feed,
+        feed: &'a BrokerSource,
         stream: PacketStream,
         peer: Peer,
         reports: &'a Sender<LinkReport>,
@@ -327,7 +327,7 @@ impl<'a> Conversation<'a> {
         self.peer = None;
         for fault in &faults {
             let id = &self.feed.source.id;
-            log::warn!(event = "subscription_refused", source = id.as_str(), error = fault.as_str(); "source:{id}: {fault}");
+            log::warn!(event = "subscription_refused", source = id.as_str(), error = fault.as_str(); "source:{id} does not get its topics as asked: {fault}");
         }
         let _ = self.reports.send(LinkReport::Up(peer)).await;
         let _ = self.reports.send(LinkReport::Subscribed(faults)).await;

@@ -19,6 +19,7 @@ const RECEIVED_BYTES: usize = 16;
 pub struct Session {
     version: Version,
     inflight_max: u16,
+    is_with_broker: bool,
     /// Messages of QoS 1 that are not answered yet.
     unanswered: usize,
     /// Messages of QoS 2 that are not released yet, by packet identifier.
@@ -79,7 +80,13 @@ impl Delivery {
 impl Session {
     /// A new one. `inflight_max` is the receive maximum that the client is told.
     pub fn new(version: Version, inflight_max: u16) -> Session {
-        Session { version, inflight_max, unanswered: 0, received: BTreeMap::new() }
+        Session { version, inflight_max, is_with_broker: false, unanswered: 0, received: BTreeMap::new() }
+    }
+
+    /// A new one with a broker. Some, such as mosquitto 2.0, send more messages of QoS 2 than the receive maximum lets them, and are not cut
+    /// off for it.
+    pub fn with_broker(version: Version, inflight_max: u16) -> Session {
+        Session { is_with_broker: true, ..Session::new(version, inflight_max) }
     }
 
     /// Goes on over another connection. What was not answered over the one before comes again.
@@ -125,8 +132,8 @@ impl Session {
             None => {}
         }
         let unreleased_max = match self.version {
-            Version::V311 => UNRELEASED_MAX,
-            Version::V5 => usize::from(self.inflight_max),
+            Version::V5 if !self.is_with_broker => usize::from(self.inflight_max),
+            Version::V5 | Version::V311 => UNRELEASED_MAX,
         };
         if publish.qos == QoS::ExactlyOnce && self.received.len() >= unreleased_max {
             let words = format!("more than {unreleased_max} messages wait for PUBREL");

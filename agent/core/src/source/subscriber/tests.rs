@@ -105,6 +105,18 @@ fn qos_2_comes_once_over_a_session_that_goes_on_and_is_released() {
 }
 
 #[test]
+fn a_broker_that_sends_more_of_qos_2_than_it_may_is_not_cut_off() {
+    for version in [MqttVersion::V5, MqttVersion::V311] {
+        let mut subscriber = Subscriber::new(&source(version, Retained::New), 2);
+        for id in 1..=9 {
+            let one = batch(&mut subscriber, [publish("a", id, QoS::ExactlyOnce, false, "1")]);
+            assert_eq!(subscriber.stored(one).1.stored, 1, "{id}");
+        }
+        assert!(subscriber.has_room());
+    }
+}
+
+#[test]
 fn a_retained_message_that_is_repeated_in_3_1_1_is_passed_over_unless_it_is_another_one() {
     let take = |subscriber: &mut Subscriber, payload| {
         let found = publish("a", 1, QoS::AtLeastOnce, true, payload);
