@@ -10,6 +10,8 @@ use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::DEFAULT_FILE;
+
 /// Another writer must be done within this many tries.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -32,8 +34,7 @@ impl Rewrite {
             found => found.with_context(|| format!("cannot find {}", path.display()))?,
         };
         let place = path.parent().unwrap_or(Path::new("/"));
-        let cannot = || format!("cannot open the folder {}", place.display());
-        let folder = File::open(place).with_context(cannot)?;
+        let folder = open_folder(place, Some(place) == Path::new(DEFAULT_FILE).parent())?;
         lock(&folder).with_context(|| format!("cannot change {}", path.display()))?;
         let text = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
@@ -80,6 +81,17 @@ impl Rewrite {
     }
 }
 
+/// The folder of the file. That of the default file is made where no package has brought it.
+fn open_folder(place: &Path, may_be_made: bool) -> anyhow::Result<File> {
+    if may_be_made && !place.exists() {
+        let made = std::fs::create_dir(place);
+        made.with_context(|| {
+            format!("cannot make the folder {} (`--config FILE` names another file)", place.display())
+        })?;
+    }
+    File::open(place).with_context(|| format!("cannot open the folder {}", place.display()))
+}
+
 fn lock(folder: &File) -> anyhow::Result<()> {
     for _ in 0..TRIES {
         match flock(folder, FlockOperation::NonBlockingLockExclusive) {
@@ -118,6 +130,17 @@ mod tests {
         let names: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["a.toml"]);
+    }
+
+    #[test]
+    fn the_folder_of_the_default_file_is_made_and_that_of_another_one_must_be_there() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join("holdfast");
+        assert!(open_folder(&place, false).unwrap_err().to_string().starts_with("cannot open the folder "));
+        assert!(open_folder(&place, true).unwrap().metadata().unwrap().is_dir());
+        assert!(open_folder(&place, true).is_ok(), "it is there");
+        let error = open_folder(&root.path().join("not/there"), true).unwrap_err().to_string();
+        assert!(error.contains("--config FILE"), "{error}");
     }
 
     #[test]
