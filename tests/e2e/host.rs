@@ -1,8 +1,11 @@
 //! News of the machine and of the agent for those who watch over many of them.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 
-use crate::harness::{Agent, Broker, Peer, numbered, python, scratch, uplink, wait_until};
+use crate::harness::{Agent, Broker, Peer, curl, numbered, python, scratch, uplink, wait_until};
 
 #[test]
 fn a_gateway_without_sensors_delivers_the_facts_of_its_machine() {
@@ -30,6 +33,24 @@ fn the_status_on_the_broker_has_the_facts_of_the_machine() {
             status["host"]["memory_total_bytes"].as_u64().is_some_and(|bytes| bytes > 0)
         })
     });
+}
+
+#[test]
+fn promtool_has_nothing_to_say_about_the_metrics() {
+    let directory = scratch();
+    let peer = Peer::python("echo_store", &directory.path().join("got"), &[]);
+    let agent = Agent::start(directory.path(), &uplink(&peer.url(), ""));
+    agent.post_all("/pump/pressure", &numbered(7));
+    agent.wait_until_delivered();
+    let (status, metrics) = curl(&[&format!("http://{}/metrics", agent.address)]);
+    assert_eq!(status, 200);
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut checking = promtool.spawn().expect("promtool is installed");
+    checking.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let output = checking.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }
 
 #[test]

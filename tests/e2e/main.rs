@@ -54,6 +54,7 @@ mod install;
 mod kill;
 #[cfg(test)]
 mod lanes;
+mod libraries;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
