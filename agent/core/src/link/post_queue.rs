@@ -13,7 +13,7 @@ use crate::config::batch::Batch;
 use crate::config::client::{BodyEncoding, Elements};
 use crate::link::closing::Closing;
 use crate::link::http_status::Meaning;
-use crate::link::protocol::LinkReport;
+use crate::link::protocol::{LinkReport, ordinals};
 use crate::message::{Body, Entry};
 use crate::time::Time;
 use crate::wire::RequestBody;
@@ -52,6 +52,8 @@ pub struct Post {
 pub struct PostQueue {
     rule: PostRule,
     waiting: VecDeque<Waiting>,
+    /// Entries that were handed over on this connection.
+    handed_over: u64,
     weight: usize,
     /// Content of the request that is under way, and the bytes of its body.
     out: Option<(Out, usize)>,
@@ -103,6 +105,7 @@ impl PostQueue {
     pub fn new(rule: PostRule) -> PostQueue {
         PostQueue {
             waiting: VecDeque::new(),
+            handed_over: 0,
             weight: 0,
             out: None,
             entries_max: usize::MAX,
@@ -117,9 +120,10 @@ impl PostQueue {
     /// Takes entries of a lane; `through` were handed over on this connection with the last of them. Returns a report where there is
     /// nothing to tell the server.
     pub fn push(&mut self, now: Time, lane: usize, through: u64, entries: Vec<Entry>) -> Option<LinkReport> {
-        let first = through + 1 - u64::try_from(entries.len()).unwrap_or(through);
+        let places = ordinals(self.handed_over, through, entries.len());
+        self.handed_over = through;
         let mut report = None;
-        for (ordinal, entry) in (first..).zip(entries) {
+        for (ordinal, entry) in places.zip(entries) {
             if RequestBody::has_element(self.rule.elements, &entry) {
                 self.weight += entry.weight();
                 self.waiting.push_back(Waiting { lane, ordinal, entry, at: now });

@@ -29,7 +29,8 @@ pub enum LinkOrder {
     Send {
         /// Which lane of the link they belong to.
         lane: usize,
-        /// How many entries were sent on this connection with the last of these.
+        /// How many entries were sent on this connection with the last of these. There may be fewer here than were counted, since gaps beside
+        /// each other become one: see [`ordinals`].
         through: u64,
         /// At least one.
         entries: Vec<Entry>,
@@ -130,6 +131,14 @@ pub struct Traffic {
     pub frames: u64,
     /// The peer's kernel has no room for more, and says so whenever it is asked.
     pub peer_is_full: bool,
+}
+
+/// The place of each of some entries on a connection on which `before` were handed over before them, and `through` with the last of
+/// them. One may stand for several that became one gap, so they are counted from the front: none gets a larger place than it has, and
+/// nothing behind it is confirmed with it.
+pub fn ordinals(before: u64, through: u64, entries: usize) -> impl Iterator<Item = u64> {
+    let entries = u64::try_from(entries).unwrap_or(u64::MAX);
+    (1..=entries).map(move |nth| if nth == entries { through } else { before + nth })
 }
 
 impl Traffic {

@@ -8,7 +8,7 @@ use holdfast_core::link::mqtt as meaning;
 use holdfast_core::link::mqtt::flights::{Answered, Flights};
 use holdfast_core::link::mqtt::outcome::Outcome;
 use holdfast_core::link::mqtt::terms::Terms;
-use holdfast_core::link::protocol::{LinkOrder, LinkReport, Publication};
+use holdfast_core::link::protocol::{LinkOrder, LinkReport, Publication, ordinals};
 use holdfast_core::message::{Body, Entry};
 use holdfast_core::source::mqtt::from_broker::FromBroker;
 use smol::Timer;
@@ -58,6 +58,7 @@ pub async fn run(
         client_id,
         told: Vec::new(),
         waiting: VecDeque::new(),
+        handed_over: 0,
         flights: Flights::default(),
         refused_topic: None,
         pings: VecDeque::new(),
@@ -87,6 +88,8 @@ struct Session<'a> {
     told: Vec<LinkReport>,
     /// Taken from an order and not yet sent; new orders wait until it is empty.
     waiting: VecDeque<Outgoing>,
+    /// Entries that were handed over on this connection.
+    handed_over: u64,
     flights: Flights<InFlight>,
     /// Topic of the last state that the broker refused.
     refused_topic: Option<String>,
@@ -146,8 +149,9 @@ impl Session<'_> {
     fn take_order(&mut self, order: LinkOrder) {
         match order {
             LinkOrder::Send { lane, through, entries } => {
-                let first = through + 1 - entries.len() as u64;
-                for (ordinal, entry) in (first..).zip(entries) {
+                let places = ordinals(self.handed_over, through, entries.len());
+                self.handed_over = through;
+                for (ordinal, entry) in places.zip(entries) {
                     let mark = match self.publishes {
                         Publishes::News { .. } => entry.last(),
                         Publishes::Messages(_) => ordinal,

@@ -41,6 +41,20 @@ fn holding(count: u64) -> PostQueue {
     queue
 }
 
+/// A message in front of a gap in which four expired ones became one, as the agent hands them over.
+#[test]
+fn nothing_is_confirmed_with_an_entry_that_was_handed_over_behind_it() {
+    let mut queue = queue(Elements::Messages, Batch::default());
+    let gap = |seq, to| Entry { seq, body: Body::Gap { to, reason: GapReason::Expired }, replayed: false };
+    let entries = vec![message(9, "9"), gap(1, 1), message(10, "10"), gap(2, 5)];
+    assert_eq!(queue.push(at(0), 0, 7, entries), None);
+    // True places are 1, 2, 3 and 7.
+    let places: Vec<u64> = queue.waiting.iter().map(|own| own.ordinal).collect();
+    assert_eq!(places, [1, 2, 3, 7]);
+    assert_eq!(queue.push(at(0), 0, 8, vec![message(11, "11")]), None);
+    assert_eq!(queue.waiting.back().map(|own| own.ordinal), Some(8));
+}
+
 fn at(ms: u64) -> Time {
     Time::default() + Duration::from_millis(ms)
 }
