@@ -71,7 +71,7 @@ struct Seen {
 fn endure(flood: &Flood, lasting: Duration) -> anyhow::Result<Seen> {
     let directory = scratch()?;
     let encrypted = free_port()?;
-    let tables = format!("[buffer]\nmax_bytes = \"2GB\"\n{}", secure(directory.path(), encrypted)?);
+    let tables = format!("[buffer]\nmax_bytes = \"4GB\"\n{}", secure(directory.path(), encrypted)?);
     let scene = Scene::new(directory.path(), "", &tables)?;
     let bound = Bound::of_the_unit()?;
     let mut agent = scene.start_through(&mut bound.command())?;
